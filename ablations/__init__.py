@@ -1,0 +1,1 @@
+"""Ablation studies on MetaFormer: config -> model -> train -> record -> table."""

@@ -1,0 +1,287 @@
+"""The command line: `ablations` and `python -m ablations`.
+
+Exit code 0: all well; 1: something ran and failed; 2: the input was wrong; 130: interrupted.
+Commands import what they need when they run, so that the light ones start without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from ablations.resolve import FIELDS, GROUPS, recipe_names, resolve
+from poolformer.config import ConfigError, unknown
+
+DEFAULT_RECIPE = "mini"
+DEFAULT_RESULTS = Path("runs")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> Any:
+        """Raise ConfigError; ``main`` prints it."""
+        raise ConfigError(message)
+
+
+def parser() -> Parser:
+    """The commands and their own flags; any field of a run is a flag besides."""
+    top = Parser(prog="ablations", description=__doc__.splitlines()[0] if __doc__ else None)
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="command", parser_class=Parser)
+
+    train = commands.add_parser(
+        "train",
+        help="train one cell",
+        description="Train one cell and write its record.",
+        epilog=fields_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    train.set_defaults(run=train_command)
+
+    run = commands.add_parser(
+        "run",
+        help="train all cells of sweep files, then print the table",
+        description="Train the cells of sweep files that are not done yet, then print the table.\n"
+        "A cell that several files ask for is trained once. Start it again to go on.",
+        epilog=fields_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    run.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
+    run.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
+    run.add_argument("--workers", type=int, help="cells at once; by default one a core")
+    run.add_argument("--dry-run", action="store_true", help="list the cells and what is done")
+    run.set_defaults(run=run_command)
+
+    for command in (train, run):
+        command.add_argument(
+            "--recipe",
+            default=os.environ.get("ABLATIONS_RECIPE", DEFAULT_RECIPE),
+            help=f"{', '.join(recipe_names())} (default: $ABLATIONS_RECIPE or {DEFAULT_RECIPE})",
+        )
+        command.add_argument(
+            "--results", type=Path, default=DEFAULT_RESULTS, help="folder of all runs (runs)"
+        )
+        command.add_argument("--tracker", help="short for --system.tracker: wandb or none")
+    train.add_argument("--preset", help="a named list of changes of the recipe, such as s24, ppaa")
+
+    table = commands.add_parser(
+        "table",
+        help="print the ablation table of the records in a folder",
+        description="Print the ablation table of the records in folders of results.",
+        allow_abbrev=False,
+    )
+    table.add_argument("results", nargs="*", type=Path, default=[DEFAULT_RESULTS])
+    table.add_argument("--format", default="md", help="md (default), csv or tex")
+    table.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
+    table.set_defaults(run=table_command)
+    return top
+
+
+def fields_help() -> str:
+    """The flags for the fields of a run, with the defaults that recipes start from."""
+    lines = ["fields of a run, each a flag (recipes set them; --recipe NAME):"]
+    for group, kind in GROUPS.items():
+        for item in fields(kind):
+            if f"{group}.{item.name}" in FIELDS:
+                default = "" if item.default is MISSING else f" (default {item.default})"
+                lines.append(f"  --{group}.{item.name}{default}")
+    return "\n".join([*lines, "  --seed (default 0)"])
+
+
+def overrides(words: Sequence[str]) -> dict[str, Any]:
+    """``--model.pool_size 5`` and ``--model.pool_size=5`` -> ``{"model.pool_size": "5"}``.
+
+    Raises:
+        ConfigError: A flag that no run has, with the nearest one; a word that belongs to no flag.
+    """
+    found: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--"):
+            raise ConfigError(f"{word!r} belongs to no flag")
+        if name not in FIELDS:
+            # The nearest names say more than all sixty.
+            raise ConfigError(unknown("flag", word.partition("=")[0], [f"--{f}" for f in FIELDS]))
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise ConfigError(f"--{name} needs a value")
+            value = rest.pop(0)
+        found[name] = value
+    return found
+
+
+def given(arguments: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
+    """The fields that the command line sets."""
+    found = overrides(rest)
+    if arguments.tracker is not None:
+        found["system.tracker"] = arguments.tracker
+    return found
+
+
+def train_command(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """`ablations train`."""
+    config = resolve(arguments.recipe, given(arguments, rest), arguments.preset)
+
+    from ablations.runner import check_writable
+
+    check_writable(arguments.results)
+
+    from ablations.train import train
+
+    def show(body: dict[str, Any]) -> None:
+        print(
+            f"epoch {body['epoch']}/{body['epochs']}: top-1 {body['val/top1']:.2f}%, "
+            f"{body['speed']:.0f} pictures/s",
+            flush=True,
+        )
+
+    record = train(config, arguments.results, show)
+    if record.failure:
+        print(f"{record.failure['kind']}: {record.failure['message']}", file=sys.stderr)
+    top1 = record.metric("val/top1")
+    accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"
+    print(f"{record.status}{accuracy}: {arguments.results / record.run_id / 'record.json'}")
+    return 0 if record.done else 1
+
+
+def run_command(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """`ablations run`."""
+    from ablations import runner
+    from ablations.sweep import expand
+
+    cells = expand(arguments.sweeps, arguments.recipe, given(arguments, rest), seeds(arguments))
+    if arguments.dry_run:
+        return list_cells(cells, arguments.results)
+    workers = runner.default_workers() if arguments.workers is None else arguments.workers
+    outcome = runner.run(cells, arguments.results, workers)
+    if outcome.interrupted:
+        done = sum(record.done for record in outcome.records)
+        print(
+            f"interrupted with {done} of {len(cells)} cells done; "
+            "the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 130
+    trained = len(outcome.records) - outcome.reused
+    print(
+        f"{len(cells)} cells: {trained} trained, {outcome.reused} reused, "
+        f"{len(outcome.failed)} failed",
+        file=sys.stderr,
+    )
+
+    from ablations.tables import render
+
+    print(render(outcome.records, "md"), end="")
+    for record in outcome.failed:
+        assert record.failure is not None
+        print(
+            f"failed: {arguments.results / record.run_id}: {record.failure['kind']}: "
+            f"{record.failure['message']}",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failed else 0
+
+
+def seeds(arguments: argparse.Namespace) -> list[int] | None:
+    """``--seeds 0,1,2`` as numbers."""
+    if arguments.seeds is None:
+        return None
+    try:
+        return [int(word) for word in arguments.seeds.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {arguments.seeds!r} must be numbers, such as 0,1,2") from error
+
+
+def list_cells(cells: Sequence[Any], results: Path) -> int:
+    """`ablations run --dry-run`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ablations import records
+    from ablations.labels import describe
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "cell", "seed", "sweeps", "state"):
+        table.add_column(name, justify="right" if name == "seed" else "left")
+    done = 0
+    for cell in cells:
+        record = records.find(results, cell.config.run_id)
+        done += record is not None and record.done
+        table.add_row(
+            cell.config.run_id,
+            describe(cell.config),
+            str(cell.config.seed),
+            ", ".join(cell.sweeps),
+            record.status if record else "to do",
+        )
+    # Where nobody watches, lines keep their length.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+    console.print(f"{len(cells)} cells, {done} done, {len(cells) - done} to do")
+    return 0
+
+
+def table_command(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """`ablations table`."""
+    if rest:
+        raise ConfigError(f"`ablations table` does not know {rest[0]!r}")
+
+    from ablations import records
+    from ablations.tables import FORMATS, render
+
+    if arguments.format not in FORMATS:
+        raise ConfigError(unknown("format", arguments.format, FORMATS))
+    found, problems = records.read_all(arguments.results)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    if not found and not problems:
+        raise ConfigError(f"no records in {arguments.results[0]}: fill it with `ablations run`")
+    text = render(found, arguments.format)
+    if arguments.output:
+        records.write_atomically(arguments.output, text)
+    else:
+        print(text, end="")
+    return 1 if problems else 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    try:
+        top = parser()
+        arguments, rest = top.parse_known_args(words)
+        if arguments.version:
+            from importlib.metadata import version
+
+            print(version("metaformer-ablations"))
+            return 0
+        if arguments.command is None:
+            top.print_help()
+            return 2
+        code: int = arguments.run(arguments, rest)
+        return code
+    # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.
+    except ValueError as error:
+        if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
+            raise
+        print(f"ablations: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `ablations table | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""One run: what is trained, on what, how. Frozen dataclasses and the id that follows from them.
+
+A RunConfig has two halves: what changes the result (``model``, ``data``, ``optim``, ``seed``) and
+what does not (``system``, where the data lies, the recipe's name). The id covers the first half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from poolformer.config import ConfigError, MetaFormerConfig, unknown
+
+# name -> (channels, classes); None where the files decide.
+SOURCES: dict[str, tuple[int, int | None]] = {
+    "mini": (1, 10),
+    "fashion": (1, 10),
+    "cifar10": (3, 10),
+    "cifar100": (3, 100),
+    "imagenette": (3, 10),
+    "folder": (3, None),
+}
+PIPELINES = ["tensor", "timm"]
+INTERPOLATIONS = ["bilinear", "bicubic", "random"]
+OPTIMIZERS = ["adamw", "adam", "lamb", "lion", "sgd"]  # names of timm's
+SCHEDULE_UNITS = ["step", "epoch"]
+ACCELERATORS = ["auto", "cpu", "gpu"]
+PRECISIONS = ["auto", "32-true", "bf16-mixed", "16-mixed"]
+TRACKERS = ["wandb", "none"]
+# What only one of the pipelines reads; set for the other, it would be a knob that moves nothing.
+TENSOR_ONLY = ["fit", "crop_padding"]
+TIMM_ONLY = ["auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"]
+TIMM_ONLY += ["train_interpolation"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The pictures and how they reach the model.
+
+    Args:
+        name: mini, fashion, cifar10, cifar100, imagenette or folder.
+        root: Folder of the files; does not change the result, so it is not part of the id.
+        image_size: Side of a picture in pixels; the model is built from it.
+        batch_size: Pictures a step over all devices: the effective batch.
+        pipeline: tensor (all pictures in memory, shift and flip on whole batches; for small
+            pictures) or timm (timm's ImageNet transforms, picture by picture).
+        hflip: Probability of a horizontal flip.
+        fit: tensor: pad (zeros around the picture) or resize (bilinear) to ``image_size``.
+        crop_padding: tensor: largest random shift in pixels, with zeros moving in.
+        auto_augment: timm: RandAugment or AutoAugment policy; null for none.
+        color_jitter: timm: strength; without effect where auto_augment replaces it, as in timm.
+        random_erasing: timm: probability.
+        crop_scale: timm: smallest and largest area of the random resized crop.
+        crop_pct: timm: share of the resized picture that validation crops from its centre.
+        train_interpolation: timm: bilinear, bicubic or random.
+        mixup: Mixup alpha, 0 for none.
+        cutmix: CutMix alpha, 0 for none.
+        mixup_prob: Probability that a batch is mixed.
+        mixup_switch_prob: Probability of CutMix where both are on.
+    """
+
+    name: str = "mini"
+    root: str | None = field(default=None, metadata={"result": False})
+    image_size: int = 32
+    batch_size: int = 128
+    pipeline: str = "tensor"
+    hflip: float = 0.5
+    fit: str = "pad"
+    crop_padding: int = 0
+    auto_augment: str | None = None
+    color_jitter: float = 0.0
+    random_erasing: float = 0.0
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_pct: float = 1.0
+    train_interpolation: str = "bilinear"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_prob: float = 1.0
+    mixup_switch_prob: float = 0.5
+
+    def __post_init__(self) -> None:
+        one_of("data.name", self.name, SOURCES)
+        one_of("data.pipeline", self.pipeline, PIPELINES)
+        one_of("data.fit", self.fit, ["pad", "resize"])
+        one_of("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)
+        if self.pipeline == "tensor" and self.name in ("imagenette", "folder"):
+            raise ConfigError(
+                f"data.pipeline tensor holds all pictures in memory and cannot read {self.name}: "
+                "use data.pipeline timm"
+            )
+        for name in TIMM_ONLY if self.pipeline == "tensor" else TENSOR_ONLY:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                other = "timm" if self.pipeline == "tensor" else "tensor"
+                raise ConfigError(
+                    f"data.{name} is read by data.pipeline {other} only, and this run has "
+                    f"{self.pipeline}: leave it out or change data.pipeline"
+                )
+        at_least("data.image_size", self.image_size, 1)
+        at_least("data.batch_size", self.batch_size, 1)
+        at_least("data.crop_padding", self.crop_padding, 0)
+        if self.mixing and self.batch_size % 2:
+            raise ConfigError(
+                f"data.batch_size {self.batch_size} must be even where mixup or cutmix is on"
+            )
+        for name in ("mixup", "cutmix", "color_jitter"):
+            at_least(f"data.{name}", getattr(self, name), 0)
+        for name in ("hflip", "random_erasing", "mixup_prob", "mixup_switch_prob"):
+            within(f"data.{name}", getattr(self, name), 0, 1)
+        within("data.crop_pct", self.crop_pct, 0.05, 1)
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ConfigError(f"data.crop_scale {[low, high]} must rise within (0, 1]")
+
+    @property
+    def mixing(self) -> bool:
+        """Whether batches are mixed, so that the loss sees soft targets."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the weights are found.
+
+    Args:
+        optimizer: adamw, adam, lamb, lion or sgd (with momentum 0.9), from timm. Biases, norms and
+            LayerScale are not decayed.
+        lr: Peak learning rate; null: ``lr_base`` x batch_size / 1024, the paper's rule.
+        lr_base: Learning rate at a batch of 1024 pictures; resolved into ``lr``, then null.
+        weight_decay: Decoupled weight decay.
+        betas: The two decay rates of the moments, where the optimizer has such.
+        eps: The optimizer's epsilon, where it has one.
+        epochs: Passes over the training pictures, before the cool-down.
+        warmup_epochs: Of these, epochs of linear warm-up.
+        warmup_lr: Learning rate at the first step.
+        min_lr: Learning rate at the end of the cosine and in the cool-down.
+        cooldown_epochs: Epochs added at ``min_lr``.
+        schedule_unit: Whether the learning rate changes every step or every epoch.
+        label_smoothing: Share of the target spread over all classes.
+        grad_clip: Largest norm of the whole gradient; null for no clipping.
+    """
+
+    optimizer: str = "adamw"
+    lr: float | None = None
+    lr_base: float | None = 1e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    epochs: int = 300
+    warmup_epochs: int = 5
+    warmup_lr: float = 1e-6
+    min_lr: float = 1e-5
+    cooldown_epochs: int = 0
+    schedule_unit: str = "step"
+    label_smoothing: float = 0.1
+    grad_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        one_of("optim.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("optim.schedule_unit", self.schedule_unit, SCHEDULE_UNITS)
+        at_least("optim.epochs", self.epochs, 1)
+        at_least("optim.cooldown_epochs", self.cooldown_epochs, 0)
+        if not 0 <= self.warmup_epochs < max(2, self.epochs):
+            raise ConfigError(
+                f"optim.warmup_epochs {self.warmup_epochs} must be 0 or more and fewer than "
+                f"optim.epochs {self.epochs}"
+            )
+        for name in ("lr", "lr_base", "grad_clip"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"optim.{name} {value} must be positive, or null")
+        if self.lr is None and self.lr_base is None:
+            raise ConfigError("optim.lr and optim.lr_base are both null: set one")
+        for name in ("weight_decay", "eps", "warmup_lr", "min_lr"):
+            at_least(f"optim.{name}", getattr(self, name), 0)
+        within("optim.label_smoothing", self.label_smoothing, 0, 0.999)
+        for beta in self.betas:
+            within("optim.betas", beta, 0, 0.999999)
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs that are trained, cool-down included."""
+        return self.epochs + self.cooldown_epochs
+
+
+@dataclass(frozen=True)
+class SystemConfig:
+    """What a run needs of its machine. Does not change the id.
+
+    Args:
+        accelerator: auto, cpu or gpu.
+        precision: auto (bf16-mixed on a GPU that has it, 32-true elsewhere), 32-true, bf16-mixed
+            or 16-mixed.
+        threads: CPU threads of torch. One is the default because two processes of one thread beat
+            one of two on small models, and because a sum's last digit depends on it.
+        loader_workers: Processes that prepare pictures for the timm pipeline; 0: none.
+        compile: Whether the model goes through torch.compile.
+        tracker: wandb (offline unless WANDB_MODE says otherwise) or none.
+        project: The W&B project.
+    """
+
+    accelerator: str = "auto"
+    precision: str = "auto"
+    threads: int = 1
+    loader_workers: int = 0
+    compile: bool = False
+    tracker: str = "wandb"
+    project: str = "metaformer-ablations"
+
+    def __post_init__(self) -> None:
+        one_of("system.accelerator", self.accelerator, ACCELERATORS)
+        one_of("system.precision", self.precision, PRECISIONS)
+        one_of("system.tracker", self.tracker, TRACKERS)
+        at_least("system.threads", self.threads, 1)
+        at_least("system.loader_workers", self.loader_workers, 0)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One cell of a study, fully resolved (``ablations.resolve`` fills it).
+
+    Args:
+        seed: Seeds the weights, the order of the pictures and their augmentation.
+        recipe: The named bundle of defaults that it started from; a label, not part of the id.
+    """
+
+    model: MetaFormerConfig = field(default_factory=MetaFormerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    system: SystemConfig = field(default_factory=SystemConfig)
+    seed: int = 0
+    recipe: str = "mini"
+
+    def __post_init__(self) -> None:
+        within("seed", self.seed, 0, 2**31 - 1)
+
+    def result_half(self) -> dict[str, Any]:
+        """What changes the result, as plain JSON values."""
+        data = asdict(self.data)
+        for item in fields(self.data):
+            if not item.metadata.get("result", True):
+                del data[item.name]
+        half = {
+            "model": asdict(self.model),
+            "data": data,
+            "optim": asdict(self.optim),
+            "seed": self.seed,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(half))
+        return plain
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits of a SHA-256 over the canonical JSON of ``result_half``."""
+        text = json.dumps(self.result_half(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole config as plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
+def one_of(what: str, value: object, valid: Any) -> None:
+    """Raise ConfigError unless ``value`` is among the valid names."""
+    if value not in valid:
+        raise ConfigError(unknown(what, value, valid))
+
+
+def at_least(what: str, value: float, low: float) -> None:
+    """Raise ConfigError for a number below ``low`` (or NaN, or infinite)."""
+    if not low <= value < float("inf"):
+        raise ConfigError(f"{what} {value} must be {low} or more")
+
+
+def within(what: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError for a number outside [low, high]."""
+    if not low <= value <= high:
+        raise ConfigError(f"{what} {value} must be between {low} and {high}")

@@ -1,0 +1,94 @@
+"""What a model costs: parameters, and the multiply-accumulates (MACs) of one picture by fvcore."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+
+from ablations.config import RunConfig
+from ablations.resolve import resolve, size_name
+from poolformer.config import MetaFormerConfig
+from poolformer.metaformer import MetaFormer
+
+
+def attention_macs(inputs: list[Any], _outputs: list[Any]) -> int:
+    """Products of queries with keys and of weights with values, as fvcore counts them unfused."""
+    query, key, value = (item.type().sizes() for item in inputs[:3])
+    positions = math.prod(query[:-1])  # batch x heads x queries
+    return int(positions * key[-2] * (query[-1] + value[-1]))
+
+
+def macs(model: torch.nn.Module, image_size: int, channels: int) -> int:
+    """MACs of one picture (1, C, H, W), as the paper counts them.
+
+    fvcore's rules with two additions: the fused attention operator is counted like the products it
+    stands for, and the channel LayerNorm is not counted, as in the paper's own code, where it is
+    made of elementwise operations (SOURCES.md, CALC).
+    """
+    device = next(model.parameters()).device
+    picture = torch.zeros(1, channels, image_size, image_size, device=device)
+    # fvcore warns of every operator that it leaves out and torch of fvcore's way of tracing.
+    logger = logging.getLogger("fvcore.nn.jit_analysis")
+    level, training = logger.level, model.training
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            count = FlopCountAnalysis(model.eval(), picture)
+            count.set_op_handle("aten::scaled_dot_product_attention", attention_macs)
+            count.set_op_handle("aten::layer_norm", lambda inputs, outputs: 0)
+            return int(count.total())
+    finally:
+        logger.setLevel(level)
+        model.train(training)
+
+
+@functools.lru_cache(maxsize=256)
+def model_cost(config: MetaFormerConfig) -> dict[str, int]:
+    """``params``, ``frozen_params``, ``macs`` and ``image_size`` of the model of a config."""
+    with torch.random.fork_rng(devices=[]):
+        model = MetaFormer(config)
+    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {
+        "params": learned,
+        "frozen_params": sum(p.numel() for p in model.parameters()) - learned,
+        "macs": macs(model, config.image_size, config.in_channels),
+        "image_size": config.image_size,
+    }
+
+
+def at_paper_size(run: RunConfig) -> MetaFormerConfig | None:
+    """The same variant of the paper's S12 (or larger) at 224 pixels and 1000 classes.
+
+    Depths and widths are those of the ImageNet preset with the name of the recipe's size; every
+    other field that differs from the recipe's baseline is carried over. None where the recipe names
+    no size of these depths and widths, because then the paper has no counterpart.
+    """
+    base = resolve(run.recipe, {"data.root": run.data.root}).model
+    size = size_name(run.recipe, run.model.depths, run.model.dims)
+    if size is None:
+        return None
+    paper = resolve("imagenet", preset=size).model
+    carried = [
+        "mlp_ratio", "token_mixers", "pool_size", "norm", "activation", "residual", "channel_mlp",
+        "position_embedding",
+    ]  # fmt: skip
+    changed = {
+        name: getattr(run.model, name)
+        for name in carried
+        if getattr(run.model, name) != getattr(base, name)
+    }
+    return replace(paper, **changed)
+
+
+def run_cost(run: RunConfig) -> dict[str, Any]:
+    """The cost of a run's model, and under ``paper`` of its counterpart at the paper's size."""
+    paper = at_paper_size(run)
+    return {**model_cost(run.model), "paper": model_cost(paper) if paper else None}

@@ -1,0 +1,232 @@
+"""Pictures -> batches. What an epoch shows follows from (seed, epoch) alone.
+
+The sampler hands out (epoch, index) pairs, so a picture's augmentation depends on the seed, the
+epoch and the picture, whatever the number of loader processes, and a resumed run continues exactly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, UnidentifiedImageError
+from timm.data import create_transform
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ablations.config import DataConfig
+from ablations.data.base import DataError, Pictures, Split
+from ablations.seeding import derive
+
+Key = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation
+VALIDATION = -1
+VALIDATION_BATCH = 256  # has no influence on the result
+
+
+class EpochOrder(Sampler[Key]):
+    """A new order of the training pictures each epoch. Lightning calls ``set_epoch``."""
+
+    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
+        self.size, self.seed, self.epoch = size, seed, epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Key]:
+        generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+        order = torch.randperm(self.size, generator=generator).tolist()
+        return ((self.epoch, index) for index in order)
+
+
+class InOrder(Sampler[Key]):
+    """The validation pictures, one after the other."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((VALIDATION, index) for index in range(self.size))
+
+
+class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
+    """Whole batches out of memory: shifted, flipped, normalised, channels-last.
+
+    One gather does shift and flip for the batch; each draw belongs to (seed, epoch, picture).
+    """
+
+    def __init__(self, split: Split, pictures: Pictures, data: DataConfig, seed: int) -> None:
+        assert isinstance(split.pictures, np.ndarray)
+        stack = torch.from_numpy(split.pictures).permute(0, 3, 1, 2)
+        stack = fitted(stack, data.image_size, data.fit)
+        shift = data.crop_padding
+        # (N, H + 2 * shift, W + 2 * shift, C), still bytes: a quarter of the floats' traffic.
+        self.stack = F.pad(stack, (shift,) * 4).permute(0, 2, 3, 1).contiguous()
+        self.labels = torch.from_numpy(split.labels)
+        self.side, self.shift, self.hflip, self.seed = data.image_size, shift, data.hflip, seed
+        scale = 255 * torch.tensor(pictures.std)
+        self.scale, self.offset = 1 / scale, 255 * torch.tensor(pictures.mean) / scale
+        self._draws: tuple[int, Tensor, Tensor] | None = None
+
+    def draws(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Shifts (N, 2) in pixels and flips (N,) of an epoch; none for validation."""
+        size = len(self.labels)
+        if epoch == VALIDATION:
+            return torch.full((size, 2), self.shift), torch.zeros(size, dtype=torch.bool)
+        if self._draws is None or self._draws[0] != epoch:
+            generator = torch.Generator().manual_seed(derive(self.seed, "augmentation", epoch))
+            shifts = torch.randint(0, 2 * self.shift + 1, (size, 2), generator=generator)
+            flips = torch.rand(size, generator=generator) < self.hflip
+            self._draws = (epoch, shifts, flips)
+        return self._draws[1:]
+
+    def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) float32 and labels (B,) of the keys, which are of one epoch."""
+        shifts, flips = self.draws(keys[0][0])
+        index = torch.tensor([key[1] for key in keys])
+        along = torch.arange(self.side)
+        rows = shifts[index, :1] + along
+        across = torch.where(flips[index, None], along.flip(0), along)
+        columns = shifts[index, 1:] + across
+        batch = self.stack[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return (batch * self.scale - self.offset).permute(0, 3, 1, 2), self.labels[index]
+
+
+def fitted(stack: Tensor, side: int, fit: str) -> Tensor:
+    """uint8 (N, C, H, W) at ``side`` x ``side``, by zeros around it or by interpolation.
+
+    Raises:
+        DataError: ``pad`` was asked for and the pictures are larger than ``side``.
+    """
+    height, width = stack.shape[-2:]
+    if (height, width) == (side, side):
+        return stack
+    if fit == "pad":
+        if max(height, width) > side:
+            raise DataError(
+                f"data.fit pad cannot shrink {height}x{width} pictures to {side}: use data.fit "
+                "resize or a larger data.image_size"
+            )
+        top, left = (side - height) // 2, (side - width) // 2
+        return F.pad(stack, (left, side - width - left, top, side - height - top))
+    resized = F.interpolate(stack.float(), (side, side), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+class TransformedPictures(Dataset[tuple[Tensor, int]]):
+    """One picture at a time through timm's transforms, from memory or from files."""
+
+    def __init__(
+        self, split: Split, pictures: Pictures, data: DataConfig, seed: int, training: bool
+    ) -> None:
+        self.split, self.seed, self.channels = split, seed, len(pictures.mean)
+        shared: dict[str, Any] = {
+            "input_size": (self.channels, data.image_size, data.image_size),
+            "mean": pictures.mean,
+            "std": pictures.std,
+        }
+        self.transform = (
+            create_transform(
+                **shared,
+                is_training=True,
+                scale=data.crop_scale,
+                hflip=data.hflip,
+                color_jitter=data.color_jitter,
+                auto_augment=data.auto_augment,
+                interpolation=data.train_interpolation,
+                re_prob=data.random_erasing,
+                re_mode="pixel",
+            )
+            if training
+            # The paper's validation: bicubic, centre crop of crop_pct.
+            else create_transform(**shared, interpolation="bicubic", crop_pct=data.crop_pct)
+        )
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        epoch, index = key
+        picture = self.picture(index)
+        label = int(self.split.labels[index])
+        if epoch == VALIDATION:
+            return self.transform(picture), label
+        with seeded(derive(self.seed, "augmentation", epoch, index)):
+            return self.transform(picture), label
+
+    def picture(self, index: int) -> Image.Image:
+        """The picture as it is.
+
+        Raises:
+            DataError: A file that cannot be decoded, by its name.
+        """
+        source = self.split.pictures[index]
+        if not isinstance(source, Path):
+            return Image.fromarray(source.squeeze(-1) if self.channels == 1 else source)
+        try:
+            with Image.open(source) as picture:
+                return picture.convert("L" if self.channels == 1 else "RGB")
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            raise DataError(f"{source} cannot be decoded: {error}") from error
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the three global generators that transforms draw from; leave them as they were."""
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.random.set_rng_state(states[2])
+
+
+def loaders(
+    pictures: Pictures, data: DataConfig, seed: int, workers: int = 0, epoch: int = 0
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Training and validation batches of pictures (B, C, H, W) and labels (B,).
+
+    Args:
+        pictures: Both splits.
+        data: How they reach the model.
+        seed: The run's seed.
+        workers: Loader processes for the timm pipeline; the tensor pipeline needs none.
+        epoch: The epoch that the first pass over the training loader is.
+    """
+    shared: dict[str, Any]
+    train: Dataset[Any]
+    val: Dataset[Any]
+    if data.pipeline == "tensor":
+        train = TensorPictures(pictures.train, pictures, data, seed)
+        val = TensorPictures(pictures.val, pictures, data, seed)
+        shared = {"collate_fn": _as_is}
+    else:
+        train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
+        val = TransformedPictures(pictures.val, pictures, data, seed, training=False)
+        shared = {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
+    order = EpochOrder(len(pictures.train), seed, epoch)
+    in_order = InOrder(len(pictures.val))
+    return (
+        DataLoader(train, data.batch_size, sampler=order, drop_last=True, **shared),
+        DataLoader(val, VALIDATION_BATCH, sampler=in_order, **shared),
+    )
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,46 @@
+"""Imagenette: ten ImageNet classes as folders of photographs, downloaded through torchvision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ablations.config import DataConfig
+from ablations.data import folder
+from ablations.data.base import DataError, Pictures
+
+
+def load(data: DataConfig) -> Pictures:
+    """The folder ``imagenette2*`` in ``data.root`` (or ``data.root`` itself), else a download.
+
+    Raises:
+        DataError: No files and no network, or a tree that is not ten classes.
+    """
+    root = Path(data.root or "data")
+    tree = _find(root)
+    if tree is None:
+        _download(root)
+        tree = _find(root)
+    if tree is None:
+        raise DataError(
+            f"no Imagenette in {root}: unpack imagenette2-320.tgz there (--data.root DIR)"
+        )
+    pictures = folder.load(replace(data, root=str(tree)))
+    if len(pictures.classes) != 10:
+        raise DataError(f"{tree} has {len(pictures.classes)} classes, Imagenette has 10")
+    return pictures
+
+
+def _find(root: Path) -> Path | None:
+    names = ("", "imagenette2-320", "imagenette2-160", "imagenette2")
+    return next((root / name for name in names if (root / name / "train").is_dir()), None)
+
+
+def _download(root: Path) -> None:
+    """Through torchvision; without a network nothing happens."""
+    from torchvision.datasets import Imagenette
+
+    try:
+        Imagenette(str(root), size="320px", download=True)
+    except (OSError, RuntimeError):
+        return

@@ -1,0 +1,27 @@
+"""The embedded pictures: 8,000 + 2,000 of Fashion-MNIST, class-balanced, in the package itself.
+
+Drawn by ``scripts/build_mini.py`` from the training and test files (Zalando SE, MIT licence: the
+text is in mini.LICENSE beside the file).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ablations.data.base import FASHION_STATS, Pictures, from_arrays
+from ablations.data.fashion import CLASSES
+
+FILE = Path(__file__).with_name("mini.npz")
+
+
+def load() -> Pictures:
+    """8,000 training pictures (800 a class) and 2,000 validation pictures (200 a class)."""
+    with np.load(FILE) as arrays:
+        return from_arrays(
+            (arrays["train_images"], arrays["train_labels"]),
+            (arrays["val_images"], arrays["val_labels"]),
+            CLASSES,
+            FASHION_STATS,
+        )

@@ -1,0 +1,50 @@
+"""Where a run happened: commit, versions, device. Nothing of it is secret or names a person."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ["torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "numpy"]
+
+
+def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
+    """The environment part of a record; ``device`` says what the run found of its device."""
+    return {
+        **_versions(),
+        **_commit(),
+        "platform": platform.machine(),
+        "threads": threads,
+        **device,
+    }
+
+
+@functools.cache
+def _versions() -> dict[str, Any]:
+    versions = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "versions": versions}
+
+
+@functools.cache
+def _commit() -> dict[str, Any]:
+    """The commit of the checkout that this package runs from; nothing where it is installed."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__).parent
+        done = subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        return done.stdout.strip()
+
+    try:
+        tracked = bool(git("ls-files", "--", Path(__file__).name))
+        if not tracked:
+            return {"commit": None, "dirty": None}
+        dirty = git("status", "--porcelain", "--untracked-files=no", "--", "..")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}

@@ -1,0 +1,141 @@
+"""What a cell changes, in words: rows of a table and names of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablations.config import RunConfig
+from ablations.resolve import flatten, resolve
+
+# What a field's axis is called in the paper's table, in the paper's order. The first of these that
+# a row changes is its own axis; its other changes are told in a note.
+AXES = {
+    "model.token_mixers": "Token mixers",
+    "model.pool_size": "Token mixers",
+    "model.norm": "Normalization",
+    "model.activation": "Activation",
+    "model.residual": "Other components",
+    "model.channel_mlp": "Other components",
+    "model.depths": "Model size",
+    "model.dims": "Model size",
+}
+HYBRID = "Hybrid stages"
+BASELINE = "Baseline"
+MIXERS = {
+    "pool": "Pooling",
+    "identity": "Identity mapping",
+    "random": "Global random matrix",
+    "depthwise": "Depthwise convolution",
+    "attention": "Attention",
+    "spatial_fc": "Spatial FC",
+}
+# The paper's spelling within a list of stages.
+STAGE_MIXERS = {**MIXERS, "pool": "Pool", "identity": "Identity", "spatial_fc": "SpatialFC"}
+NORMS = {"group": "Modified LayerNorm", "layer": "LayerNorm", "batch": "BatchNorm", "none": "None"}
+ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "silu": "SiLU"}
+
+Changes = dict[str, tuple[Any, Any]]  # field -> (baseline's value, row's value)
+
+
+def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's config as dotted fields of the half that changes the result, seed left out."""
+    groups = {name: config[name] for name in ("model", "data", "optim")}
+    flat = flatten(groups)
+    del flat["data.root"]
+    return flat
+
+
+def changes(baseline: Mapping[str, Any], config: Mapping[str, Any]) -> Changes:
+    """Fields in which two flat configs differ."""
+    return {
+        name: (baseline.get(name), config.get(name))
+        for name in sorted({*baseline, *config})
+        if baseline.get(name) != config.get(name)
+    }
+
+
+def own_field(changed: Changes) -> str | None:
+    """The field that gives a row its place: its axis. None for the baseline."""
+    order = [*AXES, *sorted(name for name in changed if name not in AXES)]
+    return next((name for name in order if name in changed), None)
+
+
+def axis(changed: Changes) -> str:
+    """The section of a row."""
+    name = own_field(changed)
+    if name is None:
+        return BASELINE
+    if name == "model.token_mixers" and not isinstance(changed[name][1], str):
+        return HYBRID
+    return AXES.get(name, name)
+
+
+def label(changed: Changes) -> str:
+    """The row's own change in the paper's words, such as ``Pooling -> Identity mapping``."""
+    name = own_field(changed)
+    if name is None:
+        return BASELINE
+    before, after = changed[name]
+    if name == "model.token_mixers":
+        if not isinstance(after, str):
+            return "[" + ",".join(STAGE_MIXERS.get(mixer, mixer) for mixer in after) + "]"
+        return f"{_mixers(before)} -> {_mixers(after)}"
+    if name == "model.pool_size":
+        return f"Pooling size {before} -> {after}"
+    if name == "model.norm":
+        return f"{NORMS.get(before, before)} -> {NORMS.get(after, after)}"
+    if name == "model.activation":
+        return f"{ACTIVATIONS.get(before, before)} -> {ACTIVATIONS.get(after, after)}"
+    if name == "model.residual":
+        return "Residual connection -> None"
+    if name == "model.channel_mlp":
+        return "Channel MLP -> None"
+    if name in ("model.depths", "model.dims"):
+        return size_label(changed)
+    return f"{name} {_plain(before)} -> {_plain(after)}"
+
+
+def size_label(changed: Changes) -> str:
+    """Depths and widths of a model of another size."""
+    parts = [
+        f"{word} {_plain(changed[name][1])}"
+        for name, word in (("model.depths", "depths"), ("model.dims", "widths"))
+        if name in changed
+    ]
+    return ", ".join(parts)
+
+
+def also(changed: Changes) -> list[str]:
+    """A row's changes besides its own, such as ``norm group -> layer``."""
+    own = own_field(changed)
+    return [
+        f"{name.split('.', 1)[1]} {_plain(before)} -> {_plain(after)}"
+        for name, (before, after) in changed.items()
+        if name != own
+    ]
+
+
+def describe(config: RunConfig) -> str:
+    """A short name of a run's variant: all that it changes against its recipe."""
+    base = resolve(config.recipe, {"data.root": config.data.root})
+    changed = changes(flat_config(base.to_json()), flat_config(config.to_json()))
+    if not changed:
+        return "baseline"
+    return ", ".join(
+        f"{name.split('.', 1)[1]}={_plain(after)}" for name, (_, after) in changed.items()
+    )
+
+
+def _mixers(value: Any) -> str:
+    if isinstance(value, str):
+        return MIXERS.get(value, value)
+    return "[" + ",".join(STAGE_MIXERS.get(mixer, mixer) for mixer in value) + "]"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(_plain(item) for item in value) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)

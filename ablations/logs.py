@@ -1,0 +1,38 @@
+"""A run's log: what the libraries and the run itself say goes to a file beside its record."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+LOGGERS = [
+    "ablations",
+    "pytorch_lightning",
+    "lightning_fabric",
+    "lightning",
+    "wandb",
+    "py.warnings",
+]
+
+
+@contextlib.contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Append the log messages of this block to a file, and keep them off the screen."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    logging.captureWarnings(True)
+    try:
+        for logger in loggers:
+            logger.handlers, logger.propagate = [handler], False
+            logger.setLevel(logging.INFO)
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+        handler.close()

@@ -1,0 +1,117 @@
+"""The paper's numbers (``paper/*.csv``, shipped as given) and which row of ours each belongs to."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.labels import AXES, Changes, own_field
+
+PAPER = Path(__file__).parent / "paper"
+
+# Row of ablation.csv -> the change that makes it. Baseline values are not part of the match, so
+# the rows hold for every recipe.
+ROWS: dict[str, tuple[str, Any]] = {
+    "Pooling -> Identity mapping": ("model.token_mixers", "identity"),
+    "Pooling -> Global random matrix": ("model.token_mixers", "random"),
+    "Pooling -> Depthwise convolution": ("model.token_mixers", "depthwise"),
+    "Pooling size 3 -> 5": ("model.pool_size", 5),
+    "Pooling size 3 -> 7": ("model.pool_size", 7),
+    "Pooling size 3 -> 9": ("model.pool_size", 9),
+    "Modified LayerNorm -> LayerNorm": ("model.norm", "layer"),
+    "Modified LayerNorm -> BatchNorm": ("model.norm", "batch"),
+    "Modified LayerNorm -> None": ("model.norm", "none"),
+    "GELU -> ReLU": ("model.activation", "relu"),
+    "GELU -> SiLU": ("model.activation", "silu"),
+    "Residual connection -> None": ("model.residual", False),
+    "Channel MLP -> None": ("model.channel_mlp", False),
+    "[Pool,Pool,Pool,Attention]": ("model.token_mixers", ["pool", "pool", "pool", "attention"]),
+    "[Pool,Pool,Attention,Attention]": (
+        "model.token_mixers",
+        ["pool", "pool", "attention", "attention"],
+    ),
+    "[Pool,Pool,Pool,SpatialFC]": ("model.token_mixers", ["pool", "pool", "pool", "spatial_fc"]),
+    "[Pool,Pool,SpatialFC,SpatialFC]": (
+        "model.token_mixers",
+        ["pool", "pool", "spatial_fc", "spatial_fc"],
+    ),
+}
+# What the paper's own row changes besides its axis; a row that changes anything else is another row.
+ATTENTION_ROWS = {"model.norm", "model.position_embedding", "data.batch_size", "optim.lr"}
+ACCOMPANIED = {
+    "[Pool,Pool,Pool,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
+    "[Pool,Pool,Attention,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
+    "[Pool,Pool,SpatialFC,SpatialFC]": {"data.crop_pct"},
+}
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of the paper's ablation table; ``position`` is its place there.
+
+    Args:
+        params_m: Parameters in millions.
+        macs_g: MACs in billions at 224 pixels.
+        top1: ImageNet-1K top-1 in percent.
+        delta: Difference from the baseline in points.
+    """
+
+    axis: str
+    variant: str
+    params_m: float
+    macs_g: float
+    top1: float
+    delta: float
+    position: int
+
+
+@functools.cache
+def ablation_rows() -> dict[str, PaperRow]:
+    """The 18 rows of the paper's ablation table by variant, in its order."""
+    with (PAPER / "ablation.csv").open(newline="") as file:
+        return {
+            line["variant"]: PaperRow(
+                axis=line["ablation"],
+                variant=line["variant"],
+                params_m=float(line["params_m"]),
+                macs_g=float(line["macs_g"]),
+                top1=float(line["top1"]),
+                delta=float(line["delta_vs_baseline"]),
+                position=position,
+            )
+            for position, line in enumerate(csv.DictReader(file))
+        }
+
+
+@functools.cache
+def model_rows() -> dict[str, PaperRow]:
+    """The five PoolFormers of the paper's Table 1 by size name (s12, ...)."""
+    with (PAPER / "table1_config.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    return {
+        line["model"].removeprefix("PoolFormer-").lower(): PaperRow(
+            axis=AXES["model.depths"],
+            variant=line["model"],
+            params_m=float(line["params_m_v3_table1"]),
+            macs_g=float(line["macs_g_v3_fvcore"]),
+            top1=float(line["top1"]),
+            delta=round(float(line["top1"]) - float(lines[0]["top1"]), 1),
+            position=100 + position,
+        )
+        for position, line in enumerate(lines)
+    }
+
+
+def match(changed: Changes) -> PaperRow | None:
+    """The paper's row for what a variant changes against the baseline, None where it has none."""
+    if not changed:
+        return next(iter(ablation_rows().values()))
+    own = own_field(changed)
+    for variant, (name, value) in ROWS.items():
+        if own == name and changed[name][1] == value:
+            others = set(changed) - {name}
+            return ablation_rows()[variant] if others <= ACCOMPANIED.get(variant, set()) else None
+    return None

@@ -1,0 +1,149 @@
+"""Record: one run, one JSON file. Everything a reader sees is computed from these alone.
+
+A run is done when ``<results>/<run_id>/record.json`` is there: it is written last, whole, by an
+atomic rename. Beside it lie ``history.csv`` (a line an epoch), the checkpoint and the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+FILE = "record.json"
+STATUSES = ["finished", "diverged", "failed"]
+DONE = ["finished", "diverged"]  # divergence is a result
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; the message is one line that names the file."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one run.
+
+    Args:
+        run_id: The id of its config.
+        status: finished, diverged or failed.
+        config: The resolved RunConfig as JSON values.
+        metrics: ``{"val/top1": {"last": 81.2, "best": 81.9}, ...}``, accuracies in percent.
+        cost: ``params`` and ``frozen_params`` (counts), ``macs`` (a picture, forward, fvcore) and
+            ``image_size``; under ``paper`` the same for the variant at the paper's size.
+        timing: Seconds and pictures a second.
+        data: ``fingerprint``, ``classes``, and the sizes of both splits.
+        environment: Commit, versions, device, precision, threads.
+        tracker: Ids of the W&B run, where there is one.
+        failure: On ``failed``: ``kind`` (oom, data, killed, error) and ``message``.
+    """
+
+    run_id: str
+    status: str
+    config: dict[str, Any]
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    tracker: dict[str, Any] = field(default_factory=dict)
+    failure: dict[str, str] | None = None
+    schema: int = SCHEMA
+
+    @property
+    def done(self) -> bool:
+        """Whether the run needs no more training."""
+        return self.status in DONE
+
+    def metric(self, name: str = "val/top1", which: str = "last") -> float | None:
+        """A metric's ``last`` or ``best`` value, None where the run has none."""
+        return self.metrics.get(name, {}).get(which)
+
+    def write(self, results: Path) -> Path:
+        """Write to ``<results>/<run_id>/record.json``, whole or not at all."""
+        path = results / self.run_id / FILE
+        write_atomically(path, json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+        return path
+
+    @staticmethod
+    def read(path: Path) -> Record:
+        """The record in a file.
+
+        Raises:
+            RecordError: No JSON, an unknown schema version, or fields that are missing or odd.
+        """
+        try:
+            tree = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} is not a record: {error}") from error
+        if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
+            found = tree.get("schema") if isinstance(tree, dict) else None
+            raise RecordError(f"{path} has schema version {found}, this program reads {SCHEMA}")
+        names = {item.name for item in fields(Record)}
+        if odd := set(tree) - names:
+            raise RecordError(f"{path} has the unknown field {sorted(odd)[0]!r}")
+        if not (
+            isinstance(tree.get("run_id"), str)
+            and tree.get("status") in STATUSES
+            and isinstance(tree.get("config"), dict)
+        ):
+            raise RecordError(f"{path} lacks a run_id, a config or a status of {STATUSES}")
+        return Record(**tree)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp makes it private
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def find(results: Path, run_id: str) -> Record | None:
+    """The record of a run, or None where it has none.
+
+    Raises:
+        RecordError: It has one that cannot be read.
+    """
+    path = results / run_id / FILE
+    return Record.read(path) if path.is_file() else None
+
+
+def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """The records in folders of results, one a run id, and a line for each that cannot be used.
+
+    Two records of one id with the same metrics are one; with different metrics the second is
+    told, not averaged.
+
+    Raises:
+        RecordError: A folder does not exist.
+    """
+    found: dict[str, tuple[Record, Path]] = {}
+    problems = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise RecordError(f"no folder {folder}: give one that `ablations run` has filled")
+        for path in sorted(folder.glob(f"*/{FILE}")):
+            try:
+                record = Record.read(path)
+            except RecordError as error:
+                problems.append(str(error))
+                continue
+            known = found.get(record.run_id)
+            if known is None:
+                found[record.run_id] = (record, path)
+            elif known[0].metrics != record.metrics:
+                problems.append(f"{path} differs from {known[1]}, which has the same run_id")
+    return [record for record, _ in found.values()], problems

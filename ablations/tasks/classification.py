@@ -1,0 +1,158 @@
+"""Image classification: a MetaFormer, its loss, optimizer and schedule as a LightningModule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from timm.data import Mixup
+from timm.loss import SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2, get_optimizer_info
+from timm.scheduler import create_scheduler_v2
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from ablations.config import RunConfig
+from ablations.seeding import derive
+from poolformer.metaformer import MetaFormer
+
+# How often a GPU is asked whether the loss is still finite: every time would wait for every step.
+CHECK_EVERY = 50
+FUSED = ["adamw", "adam", "sgd"]
+
+
+class Classification(pl.LightningModule):
+    """Trains and validates one RunConfig.
+
+    A loss that is not finite, or above 100 times that of a uniform guess, is a divergence: training
+    stops there, the model is validated as it is, and ``diverged`` says so.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.run = config
+        torch.manual_seed(derive(config.seed, "weights"))
+        model = MetaFormer(config.model).to(memory_format=torch.channels_last)
+        self.model: nn.Module = model
+        if config.system.compile:
+            model.compile()
+        data, classes = config.data, config.model.num_classes
+        smoothing = config.optim.label_smoothing
+        self.mixup = (
+            Mixup(
+                mixup_alpha=data.mixup,
+                cutmix_alpha=data.cutmix,
+                prob=data.mixup_prob,
+                switch_prob=data.mixup_switch_prob,
+                label_smoothing=smoothing,
+                num_classes=classes,
+            )
+            if data.mixing
+            else None
+        )
+        self.loss = (
+            SoftTargetCrossEntropy()
+            if self.mixup
+            else nn.CrossEntropyLoss(label_smoothing=smoothing)
+        )
+        self.explosion = 100 * math.log(max(2, classes))
+        self.diverged = False
+        self.train_loss = torch.zeros(())
+        self.top1 = MulticlassAccuracy(classes, top_k=1, average="micro")
+        self.top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro")
+        self.val_loss = torch.zeros(())
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (B, classes)."""
+        logits: Tensor = self.model(pictures.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    # Training
+
+    def on_train_epoch_start(self) -> None:
+        # Drop path and mixup draw from the global generators: an epoch starts them anew.
+        pl.seed_everything(
+            derive(self.run.seed, "training", self.current_epoch) % 2**32, verbose=False
+        )
+        self.train_loss = torch.zeros((), device=self.device)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
+        pictures, labels = batch
+        if self.mixup:
+            pictures, labels = self.mixup(pictures, labels)
+        loss: Tensor = self.loss(self(pictures), labels)
+        self.train_loss += loss.detach()
+        if self.device.type == "cpu" or batch_idx % CHECK_EVERY == 0:
+            value = loss.item()
+            if not math.isfinite(value) or value > self.explosion:
+                self.diverged = True
+                self.trainer.should_stop = True
+                return None
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optim = self.run.optim
+        known = get_optimizer_info(optim.optimizer)
+        options: dict[str, Any] = {"eps": optim.eps} if known.has_eps else {}
+        if known.has_betas:
+            options["betas"] = optim.betas
+        # One kernel for all weights: a tenth off a small model's step on a CPU. Gradient scaling
+        # (16-mixed) with clipping does not go with it.
+        if optim.optimizer in FUSED and self.run.system.precision != "16-mixed":
+            options["fused"] = True
+        optimizer = create_optimizer_v2(
+            self.model,
+            opt=optim.optimizer,
+            lr=optim.lr,
+            weight_decay=optim.weight_decay,
+            **options,
+        )
+        steps = int(self.trainer.estimated_stepping_batches) // optim.all_epochs
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            num_epochs=optim.epochs,
+            warmup_epochs=optim.warmup_epochs,
+            warmup_lr=optim.warmup_lr,
+            min_lr=optim.min_lr,
+            cooldown_epochs=optim.cooldown_epochs,
+            step_on_epochs=optim.schedule_unit == "epoch",
+            updates_per_epoch=steps,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": optim.schedule_unit},
+        }
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        # timm's schedules are functions of the epoch or step that comes next, not of a history.
+        if self.run.optim.schedule_unit == "epoch":
+            scheduler.step(self.current_epoch + 1)
+        else:
+            scheduler.step_update(self.global_step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run_id"] = self.run.run_id
+
+    # Validation
+
+    def on_validation_epoch_start(self) -> None:
+        self.top1.reset()
+        self.top5.reset()
+        self.val_loss = torch.zeros((), device=self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        pictures, labels = batch
+        logits = self(pictures).float()
+        self.val_loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
+        self.top1.update(logits, labels)
+        self.top5.update(logits, labels)
+
+    def measured(self, pictures: int) -> dict[str, float]:
+        """``val/top1`` and ``val/top5`` in percent and the mean ``val/loss`` of the last pass."""
+        return {
+            "val/top1": round(100 * self.top1.compute().item(), 4),  # beyond it: float32's noise
+            "val/top5": round(100 * self.top5.compute().item(), 4),
+            "val/loss": self.val_loss.item() / pictures,
+        }

@@ -1,0 +1,202 @@
+"""What a MetaFormer is made of: one frozen dataclass, checked before anything is built.
+
+Standard library only, so that sweeps and tables can read and check models without torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MIXER_NAMES = ["pool", "identity", "random", "depthwise", "attention", "spatial_fc"]
+NORM_NAMES = ["group", "layer", "batch", "none"]
+ACTIVATION_NAMES = ["gelu", "relu", "silu"]
+
+
+class ConfigError(ValueError):
+    """A model or run that cannot be built; the message is one line that names the valid values."""
+
+
+def unknown(what: str, name: object, valid: Iterable[str]) -> str:
+    """One line for a name that does not exist: the nearest valid one first, then all of them."""
+    valid = list(valid)
+    near = difflib.get_close_matches(str(name), valid, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
+
+
+@dataclass(frozen=True)
+class MetaFormerConfig:
+    """The architecture. One ablation is one field; no field moves another.
+
+    The defaults are PoolFormer-S12 at 1000 classes and 224x224 pictures (arXiv 2111.11418).
+
+    Args:
+        depths: Blocks in each stage.
+        dims: Channels of each stage, as many as ``depths``.
+        mlp_ratio: Hidden width of the channel MLP over its input width.
+        token_mixers: One name for all stages, or one name a stage: pool, identity, random,
+            depthwise, attention, spatial_fc.
+        pool_size: Side of the average-pooling window in positions, odd; read by ``pool`` only.
+        norm: group (the paper's Modified LayerNorm: GroupNorm with one group), layer (over
+            channels), batch or none; also sets the final norm.
+        activation: gelu, relu or silu, inside the channel MLP.
+        residual: Whether a sub-block's output is added to its input or replaces it. The paper
+            released no code for "none": LayerScale, drop path and the pooling's subtraction stay.
+        channel_mlp: Whether blocks have their second sub-block. Without it the whole of it goes
+            (norm, MLP, LayerScale), which gives the paper's 2.5 M parameters.
+        layer_scale_init: Initial LayerScale of each sub-block; null for no LayerScale.
+        drop_path: Stochastic-depth rate of the last block; rises linearly from 0 at the first.
+        position_embedding: Number of the stage (1 is the first) before which a learned, zero
+            initialised embedding is added, once; null for none.
+        head_dim: Channels of one attention head; read by ``attention`` only.
+        stem_kernel: Kernel side of the stem convolution in pixels.
+        stem_stride: Stride of the stem in pixels.
+        stem_padding: Zero padding of the stem in pixels.
+        down_kernel: Kernel side of the convolution between stages.
+        down_stride: Stride of the convolution between stages.
+        down_padding: Zero padding of the convolution between stages.
+        in_channels: Channels of a picture; follows from the data.
+        num_classes: Width of the linear head, 0 for none; follows from the data.
+        image_size: Side of a (square) picture in pixels; follows from the data.
+
+    Raises:
+        ConfigError: A name that does not exist or a value that cannot be built.
+    """
+
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    dims: tuple[int, ...] = (64, 128, 320, 512)
+    mlp_ratio: float = 4.0
+    token_mixers: str | tuple[str, ...] = "pool"
+    pool_size: int = 3
+    norm: str = "group"
+    activation: str = "gelu"
+    residual: bool = True
+    channel_mlp: bool = True
+    layer_scale_init: float | None = 1e-5
+    drop_path: float = 0.0
+    position_embedding: int | None = None
+    head_dim: int = 32
+    stem_kernel: int = 7
+    stem_stride: int = 4
+    stem_padding: int = 2
+    down_kernel: int = 3
+    down_stride: int = 2
+    down_padding: int = 1
+    in_channels: int = 3
+    num_classes: int = 1000
+    image_size: int = 224
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "dims"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.token_mixers, str):
+            mixers = tuple(self.token_mixers)
+            # One spelling a model: the same mixer in every stage is that mixer's name.
+            one = mixers[0] if mixers and len(set(mixers)) == 1 else mixers
+            if len(mixers) == len(self.depths):
+                object.__setattr__(self, "token_mixers", one)
+            else:
+                object.__setattr__(self, "token_mixers", mixers)
+        self._check_names()
+        self._check_numbers()
+        self._check_shapes()
+
+    def _check_names(self) -> None:
+        mixers = (self.token_mixers,) if isinstance(self.token_mixers, str) else self.token_mixers
+        for mixer in mixers:
+            if mixer not in MIXER_NAMES:
+                raise ConfigError(unknown("token mixer", mixer, MIXER_NAMES))
+        if not isinstance(self.token_mixers, str) and len(mixers) != len(self.depths):
+            raise ConfigError(
+                f"token_mixers has {len(mixers)} names for {len(self.depths)} stages: "
+                "give one name, or one a stage"
+            )
+        if self.norm not in NORM_NAMES:
+            raise ConfigError(unknown("norm", self.norm, NORM_NAMES))
+        if self.activation not in ACTIVATION_NAMES:
+            raise ConfigError(unknown("activation", self.activation, ACTIVATION_NAMES))
+
+    def _check_numbers(self) -> None:
+        if not self.depths or len(self.depths) != len(self.dims):
+            raise ConfigError(
+                f"depths {list(self.depths)} and dims {list(self.dims)} must name the same stages, "
+                "at least one"
+            )
+        for name in ("depths", "dims"):
+            if any(value < 1 for value in getattr(self, name)):
+                raise ConfigError(f"{name} {list(getattr(self, name))} must all be 1 or more")
+        if self.pool_size < 1 or self.pool_size % 2 == 0:
+            raise ConfigError(
+                f"pool_size {self.pool_size} must be odd and positive: 3 (the paper's), 5, 7, 9"
+            )
+        if not (math.isfinite(self.mlp_ratio) and int(self.mlp_ratio * min(self.dims)) >= 1):
+            raise ConfigError(f"mlp_ratio {self.mlp_ratio} must leave at least 1 hidden channel")
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"drop_path {self.drop_path} must be in [0, 1)")
+        if self.layer_scale_init is not None and not math.isfinite(self.layer_scale_init):
+            raise ConfigError(f"layer_scale_init {self.layer_scale_init} must be finite, or null")
+        stages = len(self.depths)
+        if self.position_embedding is not None and not 1 <= self.position_embedding <= stages:
+            raise ConfigError(
+                f"position_embedding {self.position_embedding} must be a stage from 1 to {stages}, "
+                "or null"
+            )
+        for name in ("head_dim", "stem_kernel", "stem_stride", "down_kernel", "down_stride"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be 1 or more")
+        for name in ("in_channels", "image_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be 1 or more")
+        for name in ("stem_padding", "down_padding", "num_classes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or more")
+
+    def _check_shapes(self) -> None:
+        for stage, side in enumerate(self.grids, start=1):
+            if side < 1:
+                raise ConfigError(
+                    f"image_size {self.image_size} leaves nothing for stage {stage} of "
+                    f"{len(self.depths)} (sides {list(self.grids)}): use larger pictures, "
+                    "or a smaller stem_stride or down_stride"
+                )
+        for stage, (mixer, dim) in enumerate(zip(self.mixers, self.dims, strict=True), start=1):
+            if mixer == "attention" and dim % self.head_dim:
+                raise ConfigError(
+                    f"attention in stage {stage} has {dim} channels, which head_dim "
+                    f"{self.head_dim} does not divide: change head_dim or dims"
+                )
+
+    @property
+    def mixers(self) -> tuple[str, ...]:
+        """The token mixer of each stage."""
+        if isinstance(self.token_mixers, str):
+            return (self.token_mixers,) * len(self.depths)
+        return self.token_mixers
+
+    @property
+    def grids(self) -> tuple[int, ...]:
+        """The side of each stage's (square) grid of tokens, in positions."""
+
+        def convolved(side: int, kernel: int, stride: int, padding: int) -> int:
+            return max(0, (side + 2 * padding - kernel) // stride + 1)
+
+        sides = [convolved(self.image_size, self.stem_kernel, self.stem_stride, self.stem_padding)]
+        for _ in self.depths[1:]:
+            sides.append(
+                convolved(sides[-1], self.down_kernel, self.down_stride, self.down_padding)
+            )
+        return tuple(sides)
+
+
+# The paper's five sizes (Table 1): blocks, channels, and the LayerScale that goes with the depth.
+# Drop path belongs to training and is set by the recipes.
+SIZES: dict[str, MetaFormerConfig] = {
+    "s12": MetaFormerConfig(),
+    "s24": MetaFormerConfig(depths=(4, 4, 12, 4)),
+    "s36": MetaFormerConfig(depths=(6, 6, 18, 6), layer_scale_init=1e-6),
+    "m36": MetaFormerConfig(depths=(6, 6, 18, 6), dims=(96, 192, 384, 768), layer_scale_init=1e-6),
+    "m48": MetaFormerConfig(depths=(8, 8, 24, 8), dims=(96, 192, 384, 768), layer_scale_init=1e-6),
+}

@@ -1,0 +1,40 @@
+"""The parts of a block that are not its token mixer. All keep (B, C, H, W) -> (B, C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timm.layers import GroupNorm1, LayerNorm2d, LayerScale2d, Mlp
+from torch import Tensor, nn
+
+# name -> norm over (B, C, H, W), built from the number of channels. Epsilon 1e-5 is the paper's
+# (its repository, models/poolformer.py and models/metaformer.py).
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "group": GroupNorm1,
+    "layer": lambda dim: LayerNorm2d(dim, eps=1e-5),
+    "batch": nn.BatchNorm2d,
+    "none": lambda dim: nn.Identity(),
+}
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
+
+
+class ChannelMLP(nn.Module):
+    """Two linear layers over channels with an activation between: keeps (B, C, H, W).
+
+    The paper writes them as 1x1 convolutions; the same products as linear layers over a
+    channels-last view train about 1.2 times faster on a CPU (``ablations bench model``).
+    """
+
+    def __init__(self, dim: int, ratio: float, activation: str) -> None:
+        super().__init__()
+        self.mlp = Mlp(dim, int(dim * ratio), act_layer=ACTIVATIONS[activation])
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.mlp(x.permute(0, 2, 3, 1))
+        return mixed.permute(0, 3, 1, 2)
+
+
+def layer_scale(dim: int, init: float | None) -> nn.Module:
+    """One learned factor a channel, or nothing where ``init`` is None."""
+    return nn.Identity() if init is None else LayerScale2d(dim, init_values=init)

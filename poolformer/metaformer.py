@@ -1,0 +1,136 @@
+"""MetaFormer: stem, stages of blocks, final norm, mean over positions, linear head.
+
+A block is two residual lines, one for its token mixer and one for its channel MLP:
+
+    x = x + drop_path(scale(mixer(norm(x))))
+    x = x + drop_path(scale(mlp(norm(x))))
+"""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import DropPath, trunc_normal_
+from torch import Tensor, nn
+
+from poolformer.config import ConfigError, MetaFormerConfig
+from poolformer.layers import NORMS, ChannelMLP, layer_scale
+from poolformer.mixers import MIXERS
+
+
+class SubBlock(nn.Module):
+    """One residual line around ``body``: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(
+        self, body: nn.Module, dim: int, drop_path: float, config: MetaFormerConfig
+    ) -> None:
+        super().__init__()
+        self.norm = NORMS[config.norm](dim)
+        self.body = body
+        self.scale = layer_scale(dim, config.layer_scale_init)
+        self.drop_path = DropPath(drop_path)
+        self.residual = config.residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        change: Tensor = self.drop_path(self.scale(self.body(self.norm(x))))
+        return x + change if self.residual else change
+
+
+class MetaFormerBlock(nn.Module):
+    """Mix positions, then channels: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, config: MetaFormerConfig, stage: int, drop_path: float) -> None:
+        super().__init__()
+        dim = config.dims[stage]
+        mixer = MIXERS[config.mixers[stage]](config, stage)
+        self.token = SubBlock(mixer, dim, drop_path, config)
+        self.channel: nn.Module = nn.Identity()
+        if config.channel_mlp:
+            mlp = ChannelMLP(dim, config.mlp_ratio, config.activation)
+            self.channel = SubBlock(mlp, dim, drop_path, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.channel(self.token(x))
+        return out
+
+
+class PositionEmbedding(nn.Module):
+    """Adds a learned map, zero at the start: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, dim: int, side: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.zeros(1, dim, side, side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        built, got = tuple(self.embedding.shape[-2:]), tuple(x.shape[-2:])
+        if got != built:
+            raise ConfigError(
+                f"the position embedding was built for {built[0]}x{built[1]} positions, got "
+                f"{got[0]}x{got[1]}: build the model for this image_size"
+            )
+        return x + self.embedding
+
+
+class Stage(nn.Module):
+    """Shrink, place, then mix: (B, C, H, W) -> (B, C', H', W') for the grid of this stage."""
+
+    def __init__(
+        self, config: MetaFormerConfig, stage: int, in_channels: int, blocks: list[MetaFormerBlock]
+    ) -> None:
+        super().__init__()
+        dim = config.dims[stage]
+        kernel, stride, padding = (
+            (config.stem_kernel, config.stem_stride, config.stem_padding)
+            if stage == 0
+            else (config.down_kernel, config.down_stride, config.down_padding)
+        )
+        # No norm, and PyTorch's default initialisation, as in the paper's patch embeddings.
+        self.downsample = nn.Conv2d(in_channels, dim, kernel, stride, padding)
+        self.position_embedding: nn.Module = nn.Identity()
+        if config.position_embedding == stage + 1:
+            self.position_embedding = PositionEmbedding(dim, config.grids[stage])
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.blocks(self.position_embedding(self.downsample(x)))
+        return out
+
+
+class MetaFormer(nn.Module):
+    """The model of a config: pictures (B, C_in, H, W) -> logits (B, num_classes).
+
+    With ``num_classes`` 0 the head is left out and ``forward`` gives (B, dims[-1]).
+    """
+
+    def __init__(self, config: MetaFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        rates = iter(torch.linspace(0, config.drop_path, sum(config.depths)).tolist())
+        self.stages = nn.Sequential()
+        width = config.in_channels
+        for stage, (depth, dim) in enumerate(zip(config.depths, config.dims, strict=True)):
+            blocks = [MetaFormerBlock(config, stage, next(rates)) for _ in range(depth)]
+            self.stages.append(Stage(config, stage, width, blocks))
+            width = dim
+        self.norm = NORMS[config.norm](width)
+        self.head = nn.Linear(width, config.num_classes) if config.num_classes else nn.Identity()
+        self.apply(init_linear)
+
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """The output of each stage, without norm: (B, dims[i], grids[i], grids[i]) for stage i."""
+        outputs = []
+        for stage in self.stages:
+            x = stage(x)
+            outputs.append(x)
+        return outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(self.stages(x)).mean(dim=(2, 3)))
+        return logits
+
+
+def init_linear(module: nn.Module) -> None:
+    """Truncated normal of deviation 0.02 for linear layers, zero bias, as in the paper's code."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -39,7 +39,7 @@ ROWS: dict[str, tuple[str, Any]] = {
         ["pool", "pool", "spatial_fc", "spatial_fc"],
     ),
 }
-# What the paper's own row changes besides its axis; a row that changes anything else is another row.
+# What the paper's own row changes besides its axis; a row that changes more is another row.
 ATTENTION_ROWS = {"model.norm", "model.position_embedding", "data.batch_size", "optim.lr"}
 ACCOMPANIED = {
     "[Pool,Pool,Pool,Attention]": ATTENTION_ROWS | {"data.crop_pct"},

@@ -311,8 +311,9 @@ def one_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    # `python -m ablations.train` is `ablations train`, for a sweep's `program: ablations.train`.
+    import runpy
     import sys
 
-    from ablations.__main__ import main
-
-    sys.exit(main(["train", *sys.argv[1:]]))
+    sys.argv.insert(1, "train")
+    runpy.run_module("ablations", run_name="__main__")

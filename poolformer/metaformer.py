@@ -104,7 +104,8 @@ class MetaFormer(nn.Module):
     def __init__(self, config: MetaFormerConfig) -> None:
         super().__init__()
         self.config = config
-        rates = iter(torch.linspace(0, config.drop_path, sum(config.depths)).tolist())
+        last = max(1, sum(config.depths) - 1)
+        rates = (config.drop_path * block / last for block in range(last + 1))
         self.stages = nn.Sequential()
         width = config.in_channels
         for stage, (depth, dim) in enumerate(zip(config.depths, config.dims, strict=True)):

@@ -1,0 +1,88 @@
+"""Parameters and MACs of the paper's rows against the published values."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+
+from ablations import published
+from ablations.cost import at_paper_size, macs, model_cost
+from ablations.resolve import resolve
+from ablations.sweep import read
+from poolformer import SIZES, MetaFormer
+from tests.ablations.test_sweeps import TABLE
+
+
+def rows() -> list[tuple[dict, str | None]]:
+    found = []
+    for path in TABLE:
+        for cell in read(path):
+            preset, seed = cell.pop("preset", None), cell.pop("seed")
+            if seed == 0 and (cell, preset) not in found:
+                found.append((cell, preset))
+    return found
+
+
+def recomputed(variant: str) -> dict[str, str]:
+    with (published.PAPER / "ablation.csv").open(newline="") as file:
+        return next(line for line in csv.DictReader(file) if line["variant"] == variant)
+
+
+@pytest.mark.parametrize(("cell", "preset"), rows(), ids=str)
+def test_a_row_of_any_recipe_costs_at_the_papers_size_what_the_paper_says(cell, preset):
+    from ablations import labels
+
+    run = resolve("mini", cell, preset)
+    base = labels.flat_config(resolve("mini").to_json())
+    paper = published.match(labels.changes(base, labels.flat_config(run.to_json())))
+    assert paper is not None
+    config = at_paper_size(run)
+    assert config == at_paper_size(resolve("cifar10", cell, preset))
+    cost = model_cost(config)
+    assert round(cost["params"] / 1e6, 1) == paper.params_m
+    assert round(cost["macs"] / 1e9, 1) == paper.macs_g
+    # The plain arithmetic of SOURCES.md (CALC), to its last printed digit.
+    arithmetic = recomputed(paper.variant)
+    assert cost["params"] / 1e6 == pytest.approx(float(arithmetic["params_m_recomputed"]), abs=6e-4)
+    assert cost["macs"] / 1e9 == pytest.approx(
+        float(arithmetic["macs_g_fvcore_recomputed"]), rel=0.005
+    )
+    if "random" in str(config.token_mixers):
+        assert round(cost["frozen_params"] / 1e6) == 21
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_have_the_published_macs(size):
+    config = at_paper_size(resolve("mini", preset=size))
+    assert config is not None
+    assert (config.depths, config.dims) == (SIZES[size].depths, SIZES[size].dims)
+    with torch.device("meta"):
+        params = sum(p.numel() for p in MetaFormer(config).parameters())
+    paper = published.model_rows()[size]
+    assert abs(params / 1e6 - paper.params_m) <= 0.1  # SOURCES.md: Table 1 is 0.1 below for three
+    if size == "s24":  # one of the larger ones: they take seconds each
+        assert round(model_cost(config)["macs"] / 1e9, 1) == paper.macs_g
+
+
+def test_fused_attention_is_counted_like_its_products():
+    config = resolve("mini", preset="ppaa").model
+    model = MetaFormer(config)
+    fused = macs(model, config.image_size, config.in_channels)
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+    assert macs(model, config.image_size, config.in_channels) == fused
+
+
+def test_counting_leaves_the_model_as_it_was():
+    config = resolve("mini").model
+    model = MetaFormer(config).train()
+    macs(model, config.image_size, config.in_channels)
+    assert model.training
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    model_cost(config)
+    assert torch.equal(torch.rand(1), expected)

@@ -1,0 +1,255 @@
+"""Training on real pictures: it learns, repeats itself to the last digit, resumes exactly."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablations.records import Record
+from ablations.train import CHECKPOINT, WEIGHTS, train
+from poolformer import MetaFormer
+from tests.conftest import TINY_FLAGS
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One tiny run and its folder."""
+    from ablations.resolve import resolve
+    from tests.conftest import TINY
+
+    results = tmp_path_factory.mktemp("results")
+    config = resolve("mini", TINY)
+    seen = []
+    return config, results, train(config, results, seen.append), seen
+
+
+def history(results: Path, run_id: str) -> list[dict[str, str]]:
+    with (results / run_id / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_clocks(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+
+def test_a_run_learns_and_leaves_a_whole_record(trained):
+    config, results, record, _ = trained
+    assert record.status == "finished"
+    assert record.metric() > 50  # chance is 10
+    assert record == Record.read(results / config.run_id / "record.json")
+    assert record.config == config.to_json()
+    assert record.data == {
+        "fingerprint": "88d62a25161371fc",
+        "classes": 10,
+        "train": 8000,
+        "val": 2000,
+    }
+    assert record.cost["params"] == sum(p.numel() for p in MetaFormer(config.model).parameters())
+    assert record.cost["paper"] is None  # no size of the recipe has these widths
+    assert record.environment["device"] == "cpu"
+    assert record.environment["precision"] == "32-true"
+    assert record.environment["versions"]["torch"] == torch.__version__
+    assert record.timing["pictures_per_second"] > 0
+    rows = history(results, config.run_id)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["val/top1"]) == record.metric()
+    assert max(float(row["val/top1"]) for row in rows) == record.metric(which="best")
+
+
+def test_progress_is_told_after_each_epoch(trained):
+    _, _, record, seen = trained
+    assert [(body["epoch"], body["epochs"]) for body in seen] == [(1, 2), (2, 2)]
+    assert seen[-1]["val/top1"] == record.metric()
+
+
+def test_the_weights_are_those_that_were_measured(trained):
+    from ablations import data
+    from ablations.data.batches import loaders
+
+    config, results, record, _ = trained
+    model = MetaFormer(config.model).eval()
+    model.load_state_dict(torch.load(results / config.run_id / WEIGHTS, weights_only=True))
+    _, val = loaders(data.load(config.data), config.data, config.seed)
+    with torch.no_grad():
+        right = sum((model(x).argmax(dim=1) == y).sum().item() for x, y in val)
+    assert 100 * right / 2000 == pytest.approx(record.metric(), abs=0.1)
+    assert not (results / config.run_id / CHECKPOINT).exists()
+
+
+def test_the_same_run_gives_the_same_numbers_to_the_last_digit(trained, tmp_path):
+    config, results, record, _ = trained
+    again = train(config, tmp_path)
+    assert again.metrics == record.metrics
+    ours, theirs = (history(folder, config.run_id) for folder in (results, tmp_path))
+    assert without_clocks(ours) == without_clocks(theirs)
+
+
+def test_a_done_run_is_not_trained_again(trained):
+    config, results, record, _ = trained
+    before = (results / config.run_id / "record.json").stat().st_mtime_ns
+    assert train(config, results, lambda body: pytest.fail("trained")) == record
+    assert (results / config.run_id / "record.json").stat().st_mtime_ns == before
+
+
+def test_other_seeds_are_other_runs(trained, tiny, tmp_path):
+    assert train(tiny(seed=1), tmp_path).metrics != trained[2].metrics
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.3])
+def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, drop_path):
+    overrides = {"model.drop_path": drop_path, "data.crop_padding": 2, "data.mixup": 0.2}
+    overrides["optim.epochs"] = 4
+    config = tiny(**overrides)
+    whole = train(config, tmp_path / "whole")
+    flags = [*TINY_FLAGS, *(f"--{name}={value}" for name, value in overrides.items())]
+    command = [sys.executable, "-m", "ablations.train", *flags, "--results", tmp_path / "cut"]
+    folder = tmp_path / "cut" / config.run_id
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch 2"):
+                break
+        deadline = time.monotonic() + 60
+        while not (folder / CHECKPOINT).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "record.json").exists()
+    epochs = []
+    resumed = train(config, tmp_path / "cut", lambda body: epochs.append(body["epoch"]))
+    assert epochs
+    assert epochs[0] in (2, 3, 4)  # not from the start
+    assert epochs[-1] == 4
+    assert resumed.metrics == whole.metrics
+    ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
+    assert without_clocks(ours) == without_clocks(theirs)
+    weights = [
+        torch.load(tmp_path / name / config.run_id / WEIGHTS, weights_only=True)
+        for name in ("cut", "whole")
+    ]
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+
+
+def test_a_broken_checkpoint_is_told_and_the_run_starts_anew(trained, tmp_path):
+    config, _, record, _ = trained
+    folder = tmp_path / config.run_id
+    folder.mkdir()
+    (folder / CHECKPOINT).write_bytes(b"half a checkpoint")
+    assert train(config, tmp_path).metrics == record.metrics
+    assert "starting anew" in (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("change", [{"optim.lr": 1e12}, {"optim.lr": 1e30}])
+def test_a_loss_that_explodes_is_a_result(tiny, tmp_path, change):
+    config = tiny(**change, **{"model.norm": "none", "optim.optimizer": "sgd"})
+    record = train(config, tmp_path)
+    assert record.status == "diverged"
+    assert record.done
+    assert record.metric() is not None
+    rows = history(tmp_path, config.run_id)
+    assert len(rows) < 3
+    json.loads((tmp_path / config.run_id / "record.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
+    picture_folder, tmp_path, tiny
+):
+    import shutil
+
+    root = tmp_path / "pictures"
+    shutil.copytree(picture_folder, root)
+    broken = next((root / "train").rglob("*.jpg"))
+    broken.write_bytes(b"no picture")
+    config = tiny(
+        **{
+            "data.name": "folder",
+            "data.root": str(root),
+            "data.pipeline": "timm",
+            "data.fit": "pad",
+            "data.batch_size": 48,
+            "model.num_classes": 3,
+        }
+    )
+    record = train(config, tmp_path / "runs")
+    assert record.status == "failed"
+    assert record.failure["kind"] == "data"
+    assert broken.name in record.failure["message"]
+    assert not record.done
+
+
+def test_pictures_from_files_train_through_the_papers_pipeline(picture_folder, tmp_path):
+    from ablations.resolve import resolve
+
+    overrides = {
+        "data.name": "folder",
+        "data.root": str(picture_folder),
+        "data.image_size": 32,
+        "data.batch_size": 8,
+        "model.num_classes": 3,
+        "model.depths": [1, 1, 1, 1],
+        "model.dims": [8, 8, 8, 8],
+        "optim.epochs": 2,
+        "optim.warmup_epochs": 1,
+        "optim.cooldown_epochs": 1,
+        "system.tracker": "none",
+        "system.accelerator": "cpu",
+    }
+    record = train(resolve("imagenet", overrides), tmp_path)
+    assert record.status == "finished", record.failure
+    rows = history(tmp_path, record.run_id)
+    assert len(rows) == 3  # the cool-down is an epoch
+    assert float(rows[-1]["lr"]) == pytest.approx(1e-5)
+
+
+def test_other_pictures_under_the_same_id_are_refused(trained, tmp_path):
+    from ablations.data import DataError
+
+    config, results, _, _ = trained
+    tree = json.loads((results / config.run_id / "record.json").read_text())
+    tree["data"]["fingerprint"] = "0" * 16
+    (tmp_path / config.run_id).mkdir()
+    (tmp_path / config.run_id / "record.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match="use another results folder"):
+        train(config, tmp_path)
+
+
+def test_wandb_mirrors_the_run_offline(tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
+    assert record.status == "finished", record.failure
+    assert record.tracker["mode"] == "offline"
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    assert record.tracker["wandb"] in run.name
+    assert list(run.glob("*.wandb"))
+
+
+def test_a_tracker_that_fails_does_not_fail_the_run(tiny, tmp_path, monkeypatch):
+    import wandb
+
+    def broken(*_, **__):
+        raise RuntimeError("no tracker today")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
+    assert record.status == "finished"
+    assert "no tracker today" in (tmp_path / record.run_id / "log.txt").read_text()
+
+
+def test_no_secret_reaches_a_record_or_a_log(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
+    for path in (tmp_path / record.run_id).iterdir():
+        assert b"0123456789012345" not in path.read_bytes(), path
+    assert os.environ["WANDB_API_KEY"]

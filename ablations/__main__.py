@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 from ablations.resolve import FIELDS, GROUPS, recipe_names, resolve
-from poolformer.config import ConfigError, unknown
+from poolformer.config import ConfigError, nearest, unknown
 
 DEFAULT_RECIPE = "mini"
 DEFAULT_RESULTS = Path("runs")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line."""
+    """argparse with errors of one line, the nearest flag in them."""
 
-    def error(self, message: str) -> Any:
+    flags: ClassVar[set[str]] = {f"--{field}" for field in FIELDS}
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """Add a flag, and remember it for errors."""
+        self.flags.update(name for name in names if name.startswith("--"))
+        return super().add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
         """Raise ConfigError; ``main`` prints it."""
+        if found := re.match("unrecognized arguments: (--[^ =]+)", message):
+            raise ConfigError(nearest("flag", found[1], sorted(self.flags)))
         raise ConfigError(message)
 
 
@@ -96,41 +106,38 @@ def fields_help() -> str:
     return "\n".join([*lines, "  --seed (default 0)"])
 
 
-def overrides(words: Sequence[str]) -> dict[str, Any]:
-    """``--model.pool_size 5`` and ``--model.pool_size=5`` -> ``{"model.pool_size": "5"}``.
+def separate(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Split a command line into the command's own words and the fields of a run that it sets.
+
+    ``["run", "a.yaml", "--model.pool_size", "5"]`` gives ``["run", "a.yaml"]`` and
+    ``{"model.pool_size": "5"}``. This comes before argparse, which takes a flag with a blank in it
+    (a list as a sweep agent spells it: ``--model.depths=[2, 2]``) for a file name.
 
     Raises:
-        ConfigError: A flag that no run has, with the nearest one; a word that belongs to no flag.
+        ConfigError: A field that no run has, with the nearest one, or a field without a value.
     """
-    found: dict[str, Any] = {}
+    own: list[str] = []
+    found: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--"):
-            raise ConfigError(f"{word!r} belongs to no flag")
+        if not word.startswith("--") or not ("." in name or name == "seed"):
+            own.append(word)
+            continue
         if name not in FIELDS:
-            # The nearest names say more than all sixty.
-            raise ConfigError(unknown("flag", word.partition("=")[0], [f"--{f}" for f in FIELDS]))
+            raise ConfigError(nearest("flag", f"--{name}", [f"--{field}" for field in FIELDS]))
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise ConfigError(f"--{name} needs a value")
             value = rest.pop(0)
         found[name] = value
-    return found
+    return own, found
 
 
-def given(arguments: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
-    """The fields that the command line sets."""
-    found = overrides(rest)
-    if arguments.tracker is not None:
-        found["system.tracker"] = arguments.tracker
-    return found
-
-
-def train_command(arguments: argparse.Namespace, rest: list[str]) -> int:
+def train_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
     """`ablations train`."""
-    config = resolve(arguments.recipe, given(arguments, rest), arguments.preset)
+    config = resolve(arguments.recipe, fields_set, arguments.preset)
 
     from ablations.runner import check_writable
 
@@ -154,12 +161,12 @@ def train_command(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0 if record.done else 1
 
 
-def run_command(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
     """`ablations run`."""
     from ablations import runner
     from ablations.sweep import expand
 
-    cells = expand(arguments.sweeps, arguments.recipe, given(arguments, rest), seeds(arguments))
+    cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds(arguments))
     if arguments.dry_run:
         return list_cells(cells, arguments.results)
     workers = runner.default_workers() if arguments.workers is None else arguments.workers
@@ -231,10 +238,10 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
     return 0
 
 
-def table_command(arguments: argparse.Namespace, rest: list[str]) -> int:
+def table_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
     """`ablations table`."""
-    if rest:
-        raise ConfigError(f"`ablations table` does not know {rest[0]!r}")
+    if fields_set:
+        raise ConfigError(f"`ablations table` does not take --{next(iter(fields_set))}")
 
     from ablations import records
     from ablations.tables import FORMATS, render
@@ -257,8 +264,9 @@ def table_command(arguments: argparse.Namespace, rest: list[str]) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     try:
+        own, fields_set = separate(sys.argv[1:] if words is None else words)
         top = parser()
-        arguments, rest = top.parse_known_args(words)
+        arguments = top.parse_args(own)
         if arguments.version:
             from importlib.metadata import version
 
@@ -267,7 +275,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             top.print_help()
             return 2
-        code: int = arguments.run(arguments, rest)
+        if getattr(arguments, "tracker", None) is not None:
+            fields_set["system.tracker"] = arguments.tracker
+        code: int = arguments.run(arguments, fields_set)
         return code
     # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.
     except ValueError as error:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 
 from ablations.config import RunConfig
 from ablations.resolve import resolve, size_name
@@ -34,13 +33,15 @@ def macs(model: torch.nn.Module, image_size: int, channels: int) -> int:
     """
     device = next(model.parameters()).device
     picture = torch.zeros(1, channels, image_size, image_size, device=device)
-    # fvcore warns of every operator that it leaves out and torch of fvcore's way of tracing.
+    # fvcore warns of each operator that it leaves out, torch of fvcore's import and its tracing.
     logger = logging.getLogger("fvcore.nn.jit_analysis")
     level, training = logger.level, model.training
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
+            from fvcore.nn import FlopCountAnalysis
+
             count = FlopCountAnalysis(model.eval(), picture)
             count.set_op_handle("aten::scaled_dot_product_attention", attention_macs)
             count.set_op_handle("aten::layer_norm", lambda inputs, outputs: 0)

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from ablations.config import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
-from poolformer.config import SIZES, ConfigError, MetaFormerConfig, unknown
+from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 GROUPS: dict[str, type] = {
@@ -103,7 +103,7 @@ def resolve(
     values.update(flatten(overrides or {}))
     for name in values:
         if name not in FIELDS:
-            raise ConfigError(unknown("field", name, FIELDS))
+            raise ConfigError(nearest("field", name, FIELDS))
     grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     seed: Any = 0
     for name, value in values.items():

@@ -16,7 +16,7 @@ import yaml
 
 from ablations.config import RunConfig
 from ablations.resolve import FIELDS, GROUPS, resolve
-from poolformer.config import ConfigError, unknown
+from poolformer.config import ConfigError, nearest
 
 PARAMETERS = [*FIELDS, "preset"]
 
@@ -73,7 +73,7 @@ def _flat(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
             flat[str(name)] = value
     for name in flat:
         if name not in PARAMETERS:
-            raise ConfigError(f"{path}: {unknown('parameter', name, PARAMETERS)}")
+            raise ConfigError(f"{path}: {nearest('parameter', name, PARAMETERS)}")
     return flat
 
 

@@ -27,6 +27,13 @@ def unknown(what: str, name: object, valid: Iterable[str]) -> str:
     return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
 
 
+def nearest(what: str, name: object, valid: Iterable[str]) -> str:
+    """One line for a name that does not exist among too many to list: the three nearest."""
+    near = difflib.get_close_matches(str(name), list(valid), n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see --help"
+    return f"unknown {what} {name!r}: {hint}"
+
+
 @dataclass(frozen=True)
 class MetaFormerConfig:
     """The architecture. One ablation is one field; no field moves another.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+
 from ablations.config import DataConfig
 from ablations.data.base import DataError, Pictures, Split
 
@@ -14,7 +16,7 @@ def load(data: DataConfig) -> Pictures:
     """The pictures that ``data`` names; read once a process.
 
     Raises:
-        DataError: They are missing, broken, or fewer than a batch.
+        DataError: They are missing, broken, fewer than a batch, or larger than data.fit pad takes.
     """
     pictures = _load(data.name, data.root)
     if data.batch_size > len(pictures.train):
@@ -22,6 +24,14 @@ def load(data: DataConfig) -> Pictures:
             f"data.batch_size {data.batch_size} is above the {len(pictures.train)} training "
             f"pictures of {data.name}"
         )
+    if data.pipeline == "tensor" and data.fit == "pad":
+        assert isinstance(pictures.train.pictures, np.ndarray)
+        height, width = pictures.train.pictures.shape[1:3]
+        if max(height, width) > data.image_size:
+            raise DataError(
+                f"data.fit pad cannot shrink {height}x{width} pictures to {data.image_size}: "
+                "use data.fit resize or a larger data.image_size"
+            )
     return pictures
 
 

@@ -104,20 +104,11 @@ class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
 
 
 def fitted(stack: Tensor, side: int, fit: str) -> Tensor:
-    """uint8 (N, C, H, W) at ``side`` x ``side``, by zeros around it or by interpolation.
-
-    Raises:
-        DataError: ``pad`` was asked for and the pictures are larger than ``side``.
-    """
+    """uint8 (N, C, H, W) at ``side`` x ``side``, by zeros around it or by interpolation."""
     height, width = stack.shape[-2:]
     if (height, width) == (side, side):
         return stack
     if fit == "pad":
-        if max(height, width) > side:
-            raise DataError(
-                f"data.fit pad cannot shrink {height}x{width} pictures to {side}: use data.fit "
-                "resize or a larger data.image_size"
-            )
         top, left = (side - height) // 2, (side - width) // 2
         return F.pad(stack, (left, side - width - left, top, side - height - top))
     resized = F.interpolate(stack.float(), (side, side), mode="bilinear", antialias=True)
@@ -220,6 +211,9 @@ def loaders(
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
+    # Loaders draw a number when they start; from torch's own generator it would shift what the
+    # model draws, and a resumed run starts them at another moment.
+    shared["generator"] = torch.Generator()
     order = EpochOrder(len(pictures.train), seed, epoch)
     in_order = InOrder(len(pictures.val))
     return (

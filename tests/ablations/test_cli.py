@@ -72,7 +72,9 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["train", "--recipe", "imagenet"], "needs --data.root DIR"),
         (["train", "--recipe", "imagenet", "--data.root", "{tmp}/x"], "no folder"),
         (["train", "--recipe", "imagenet", "--data.root", "{tmp}"], "no folder"),
-        (["train", "stray"], "'stray' belongs to no flag"),
+        (["train", "stray"], "unrecognized arguments: stray"),
+        (["train", "--recpie", "mini"], "did you mean '--recipe'"),
+        (["run", "sweeps/pool_size.yaml", "--worker=2"], "did you mean '--workers'"),
         (["train", "--results", "/proc/none"], "cannot be written"),
         (["run"], "the following arguments are required: sweeps"),
         (["run", "none.yaml"], "none.yaml cannot be read"),
@@ -91,7 +93,8 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["table", "{tmp}/none"], "no folder"),
         (["table", "{tmp}"], "no records in"),
         (["table", "{tmp}", "--format", "markdown"], "valid are md, csv, tex"),
-        (["table", "{tmp}", "--what"], "does not know '--what'"),
+        (["table", "{tmp}", "--fromat", "md"], "did you mean '--format'"),
+        (["table", "{tmp}", "--seed=3"], "does not take --seed"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2_before_anything_is_written(

@@ -163,14 +163,13 @@ def test_what_an_agent_spells_is_what_a_yaml_means(overrides):
         ("optim.lr", "fast", "is not a number or null"),
         ("model.image_size", 64, "unknown field"),
         ("model.num_classes", 7, "follows from data.name mini: 10"),
-        ("data.name", "cifar", "did you mean 'cifar100'"),
+        ("data.name", "cifar1000", "did you mean 'cifar100'"),
         ("data.auto_augment", "rand-m9", "read by data.pipeline timm only"),
         ("data.pipeline", "timn", "did you mean 'timm'"),
         ("data.batch_size", 0, "must be 1 or more"),
-        ("data.crop_scale", [0.9, 0.1], "must rise"),
         ("optim.epochs", 0, "must be 1 or more"),
         ("optim.warmup_epochs", 50, "fewer than optim.epochs"),
-        ("optim.optimizer", "adamv", "did you mean 'adamw'"),
+        ("optim.optimizer", "adamww", "did you mean 'adamw'"),
         ("optim.lr", -1, "must be positive"),
         ("optim.lr", float("nan"), "must be positive"),
         ("seed", -1, "between 0 and"),
@@ -181,6 +180,11 @@ def test_a_wrong_field_is_told_in_one_line(name, value, told):
     with pytest.raises(ConfigError, match=told) as caught:
         resolve("mini", {name: value})
     assert "\n" not in str(caught.value)
+
+
+def test_the_crop_of_the_timm_pipeline_must_rise():
+    with pytest.raises(ConfigError, match="must rise"):
+        resolve("imagenet", {"data.crop_scale": [0.9, 0.1]})
 
 
 def test_wrong_recipes_and_presets_name_the_valid_ones():

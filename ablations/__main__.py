@@ -215,19 +215,19 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
     from rich.table import Table
 
     from ablations import records
-    from ablations.labels import describe
+    from ablations.labels import names
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("run", "cell", "seed", "sweeps", "state"):
-        table.add_column(name, justify="right" if name == "seed" else "left")
+    for name in ("run", "cell", "sweeps", "state"):
+        table.add_column(name)
+    cell_names = names([cell.config for cell in cells])
     done = 0
     for cell in cells:
         record = records.find(results, cell.config.run_id)
         done += record is not None and record.done
         table.add_row(
             cell.config.run_id,
-            describe(cell.config),
-            str(cell.config.seed),
+            cell_names[cell.config.run_id],
             ", ".join(cell.sweeps),
             record.status if record else "to do",
         )

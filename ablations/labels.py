@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablations.config import RunConfig
@@ -118,13 +118,36 @@ def also(changed: Changes) -> list[str]:
 
 def describe(config: RunConfig) -> str:
     """A short name of a run's variant: all that it changes against its recipe."""
+    return _listed(_against_recipe(config))
+
+
+def names(configs: Sequence[RunConfig]) -> dict[str, str]:
+    """Names by run id: what tells the runs of a study apart, and the seed.
+
+    What all of them change (fewer epochs, say) is left out.
+    """
+    changed = {config.run_id: _against_recipe(config) for config in configs}
+    common = set.intersection(*({*map(repr, c.items())} for c in changed.values()))
+    if len(changed) == 1:
+        common = set()
+    return {
+        config.run_id: _listed(
+            {k: v for k, v in changed[config.run_id].items() if repr((k, v)) not in common}
+        )
+        + f", seed {config.seed}"
+        for config in configs
+    }
+
+
+def _against_recipe(config: RunConfig) -> Changes:
     base = resolve(config.recipe, {"data.root": config.data.root})
-    changed = changes(flat_config(base.to_json()), flat_config(config.to_json()))
+    return changes(flat_config(base.to_json()), flat_config(config.to_json()))
+
+
+def _listed(changed: Changes) -> str:
     if not changed:
         return "baseline"
-    return ", ".join(
-        f"{name.split('.', 1)[1]}={_plain(after)}" for name, (_, after) in changed.items()
-    )
+    return ", ".join(f"{name.split('.', 1)[1]}={_plain(v)}" for name, (_, v) in changed.items())
 
 
 def _mixers(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.config import RunConfig
-from ablations.labels import describe
+from ablations.labels import names
 from ablations.records import Record
 
 
@@ -35,20 +35,24 @@ class Progress:
     """Counts what the runner does and says how long the rest will take.
 
     Args:
-        todo: The cells that are to be trained.
-        reused: How many more were done before.
+        cells: The whole study.
+        todo: The cells of it that are to be trained.
         workers: How many cells run at once.
     """
 
     def __init__(
-        self, todo: Sequence[RunConfig], reused: int, workers: int, console: Console | None = None
+        self,
+        cells: Sequence[RunConfig],
+        todo: Sequence[RunConfig],
+        workers: int,
+        console: Console | None = None,
     ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
-        self.names = {cell.run_id: f"{describe(cell)}, seed {cell.seed}" for cell in todo}
+        self.names = names(cells)
         self.waiting = {cell.run_id: cell for cell in todo}
         self.running: dict[str, Running] = {}
         self.seconds: dict[str, list[float]] = {}  # variant -> what its cells took
-        self.total, self.reused, self.workers = len(todo), reused, workers
+        self.total, self.reused, self.workers = len(todo), len(cells) - len(todo), workers
         self.finished = 0
         self.begun = time.monotonic()
         self.live: Live | None = None
@@ -88,7 +92,7 @@ class Progress:
         took = time.monotonic() - running.begun
         self.finished += 1
         if record.done:
-            self.seconds.setdefault(describe(running.config), []).append(took)
+            self.seconds.setdefault(variant(running.config), []).append(took)
         top1 = record.metric("val/top1")
         result = "no top-1" if top1 is None else f"top-1 {top1:.2f}%"
         if record.failure:
@@ -107,7 +111,7 @@ class Progress:
         average = sum(known) / len(known)
 
         def expected(cell: RunConfig) -> float:
-            times = self.seconds.get(describe(cell))
+            times = self.seconds.get(variant(cell))
             return sum(times) / len(times) if times else average
 
         work = sum(expected(cell) for cell in self.waiting.values())
@@ -133,6 +137,11 @@ class Progress:
             f"{clock(self.left())} left"
         )
         return Group(table, Text(summary))
+
+
+def variant(config: RunConfig) -> str:
+    """What the seeds of a row share, as an id."""
+    return replace(config, seed=0).run_id
 
 
 def clock(seconds: float | None) -> str:

@@ -127,7 +127,7 @@ def run(cells: Sequence[Cell], results: Path, workers: int) -> Outcome:
     pool = LocalWorkers(workers, results)
     by_id = {cell.run_id: cell for cell in todo}
     try:
-        with Progress(todo, len(done), workers) as progress:
+        with Progress([cell.config for cell in cells], todo, workers) as progress:
             while queue or progress.running:
                 for worker in pool.idle():
                     if queue:

@@ -1,6 +1,7 @@
 """The command line: `ablations` and `python -m ablations`.
 
-Exit code 0: all well; 1: something ran and failed; 2: the input was wrong; 130: interrupted.
+Exit code 0: all well; 1: something ran and failed; 2: the input was wrong; 130 or 143: stopped by
+SIGINT or SIGTERM.
 Commands import what they need when they run, so that the light ones start without torch.
 """
 
@@ -13,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
-from ablations.resolve import FIELDS, GROUPS, recipe_names, resolve
+from ablations.resolve import FIELDS, GROUPS, recipe_names, resolve, unknown_field
 from poolformer.config import ConfigError, nearest, unknown
 
 DEFAULT_RECIPE = "mini"
@@ -25,17 +26,22 @@ DEFAULT_RESULTS = Path("runs")
 class Parser(argparse.ArgumentParser):
     """argparse with errors of one line, the nearest flag in them."""
 
-    flags: ClassVar[set[str]] = {f"--{field}" for field in FIELDS}
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
-    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
-        """Add a flag, and remember it for errors."""
-        self.flags.update(name for name in names if name.startswith("--"))
-        return super().add_argument(*names, **options)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left over here, where it is known which command was meant."""
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest and rest[0].startswith("--"):
+            own = sorted({*re.findall(r"--[\w.-]+", self.format_help())})
+            word = rest[0].split("=")[0]
+            raise ConfigError(nearest("flag", word, own, f"`{self.prog} --help` lists the valid"))
+        if rest:
+            raise ConfigError(f"{self.prog} does not take {rest[0]!r}")
+        return namespace, rest
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError; ``main`` prints it."""
-        if found := re.match("unrecognized arguments: (--[^ =]+)", message):
-            raise ConfigError(nearest("flag", found[1], sorted(self.flags)))
         raise ConfigError(message)
 
 
@@ -51,7 +57,6 @@ def parser() -> Parser:
         description="Train one cell and write its record.",
         epilog=fields_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     train.set_defaults(run=train_command)
 
@@ -62,7 +67,6 @@ def parser() -> Parser:
         "A cell that several files ask for is trained once. Start it again to go on.",
         epilog=fields_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     run.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
     run.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
@@ -77,7 +81,7 @@ def parser() -> Parser:
             help=f"{', '.join(recipe_names())} (default: $ABLATIONS_RECIPE or {DEFAULT_RECIPE})",
         )
         command.add_argument(
-            "--results", type=Path, default=DEFAULT_RESULTS, help="folder of all runs (runs)"
+            "--results", type=folder, default=DEFAULT_RESULTS, help="folder of all runs (runs)"
         )
         command.add_argument("--tracker", help="short for --system.tracker: wandb or none")
     train.add_argument("--preset", help="a named list of changes of the recipe, such as s24, ppaa")
@@ -86,13 +90,19 @@ def parser() -> Parser:
         "table",
         help="print the ablation table of the records in a folder",
         description="Print the ablation table of the records in folders of results.",
-        allow_abbrev=False,
     )
-    table.add_argument("results", nargs="*", type=Path, default=[DEFAULT_RESULTS])
+    table.add_argument("results", nargs="*", type=folder, default=[DEFAULT_RESULTS])
     table.add_argument("--format", default="md", help="md (default), csv or tex")
     table.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
     table.set_defaults(run=table_command)
     return top
+
+
+def folder(name: str) -> Path:
+    """A folder's name; an empty one, from an unset variable, is no folder."""
+    if not name:
+        raise argparse.ArgumentTypeError("an empty name is no folder")
+    return Path(name)
 
 
 def fields_help() -> str:
@@ -126,7 +136,7 @@ def separate(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             own.append(word)
             continue
         if name not in FIELDS:
-            raise ConfigError(nearest("flag", f"--{name}", [f"--{field}" for field in FIELDS]))
+            raise ConfigError(unknown_field("flag", name))
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise ConfigError(f"--{name} needs a value")
@@ -138,10 +148,6 @@ def separate(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 def train_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
     """`ablations train`."""
     config = resolve(arguments.recipe, fields_set, arguments.preset)
-
-    from ablations.runner import check_writable
-
-    check_writable(arguments.results)
 
     from ablations.train import train
 
@@ -166,11 +172,10 @@ def run_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> in
     from ablations import runner
     from ablations.sweep import expand
 
-    cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds(arguments))
+    cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds(arguments, fields_set))
     if arguments.dry_run:
         return list_cells(cells, arguments.results)
-    workers = runner.default_workers() if arguments.workers is None else arguments.workers
-    outcome = runner.run(cells, arguments.results, workers)
+    outcome = runner.run(cells, arguments.results, arguments.workers)
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         print(
@@ -179,16 +184,15 @@ def run_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> in
             file=sys.stderr,
         )
         return 130
-    trained = len(outcome.records) - outcome.reused
     print(
-        f"{len(cells)} cells: {trained} trained, {outcome.reused} reused, "
+        f"{len(cells)} cells: {outcome.trained} trained, {outcome.reused} reused, "
         f"{len(outcome.failed)} failed",
         file=sys.stderr,
     )
 
     from ablations.tables import render
 
-    print(render(outcome.records, "md"), end="")
+    emit(render(outcome.records, "md"))
     for record in outcome.failed:
         assert record.failure is not None
         print(
@@ -199,10 +203,12 @@ def run_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> in
     return 1 if outcome.failed else 0
 
 
-def seeds(arguments: argparse.Namespace) -> list[int] | None:
+def seeds(arguments: argparse.Namespace, fields_set: dict[str, str]) -> list[int] | None:
     """``--seeds 0,1,2`` as numbers."""
     if arguments.seeds is None:
         return None
+    if "seed" in fields_set:
+        raise ConfigError("--seed and --seeds are both given: --seed sets it in every cell")
     try:
         return [int(word) for word in arguments.seeds.split(",")]
     except ValueError as error:
@@ -233,9 +239,19 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
         )
     # Where nobody watches, lines keep their length.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
-    console.print(f"{len(cells)} cells, {done} done, {len(cells) - done} to do")
+    with console.capture() as printed:
+        console.print(table)
+    emit(f"{printed.get()}{len(cells)} cells, {done} done, {len(cells) - done} to do\n")
     return 0
+
+
+def emit(text: str) -> None:
+    """Print a result. A reader that has gone, as in `ablations table | head`, is no error."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        # What Python still holds for the pipe must not fail at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def table_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
@@ -249,6 +265,10 @@ def table_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> 
     if arguments.format not in FORMATS:
         raise ConfigError(unknown("format", arguments.format, FORMATS))
     found, problems = records.read_all(arguments.results)
+    known = recipe_names()
+    for record in [record for record in found if record.config["recipe"] not in known]:
+        problems.append(f"{record.run_id}: {unknown('recipe', record.config['recipe'], known)}")
+        found.remove(record)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     if not found and not problems:
@@ -257,7 +277,7 @@ def table_command(arguments: argparse.Namespace, fields_set: dict[str, str]) -> 
     if arguments.output:
         records.write_atomically(arguments.output, text)
     else:
-        print(text, end="")
+        emit(text)
     return 1 if problems else 0
 
 
@@ -285,12 +305,14 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         print(f"ablations: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `ablations table | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"ablations: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        return getattr(stopped, "code", 130)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ class OptimConfig:
         one_of("optim.schedule_unit", self.schedule_unit, SCHEDULE_UNITS)
         at_least("optim.epochs", self.epochs, 1)
         at_least("optim.cooldown_epochs", self.cooldown_epochs, 0)
-        if not 0 <= self.warmup_epochs < max(2, self.epochs):
+        if not 0 <= self.warmup_epochs < self.epochs:
             raise ConfigError(
                 f"optim.warmup_epochs {self.warmup_epochs} must be 0 or more and fewer than "
                 f"optim.epochs {self.epochs}"

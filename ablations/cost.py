@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -65,28 +65,29 @@ def model_cost(config: MetaFormerConfig) -> dict[str, int]:
     }
 
 
+# Belong to the scale of a recipe, not to the variant.
+SCALE = ["depths", "dims", "head_dim", "in_channels", "num_classes", "image_size"]
+GEOMETRY = ["stem_kernel", "stem_stride", "stem_padding"]
+GEOMETRY += ["down_kernel", "down_stride", "down_padding"]
+
+
 def at_paper_size(run: RunConfig) -> MetaFormerConfig | None:
     """The same variant of the paper's S12 (or larger) at 224 pixels and 1000 classes.
 
     Depths and widths are those of the ImageNet preset with the name of the recipe's size; every
-    other field that differs from the recipe's baseline is carried over. None where the recipe names
-    no size of these depths and widths, because then the paper has no counterpart.
+    other field that differs from the recipe's baseline is carried over. None where the paper has no
+    counterpart: depths and widths that are no size of the recipe, or another stem than its own.
     """
-    base = resolve(run.recipe, {"data.root": run.data.root}).model
+    base = resolve(run.recipe).model
     size = size_name(run.recipe, run.model.depths, run.model.dims)
-    if size is None:
-        return None
-    paper = resolve("imagenet", preset=size).model
-    carried = [
-        "mlp_ratio", "token_mixers", "pool_size", "norm", "activation", "residual", "channel_mlp",
-        "position_embedding",
-    ]  # fmt: skip
     changed = {
-        name: getattr(run.model, name)
-        for name in carried
-        if getattr(run.model, name) != getattr(base, name)
+        item.name: getattr(run.model, item.name)
+        for item in fields(run.model)
+        if item.name not in SCALE and getattr(run.model, item.name) != getattr(base, item.name)
     }
-    return replace(paper, **changed)
+    if size is None or not changed.keys().isdisjoint(GEOMETRY):
+        return None
+    return replace(resolve("imagenet", preset=size).model, **changed)
 
 
 def run_cost(run: RunConfig) -> dict[str, Any]:

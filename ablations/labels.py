@@ -35,6 +35,9 @@ STAGE_MIXERS = {**MIXERS, "pool": "Pool", "identity": "Identity", "spatial_fc": 
 NORMS = {"group": "Modified LayerNorm", "layer": "LayerNorm", "batch": "BatchNorm", "none": "None"}
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "silu": "SiLU"}
 
+# Not told: where the pictures lie, and what follows from them.
+UNSEEN = ["data.root", "model.in_channels", "model.num_classes", "model.image_size"]
+
 Changes = dict[str, tuple[Any, Any]]  # field -> (baseline's value, row's value)
 
 
@@ -42,8 +45,7 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A record's config as dotted fields of the half that changes the result, seed left out."""
     groups = {name: config[name] for name in ("model", "data", "optim")}
     flat = flatten(groups)
-    del flat["data.root"]
-    return flat
+    return {name: value for name, value in flat.items() if name not in UNSEEN}
 
 
 def changes(baseline: Mapping[str, Any], config: Mapping[str, Any]) -> Changes:
@@ -118,7 +120,7 @@ def also(changed: Changes) -> list[str]:
 
 def describe(config: RunConfig) -> str:
     """A short name of a run's variant: all that it changes against its recipe."""
-    return _listed(_against_recipe(config))
+    return ", ".join(listed(_against_recipe(config))) or BASELINE.lower()
 
 
 def names(configs: Sequence[RunConfig]) -> dict[str, str]:
@@ -130,24 +132,21 @@ def names(configs: Sequence[RunConfig]) -> dict[str, str]:
     common = set.intersection(*({*map(repr, c.items())} for c in changed.values()))
     if len(changed) == 1:
         common = set()
-    return {
-        config.run_id: _listed(
-            {k: v for k, v in changed[config.run_id].items() if repr((k, v)) not in common}
-        )
-        + f", seed {config.seed}"
-        for config in configs
-    }
+    found = {}
+    for config in configs:
+        own = {k: v for k, v in changed[config.run_id].items() if repr((k, v)) not in common}
+        found[config.run_id] = f"{', '.join(listed(own)) or BASELINE.lower()}, seed {config.seed}"
+    return found
 
 
 def _against_recipe(config: RunConfig) -> Changes:
-    base = resolve(config.recipe, {"data.root": config.data.root})
+    base = resolve(config.recipe)
     return changes(flat_config(base.to_json()), flat_config(config.to_json()))
 
 
-def _listed(changed: Changes) -> str:
-    if not changed:
-        return "baseline"
-    return ", ".join(f"{name.split('.', 1)[1]}={_plain(v)}" for name, (_, v) in changed.items())
+def listed(changed: Changes) -> list[str]:
+    """Changes as ``field=value``."""
+    return [f"{name.split('.', 1)[1]}={_plain(value)}" for name, (_, value) in changed.items()]
 
 
 def _mixers(value: Any) -> str:

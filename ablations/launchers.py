@@ -6,6 +6,7 @@ its cell comes back to the runner and continues from its checkpoint in a fresh w
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 
 from ablations.config import RunConfig
 
+LOG = "workers.log"
 # Inherited by the workers before they load the libraries that read them.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -28,7 +30,7 @@ class Event:
     """What a worker tells of its cell.
 
     Args:
-        kind: epoch, done, refused (wrong input) or died.
+        kind: epoch, done, refused (wrong input), failed (without a record) or died.
         run_id: The cell; empty where a worker died without one.
         body: The metrics of an epoch, the record of a cell that is done, or the reason.
     """
@@ -41,39 +43,65 @@ class Event:
 class Worker:
     """One process and the cell that it has."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, gpu: str | None) -> None:
         context = multiprocessing.get_context("spawn")
+        self.gpu = gpu
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, results), daemon=False)
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update({k: v for k, v in ONE_THREAD.items() if before[k] is None})
-        try:
+        self.process = context.Process(target=serve, args=(theirs, results))
+        with inherited({**ONE_THREAD, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}):
             self.process.start()
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
         theirs.close()  # so that this end sees the worker's death
         self.cell: RunConfig | None = None
 
     def give(self, cell: RunConfig) -> None:
         """Start a cell."""
         self.cell = cell
-        self.connection.send(cell)
+        # Where the worker has just died, its end of the pipe says so at the next look.
+        with contextlib.suppress(OSError):
+            self.connection.send(cell)
 
-    def stop(self) -> None:
-        """End the process at once; what it trained so far lies in its checkpoint."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+
+@contextlib.contextmanager
+def inherited(variables: dict[str, str]) -> Iterator[None]:
+    """Environment variables that a process started here sees; this one's stay as they are."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def gpus() -> list[str]:
+    """The ids of the GPUs that this process may use, found without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name not in ("", "-1")]
+    return [str(index) for index, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
+def default_workers(on_gpus: bool) -> int:
+    """One worker a GPU where there are some, else one a core that this process may use."""
+    return (len(gpus()) if on_gpus else 0) or len(os.sched_getaffinity(0))
 
 
 class LocalWorkers:
-    """A fixed number of warm workers; dead ones are replaced."""
+    """A fixed number of warm workers, spread over the GPUs; dead ones are replaced."""
 
-    def __init__(self, count: int, results: Path) -> None:
+    def __init__(self, results: Path, on_gpus: bool = False) -> None:
         self.results = results
-        self.workers = [Worker(results) for _ in range(count)]
+        self.gpus = gpus() if on_gpus else []
+        self.workers: list[Worker] = []
+
+    def start(self, count: int) -> None:
+        """Start the processes."""
+        for index in range(count):
+            gpu = self.gpus[index % len(self.gpus)] if self.gpus else None
+            self.workers.append(Worker(self.results, gpu))
 
     def idle(self) -> list[Worker]:
         """Workers without a cell."""
@@ -88,7 +116,7 @@ class LocalWorkers:
             except (EOFError, OSError):
                 yield self._replace(worker)
                 continue
-            if event.kind in ("done", "refused"):
+            if event.kind in ("done", "refused", "failed"):
                 worker.cell = None
             yield event
 
@@ -98,13 +126,16 @@ class LocalWorkers:
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         cell = worker.cell
         worker.connection.close()
-        self.workers[self.workers.index(worker)] = Worker(self.results)
+        self.workers[self.workers.index(worker)] = Worker(self.results, worker.gpu)
         return Event("died", cell.run_id if cell else "", f"its worker ended with {reason}")
 
     def stop(self) -> None:
-        """End all workers."""
+        """End all workers at once; what they trained so far lies in their checkpoints."""
         for worker in self.workers:
-            worker.stop()
+            worker.process.kill()
+        for worker in self.workers:
+            worker.process.join()
+            worker.connection.close()
 
 
 def serve(connection: Connection, results: Path) -> None:
@@ -112,9 +143,10 @@ def serve(connection: Connection, results: Path) -> None:
     # Ctrl-C reaches the whole foreground group; the runner decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
-    silent = os.open(os.devnull, os.O_RDWR)
+    # What the libraries print, and what a crash leaves, goes to one file beside the runs.
+    log = os.open(results / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
-        os.dup2(silent, stream)
+        os.dup2(log, stream)
 
     from ablations.train import train
 
@@ -134,8 +166,10 @@ def serve(connection: Connection, results: Path) -> None:
             return
         try:
             record = train(cell, results, partial(tell_epoch, cell.run_id))
-        except (ValueError, OSError) as error:
-            tell(Event("refused", cell.run_id, str(error)))
+        except Exception as error:
+            ours = type(error).__module__.split(".")[0] in ("ablations", "poolformer")
+            message = str(error) if ours else f"{type(error).__name__}: {error}"
+            tell(Event("refused" if ours else "failed", cell.run_id, message))
         else:
             tell(Event("done", cell.run_id, record))
 

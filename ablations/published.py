@@ -105,6 +105,16 @@ def model_rows() -> dict[str, PaperRow]:
     }
 
 
+# What the paper gives a size besides depths and widths.
+WITH_SIZE = {"model.depths", "model.dims", "model.layer_scale_init", "model.drop_path"}
+WITH_SIZE |= {"data.crop_pct"}
+
+
+def size_row(size: str, changed: Changes) -> PaperRow | None:
+    """The paper's row of a size, None where the variant changes more than a size does."""
+    return model_rows()[size] if set(changed) <= WITH_SIZE else None
+
+
 def match(changed: Changes) -> PaperRow | None:
     """The paper's row for what a variant changes against the baseline, None where it has none."""
     if not changed:

@@ -89,9 +89,12 @@ class Record:
         if not (
             isinstance(tree.get("run_id"), str)
             and tree.get("status") in STATUSES
-            and isinstance(tree.get("config"), dict)
+            and isinstance(config := tree.get("config"), dict)
+            and all(isinstance(config.get(group), dict) for group in ("model", "data", "optim"))
+            and isinstance(config.get("recipe"), str)
+            and isinstance(config.get("seed"), int)
         ):
-            raise RecordError(f"{path} lacks a run_id, a config or a status of {STATUSES}")
+            raise RecordError(f"{path} lacks a run_id, a whole config or a status of {STATUSES}")
         return Record(**tree)
 
 
@@ -109,6 +112,23 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def check_writable(results: Path) -> None:
+    """Create the results folder.
+
+    Raises:
+        RecordError: It cannot be created or written.
+    """
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise RecordError(
+            f"results folder {results} cannot be written ({error.strerror}): choose another with "
+            "--results DIR"
+        ) from error
 
 
 def find(results: Path, run_id: str) -> Record | None:

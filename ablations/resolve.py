@@ -91,6 +91,9 @@ def resolve(
         overrides: ``{"model.pool_size": 5, "seed": 1}``; strings are read as YAML would read them.
         preset: A name of ``preset_names(recipe)``.
 
+    The number of classes follows from the data: for a folder, from ``data.root``; without a root,
+    or where an override states it, it is taken as stated and checked when the pictures are read.
+
     Raises:
         ConfigError: Anything that does not exist, is of another type or cannot be built.
     """
@@ -103,7 +106,7 @@ def resolve(
     values.update(flatten(overrides or {}))
     for name in values:
         if name not in FIELDS:
-            raise ConfigError(nearest("field", name, FIELDS))
+            raise ConfigError(unknown_field("field", name))
     grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     seed: Any = 0
     for name, value in values.items():
@@ -115,7 +118,11 @@ def resolve(
     data = DataConfig(**grouped["data"])
     channels, classes = SOURCES[data.name]
     if classes is None:
-        classes = grouped["model"].get("num_classes") or _count_classes(data)
+        stated = "model.num_classes" in flatten(overrides or {})
+        if data.root is None or stated:
+            classes = grouped["model"].get("num_classes") or _count_classes(data)
+        else:
+            classes = _count_classes(data)
     elif grouped["model"].get("num_classes", classes) != classes:
         raise ConfigError(f"model.num_classes follows from data.name {data.name}: {classes}")
     grouped["model"].update(in_channels=channels, image_size=data.image_size, num_classes=classes)
@@ -133,6 +140,14 @@ def resolve(
         seed=seed,
         recipe=recipe,
     )
+
+
+def unknown_field(what: str, name: str) -> str:
+    """One line for a field that does not exist: the nearest ones, or those of its group."""
+    group = name.split(".", 1)[0]
+    listed = [field for field in FIELDS if field.startswith(f"{group}.")]
+    places = ", ".join(listed) if listed else f"{', '.join(f'{group}.*' for group in GROUPS)}, seed"
+    return nearest(what, name, FIELDS, otherwise=f"valid are {places}")
 
 
 def size_name(recipe: str, depths: Sequence[int], dims: Sequence[int]) -> str | None:
@@ -168,6 +183,8 @@ def typed(name: str, kind: Any, value: Any) -> Any:
         parsed = _parser(kind).parse_object({"value": value})["value"]
     except Exception as error:
         raise ConfigError(f"{name} {value!r} is not {_spelled(kind)}") from error
+    if parsed is None and type(None) not in _members(kind):  # the parser takes null for anything
+        raise ConfigError(f"{name} is null and must be {_spelled(kind)}")
     if isinstance(parsed, list):
         return tuple(parsed)
     # 1 and 1.0 are one learning rate and must be one id.

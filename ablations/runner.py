@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import contextlib
+import signal
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from pathlib import Path
 from ablations import data, records
 from ablations.config import RunConfig
 from ablations.data.checks import check_classes, check_same_data
-from ablations.launchers import LocalWorkers
+from ablations.launchers import LOG, LocalWorkers, default_workers
 from ablations.progress import Progress
 from ablations.records import Record
 from ablations.sweep import Cell
@@ -42,6 +42,11 @@ class Outcome:
         """Records of cells that failed."""
         return [record for record in self.records if record.status == "failed"]
 
+    @property
+    def trained(self) -> int:
+        """How many cells were trained to their end."""
+        return len(self.records) - self.reused - len(self.failed)
+
 
 def split(cells: Sequence[Cell], results: Path) -> tuple[list[Record], list[RunConfig]]:
     """The records of cells that are done, and the cells that are still to be trained.
@@ -61,28 +66,6 @@ def split(cells: Sequence[Cell], results: Path) -> tuple[list[Record], list[RunC
     return done, todo
 
 
-def default_workers() -> int:
-    """One worker a core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_writable(results: Path) -> None:
-    """Create the results folder.
-
-    Raises:
-        ConfigError: It cannot be created or written.
-    """
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=results):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"results folder {results} cannot be written ({error.strerror}): choose another with "
-            "--results DIR"
-        ) from error
-
-
 def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
     """Open every data set of the cells once, before any worker starts.
 
@@ -96,10 +79,11 @@ def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
         for record in done:
             same = all(record.config["data"][name] == getattr(cell.data, name) for name in SOURCE)
             if same:
-                check_same_data(record, pictures.fingerprint)
+                before = record.data.get("fingerprint")
+                check_same_data(record.run_id, before, pictures.fingerprint)
 
 
-def run(cells: Sequence[Cell], results: Path, workers: int) -> Outcome:
+def run(cells: Sequence[Cell], results: Path, workers: int | None = None) -> Outcome:
     """Train all cells that are not done yet.
 
     Ctrl-C ends it after telling how to go on; nothing that was trained is lost, because every epoch
@@ -108,25 +92,30 @@ def run(cells: Sequence[Cell], results: Path, workers: int) -> Outcome:
     Args:
         cells: What to train.
         results: The folder of all runs.
-        workers: Cells at once.
+        workers: Cells at once; by default one a GPU, or one a core without GPUs.
 
     Raises:
-        ConfigError: ``workers`` is below 1, or the folder cannot be written.
+        ConfigError: ``workers`` is below 1.
+        RecordError: The folder cannot be written, or holds a record that cannot be read.
         DataError: Missing or broken pictures.
     """
+    on_gpus = any(cell.config.system.accelerator != "cpu" for cell in cells)
+    if workers is None:
+        workers = default_workers(on_gpus)
     if workers < 1:
         raise ConfigError(f"--workers {workers} must be 1 or more")
-    check_writable(results)
     done, todo = split(cells, results)
     check_data(done, todo)
+    records.check_writable(results)
     outcome = Outcome(list(done), reused=len(done))
     if not todo:
         return outcome
     workers = min(workers, len(todo))
     queue, lost = deque(todo), Counter[str]()
-    pool = LocalWorkers(workers, results)
     by_id = {cell.run_id: cell for cell in todo}
+    pool = LocalWorkers(results, on_gpus)
     try:
+        pool.start(workers)
         with Progress([cell.config for cell in cells], todo, workers) as progress:
             while queue or progress.running:
                 for worker in pool.idle():
@@ -135,37 +124,45 @@ def run(cells: Sequence[Cell], results: Path, workers: int) -> Outcome:
                         worker.give(cell)
                         progress.started(cell)
                 for event in pool.events(timeout=0.5):
+                    ended = None
                     if event.kind == "epoch":
                         progress.epoch(event.run_id, event.body)
                     elif event.kind == "done":
-                        outcome.records.append(event.body)
-                        progress.done(event.body)
+                        ended = event.body
                     elif event.kind == "refused":
                         raise ConfigError(event.body)
-                    elif event.kind == "died" and event.run_id:
-                        cell = by_id[event.run_id]
+                    elif event.kind == "failed":
+                        ended = failed(by_id[event.run_id], results, "error", event.body)
+                    elif event.run_id:  # its worker died
                         lost[event.run_id] += 1
                         if lost[event.run_id] < ATTEMPTS:
-                            queue.appendleft(cell)
-                            progress.again(cell, event.body)
+                            queue.appendleft(by_id[event.run_id])
+                            progress.again(by_id[event.run_id], event.body)
                         else:
-                            record = killed(cell, results, event.body)
-                            outcome.records.append(record)
-                            progress.done(record)
+                            message = f"{ATTEMPTS} times {event.body}, see {results / LOG}"
+                            ended = failed(by_id[event.run_id], results, "killed", message)
+                    if ended:
+                        outcome.records.append(ended)
+                        progress.done(ended)
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
+        # A second Ctrl-C must not leave half of the workers running.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         pool.stop()
+        signal.signal(signal.SIGINT, before)
     return outcome
 
 
-def killed(cell: RunConfig, results: Path, reason: str) -> Record:
-    """The record of a cell whose workers died again and again."""
+def failed(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
+    """The record of a cell that could not write one itself."""
     record = Record(
         run_id=cell.run_id,
         status="failed",
         config=cell.to_json(),
-        failure={"kind": "killed", "message": f"{ATTEMPTS} times {reason}"},
+        failure={"kind": kind, "message": message},
     )
-    record.write(results)
+    # Where even this cannot be written, the runner still tells it at the end.
+    with contextlib.suppress(OSError):
+        record.write(results)
     return record

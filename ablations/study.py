@@ -62,7 +62,11 @@ class Row:
 
 @dataclass
 class Study:
-    """Rows that may be compared, the baseline first, in the paper's order."""
+    """Rows that may be compared, the baseline first, in the paper's order.
+
+    Args:
+        shared: What the baseline, and so every row, changes against the recipe.
+    """
 
     recipe: str
     data: str
@@ -71,6 +75,15 @@ class Study:
     precision: str
     rows: list[Row] = field(default_factory=list)
     has_baseline: bool = True
+    shared: Changes = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[Record]:
+        """All runs of all rows."""
+        return [record for row in self.rows for record in row.records]
+
+
+SHAPE = ["model.depths", "model.dims"]
 
 
 def studies(records: Iterable[Record]) -> list[Study]:
@@ -92,10 +105,12 @@ def studies(records: Iterable[Record]) -> list[Study]:
 
 
 def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
-    """A run that failed before it had a precision joins the study that it would have joined."""
+    """A run that failed before it knew its pictures or precision joins the study it is of."""
     for key in [key for key in groups if key[-1] is None]:
+        recipe, data, fingerprint, epochs, _ = key
         for other in groups:
-            if other[:-1] == key[:-1] and other[-1] is not None:
+            same = (other[0], other[1], other[3]) == (recipe, data, epochs)
+            if same and other[-1] is not None and fingerprint in ("", other[2]):
                 groups[other].extend(groups.pop(key))
                 break
 
@@ -108,10 +123,8 @@ def _study(
     epochs: int,
     precision: str | None,
 ) -> Study:
-    study = Study(recipe, data, fingerprint, epochs, precision or "unknown precision")
-    default = labels.flat_config(
-        resolve(recipe, {"data.root": records[0].config["data"]["root"]}).to_json()
-    )
+    study = Study(recipe, data, fingerprint, epochs, precision or "unknown")
+    default = labels.flat_config(resolve(recipe).to_json())
     variants: dict[str, tuple[dict[str, Any], list[Record]]] = {}
     for record in records:
         flat = labels.flat_config(record.config)
@@ -119,12 +132,14 @@ def _study(
         variants.setdefault(key, (flat, []))[1].append(record)
     baseline = _baseline(default, [flat for flat, _ in variants.values()])
     study.has_baseline = baseline is not None
+    study.shared = labels.changes(default, baseline or default)
+    study.shared.pop("optim.epochs", None)  # a study says its epochs anyway
     for flat, runs in variants.values():
         changed = labels.changes(baseline or default, flat)
         runs.sort(key=lambda record: record.config["seed"])
         study.rows.append(_row(recipe, changed, flat, runs))
-    base = next((row for row in study.rows if not row.changed), None)
-    if base is not None:
+    if baseline is not None:
+        base = next(row for row in study.rows if not row.changed)
         reference = _by_seed(base.records)
         for row in study.rows:
             if row is not base:
@@ -155,9 +170,14 @@ def _baseline(default: dict[str, Any], variants: list[dict[str, Any]]) -> dict[s
 def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
     axis, label, paper = labels.axis(changed), labels.label(changed), published.match(changed)
     if axis == "Model size":
-        size = size_name(recipe, flat["model.depths"], flat["model.dims"])
-        if size is not None:
-            label, paper = f"S12 -> {size.upper()}", published.model_rows()[size]
+        before = {name: changed[name][0] if name in changed else flat[name] for name in SHAPE}
+        names = [
+            size_name(recipe, *shape.values())
+            for shape in (before, {name: flat[name] for name in SHAPE})
+        ]
+        if names[0] and names[1]:
+            label = f"{names[0].upper()} -> {names[1].upper()}"
+            paper = published.size_row(names[1], changed)
     values = _by_seed(runs)
     return Row(axis, label, changed, runs, paper, stats.spread(list(values.values())))
 

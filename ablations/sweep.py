@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from ablations.config import RunConfig
-from ablations.resolve import FIELDS, GROUPS, resolve
-from poolformer.config import ConfigError, nearest
+from ablations.resolve import FIELDS, GROUPS, resolve, unknown_field
+from poolformer.config import ConfigError
 
 PARAMETERS = [*FIELDS, "preset"]
 
@@ -67,13 +67,14 @@ def _flat(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Nested parameters (``model: {parameters: {norm: ...}}``) as dotted ones; names checked."""
     flat: dict[str, Any] = {}
     for name, value in parameters.items():
-        if name in GROUPS and isinstance(value, Mapping) and "parameters" in value:
-            flat.update({f"{name}.{inner}": item for inner, item in value["parameters"].items()})
+        inside = value.get("parameters") if isinstance(value, Mapping) else None
+        if name in GROUPS and isinstance(inside, Mapping):
+            flat.update({f"{name}.{inner}": item for inner, item in inside.items()})
         else:
             flat[str(name)] = value
     for name in flat:
         if name not in PARAMETERS:
-            raise ConfigError(f"{path}: {nearest('parameter', name, PARAMETERS)}")
+            raise ConfigError(f"{path}: {unknown_field('parameter', name)}")
     return flat
 
 
@@ -88,9 +89,9 @@ def _values(path: Path, name: str, parameter: Any) -> list[Any]:
     elif isinstance(parameter, Mapping) and {"min", "max"} <= set(parameter):
         low, high = parameter["min"], parameter["max"]
         whole = isinstance(low, int) and isinstance(high, int)
-        if whole and parameter.get("distribution", "int_uniform") == "int_uniform":
+        if whole and low <= high and parameter.get("distribution", "int_uniform") == "int_uniform":
             return list(range(low, high + 1))
-    raise ConfigError(f"{path}: {name} needs values: [...], value: ..., or whole min and max")
+    raise ConfigError(f"{path}: {name} needs values: [...], value: ..., or whole min <= max")
 
 
 def expand(
@@ -117,6 +118,8 @@ def expand(
     for path in paths:
         for cell in read(path):
             preset = cell.pop("preset", None)
+            if not isinstance(preset, str | None):
+                raise ConfigError(f"{path}: preset {preset!r} is not a name")
             for seed in seeds or [cell.get("seed", 0)]:
                 try:
                     config = resolve(recipe, {**cell, "seed": seed, **(overrides or {})}, preset)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ablations import labels
 from ablations.records import Record
 from ablations.study import Row, Study, studies
 
@@ -31,10 +32,13 @@ def _tidy_row(study: Study, row: Row) -> dict[str, object]:
     return {
         "recipe": study.recipe,
         "data": study.data,
+        "fingerprint": study.fingerprint,
         "epochs": study.epochs,
+        "precision": study.precision,
         "ablation": row.axis,
         "variant": row.label,
         "also_changes": "; ".join(row.also),
+        "shared_changes": "; ".join(labels.listed(study.shared)),
         "top1_mean": row.top1.mean if row.top1 else None,
         "top1_std": row.top1.std if row.top1 else None,
         "n": row.top1.n if row.top1 else 0,
@@ -54,6 +58,7 @@ def _tidy_row(study: Study, row: Row) -> dict[str, object]:
         "paper_macs_g": row.paper.macs_g if row.paper else None,
         "paper_top1": row.paper.top1 if row.paper else None,
         "paper_delta": row.paper.delta if row.paper else None,
+        "commits": " ".join(commits(row.records)),
         "run_ids": " ".join(record.run_id for record in row.records),
     }
 
@@ -125,16 +130,27 @@ def signed(value: object, digits: int = 1) -> str:
 
 def heading(study: Study) -> str:
     """What the numbers of a study were measured on."""
+    shared = f", all with {', '.join(labels.listed(study.shared))}" if study.shared else ""
     return (
-        f"recipe {study.recipe}, data {study.data}, {study.epochs} epochs, "
-        f"{study.precision} precision"
+        f"recipe {study.recipe}, data {study.data} ({study.fingerprint[:8]}), "
+        f"{study.epochs} epochs, {study.precision} precision{shared}"
+    )
+
+
+def commits(records: Sequence[Record]) -> list[str]:
+    """The code that records come from, a plus for uncommitted changes; failed runs left out."""
+    return sorted(
+        {
+            str(record.environment["commit"])[:12] + "+" * bool(record.environment.get("dirty"))
+            for record in records
+            if record.done and record.environment.get("commit")
+        }
     )
 
 
 def footer(study: Study, notes: Sequence[str]) -> list[str]:
     """What a reader must know beside the table, one line each."""
-    records = [record for row in study.rows for record in row.records]
-    size = next((record.cost["image_size"] for record in records if record.cost), "?")
+    size = next((record.cost["image_size"] for record in study.records if record.cost), "?")
     lines = [f"{str(i).translate(SUPERSCRIPT)} {note}" for i, note in enumerate(notes, start=1)]
     lines.append(
         "Top-1 is the last epoch's, mean ± standard deviation over n seeds; Δ is the difference "
@@ -147,9 +163,11 @@ def footer(study: Study, notes: Sequence[str]) -> list[str]:
     )
     if not study.has_baseline:
         lines.append("No baseline among these records, so there are no differences.")
-    commits = sorted({str(record.environment.get("commit"))[:12] for record in records})
-    if len(commits) > 1:
-        lines.append(f"These records are of different code: commits {', '.join(commits)}.")
+    code = commits(study.records)
+    if len(code) > 1:
+        lines.append(f"These records are of different code: commits {', '.join(code)}.")
+    if any(commit.endswith("+") for commit in code):
+        lines.append("A commit with a plus had uncommitted changes.")
     return lines
 
 

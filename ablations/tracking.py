@@ -18,8 +18,8 @@ from ablations.labels import describe
 log = logging.getLogger(__name__)
 
 
-class NoTracker:
-    """Keeps nothing."""
+class Tracker:
+    """Keeps nothing; the others add to it."""
 
     def __init__(self) -> None:
         self.ids: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class NoTracker:
         """End the run with what its record says."""
 
 
-class WandbTracker(NoTracker):
+class WandbTracker(Tracker):
     """One W&B run, named after what the cell changes; its group is the cell without its seed."""
 
     def __init__(self, config: RunConfig, folder: Path) -> None:
@@ -66,11 +66,11 @@ class WandbTracker(NoTracker):
         self.run.finish(exit_code=1 if failed else 0)
 
 
-class Guarded(NoTracker):
+class Guarded(Tracker):
     """A tracker whose failures are told in the log and otherwise ignored."""
 
-    def __init__(self, make: Callable[[], NoTracker]) -> None:
-        self.inner = NoTracker()
+    def __init__(self, make: Callable[[], Tracker]) -> None:
+        self.inner = Tracker()
         self._try(lambda: setattr(self, "inner", make()))
         self.ids = self.inner.ids
 
@@ -79,7 +79,7 @@ class Guarded(NoTracker):
             call()
         except Exception as error:  # whatever a tracker's library may raise
             log.warning("the tracker failed and is left out from here: %s", error)
-            self.inner = NoTracker()
+            self.inner = Tracker()
 
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
         self._try(lambda: self.inner.log(epoch, metrics))
@@ -88,8 +88,8 @@ class Guarded(NoTracker):
         self._try(lambda: self.inner.finish(summary, failed))
 
 
-def start(config: RunConfig, results: Path) -> NoTracker:
+def start(config: RunConfig, results: Path) -> Tracker:
     """The tracker that ``system.tracker`` names, its files under ``<results>/wandb``."""
     if config.system.tracker == "none":
-        return NoTracker()
+        return Tracker()
     return Guarded(lambda: WandbTracker(config, results))

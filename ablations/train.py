@@ -10,6 +10,7 @@ import csv
 import io
 import logging
 import math
+import sys
 import time
 import traceback
 import warnings
@@ -20,6 +21,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch.utils.data import DataLoader
 
 from ablations import data, environment, records, tracking
 from ablations.config import RunConfig
@@ -30,12 +33,25 @@ from ablations.data.checks import check_classes, check_same_data
 from ablations.logs import to_file
 from ablations.records import Record
 from ablations.tasks.classification import Classification
+from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
 CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
 WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
 
 Progress = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run; its checkpoint holds what was trained.
+
+    Args:
+        code: The exit code that goes with the signal: 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
 
 
 def train(config: RunConfig, results: Path, progress: Progress | None = None) -> Record:
@@ -52,18 +68,35 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
         on its way gives a record with status ``failed`` and the reason.
 
     Raises:
-        ConfigError: The data have another number of classes than the model.
-        DataError: The pictures are missing, or other ones than a finished record was made from.
+        ConfigError: What this machine or these pictures cannot give: a GPU, the model's classes.
+        DataError: The pictures are missing, or other ones than the run was begun or ended with.
+        RecordError: The results folder cannot be written.
+        Interrupted: SIGINT or SIGTERM.
     """
+    started = time.perf_counter()
+    where = environment.describe({}, config.system.threads)
+    if config.system.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("system.accelerator gpu: this machine has none that torch can use")
     pictures = data.load(config.data)
     check_classes(config, len(pictures.classes))
     known = records.find(results, config.run_id)
     if known and known.done:
-        check_same_data(known, pictures.fingerprint)
+        check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
         return known
     folder = results / config.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
+    # What is wrong with the input shows here, before anything is written.
+    begun = usable(folder / CHECKPOINT, config.run_id)
+    if begun:
+        check_same_data(config.run_id, begun["fingerprint"], pictures.fingerprint)
+    batches = loaders(
+        pictures,
+        config.data,
+        config.seed,
+        config.system.loader_workers,
+        epoch=begun["epoch"] + 1 if begun else 0,
+    )
+    records.check_writable(results)
+    folder.mkdir(exist_ok=True)
     shared: dict[str, Any] = {
         "run_id": config.run_id,
         "config": config.to_json(),
@@ -76,16 +109,16 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
     }
     with to_file(folder / "log.txt"):
         tracker = tracking.start(config, results)
-        shared["tracker"] = tracker.ids
+        record = None
         try:
-            shared["cost"] = run_cost(config)
-            status, history, device = fit(config, pictures, folder, tracker, progress)
-            metrics = summarize(history.rows)
+            shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
+            history = History(folder, pictures, tracker, progress)
+            status = fit(config, batches, folder, history, begun)
             record = Record(
                 status=status,
-                metrics=metrics,
+                metrics=summarize(history.rows),
                 timing=history.timing(time.perf_counter() - started),
-                environment=environment.describe(device, config.system.threads),
+                environment=where | history.device,
                 **shared,
             )
         except Exception as error:
@@ -93,28 +126,45 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
             record = Record(
                 status="failed",
                 failure={"kind": failure_kind(error), "message": one_line(error)},
-                environment=environment.describe({}, config.system.threads),
+                environment=where,
                 **shared,
             )
-        record.write(results)
-        if record.done:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-        tracker.finish(
-            {"status": record.status, "cost": record.cost, "timing": record.timing},
-            failed=record.status == "failed",
-        )
+        finally:
+            if record:
+                record.write(results)
+                if record.done:
+                    (folder / CHECKPOINT).unlink(missing_ok=True)
+            summary = {"cost": shared.get("cost"), "timing": record.timing if record else {}}
+            summary["status"] = record.status if record else "interrupted"
+            tracker.finish(summary, failed=record is None or not record.done)
     return record
+
+
+def cost_or_none(config: RunConfig) -> dict[str, Any]:
+    """The cost of a run; a model whose cost cannot be counted can still be trained."""
+    try:
+        return run_cost(config)
+    except Exception as error:  # whatever fvcore makes of a new operator
+        log.warning("the cost cannot be counted: %s", one_line(error))
+        return {}
 
 
 class History(pl.Callback):
     """A row an epoch, in the checkpoint and in ``history.csv``; mirrors it and reports progress."""
 
     def __init__(
-        self, folder: Path, tracker: tracking.NoTracker, progress: Progress | None, val: int
+        self,
+        folder: Path,
+        pictures: data.Pictures,
+        tracker: tracking.Tracker,
+        progress: Progress | None,
     ) -> None:
-        self.folder, self.tracker, self.progress, self.val = folder, tracker, progress, val
+        self.folder, self.tracker, self.progress = folder, tracker, progress
+        self.fingerprint = pictures.fingerprint
         self.rows: list[dict[str, float]] = []
+        self.device: dict[str, Any] = {}
         self.pictures = 0
+        self.lr = 0.0
         self.begun = 0.0
         self.trained = 0.0
 
@@ -124,13 +174,31 @@ class History(pl.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = list(state["rows"])
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        assert isinstance(pl_module, Classification)
+        checkpoint["run_id"] = pl_module.run.run_id
+        checkpoint["fingerprint"] = self.fingerprint
+        checkpoint["diverged"] = pl_module.diverged
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Here, because Lightning moves the model back to the CPU when it is done.
+        self.device = {
+            "device": torch.cuda.get_device_name() if pl_module.device.type == "cuda" else "cpu",
+            "precision": str(trainer.precision),
+        }
         # A resumed run mirrors its whole history: the tracker's run may be a new one.
         for row in self.rows:
             self.tracker.log(int(row["epoch"]), mirrored(row))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.pictures, self.begun = 0, time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self,
@@ -151,8 +219,8 @@ class History(pl.Callback):
         row = {
             "epoch": trainer.current_epoch + 1,
             "train/loss": pl_module.train_loss.item() / steps,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            **pl_module.measured(self.val),
+            "lr": self.lr,  # of the epoch's last step
+            **pl_module.measured(),
             "pictures": self.pictures,
             "train_seconds": round(self.trained, 4),
             "epoch_seconds": round(time.perf_counter() - self.begun, 4),
@@ -209,19 +277,38 @@ def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     return summary
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are replaced by a rename within their folder: never half a file."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        partial = Path(f"{path}.partial")
+        torch.save(checkpoint, partial)
+        partial.replace(path)
+
+
 def fit(
     config: RunConfig,
-    pictures: data.Pictures,
+    batches: tuple[DataLoader[Any], DataLoader[Any]],
     folder: Path,
-    tracker: tracking.NoTracker,
-    progress: Progress | None,
-) -> tuple[str, History, dict[str, Any]]:
-    """Run Lightning's loop; the status, the history and what it ran on."""
+    history: History,
+    begun: dict[str, Any] | None,
+) -> str:
+    """Run Lightning's loop to the end; the status.
+
+    Args:
+        config: The cell.
+        batches: Of training and validation.
+        folder: Where its checkpoint and its weights go.
+        history: Its callback.
+        begun: The checkpoint that it continues from.
+
+    Raises:
+        Interrupted: A signal.
+    """
     torch.set_num_threads(config.system.threads)
-    checkpoint = folder / CHECKPOINT
-    resume = usable(checkpoint, config.run_id)
-    epoch = resume["epoch"] + 1 if resume else 0
-    history = History(folder, tracker, progress, len(pictures.val))
+    task = Classification(config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
         trainer = pl.Trainer(
@@ -239,29 +326,29 @@ def fit(
                     enable_version_counter=False,
                 ),
             ],
+            plugins=[WholeFiles()],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            # A GPU operator without a deterministic form is told in the log, not refused.
             deterministic="warn" if torch.cuda.is_available() else True,
             use_distributed_sampler=False,
         )
-        task = Classification(config)
-        train_batches, val_batches = loaders(
-            pictures, config.data, config.seed, config.system.loader_workers, epoch
-        )
-        trainer.fit(
-            task,
-            train_batches,
-            val_batches,
-            ckpt_path=str(checkpoint) if resume else None,
-        )
-    device = {
-        "device": torch.cuda.get_device_name() if task.device.type == "cuda" else "cpu",
-        "precision": str(trainer.precision),
-    }
+        if begun and begun["diverged"]:
+            # It had ended; only its record is missing.
+            task.load_state_dict(begun["state_dict"])
+            history.load_state_dict(begun["callbacks"][history.state_key])
+            history.on_fit_start(trainer, task)
+            task.diverged = True
+        else:
+            try:
+                trainer.fit(task, *batches, ckpt_path=str(folder / CHECKPOINT) if begun else None)
+            except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
+                code = 143 if trainer.received_sigterm else 130
+                raise Interrupted(code) from stopped
     save_weights(folder / WEIGHTS, task.model)
-    return "diverged" if task.diverged else "finished", history, device
+    return "diverged" if task.diverged else "finished"
 
 
 def precision(config: RunConfig) -> str:
@@ -274,16 +361,25 @@ def precision(config: RunConfig) -> str:
 
 
 def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
-    """The checkpoint of this run, or None where there is none that can be read."""
+    """The checkpoint of this run, or None where there is none that can be read.
+
+    A broken one is put aside, not overwritten. A file system that fails is an error, not a reason
+    to train anew.
+    """
     if not checkpoint.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if state["run_id"] == run_id:
             return state
-        log.warning("%s is of run %s: starting anew", checkpoint, state["run_id"])
+        reason = f"is of run {state['run_id']}"
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # torch raises what the broken file makes it raise
-        log.warning("%s cannot be read, starting anew: %s", checkpoint, one_line(error))
+        reason = f"cannot be read ({one_line(error)})"
+    aside = checkpoint.with_suffix(".broken")
+    checkpoint.replace(aside)
+    print(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}", file=sys.stderr)
     return None
 
 
@@ -305,15 +401,20 @@ def failure_kind(error: Exception) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The kind and first line of an error."""
+    """The kind and message of an error, in one line."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    # A loader process sends its whole traceback; the message is the last line.
+    if lines[0].startswith("Caught "):
+        kind, _, message = lines[-1].partition(": ")
+        return f"{kind.rsplit('.', 1)[-1]}: {message}"
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 if __name__ == "__main__":
     # `python -m ablations.train` is `ablations train`, for a sweep's `program: ablations.train`.
     import runpy
-    import sys
 
     sys.argv.insert(1, "train")
     runpy.run_module("ablations", run_name="__main__")

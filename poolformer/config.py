@@ -27,10 +27,10 @@ def unknown(what: str, name: object, valid: Iterable[str]) -> str:
     return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
 
 
-def nearest(what: str, name: object, valid: Iterable[str]) -> str:
-    """One line for a name that does not exist among too many to list: the three nearest."""
+def nearest(what: str, name: object, valid: Iterable[str], otherwise: str) -> str:
+    """One line for a name among too many to list: the three nearest, ``otherwise`` without any."""
     near = difflib.get_close_matches(str(name), list(valid), n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see --help"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
     return f"unknown {what} {name!r}: {hint}"
 
 

@@ -60,7 +60,7 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path):
     own = printed["ablations run mlp_ratio.yaml --recipe mini"]
     assert "model.mlp_ratio 4 -> 2" in own
     assert "model.mlp_ratio 4 -> 8" in own
-    assert (tmp_path / "table.csv").read_text().startswith("recipe,data,epochs")
+    assert (tmp_path / "table.csv").read_text().startswith("recipe,data,fingerprint")
 
 
 def test_the_readmes_table_is_that_of_the_committed_records():

@@ -7,6 +7,7 @@ epoch and the picture, whatever the number of loader processes, and a resumed ru
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ablations.config import DataConfig
 from ablations.data.base import DataError, Pictures, Split
 from ablations.seeding import derive
+from poolformer.config import ConfigError
 
 Key = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation
 VALIDATION = -1
@@ -127,7 +129,17 @@ class TransformedPictures(Dataset[tuple[Tensor, int]]):
             "mean": pictures.mean,
             "std": pictures.std,
         }
-        self.transform = (
+        try:
+            self.transform = self._transform(shared, data, training)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise ConfigError(
+                f"data.auto_augment {data.auto_augment!r} is no policy of timm's, such as "
+                "rand-m9-mstd0.5-inc1, original or augmix-m3-w3"
+            ) from error
+
+    @staticmethod
+    def _transform(shared: dict[str, Any], data: DataConfig, training: bool) -> Any:
+        return (
             create_transform(
                 **shared,
                 is_training=True,
@@ -193,7 +205,8 @@ def loaders(
         pictures: Both splits.
         data: How they reach the model.
         seed: The run's seed.
-        workers: Loader processes for the timm pipeline; the tensor pipeline needs none.
+        workers: Loader processes for the timm pipeline, but never more than one a core; the
+            tensor pipeline needs none.
         epoch: The epoch that the first pass over the training loader is.
     """
     shared: dict[str, Any]
@@ -206,6 +219,7 @@ def loaders(
     else:
         train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
         val = TransformedPictures(pictures.val, pictures, data, seed, training=False)
+        workers = min(workers, len(os.sched_getaffinity(0)))
         shared = {
             "num_workers": workers,
             "persistent_workers": workers > 0,

@@ -1,10 +1,9 @@
-"""Whether pictures fit what is asked of them: the model's classes, a record's fingerprint."""
+"""Whether pictures fit what is asked of them: the model's classes, an earlier fingerprint."""
 
 from __future__ import annotations
 
 from ablations.config import RunConfig
 from ablations.data.base import DataError
-from ablations.records import Record
 from poolformer.config import ConfigError
 
 
@@ -17,11 +16,10 @@ def check_classes(config: RunConfig, found: int) -> None:
         )
 
 
-def check_same_data(record: Record, fingerprint: str) -> None:
-    """Raise DataError where a done record was made from other pictures than those at hand."""
-    before = record.data.get("fingerprint")
-    if before != fingerprint:
+def check_same_data(run_id: str, before: str | None, now: str) -> None:
+    """Raise DataError where a run was begun or done on other pictures than those at hand."""
+    if before != now:
         raise DataError(
-            f"run {record.run_id} is done on pictures with fingerprint {before}, these have "
-            f"{fingerprint}: use another results folder for other pictures"
+            f"run {run_id} was trained on pictures with fingerprint {before}, these have {now}: "
+            "use another results folder for other pictures"
         )

@@ -27,7 +27,8 @@ def class_names(data: DataConfig) -> tuple[str, ...]:
 def _subfolders(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: put the pictures there as {LAYOUT}")
-    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    found = [path.name for path in folder.iterdir() if path.is_dir()]
+    names = tuple(sorted(name for name in found if not name.startswith(".")))
     if not names:
         raise DataError(f"{folder} has no class folders: put the pictures there as {LAYOUT}")
     return names
@@ -53,7 +54,11 @@ def load(data: DataConfig) -> Pictures:
     for split in (train, val):
         for path in split.pictures:
             assert isinstance(path, Path)
-            digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\n".encode())
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {error.strerror}") from error
+            digest.update(f"{path.relative_to(root)}\0{size}\n".encode())
     return Pictures(train, val, classes, *IMAGENET_STATS, fingerprint=digest.hexdigest()[:16])
 
 

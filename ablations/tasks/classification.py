@@ -26,8 +26,9 @@ FUSED = ["adamw", "adam", "sgd"]
 class Classification(pl.LightningModule):
     """Trains and validates one RunConfig.
 
-    A loss that is not finite, or above 100 times that of a uniform guess, is a divergence: training
-    stops there, the model is validated as it is, and ``diverged`` says so.
+    A loss that is not finite, or above 100 times that of a uniform guess, is a divergence, in
+    training or in validation: training stops there, the model is validated as it is (logits that
+    are not numbers count as the first class), and ``diverged`` says so.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -62,7 +63,7 @@ class Classification(pl.LightningModule):
         self.train_loss = torch.zeros(())
         self.top1 = MulticlassAccuracy(classes, top_k=1, average="micro")
         self.top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro")
-        self.val_loss = torch.zeros(())
+        self.val_loss, self.seen = torch.zeros(()), 0
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
@@ -84,13 +85,15 @@ class Classification(pl.LightningModule):
             pictures, labels = self.mixup(pictures, labels)
         loss: Tensor = self.loss(self(pictures), labels)
         self.train_loss += loss.detach()
-        if self.device.type == "cpu" or batch_idx % CHECK_EVERY == 0:
-            value = loss.item()
-            if not math.isfinite(value) or value > self.explosion:
-                self.diverged = True
-                self.trainer.should_stop = True
-                return None
-        return loss
+        looked_at = self.device.type == "cpu" or batch_idx % CHECK_EVERY == 0
+        return None if looked_at and not self._sound(loss.item()) else loss
+
+    def _sound(self, loss: float) -> bool:
+        """Whether a loss is one to go on with; if not, training ends."""
+        if math.isfinite(loss) and loss <= self.explosion:
+            return True
+        self.diverged = self.trainer.should_stop = True
+        return False
 
     def configure_optimizers(self) -> Any:
         optim = self.run.optim
@@ -98,9 +101,10 @@ class Classification(pl.LightningModule):
         options: dict[str, Any] = {"eps": optim.eps} if known.has_eps else {}
         if known.has_betas:
             options["betas"] = optim.betas
-        # One kernel for all weights: a tenth off a small model's step on a CPU. Gradient scaling
-        # (16-mixed) with clipping does not go with it.
-        if optim.optimizer in FUSED and self.run.system.precision != "16-mixed":
+        # One kernel for all weights: a tenth off a small model's step on a CPU. Lightning refuses
+        # to clip gradients together with it under mixed precision.
+        clipped_mixed = optim.grad_clip is not None and self.trainer.precision != "32-true"
+        if optim.optimizer in FUSED and not clipped_mixed:
             options["fused"] = True
         optimizer = create_optimizer_v2(
             self.model,
@@ -132,27 +136,31 @@ class Classification(pl.LightningModule):
         else:
             scheduler.step_update(self.global_step)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["run_id"] = self.run.run_id
-
     # Validation
 
     def on_validation_epoch_start(self) -> None:
         self.top1.reset()
         self.top5.reset()
-        self.val_loss = torch.zeros((), device=self.device)
+        self.val_loss, self.seen = torch.zeros((), device=self.device), 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         pictures, labels = batch
         logits = self(pictures).float()
         self.val_loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
+        self.seen += len(labels)
         self.top1.update(logits, labels)
         self.top5.update(logits, labels)
 
-    def measured(self, pictures: int) -> dict[str, float]:
+    def on_validation_epoch_end(self) -> None:
+        # The last step of an epoch shows only here, and on a GPU so do those between two checks.
+        steps = max(1, int(self.trainer.num_training_batches))
+        self._sound(self.val_loss.item() / self.seen)
+        self._sound(self.train_loss.item() / steps)
+
+    def measured(self) -> dict[str, float]:
         """``val/top1`` and ``val/top5`` in percent and the mean ``val/loss`` of the last pass."""
         return {
             "val/top1": round(100 * self.top1.compute().item(), 4),  # beyond it: float32's noise
             "val/top5": round(100 * self.top5.compute().item(), 4),
-            "val/loss": self.val_loss.item() / pictures,
+            "val/loss": self.val_loss.item() / self.seen,
         }

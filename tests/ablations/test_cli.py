@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ablations.__main__ import main
-from tests.ablations.test_tables import BASE, IDENTITY
+from tests.ablations.test_tables import BASE, IDENTITY, record
 from tests.conftest import TINY_FLAGS
 
 GRID = "method: grid\nparameters:\n"
@@ -59,8 +61,21 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["train", "--model.norm=grupo"], "did you mean 'group'"),
         (["train", "--model.activation", "gelo"], "did you mean 'gelu'"),
         (["train", "--data.name=minni"], "did you mean 'mini'"),
-        (["train", "--model.pool_sise=5"], "did you mean '--model.pool_size'"),
-        (["train", "--modle.pool_size", "5"], "did you mean '--model.pool_size'"),
+        (["train", "--model.pool_sise=5"], "did you mean 'model.pool_size'"),
+        (["train", "--modle.pool_size", "5"], "did you mean 'model.pool_size'"),
+        (["train", "--zzz.qqq=1"], "valid are model.*, data.*, optim.*, system.*, seed"),
+        (["train", "--data.qqqqqq=1"], "valid are data.name, data.root, data.image_size"),
+        (["train", "--workers", "2"], "unknown flag '--workers'"),
+        (["train", "--xyzzy"], "`ablations train --help` lists the valid"),
+        (["train", "--optim.epochs=None"], "optim.epochs is null and must be a whole number"),
+        (["train", "--model.depths=None"], "model.depths is null"),
+        (["train", "--optim.epochs=1"], "fewer than optim.epochs 1"),
+        (["train", "--system.accelerator=gpu"], "this machine has none"),
+        (["train", "--results="], "an empty name is no folder"),
+        (
+            ["train", "--data.pipeline=timm", "--data.fit=pad", "--data.auto_augment=foo"],
+            "'foo' is no policy of timm's",
+        ),
         (["train", "--model.pool_size"], "--model.pool_size needs a value"),
         (["train", "--model.pool_size=4"], "must be odd and positive"),
         (["train", "--model.pool_size=-3"], "must be odd and positive"),
@@ -72,12 +87,16 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["train", "--recipe", "imagenet"], "needs --data.root DIR"),
         (["train", "--recipe", "imagenet", "--data.root", "{tmp}/x"], "no folder"),
         (["train", "--recipe", "imagenet", "--data.root", "{tmp}"], "no folder"),
-        (["train", "stray"], "unrecognized arguments: stray"),
+        (["train", "stray"], "ablations train does not take 'stray'"),
         (["train", "--recpie", "mini"], "did you mean '--recipe'"),
         (["run", "sweeps/pool_size.yaml", "--worker=2"], "did you mean '--workers'"),
         (["train", "--results", "/proc/none"], "cannot be written"),
         (["run"], "the following arguments are required: sweeps"),
         (["run", "none.yaml"], "none.yaml cannot be read"),
+        (["run", "{nested}"], "did you mean"),
+        (["run", "{preset}"], "is not a name"),
+        (["run", "{empty}"], "needs values"),
+        (["run", "sweeps/pool_size.yaml", "--seeds=0,1", "--seed=2"], "are both given"),
         (["run", "{list}"], "must be a mapping"),
         (["run", "{bare}"], "lacks parameters"),
         (["run", "{odd}"], "did you mean 'model.pool_size'"),
@@ -94,6 +113,7 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["table", "{tmp}"], "no records in"),
         (["table", "{tmp}", "--format", "markdown"], "valid are md, csv, tex"),
         (["table", "{tmp}", "--fromat", "md"], "did you mean '--format'"),
+        (["table", ""], "an empty name is no folder"),
         (["table", "{tmp}", "--seed=3"], "does not take --seed"),
     ],
 )
@@ -102,6 +122,9 @@ def test_wrong_input_is_one_line_and_exit_2_before_anything_is_written(
 ):
     monkeypatch.delenv("ABLATIONS_RECIPE", raising=False)
     files = {
+        "nested": GRID + "  model: {parameters: [a]}\n",
+        "preset": GRID + "  preset: {values: [[a]]}\n",
+        "empty": GRID + "  seed: {min: 3, max: 1}\n",
         "list": "- a\n",
         "bare": "method: grid\n",
         "odd": GRID + "  model.pool_sise: {value: 3}\n",
@@ -121,9 +144,7 @@ def test_wrong_input_is_one_line_and_exit_2_before_anything_is_written(
     assert out == ""
     assert err.startswith("ablations: ")
     assert err.count("\n") == 1
-    left = set(tmp_path.rglob("*")) - before
-    assert left <= {tmp_path / "runs"}, left
-    assert not list((tmp_path / "runs").glob("*"))
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_python_m_ablations_train_is_what_an_agent_starts(tmp_path):
@@ -149,8 +170,50 @@ def test_the_version_is_printed(capsys):
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    for each in (*BASE, *IDENTITY):
+        each.write(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)  # as after `| head`
+    command = [sys.executable, "-m", "ablations", "table", str(tmp_path)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_in_the_way_is_named(tmp_path, capsys, tiny):
+    (tmp_path / tiny().run_id).write_text("in the way")
+    assert main(["train", *TINY_FLAGS, "--results", str(tmp_path)]) == 2
+    assert tiny().run_id in capsys.readouterr().err
+    for each in BASE:
+        each.write(tmp_path / "records")
+    assert main(["table", str(tmp_path / "records"), "-o", "/proc/none/x.md"]) == 2
+    assert "/proc" in capsys.readouterr().err
+
+
+def test_records_that_no_table_can_use_are_left_out_and_told(tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path)
-    command = f"{sys.executable} -m ablations table {tmp_path} | head -c 5"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert "Traceback" not in done.stderr
+    odd = record(9)
+    odd.config["recipe"] = "of_tomorrow"
+    odd.write(tmp_path)
+    assert main(["table", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert "81.33 ± 1.53" in out
+    assert "unknown recipe 'of_tomorrow'" in err
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_says_so_and_goes_on(tmp_path, how, code):
+    words = [*TINY_FLAGS, "--optim.epochs=300", f"--results={tmp_path}"]
+    command = [sys.executable, "-m", "ablations", "train", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()  # the first epoch
+    process.stdout.readline()
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "interrupted; the same command goes on" in err
+    assert "Traceback" not in err
+    assert list(tmp_path.glob("*/last.ckpt"))
+    assert not list(tmp_path.glob("*/record.json"))

@@ -66,6 +66,25 @@ def test_sizes_have_the_published_macs(size):
         assert round(model_cost(config)["macs"] / 1e9, 1) == paper.macs_g
 
 
+@pytest.mark.parametrize(
+    ("overrides", "params"),
+    [
+        # LayerScale's two factors a channel in 2, 2, 6 and 2 blocks; half of the MLPs.
+        ({"model.layer_scale_init": None}, 11_915_176 - 2 * (2 * 64 + 2 * 128 + 6 * 320 + 2 * 512)),
+        ({"model.position_embedding": 3}, 11_915_176 + 320 * 14 * 14),
+    ],
+)
+def test_every_field_of_a_variant_is_carried_to_the_papers_size(overrides, params):
+    config = at_paper_size(resolve("mini", overrides))
+    assert config is not None
+    assert model_cost(config)["params"] == params
+
+
+def test_another_stem_or_shape_has_no_counterpart_in_the_paper():
+    assert at_paper_size(resolve("mini", {"model.stem_kernel": 3})) is None
+    assert at_paper_size(resolve("mini", {"model.depths": [1, 1, 1, 1]})) is None
+
+
 def test_fused_attention_is_counted_like_its_products():
     config = resolve("mini", preset="ppaa").model
     model = MetaFormer(config)

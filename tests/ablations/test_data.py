@@ -165,13 +165,13 @@ def test_folder_reads_imagenets_layout(picture_folder):
     pictures = folder.load(config)
     assert pictures.classes == ("Pullover", "T-shirt-top", "Trouser")
     assert (len(pictures.train), len(pictures.val)) == (48, 24)
-    assert (
-        resolve(
-            "imagenette",
-            {"data.name": "folder", "data.root": str(picture_folder), "model.num_classes": None},
-        ).model.num_classes
-        == 3
-    )
+
+
+def test_the_number_of_classes_of_a_folder_is_counted_also_for_imagenets_recipe(picture_folder):
+    for recipe in ("imagenet", "imagenet-fast", "imagenette"):
+        overrides = {"data.root": str(picture_folder), "data.name": "folder"}
+        assert resolve(recipe, overrides).model.num_classes == 3
+    assert resolve("imagenet").model.num_classes == 1000
 
 
 def test_the_fingerprint_of_a_folder_sees_a_changed_picture(picture_folder, tmp_path):
@@ -205,6 +205,17 @@ def test_folders_that_cannot_be_used_say_why(picture_folder, tmp_path):
         folder.load(config)
     with pytest.raises(DataError, match="needs --data.root"):
         folder.load(replace(config, root=None))
+
+
+def test_a_hidden_folder_is_no_class_and_a_dangling_link_is_named(picture_folder, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(picture_folder, root)
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    config = DataConfig(name="folder", root=str(root), pipeline="timm")
+    assert len(folder.load(config).classes) == 3
+    (root / "train" / "Trouser" / "lost.jpg").symlink_to(root / "nowhere.jpg")
+    with pytest.raises(DataError, match="lost.jpg cannot be read"):
+        folder.load(config)
 
 
 def test_imagenette_finds_its_folder_and_counts_its_classes(picture_folder, tmp_path):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations import records, runner
+from ablations import launchers, records, runner
 from ablations.__main__ import main
-from ablations.launchers import LocalWorkers
+from ablations.launchers import LocalWorkers, Worker
 from ablations.sweep import expand
 from tests.conftest import TINY_FLAGS
 
@@ -161,7 +161,10 @@ def test_a_stopped_runner_leaves_no_workers_and_the_same_command_goes_on(study, 
         time.sleep(0.05)
     workers = children(process.pid)
     assert workers
-    process.send_signal(how)
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does: to all of the foreground
+    else:
+        process.send_signal(how)
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
@@ -214,13 +217,57 @@ def test_reused_records_of_other_pictures_are_refused(study, tmp_path, capsys):
 
 def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
     counts = []
-    start = LocalWorkers.__init__
+    start = LocalWorkers.start
 
-    def counting(self, count, results):
+    def counting(self, count):
         counts.append(count)
-        start(self, count, results)
+        start(self, count)
 
-    monkeypatch.setattr(LocalWorkers, "__init__", counting)
+    monkeypatch.setattr(LocalWorkers, "start", counting)
     words = ["run", sweeps[0], *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
     assert main([*words, "--workers", "5"]) == 0
     assert counts == [2]
+
+
+def test_a_worker_that_dies_before_its_cell_reaches_it_loses_nothing(
+    study, sweeps, tmp_path, monkeypatch
+):
+    give, killed = Worker.give, []
+
+    def giving(self, cell):
+        if not killed:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.join()
+            killed.append(cell.run_id)
+        give(self, cell)
+
+    monkeypatch.setattr(Worker, "give", giving)
+    words = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
+    assert main(words) == 0
+    assert killed
+    assert numbers(tmp_path) == numbers(study[1])
+
+
+def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
+    """A file where a run's log belongs: that cell fails with the reason, the rest finish."""
+    bad = tiny(**{"optim.epochs": 1, "model.norm": "batch"}).run_id
+    (tmp_path / bad / "log.txt").mkdir(parents=True)
+    words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "3 cells: 2 trained, 0 reused, 1 failed" in err
+    assert "IsADirectoryError" in err
+    rows = [line for line in out.splitlines() if line.startswith("|")]
+    assert "missing (1 failed)" in rows[-1]
+    assert out.count("###") == 1  # in the table of its study
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"), [("0,1", ["0", "1"]), ("", []), ("-1", []), ("GPU-5", ["GPU-5"])]
+)
+def test_there_is_one_worker_a_gpu_and_without_gpus_one_a_core(monkeypatch, visible, found):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    cores = len(os.sched_getaffinity(0))
+    assert launchers.gpus() == found
+    assert launchers.default_workers(on_gpus=True) == (len(found) or cores)
+    assert launchers.default_workers(on_gpus=False) == cores

@@ -149,8 +149,10 @@ def test_different_recipes_epochs_pictures_and_precision_are_never_compared():
     assert render(found, "md").count("### ") == 5
 
 
-def test_changes_that_a_whole_study_shares_belong_to_its_baseline():
+def test_changes_that_a_whole_study_shares_belong_to_its_baseline_and_are_told():
     shared = {"optim__lr": 0.003, "model__mlp_ratio": 2.0}
+    text = render([record(**shared), record(model__norm="layer", **shared)], "md")
+    assert "all with mlp_ratio=2, lr=0.003" in text.splitlines()[0]
     rows = tidy(
         record(**shared), record(preset="ppaa", **shared), record(model__norm="layer", **shared)
     )
@@ -190,6 +192,30 @@ def test_diverged_runs_count_with_what_they_have_and_failed_ones_do_not():
     text = render(found, "md")
     assert "13.00 ± 1.41 (1 diverged, 1 failed)" in text
     assert "missing (1 failed)" in text
+
+
+def test_a_size_that_changes_more_than_a_size_has_no_paper_numbers():
+    rows = tidy(record(), record(preset="s24"), record(preset="s36", optim__lr=0.1))
+    assert rows["S12 -> S24"]["paper_top1"] == "80.3"
+    assert rows["S12 -> S36"]["paper_top1"] == ""
+
+
+def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):
+    from ablations.runner import failed
+
+    killed = failed(resolve("mini", {"model.norm": "batch"}), tmp_path, "killed", "3 times")
+    text = render([*BASE, killed], "md")
+    assert text.count("### ") == 1
+    assert "missing (1 failed)" in text
+    assert "different code" not in text
+
+
+def test_uncommitted_changes_are_told():
+    dirty = record(4)
+    dirty.environment["dirty"] = True
+    text = render([*BASE, dirty], "md")
+    assert "different code: commits aaaaaaaaaaaa, aaaaaaaaaaaa+" in text
+    assert "had uncommitted changes" in text
 
 
 def test_different_commits_are_told():

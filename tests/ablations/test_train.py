@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,32 +143,111 @@ def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, 
         assert torch.equal(tensor, weights[1][name]), name
 
 
-def test_a_broken_checkpoint_is_told_and_the_run_starts_anew(trained, tmp_path):
+def test_a_broken_checkpoint_is_told_and_kept_and_the_run_starts_anew(trained, tmp_path, capsys):
     config, _, record, _ = trained
     folder = tmp_path / config.run_id
     folder.mkdir()
     (folder / CHECKPOINT).write_bytes(b"half a checkpoint")
     assert train(config, tmp_path).metrics == record.metrics
-    assert "starting anew" in (folder / "log.txt").read_text()
+    assert "starting anew, it is kept as last.broken" in capsys.readouterr().err
+    assert (folder / "last.broken").read_bytes() == b"half a checkpoint"
 
 
-@pytest.mark.parametrize("change", [{"optim.lr": 1e12}, {"optim.lr": 1e30}])
+EXPLODING = {"model.norm": "none", "optim.optimizer": "sgd"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optim.lr": 1e12},
+        {"optim.lr": 1e30},
+        # One step an epoch: only the validation sees what it did.
+        {"optim.lr": 1e30, "data.batch_size": 8000, "optim.epochs": 3},
+    ],
+)
 def test_a_loss_that_explodes_is_a_result(tiny, tmp_path, change):
-    config = tiny(**change, **{"model.norm": "none", "optim.optimizer": "sgd"})
+    config = tiny(**EXPLODING, **change)
     record = train(config, tmp_path)
     assert record.status == "diverged"
     assert record.done
     assert record.metric() is not None
-    rows = history(tmp_path, config.run_id)
-    assert len(rows) < 3
+    assert len(history(tmp_path, config.run_id)) == 1
     json.loads((tmp_path / config.run_id / "record.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
-    picture_folder, tmp_path, tiny
-):
-    import shutil
+def test_a_run_that_diverges_late_keeps_what_it_had(tiny, tmp_path, monkeypatch):
+    from ablations.tasks.classification import Classification
 
+    forward = Classification.forward
+
+    def failing(self, pictures):
+        broken = self.training and self.current_epoch > 0
+        return forward(self, pictures) * (float("nan") if broken else 1)
+
+    config = tiny(**{"optim.epochs": 3})
+    monkeypatch.setattr(Classification, "forward", failing)
+    record = train(config, tmp_path)
+    assert record.status == "diverged"
+    assert record.metric() > 50  # the step that would have broken the weights was not taken
+    assert len(history(tmp_path, config.run_id)) == 2
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("change", [{}, {**EXPLODING, "optim.lr": 1e30}])
+def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, monkeypatch, change):
+    config = tiny(**change)
+    whole = train(config, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(Record, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "cut")
+    assert (tmp_path / "cut" / config.run_id / CHECKPOINT).exists()
+    resumed = train(config, tmp_path / "cut", lambda body: pytest.fail("trained on"))
+    assert (resumed.status, resumed.metrics) == (whole.status, whole.metrics)
+    assert resumed.environment["precision"] == "32-true"
+    ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
+    assert without_clocks(ours) == without_clocks(theirs)
+
+
+def test_a_run_begun_on_other_pictures_is_not_continued(
+    picture_folder, tmp_path, tiny, monkeypatch
+):
+    from ablations.data import DataError
+
+    root = tmp_path / "pictures"
+    shutil.copytree(picture_folder, root)
+    overrides = {
+        "data.name": "folder",
+        "data.pipeline": "timm",
+        "data.fit": "pad",
+        "data.batch_size": 16,
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(Record, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny(**overrides, **{"data.root": str(picture_folder)}), tmp_path / "runs")
+    picture = next((root / "train").rglob("*.jpg"))
+    picture.write_bytes(picture.read_bytes() + b"changed")
+    with pytest.raises(DataError, match="use another results folder"):
+        train(tiny(**overrides, **{"data.root": str(root)}), tmp_path / "runs")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision):
+    config = tiny(**{"optim.grad_clip": 1.0, "optim.epochs": 1, "system.precision": precision})
+    record = train(config, tmp_path)
+    assert record.status == "finished", record.failure
+    assert record.environment["precision"] == precision
+    assert record.metric() > 30
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
+    picture_folder, tmp_path, tiny, loader_workers
+):
     root = tmp_path / "pictures"
     shutil.copytree(picture_folder, root)
     broken = next((root / "train").rglob("*.jpg"))
@@ -179,7 +259,7 @@ def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
             "data.pipeline": "timm",
             "data.fit": "pad",
             "data.batch_size": 48,
-            "model.num_classes": 3,
+            "system.loader_workers": loader_workers,
         }
     )
     record = train(config, tmp_path / "runs")

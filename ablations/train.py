@@ -33,6 +33,7 @@ from ablations.data.checks import check_classes, check_same_data
 from ablations.logs import to_file
 from ablations.records import Record
 from ablations.tasks.classification import Classification
+from poolformer.checkpoints import write_weights
 from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
@@ -347,7 +348,7 @@ def fit(
             except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
                 code = 143 if trainer.received_sigterm else 130
                 raise Interrupted(code) from stopped
-    save_weights(folder / WEIGHTS, task.model)
+    write_weights(task.model.state_dict(), folder / WEIGHTS)
     return "diverged" if task.diverged else "finished"
 
 
@@ -381,13 +382,6 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
     checkpoint.replace(aside)
     print(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}", file=sys.stderr)
     return None
-
-
-def save_weights(path: Path, model: torch.nn.Module) -> None:
-    """Write a state dict so that a crash leaves no half file."""
-    partial = path.with_suffix(".partial")
-    torch.save(model.state_dict(), partial)
-    partial.replace(path)
 
 
 def failure_kind(error: Exception) -> str:

@@ -1,0 +1,202 @@
+"""Weights in three layouts: there and back is exact, and timm's own model agrees."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from poolformer import SIZES, MetaFormer, MetaFormerConfig
+from poolformer.checkpoints import (
+    LAYOUTS,
+    CheckpointError,
+    convert,
+    layout_of,
+    load_checkpoint,
+    read_weights,
+    write_weights,
+)
+from poolformer.config import MIXER_NAMES
+
+SMALL = MetaFormerConfig(
+    depths=(1, 2, 1, 1), dims=(8, 16, 16, 24), head_dim=8, num_classes=5, image_size=64
+)
+PPAA = replace(SMALL, token_mixers=("pool", "pool", "attention", "attention"), norm="layer")
+VARIANTS = {
+    **{name: replace(SMALL, token_mixers=name) for name in MIXER_NAMES},
+    "ppaa": replace(PPAA, position_embedding=3),
+    "pppa": replace(
+        SMALL, token_mixers=("pool", "pool", "pool", "attention"), position_embedding=4
+    ),
+    "first": replace(SMALL, position_embedding=1),
+    "no_mlp": replace(SMALL, channel_mlp=False),
+    "no_norm": replace(SMALL, norm="none"),
+    "batch": replace(SMALL, norm="batch"),
+    "no_scale": replace(SMALL, layer_scale_init=None),
+}
+
+
+def perturbed(model: torch.nn.Module) -> torch.nn.Module:
+    """Weights of which none is the same as another: a swapped or ignored one shows."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            noise = torch.randn_like(tensor)
+            tensor.copy_(0.2 + 0.05 * noise if "scale" in name else tensor + 0.03 * noise)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_there_and_back_is_exact(name, layout):
+    own = perturbed(MetaFormer(VARIANTS[name])).state_dict()
+    if layout == "timm" and VARIANTS[name].position_embedding:
+        with pytest.raises(CheckpointError, match="timm's layout has no name for"):
+            convert(own, layout)
+        return
+    theirs = convert(own, layout)
+    assert layout_of(theirs) == layout
+    back = convert(theirs, "own")
+    assert list(back) == list(own)
+    assert all(torch.equal(back[key], own[key]) for key in own)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_timms_model_has_the_keys_and_shapes_that_we_write(size):
+    with torch.device("meta"):
+        theirs = timm.create_model(f"poolformer_{size}").state_dict()
+        ours = convert(MetaFormer(SIZES[size]).state_dict(), "timm")
+    assert {key: value.shape for key, value in ours.items()} == {
+        key: value.shape for key, value in theirs.items()
+    }
+
+
+@pytest.mark.parametrize(("size", "side"), [("s12", 224), ("s12", 160), ("s24", 64), ("m36", 64)])
+def test_the_pyramid_is_that_of_timms_model(size, side):
+    theirs = perturbed(timm.create_model(f"poolformer_{size}", num_classes=10))
+    ours = MetaFormer(replace(SIZES[size], num_classes=10)).eval()
+    ours.load_state_dict(convert(theirs.state_dict(), "own"))
+    picture = torch.randn(1, 3, side, side)
+    with torch.no_grad():
+        expected = theirs.forward_intermediates(picture, intermediates_only=True)
+        for level, other in zip(ours.pyramid(picture), expected, strict=True):
+            torch.testing.assert_close(level, other, atol=1e-4, rtol=1e-5)
+
+
+def test_the_official_names_are_those_of_the_released_files():
+    keys = convert(MetaFormer(VARIANTS["ppaa"]).state_dict(), "official")
+    assert {
+        "patch_embed.proj.weight",
+        "network.0.0.norm1.weight",
+        "network.0.0.layer_scale_1",
+        "network.0.0.mlp.fc1.weight",
+        "network.1.proj.weight",
+        "network.4.pos_embed",  # before the blocks of the third stage
+        "network.5.0.token_mixer.qkv.weight",
+        "network.7.0.token_mixer.proj.bias",
+        "norm.weight",
+        "head.bias",
+    } <= set(keys)
+    assert keys["network.0.0.mlp.fc1.weight"].shape == (32, 8, 1, 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("file", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "state_dict_ema"])
+def test_files_of_every_layout_load(tmp_path, layout, file, wrapper):
+    source, target = perturbed(MetaFormer(SMALL)), MetaFormer(SMALL)
+    weights = convert(source.state_dict(), layout)
+    if wrapper is None:
+        write_weights(weights, tmp_path / file)
+    elif file.endswith("pth"):
+        wrapped = {wrapper: {f"module.{key}": value for key, value in weights.items()}, "epoch": 3}
+        torch.save(wrapped, tmp_path / file)
+    else:
+        return
+    assert load_checkpoint(target, tmp_path / file) == []
+    assert all(
+        torch.equal(a, b) for a, b in zip(target.parameters(), source.parameters(), strict=True)
+    )
+
+
+def test_a_head_may_differ_only_when_asked_for(tmp_path):
+    source = perturbed(MetaFormer(SMALL))
+    write_weights(source.state_dict(), tmp_path / "w.pt")
+    target = MetaFormer(replace(SMALL, num_classes=7))
+    with pytest.raises(CheckpointError, match=r"2 of another shape: head.weight \[5, 24\] for"):
+        load_checkpoint(target, tmp_path / "w.pt")
+    told = load_checkpoint(target, tmp_path / "w.pt", new_head=True)
+    assert told == ["the head is new: 7 classes, the file has 5"]
+    assert torch.equal(target.norm.weight, source.norm.weight)
+
+
+def test_a_position_embedding_is_resized_only_when_asked_for(tmp_path):
+    source = perturbed(MetaFormer(VARIANTS["ppaa"]))
+    write_weights(source.state_dict(), tmp_path / "w.pt")
+    target = MetaFormer(replace(VARIANTS["ppaa"], image_size=128))
+    with pytest.raises(CheckpointError, match=r"\[1, 16, 4, 4\] for \[1, 16, 8, 8\]"):
+        load_checkpoint(target, tmp_path / "w.pt")
+    (told,) = load_checkpoint(target, tmp_path / "w.pt", resize_position_embedding=True)
+    assert "resized from [4, 4] to [8, 8]" in told
+
+
+def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path):
+    target = MetaFormer(SMALL)
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    for other in (replace(SMALL, norm="none"), replace(SMALL, token_mixers="depthwise"), PPAA):
+        write_weights(perturbed(MetaFormer(other)).state_dict(), tmp_path / "w.pt")
+        if other is PPAA:
+            other_keys = "unexpected: stages.2.blocks.0.token.body.attention.qkv.weight"
+        else:
+            other_keys = "missing: " if other.norm == "none" else "unexpected: "
+        with pytest.raises(CheckpointError, match=other_keys) as caught:
+            load_checkpoint(target, tmp_path / "w.pt")
+        assert "\n" not in str(caught.value)
+        assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
+
+
+class Hostile:
+    """A pickle that would run a command."""
+
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch /tmp/poolformer-was-here",)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cannot be read"),
+        (b"no checkpoint", "cannot be read"),
+        (pickle.dumps(Hostile()), "cannot be read"),
+        (None, "cannot be read"),  # truncated
+    ],
+)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path, content, told, suffix):
+    path = tmp_path / f"w.{suffix}"
+    write_weights(MetaFormer(SMALL).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:1000] if content is None else content)
+    with pytest.raises(CheckpointError, match=told) as caught:
+        load_checkpoint(MetaFormer(SMALL), path)
+    assert "\n" not in str(caught.value)
+    assert not Path("/tmp/poolformer-was-here").exists()
+
+
+def test_missing_files_folders_and_foreign_contents_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match="is missing"):
+        read_weights(tmp_path / "none.pth")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_weights(tmp_path)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="holds no state dict"):
+        read_weights(tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="unknown layout"):
+        convert({"conv1.weight": torch.zeros(1)}, "own")
+    with pytest.raises(CheckpointError, match="did you mean 'official'"):
+        convert(MetaFormer(SMALL).state_dict(), "offical")

@@ -69,7 +69,7 @@ def test_sizes_have_the_published_macs(size):
 @pytest.mark.parametrize(
     ("overrides", "params"),
     [
-        # LayerScale's two factors a channel in 2, 2, 6 and 2 blocks; half of the MLPs.
+        # LayerScale's two factors a channel in 2, 2, 6 and 2 blocks.
         ({"model.layer_scale_init": None}, 11_915_176 - 2 * (2 * 64 + 2 * 128 + 6 * 320 + 2 * 512)),
         ({"model.position_embedding": 3}, 11_915_176 + 320 * 14 * 14),
     ],

@@ -235,9 +235,8 @@ def test_a_batch_above_the_data_set_is_refused():
         data.load(DataConfig(batch_size=9000))
 
 
+@originals
 def test_the_build_script_gives_the_committed_file(tmp_path, monkeypatch):
-    if fashion.find_files(None) is None:
-        pytest.skip("needs the Fashion-MNIST files (Debian: dataset-fashion-mnist)")
     from scripts import build_mini
 
     monkeypatch.setattr(build_mini, "FILE", tmp_path / "mini.npz")

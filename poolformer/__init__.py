@@ -5,19 +5,38 @@ The names that need torch load on first use, so that configs can be read without
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from poolformer.config import SIZES, ConfigError, MetaFormerConfig
+from poolformer.models import MODELS
 
 if TYPE_CHECKING:
-    from poolformer.metaformer import MetaFormer
+    from poolformer.checkpoints import load_checkpoint
+    from poolformer.metaformer import MetaFormer, create
+    from poolformer.mixers import register_mixer
 
-__all__ = ["SIZES", "ConfigError", "MetaFormer", "MetaFormerConfig"]
+__all__ = [
+    "MODELS",
+    "SIZES",
+    "ConfigError",
+    "MetaFormer",
+    "MetaFormerConfig",
+    "create",
+    "load_checkpoint",
+    "register_mixer",
+]
+
+# name -> the room it is in
+HEAVY = {
+    "MetaFormer": "metaformer",
+    "create": "metaformer",
+    "load_checkpoint": "checkpoints",
+    "register_mixer": "mixers",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "MetaFormer":
-        from poolformer.metaformer import MetaFormer
-
-        return MetaFormer
+    if name in HEAVY:
+        return getattr(import_module(f"poolformer.{HEAVY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

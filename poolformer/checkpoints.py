@@ -11,6 +11,8 @@ and lose two axes of length one.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,20 +30,31 @@ LAYOUTS = {
     "official": "patch_embed.proj.weight",
     "timm": "stem.conv.weight",
 }
-# Inside a block: ours, the paper's, timm's.
-BLOCK = [
-    ("token.norm", "norm1", "norm1"),
-    ("token.scale.gamma", "layer_scale_1", "layer_scale1.scale"),
-    ("token.body.attention", "token_mixer", "token_mixer"),
-    ("token.body", "token_mixer", "token_mixer"),
-    ("channel.norm", "norm2", "norm2"),
-    ("channel.scale.gamma", "layer_scale_2", "layer_scale2.scale"),
-    ("channel.body.mlp", "mlp", "mlp"),
-]
-COLUMN = {"official": 1, "timm": 2}
-MLP = re.compile(r"\.mlp\.fc[12]\.weight$")
-# Where training scripts put the weights: the official one, timm's (averaged weights first), others.
+# Inside a block: ours -> theirs.
+BLOCK = {
+    "official": {
+        "token.norm": "norm1",
+        "token.body": "token_mixer",
+        "token.scale.gamma": "layer_scale_1",
+        "channel.norm": "norm2",
+        "channel.body": "mlp",
+        "channel.scale.gamma": "layer_scale_2",
+    },
+    "timm": {
+        "token.norm": "norm1",
+        "token.body": "token_mixer",
+        "token.scale.gamma": "layer_scale1.scale",
+        "channel.norm": "norm2",
+        "channel.body": "mlp",
+        "channel.scale.gamma": "layer_scale2.scale",
+    },
+}
+MLP = re.compile(r"\.(mlp|channel\.body)\.fc[12]\.weight$")
+# Where training scripts put the weights: averaged ones first.
 WRAPPERS = ["state_dict_ema", "model_ema", "state_dict", "model"]
+# What wrappers of a model put before its keys: DataParallel, torch.compile, Lightning.
+PREFIX = re.compile(r"^((module|_orig_mod|model)\.)+")
+SUFFIXES = [".pt", ".pth", ".tar", ".bin", ".safetensors"]
 
 
 class CheckpointError(ConfigError):
@@ -68,140 +81,101 @@ def convert(weights: Mapping[str, Tensor], to: str) -> dict[str, Tensor]:
     """The same tensors under the names of another layout; there and back is exact.
 
     Raises:
-        CheckpointError: An unknown layout, or a tensor that ``to`` has no name for.
+        CheckpointError: An unknown layout, or a tensor that no MetaFormer of ours or ``to`` has a
+            name for.
     """
     if to not in LAYOUTS:
         raise CheckpointError(unknown("layout", to, LAYOUTS))
     layout = layout_of(weights)
-    if layout == to:
-        return dict(weights)
-    own = dict(weights) if layout == "own" else _to_own(weights, layout)
-    return own if to == "own" else _from_own(own, to)
+    own = weights if layout == "own" else _renamed(weights, layout, back=True)
+    return dict(own) if to == "own" else _renamed(own, to)
 
 
-def _to_own(weights: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    places = _official_places(weights) if layout == "official" else {}
-    own = {}
+def _renamed(weights: Mapping[str, Tensor], layout: str, back: bool = False) -> dict[str, Tensor]:
+    """Ours under the names of a layout, or ``back``: those of a layout under ours."""
+    outside = _places(weights, layout, back)
+    inside = BLOCK[layout]
+    if back:
+        outside = {theirs: ours for ours, theirs in outside.items()}
+        inside = {theirs: ours for ours, theirs in inside.items()}
+    renamed = {}
     for key, tensor in weights.items():
-        if MLP.search(key) and tensor.ndim == 4:
-            tensor = tensor.flatten(1)
-        name = _official_name(key, places) if layout == "official" else _timm_name(key)
-        own[name] = tensor
-    return own
+        place = _prefix(key, outside)
+        if place is None:
+            raise _nameless(key, layout, back)
+        name, rest = outside[place], key.removeprefix(place)
+        if block := re.match(r"\.(\d+)\.(.+)", rest):
+            part = _prefix(block[2], inside)
+            if part is None:
+                raise _nameless(key, layout, back)
+            rest = f".{block[1]}.{inside[part]}{block[2].removeprefix(part)}"
+        if MLP.search(key) and tensor.ndim == (4 if back else 2):
+            tensor = tensor.flatten(1) if back else tensor[:, :, None, None]
+        renamed[name + rest] = tensor
+    return renamed
 
 
-def _official_places(keys: Iterable[str]) -> dict[str, str]:
-    """The paper's flat list ``network``: what each of its numbers is in ours.
+def _nameless(key: str, layout: str, back: bool) -> CheckpointError:
+    who = "a MetaFormer of ours" if back else f"the {layout} layout"
+    return CheckpointError(f"{who} has no name for {key}")
 
-    It holds, stage by stage, a position embedding where there is one, the blocks, and the
-    convolution to the next stage.
-    """
-    kinds: dict[int, str] = {}
-    for key in keys:
-        if found := re.match(r"network\.(\d+)\.(pos_embed|proj)?", key):
-            kinds[int(found[1])] = found[2] or kinds.get(int(found[1]), "blocks")
-    places, stage = {}, 0
-    for number in sorted(kinds):
-        if kinds[number] == "proj":
-            stage += 1
-            places[f"network.{number}.proj"] = f"stages.{stage}.downsample"
-        elif kinds[number] == "pos_embed":
-            places[f"network.{number}.pos_embed"] = f"stages.{stage}.position_embedding.embedding"
-        else:
-            places[f"network.{number}"] = f"stages.{stage}.blocks"
+
+def _prefix(key: str, names: Iterable[str]) -> str | None:
+    """The name that is ``key`` or the longest whole number of its dotted parts."""
+    found = (name for name in names if key == name or key.startswith(name + "."))
+    return max(found, key=len, default=None)
+
+
+def _places(keys: Iterable[str], layout: str, back: bool) -> dict[str, str]:
+    """What stands outside the blocks: ours -> theirs, for the stages that these keys have."""
+    if layout == "timm":
+        stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
+        return {
+            **{f"stages.{stage}.downsample": f"stages.{stage}.downsample.conv" for stage in stages},
+            **{f"stages.{stage}.blocks": f"stages.{stage}.blocks" for stage in stages},
+            "stages.0.downsample": "stem.conv",
+            "norm": "head.norm",
+            "head": "head.fc",
+        }
+    # The paper's flat list ``network`` holds, stage by stage, a position embedding where there is
+    # one, the blocks, and the convolution to the next stage.
+    places = {"stages.0.downsample": "patch_embed.proj", "norm": "norm", "head": "head"}
+    number = 0
+    for stage, embedded in enumerate(_embedded(keys, back)):
+        if stage:
+            places[f"stages.{stage}.downsample"] = f"network.{number}.proj"
+            number += 1
+        if embedded:
+            embedding = f"stages.{stage}.position_embedding.embedding"
+            places[embedding] = f"network.{number}.pos_embed"
+            number += 1
+        places[f"stages.{stage}.blocks"] = f"network.{number}"
+        number += 1
     return places
 
 
-def _official_name(key: str, places: Mapping[str, str]) -> str:
-    if key.startswith("patch_embed.proj."):
-        return key.replace("patch_embed.proj", "stages.0.downsample")
-    found = re.match(r"(network\.\d+(?:\.(?:proj|pos_embed))?)(.*)", key)
-    if not found or found[1] not in places:
-        return key
-    place, rest = places[found[1]], found[2]
-    inner = re.match(r"\.(\d+)\.(.*)", rest) if place.endswith("blocks") else None
-    return f"{place}.{inner[1]}.{_block_name(inner[2], 'official')}" if inner else place + rest
-
-
-def _timm_name(key: str) -> str:
-    for theirs, ours in (
-        (r"^stem\.conv\.", "stages.0.downsample."),
-        (r"\.downsample\.conv\.", ".downsample."),
-        (r"^head\.norm\.", "norm."),
-        (r"^head\.fc\.", "head."),
-    ):
-        key = re.sub(theirs, ours, key)
-    inner = re.match(r"(stages\.\d+\.blocks\.\d+)\.(.*)", key)
-    return f"{inner[1]}.{_block_name(inner[2], 'timm')}" if inner else key
-
-
-def _block_name(inner: str, layout: str) -> str:
-    """A name inside a block, ours for theirs."""
-    if re.match(r"token_mixer\.(qkv|proj)\.", inner):
-        return inner.replace("token_mixer", "token.body.attention", 1)
-    for names in BLOCK:
-        if names[0] != "token.body.attention" and _starts(inner, names[COLUMN[layout]]):
-            return names[0] + inner.removeprefix(names[COLUMN[layout]])
-    return inner
-
-
-def _from_own(own: Mapping[str, Tensor], to: str) -> dict[str, Tensor]:
-    if to == "timm" and (odd := next((key for key in own if "position_embedding" in key), None)):
-        raise CheckpointError(f"timm's layout has no name for {odd}: write official or own")
-    stages = 1 + max(int(found[1]) for key in own if (found := re.match(r"stages\.(\d+)\.", key)))
-    embedded = {
-        int(key.split(".")[1]) for key in own if key.endswith("position_embedding.embedding")
-    }
-    # The paper numbers embeddings, stages and the convolutions between them in one list.
-    numbers: dict[str, str] = {"stages.0.downsample": "patch_embed.proj"}
-    count = 0
-    for stage in range(stages):
-        if stage:
-            numbers[f"stages.{stage}.downsample"] = f"network.{count}.proj"
-            count += 1
-        if stage in embedded:
-            ours = f"stages.{stage}.position_embedding.embedding"
-            numbers[ours] = f"network.{count}.pos_embed"
-            count += 1
-        numbers[f"stages.{stage}.blocks"] = f"network.{count}"
-        count += 1
-    theirs = {}
-    for key, tensor in own.items():
-        if MLP.search(key) and tensor.ndim == 2:
-            tensor = tensor[:, :, None, None]
-        inner = re.match(r"(stages\.\d+\.blocks)\.(\d+)\.(.*)", key)
-        if inner:
-            name = next(
-                names[COLUMN[to]] + inner[3].removeprefix(names[0])
-                for names in BLOCK
-                if _starts(inner[3], names[0])
-            )
-            place = numbers[inner[1]] if to == "official" else inner[1]
-            theirs[f"{place}.{inner[2]}.{name}"] = tensor
-        elif to == "official":
-            place = next((ours for ours in numbers if _starts(key, ours)), "")
-            theirs[numbers.get(place, "") + key.removeprefix(place)] = tensor
-        else:
-            for ours, name in (
-                (r"^stages\.0\.downsample\.", "stem.conv."),
-                (r"\.downsample\.", ".downsample.conv."),
-                (r"^norm\.", "head.norm."),
-                (r"^head\.(?!norm\.)", "head.fc."),
-            ):
-                key = re.sub(ours, name, key)
-            theirs[key] = tensor
-    return theirs
-
-
-def _starts(key: str, prefix: str) -> bool:
-    """Whether ``prefix`` is ``key`` or a whole number of its dotted parts."""
-    return key == prefix or key.startswith(prefix + ".")
+def _embedded(keys: Iterable[str], official: bool) -> list[bool]:
+    """For each stage, whether it has a position embedding; read from official keys or from ours."""
+    keys = list(keys)
+    if official:
+        kinds = {
+            int(found[1]): found[2]
+            for key in keys
+            if (found := re.match(r"network\.(\d+)\.(pos_embed|proj|)", key))
+        }
+        # Only a convolution or an embedding ends one stage and begins another.
+        word = "".join({"pos_embed": "e", "proj": "p", "": "b"}[kinds[n]] for n in sorted(kinds))
+        return ["e" in stage for stage in word.split("p")]
+    stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
+    embedding = "stages.{}.position_embedding.embedding"
+    return [embedding.format(stage) in keys for stage in range(max(stages, default=-1) + 1)]
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a file: torch's format (also wrapped by a training script) or safetensors.
 
-    No code of the file is run: torch loads with ``weights_only=True``.
+    No code of the file is run: torch loads with ``weights_only=True``; besides tensors only the
+    argparse.Namespace in which training scripts keep their flags is let through.
 
     Raises:
         CheckpointError: No such file, or a file that holds no weights.
@@ -216,34 +190,45 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
             tree: Any = load_file(path)
         else:
-            tree = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                tree = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file makes the readers raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"checkpoint {path} cannot be read: {lines[0]}") from error
+        raise CheckpointError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
     for name in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):
             tree = tree[name]
     if not isinstance(tree, dict) or not all(isinstance(t, Tensor) for t in tree.values()):
         raise CheckpointError(f"checkpoint {path} holds no state dict of tensors")
-    return {str(key).removeprefix("module."): tensor for key, tensor in tree.items()}
+    return {PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a state dict, as safetensors where the name ends so, whole or not at all."""
+    """Write a state dict, as safetensors where the name ends so, whole or not at all.
+
+    Raises:
+        CheckpointError: A name with another ending than SUFFIXES, or a file that cannot be written.
+    """
     path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"{path} must end in one of {', '.join(SUFFIXES)}")
     partial = path.with_name(f".{path.name}.partial")
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
-            save_file(plain, partial)
+            save_file(plain, partial, metadata={"format": "pt"})  # without it some readers refuse
         else:
             torch.save(plain, partial)
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+    except Exception as error:  # both writers have errors of their own beside OSError
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written: {_first_line(error)}") from error
 
 
 def load_checkpoint(
@@ -254,6 +239,9 @@ def load_checkpoint(
     resize_position_embedding: bool = False,
 ) -> list[str]:
     """Load weights of any layout into a model; all of them or, on an error, none.
+
+    Weights of the official layout and of timm's are given the head of their code
+    (``MetaFormer.order_head``), so that the logits are those of that code.
 
     Args:
         model: Built for the architecture of the file.
@@ -267,7 +255,11 @@ def load_checkpoint(
     Raises:
         CheckpointError: The file cannot be read or does not fit; names the keys and both shapes.
     """
-    weights = convert(read_weights(path), "own")
+    found = read_weights(path)
+    try:
+        layout, weights = layout_of(found), convert(found, "own")
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
     expected = model.state_dict()
     told = []
     if new_head and (head := weights.get("head.weight")) is not None:
@@ -279,16 +271,17 @@ def load_checkpoint(
             told.append(f"the head is new: {classes} classes, the file has {head.shape[0]}")
     if resize_position_embedding:
         for key in [key for key in weights if key.endswith("position_embedding.embedding")]:
-            new = expected.get(key)
-            if new is not None and new.shape[-2:] != weights[key].shape[-2:]:
-                old = weights[key]
-                size = [new.shape[-2], new.shape[-1]]
-                weights[key] = resample_abs_pos_embed_nhwc(old.permute(0, 2, 3, 1), size).permute(
-                    0, 3, 1, 2
-                )
-                told.append(f"{key} is resized from {list(old.shape[-2:])} to {size}")
+            old, new = weights[key], expected.get(key)
+            if new is None or old.ndim != 4 or old.shape[2:] == new.shape[2:]:
+                continue
+            size = list(new.shape[2:])
+            resized = resample_abs_pos_embed_nhwc(old.permute(0, 2, 3, 1), size)
+            weights[key] = resized.permute(0, 3, 1, 2)
+            told.append(f"{key} is resized from {list(old.shape[2:])} to {size}")
     _check_fit(path, weights, expected)
     model.load_state_dict(weights)
+    if layout != "own":
+        model.order_head(layout)
     return told
 
 

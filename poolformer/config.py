@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
 
+# ``register_mixer`` adds to these.
 MIXER_NAMES = ["pool", "identity", "random", "depthwise", "attention", "spatial_fc"]
+MIXER_NAMES += ["separable_conv"]
 NORM_NAMES = ["group", "layer", "batch", "none"]
-ACTIVATION_NAMES = ["gelu", "relu", "silu"]
+ACTIVATION_NAMES = ["gelu", "relu", "silu", "star_relu"]
 
 
 class ConfigError(ValueError):
@@ -34,6 +38,66 @@ def nearest(what: str, name: object, valid: Iterable[str], otherwise: str) -> st
     return f"unknown {what} {name!r}: {hint}"
 
 
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)  # also of numpy
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | str):
+        raise TypeError
+    return float(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _each(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def many(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(one(item) for item in value)
+
+    return many
+
+
+# Annotation of a field -> what makes a plain value of it, and what to call that.
+KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (_whole, "a whole number"),
+    "float": (_number, "a number"),
+    "bool": (_truth, "true or false"),
+    "str": (_name, "a name"),
+    "tuple[int, ...]": (_each(_whole), "a list of whole numbers"),
+    "str | tuple[str, ...]": (
+        lambda value: value if isinstance(value, str) else _each(_name)(value),
+        "a name or a list of names",
+    ),
+}
+
+
+def _as(kind: str, name: str, value: Any) -> Any:
+    """``value`` as a field of a kind holds it; ConfigError where it is of another."""
+    plain = kind.removesuffix(" | None")
+    if value is None and plain != kind:
+        return None
+    make, told = KINDS[plain]
+    try:
+        return make(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        null = ", or null" if plain != kind else ""
+        raise ConfigError(f"{name} {value!r} must be {told}{null}") from error
+
+
 @dataclass(frozen=True)
 class MetaFormerConfig:
     """The architecture. One ablation is one field; no field moves another.
@@ -45,11 +109,12 @@ class MetaFormerConfig:
         dims: Channels of each stage, as many as ``depths``.
         mlp_ratio: Hidden width of the channel MLP over its input width.
         token_mixers: One name for all stages, or one name a stage: pool, identity, random,
-            depthwise, attention, spatial_fc.
+            depthwise, attention, spatial_fc, separable_conv (the 7x7 of ConvFormer), or a
+            registered one.
         pool_size: Side of the average-pooling window in positions, odd; read by ``pool`` only.
         norm: group (the paper's Modified LayerNorm: GroupNorm with one group), layer (over
             channels), batch or none; also sets the final norm.
-        activation: gelu, relu or silu, inside the channel MLP.
+        activation: gelu, relu, silu or star_relu, inside the channel MLP.
         residual: Whether a sub-block's output is added to its input or replaces it. The paper
             released no code for "none": LayerScale, drop path and the pooling's subtraction stay.
         channel_mlp: Whether blocks have their second sub-block. Without it the whole of it goes
@@ -97,19 +162,18 @@ class MetaFormerConfig:
     image_size: int = 224
 
     def __post_init__(self) -> None:
-        for name in ("depths", "dims"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not isinstance(self.token_mixers, str):
-            mixers = tuple(self.token_mixers)
-            # One spelling a model: the same mixer in every stage is that mixer's name.
-            one = mixers[0] if mixers and len(set(mixers)) == 1 else mixers
-            if len(mixers) == len(self.depths):
-                object.__setattr__(self, "token_mixers", one)
-            else:
-                object.__setattr__(self, "token_mixers", mixers)
+        for item in fields(self):
+            self._set(item.name, _as(str(item.type), item.name, getattr(self, item.name)))
+        mixers = self.token_mixers
+        # One spelling a model: the same mixer in every stage is that mixer's name.
+        if len(set(mixers)) == 1 and len(mixers) == len(self.depths) and isinstance(mixers, tuple):
+            self._set("token_mixers", mixers[0])
         self._check_names()
         self._check_numbers()
         self._check_shapes()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen to everybody else
 
     def _check_names(self) -> None:
         mixers = (self.token_mixers,) if isinstance(self.token_mixers, str) else self.token_mixers

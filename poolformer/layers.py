@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from timm.layers import GroupNorm1, LayerNorm2d, LayerScale2d, Mlp
+from timm.models.metaformer import StarReLU
 from torch import Tensor, nn
 
 # name -> norm over (B, C, H, W), built from the number of channels. Epsilon 1e-5 is the paper's
@@ -16,10 +17,17 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda dim: nn.Identity(),
 }
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
+# StarReLU is a * relu(x)^2 + b with a learned a (1 at the start) and b (0), one pair a layer, as in
+# the code of "MetaFormer Baselines for Vision" (arXiv 2210.13452, sail-sg/metaformer).
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "star_relu": StarReLU,
+}
 
 
-class ChannelMLP(nn.Module):
+class ChannelMLP(Mlp):
     """Two linear layers over channels with an activation between: keeps (B, C, H, W).
 
     The paper writes them as 1x1 convolutions. These are the same products, as linear layers over a
@@ -27,11 +35,10 @@ class ChannelMLP(nn.Module):
     """
 
     def __init__(self, dim: int, ratio: float, activation: str) -> None:
-        super().__init__()
-        self.mlp = Mlp(dim, int(dim * ratio), act_layer=ACTIVATIONS[activation])
+        super().__init__(dim, int(dim * ratio), act_layer=ACTIVATIONS[activation])
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.mlp(x.permute(0, 2, 3, 1))
+        mixed: Tensor = super().forward(x.permute(0, 2, 3, 1))  # type: ignore[no-untyped-call]
         return mixed.permute(0, 3, 1, 2)
 
 

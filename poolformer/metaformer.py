@@ -8,13 +8,16 @@ A block is two residual lines, one for its token mixer and one for its channel M
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from poolformer.config import ConfigError, MetaFormerConfig
+from poolformer.config import ConfigError, MetaFormerConfig, unknown
 from poolformer.layers import NORMS, ChannelMLP, layer_scale
 from poolformer.mixers import MIXERS
+from poolformer.models import named
 
 
 class SubBlock(nn.Module):
@@ -56,17 +59,13 @@ class MetaFormerBlock(nn.Module):
 class PositionEmbedding(nn.Module):
     """Adds a learned map, zero at the start: (B, C, H, W) -> (B, C, H, W)."""
 
+    fixed_grid = True
+
     def __init__(self, dim: int, side: int) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.zeros(1, dim, side, side))
 
     def forward(self, x: Tensor) -> Tensor:
-        built, got = tuple(self.embedding.shape[-2:]), tuple(x.shape[-2:])
-        if got != built:
-            raise ConfigError(
-                f"the position embedding was built for {built[0]}x{built[1]} positions, got "
-                f"{got[0]}x{got[1]}: build the model for this image_size"
-            )
         return x + self.embedding
 
 
@@ -95,10 +94,16 @@ class Stage(nn.Module):
         return out
 
 
+# Epsilon of the final norm in the paper's code and in timm's.
+HEAD_EPS = {"official": 1e-5, "timm": 1e-6}
+
+
 class MetaFormer(nn.Module):
     """The model of a config: pictures (B, C_in, H, W) -> logits (B, num_classes).
 
-    With ``num_classes`` 0 the head is left out and ``forward`` gives (B, dims[-1]).
+    With ``num_classes`` 0 the head is left out and ``forward`` gives (B, dims[-1]). Pictures may
+    have any size that the convolutions leave something of, unless a part of the model is bound to
+    ``image_size``: another size then raises ConfigError.
     """
 
     def __init__(self, config: MetaFormerConfig) -> None:
@@ -115,9 +120,31 @@ class MetaFormer(nn.Module):
         self.norm = NORMS[config.norm](width)
         self.head = nn.Linear(width, config.num_classes) if config.num_classes else nn.Identity()
         self.apply(init_linear)
+        self.pool_first = False
+        self.bound_to = next(
+            (type(part).__name__ for part in self.modules() if getattr(part, "fixed_grid", False)),
+            None,
+        )
+
+    def order_head(self, like: str) -> None:
+        """Where the final norm stands: before the mean over positions, or after it.
+
+        ``official`` is the paper's order, in which the released weights were trained, and the one
+        a new model has. ``timm`` is that of timm's port, which norms the mean, with epsilon 1e-6;
+        on the same weights its logits are others. Nothing else differs between the two.
+
+        Raises:
+            ConfigError: Another name.
+        """
+        if like not in HEAD_EPS:
+            raise ConfigError(unknown("order of the head", like, HEAD_EPS))
+        self.pool_first = like == "timm"
+        if self.config.norm in ("group", "layer"):
+            self.norm.eps = HEAD_EPS[like]  # type: ignore[assignment]
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """The output of each stage, without norm: (B, dims[i], grids[i], grids[i]) for stage i."""
+        self._check_size(x)
         outputs = []
         for stage in self.stages:
             x = stage(x)
@@ -125,8 +152,22 @@ class MetaFormer(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.norm(self.stages(x)).mean(dim=(2, 3)))
+        self._check_size(x)
+        x = self.stages(x)
+        if self.pool_first:
+            x = self.norm(x.mean(dim=(2, 3), keepdim=True)).flatten(1)
+        else:
+            x = self.norm(x).mean(dim=(2, 3))
+        logits: Tensor = self.head(x)
         return logits
+
+    def _check_size(self, x: Tensor) -> None:
+        side = self.config.image_size
+        if self.bound_to and (x.shape[-2] != side or x.shape[-1] != side):
+            raise ConfigError(
+                f"this model was built for {side}x{side} pictures, to which its {self.bound_to} is "
+                f"bound, and got {x.shape[-2]}x{x.shape[-1]}: build it with another image_size"
+            )
 
 
 def init_linear(module: nn.Module) -> None:
@@ -135,3 +176,16 @@ def init_linear(module: nn.Module) -> None:
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def create(name: str, **changes: Any) -> MetaFormer:
+    """The model of a name, such as ``poolformer_s24`` or ``metaformer_ppaa_s12_224``, untrained.
+
+    Args:
+        name: A key of ``MODELS``.
+        changes: Fields of MetaFormerConfig that are to differ, such as ``num_classes=10``.
+
+    Raises:
+        ConfigError: A name, a field or a value that does not exist.
+    """
+    return MetaFormer(named(name, **changes))

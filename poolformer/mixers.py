@@ -1,19 +1,23 @@
 """The token mixers: how positions talk to each other. All keep (B, C, H, W) -> (B, C, H, W).
 
-A mixer is built from the model's config and its stage; registering it in MIXERS (and its name in
-``config.MIXER_NAMES``) is all that a sweep needs to use it.
+A mixer is built from the model's config and its stage. ``register_mixer`` adds one, from outside
+this package too; its name is all that a sweep needs to use it. A mixer that works for one
+resolution only says so by a class attribute ``fixed_grid = True``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from timm.layers import Attention as TokenAttention
+from timm.layers import trunc_normal_
+from timm.models.metaformer import SepConv
 from torch import Tensor, nn
 
-from poolformer.config import ConfigError, MetaFormerConfig
+from poolformer.config import MIXER_NAMES, ConfigError, MetaFormerConfig
 
 
 class Pool(nn.Module):
@@ -46,18 +50,8 @@ def from_tokens(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def mix_positions(matrix: Tensor, x: Tensor) -> Tensor:
-    """Every position becomes a weighted sum of all N = H * W: row m of ``matrix`` (N, N) weighs m.
-
-    Raises:
-        ConfigError: ``x`` has another number of positions than ``matrix``.
-    """
-    height, width = x.shape[-2:]
-    if height * width != matrix.shape[0]:
-        raise ConfigError(
-            f"a mixer over all positions was built for {matrix.shape[0]} of them, got "
-            f"{height}x{width}: build the model for this image_size"
-        )
-    return from_tokens(torch.matmul(matrix, to_tokens(x)), height, width)
+    """Each position becomes a weighted sum of all N = H * W: row m of ``matrix`` (N, N) weighs m."""
+    return from_tokens(torch.matmul(matrix, to_tokens(x)), *x.shape[-2:])
 
 
 class RandomMatrix(nn.Module):
@@ -66,6 +60,8 @@ class RandomMatrix(nn.Module):
     Drawn once at construction from torch's global generator; stored with the weights, because a
     checkpoint without it would be another model.
     """
+
+    fixed_grid = True
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -79,6 +75,8 @@ class RandomMatrix(nn.Module):
 class SpatialFC(nn.Module):
     """A learned linear layer over positions, without bias, shared by all channels."""
 
+    fixed_grid = True
+
     def __init__(self, side: int) -> None:
         super().__init__()
         self.fc = nn.Linear(side**2, side**2, bias=False)
@@ -87,15 +85,14 @@ class SpatialFC(nn.Module):
         return mix_positions(self.fc.weight, x)
 
 
-class Attention(nn.Module):
+class Attention(TokenAttention):
     """Multi-head self-attention over positions; qkv without bias, output projection with one."""
 
     def __init__(self, dim: int, head_dim: int) -> None:
-        super().__init__()
-        self.attention = TokenAttention(dim, num_heads=dim // head_dim)
+        super().__init__(dim, num_heads=dim // head_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return from_tokens(self.attention(to_tokens(x)), *x.shape[-2:])
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return from_tokens(super().forward(to_tokens(x)), *x.shape[-2:])
 
 
 def depthwise(dim: int) -> nn.Module:
@@ -103,12 +100,60 @@ def depthwise(dim: int) -> nn.Module:
     return nn.Conv2d(dim, dim, kernel_size=3, padding=1, groups=dim)
 
 
+def separable_conv(dim: int) -> nn.Module:
+    """ConvFormer's: to twice the channels, StarReLU, a 7x7 filter a channel, back; no biases.
+
+    From "MetaFormer Baselines for Vision" (arXiv 2210.13452, section 3), whose code draws all
+    convolutions from a truncated normal of deviation 0.02. The activation inside belongs to the
+    mixer: the config's is the channel MLP's.
+    """
+    mixer = SepConv(dim, expansion_ratio=2, kernel_size=7, padding=3, bias=False)
+    for convolution in (mixer.pwconv1, mixer.dwconv, mixer.pwconv2):
+        trunc_normal_(convolution.weight, std=0.02)
+    return mixer
+
+
+Factory = Callable[[MetaFormerConfig, int], nn.Module]
+Given = TypeVar("Given", bound=Factory)
+
 # name -> mixer of a stage (counted from 0), built from the model's config.
-MIXERS: dict[str, Callable[[MetaFormerConfig, int], nn.Module]] = {
+MIXERS: dict[str, Factory] = {
     "pool": lambda config, stage: Pool(config.pool_size),
     "identity": lambda config, stage: nn.Identity(),
     "random": lambda config, stage: RandomMatrix(config.grids[stage]),
     "depthwise": lambda config, stage: depthwise(config.dims[stage]),
     "attention": lambda config, stage: Attention(config.dims[stage], config.head_dim),
     "spatial_fc": lambda config, stage: SpatialFC(config.grids[stage]),
+    "separable_conv": lambda config, stage: separable_conv(config.dims[stage]),
 }
+
+
+def register_mixer(name: str) -> Callable[[Given], Given]:
+    """Make a token mixer of yours one that configs can name, as a decorator.
+
+    ``@register_mixer("shift")`` stands before a class, or a function, that is called with the
+    model's config and the stage (counted from 0; its channels are ``config.dims[stage]``, the side
+    of its grid ``config.grids[stage]``) and gives a module that keeps (B, C, H, W).
+
+    Raises:
+        ConfigError: The name exists already, or is none that a list of names can hold.
+    """
+    if not name.isidentifier():
+        raise ConfigError(f"token mixer {name!r}: a name has letters, digits and underscores")
+
+    def add(build: Given) -> Given:
+        known = MIXERS.get(name)
+        # The same definition run once more, as in a notebook, takes the place of the first.
+        again = known is not None and _origin(known) == _origin(build)
+        if known is not None and not again:
+            raise ConfigError(f"the token mixer {name!r} exists already: choose another name")
+        MIXERS[name] = build
+        if not again:
+            MIXER_NAMES.append(name)
+        return build
+
+    return add
+
+
+def _origin(build: Factory) -> tuple[str, str]:
+    return build.__module__, getattr(build, "__qualname__", repr(build))

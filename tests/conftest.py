@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ablations.config import RunConfig
 from ablations.resolve import resolve
@@ -23,6 +24,20 @@ TINY: dict[str, Any] = {
     "system.accelerator": "cpu",
 }
 TINY_FLAGS = [f"--{name}={value}" for name, value in TINY.items()]
+
+
+def perturbed(model: torch.nn.Module) -> torch.nn.Module:
+    """Weights of which none is trivial or the same as another: a swapped or ignored one shows."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            noise = torch.empty_like(tensor).uniform_(-1, 1, generator=generator)
+            # LayerScale starts near zero, where it would hide the whole branch behind it.
+            scale = "scale" in name or "gamma" in name
+            tensor.copy_(0.2 + 0.1 * noise if scale else tensor + 0.05 * noise)
+            if "norm" in name:
+                tensor += 0.4 * noise
+    return model.eval()
 
 
 @pytest.fixture

@@ -62,7 +62,16 @@ def test_the_model_knows_nothing_of_the_lab():
 
 
 def test_the_front_door_of_the_model():
-    assert poolformer.__all__ == ["SIZES", "ConfigError", "MetaFormer", "MetaFormerConfig"]
+    assert poolformer.__all__ == [
+        "MODELS",
+        "SIZES",
+        "ConfigError",
+        "MetaFormer",
+        "MetaFormerConfig",
+        "create",
+        "load_checkpoint",
+        "register_mixer",
+    ]
     for name in poolformer.__all__:
         assert getattr(poolformer, name)
     with pytest.raises(AttributeError, match="no attribute 'Metaformer'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
+from timm.models.metaformer import checkpoint_filter_fn
 
 from poolformer import SIZES, MetaFormer, MetaFormerConfig
 from poolformer.checkpoints import (
@@ -21,6 +24,7 @@ from poolformer.checkpoints import (
     write_weights,
 )
 from poolformer.config import MIXER_NAMES
+from tests.conftest import perturbed
 
 SMALL = MetaFormerConfig(
     depths=(1, 2, 1, 1), dims=(8, 16, 16, 24), head_dim=8, num_classes=5, image_size=64
@@ -40,22 +44,12 @@ VARIANTS = {
 }
 
 
-def perturbed(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights of which none is the same as another: a swapped or ignored one shows."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            noise = torch.randn_like(tensor)
-            tensor.copy_(0.2 + 0.05 * noise if "scale" in name else tensor + 0.03 * noise)
-    return model.eval()
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_there_and_back_is_exact(name, layout):
     own = perturbed(MetaFormer(VARIANTS[name])).state_dict()
     if layout == "timm" and VARIANTS[name].position_embedding:
-        with pytest.raises(CheckpointError, match="timm's layout has no name for"):
+        with pytest.raises(CheckpointError, match="the timm layout has no name for"):
             convert(own, layout)
         return
     theirs = convert(own, layout)
@@ -75,16 +69,36 @@ def test_timms_model_has_the_keys_and_shapes_that_we_write(size):
     }
 
 
-@pytest.mark.parametrize(("size", "side"), [("s12", 224), ("s12", 160), ("s24", 64), ("m36", 64)])
-def test_the_pyramid_is_that_of_timms_model(size, side):
-    theirs = perturbed(timm.create_model(f"poolformer_{size}", num_classes=10))
-    ours = MetaFormer(replace(SIZES[size], num_classes=10)).eval()
-    ours.load_state_dict(convert(theirs.state_dict(), "own"))
-    picture = torch.randn(1, 3, side, side)
-    with torch.no_grad():
-        expected = theirs.forward_intermediates(picture, intermediates_only=True)
-        for level, other in zip(ours.pyramid(picture), expected, strict=True):
-            torch.testing.assert_close(level, other, atol=1e-4, rtol=1e-5)
+@pytest.mark.parametrize("size", SIZES)
+def test_timm_itself_reads_what_we_write_in_the_papers_layout(size):
+    """Its own filter for the released files is a second renaming, written by others."""
+    theirs = timm.create_model(f"poolformer_{size}")
+    own = MetaFormer(SIZES[size]).state_dict()
+    read = checkpoint_filter_fn(convert(own, "official"), theirs)
+    ours = convert(own, "timm")
+    assert read.keys() == ours.keys()
+    assert all(torch.equal(read[key], ours[key]) for key in ours)
+
+
+def test_the_head_is_that_of_the_code_that_the_layout_belongs_to(tmp_path):
+    source = perturbed(MetaFormer(SMALL))
+    x = torch.randn(2, 3, 64, 64)
+    features = source.stages(x)
+    official = source.head(F.group_norm(
+        features, 1, source.norm.weight, source.norm.bias, eps=1e-5
+    ).mean(dim=(2, 3)))  # fmt: skip
+    pooled = features.mean(dim=(2, 3))
+    timms = source.head(
+        F.layer_norm(pooled, pooled.shape[1:], source.norm.weight, source.norm.bias, eps=1e-6)
+    )
+    assert (official - timms).abs().max() > 0.01
+    model = MetaFormer(SMALL).eval()
+    for layout, expected in (("timm", timms), ("own", timms), ("official", official)):
+        write_weights(convert(source.state_dict(), layout), tmp_path / "w.pt")
+        load_checkpoint(model, tmp_path / "w.pt")  # our own layout leaves the head as it is
+        torch.testing.assert_close(model(x), expected, atol=1e-6, rtol=1e-5)
+    with pytest.raises(CheckpointError.__bases__[0], match="did you mean 'timm'"):
+        model.order_head("tim")
 
 
 def test_the_official_names_are_those_of_the_released_files():
@@ -117,7 +131,7 @@ def test_files_of_every_layout_load(tmp_path, layout, file, wrapper):
         torch.save(wrapped, tmp_path / file)
     else:
         return
-    assert load_checkpoint(target, tmp_path / file) == []
+    assert load_checkpoint(target, str(tmp_path / file)) == []
     assert all(
         torch.equal(a, b) for a, b in zip(target.parameters(), source.parameters(), strict=True)
     )
@@ -150,7 +164,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path):
     for other in (replace(SMALL, norm="none"), replace(SMALL, token_mixers="depthwise"), PPAA):
         write_weights(perturbed(MetaFormer(other)).state_dict(), tmp_path / "w.pt")
         if other is PPAA:
-            other_keys = "unexpected: stages.2.blocks.0.token.body.attention.qkv.weight"
+            other_keys = "unexpected: stages.2.blocks.0.token.body.qkv.weight"
         else:
             other_keys = "missing: " if other.norm == "none" else "unexpected: "
         with pytest.raises(CheckpointError, match=other_keys) as caught:
@@ -198,5 +212,36 @@ def test_missing_files_folders_and_foreign_contents_are_named(tmp_path):
         read_weights(tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="unknown layout"):
         convert({"conv1.weight": torch.zeros(1)}, "own")
+    with torch.device("meta"):
+        follow_up = timm.create_model("caformer_s18").state_dict()  # in timm's layout, too
+    with pytest.raises(CheckpointError, match="a MetaFormer of ours has no name for stem.norm"):
+        convert(follow_up, "own")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match=r"checkpoint .*resnet.pth: weights of an unknown"):
+        load_checkpoint(MetaFormer(SMALL), tmp_path / "resnet.pth")
     with pytest.raises(CheckpointError, match="did you mean 'official'"):
         convert(MetaFormer(SMALL).state_dict(), "offical")
+
+
+def test_what_training_scripts_leave_can_be_read(tmp_path):
+    """Flags in a Namespace beside the weights, a compiled model, a checkpoint of our own runs."""
+    source = perturbed(MetaFormer(SMALL))
+    weights = source.state_dict()
+    for prefix, extra in (
+        ("module.", {"args": argparse.Namespace(lr=0.004)}),
+        ("_orig_mod.", {}),
+        ("model._orig_mod.", {"epoch": 1}),
+    ):
+        tree = {"state_dict": {prefix + key: value for key, value in weights.items()}, **extra}
+        torch.save(tree, tmp_path / "w.pth.tar")
+        found = read_weights(tmp_path / "w.pth.tar")
+        assert list(found) == list(weights)
+
+
+@pytest.mark.parametrize("name", ["w", "w.txt", "none/w.pt", "none/w.safetensors"])
+def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, name):
+    with pytest.raises(CheckpointError, match="must end in one of|cannot be written") as caught:
+        write_weights(MetaFormer(SMALL).state_dict(), tmp_path / name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -116,11 +116,28 @@ def test_a_spatial_fc_is_a_linear_layer_over_flat_positions_without_bias():
     torch.testing.assert_close(mixer(x), mixer.fc(x.flatten(2)).reshape(2, 4, 3, 3))
 
 
-@pytest.mark.parametrize("mixer", ["random", "spatial_fc"])
-def test_a_mixer_over_all_positions_refuses_another_resolution(mixer):
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"token_mixers": "random"}, "RandomMatrix"),
+        ({"token_mixers": ("pool", "pool", "pool", "spatial_fc")}, "SpatialFC"),
+        ({"position_embedding": 3}, "PositionEmbedding"),
+    ],
+)
+def test_a_model_that_is_bound_to_one_resolution_says_so_at_once(fields, part):
+    model = MetaFormer(replace(SMALL, **fields))
+    # The last has as many positions in every stage as the right one.
+    for height, width in ((32, 32), (64, 96), (128, 32)):
+        for call in (model, model.pyramid):
+            with pytest.raises(ConfigError, match="built for 64x64 pictures") as caught:
+                call(torch.zeros(1, 1, height, width))
+            assert f"its {part} is bound, and got {height}x{width}" in str(caught.value)
+
+
+@pytest.mark.parametrize("mixer", ["pool", "identity", "depthwise", "attention", "separable_conv"])
+def test_a_model_that_is_not_bound_takes_any_resolution(mixer):
     model = MetaFormer(replace(SMALL, token_mixers=mixer))
-    with pytest.raises(ConfigError, match="built for 256 of them, got 8x8"):
-        model(torch.zeros(1, 1, 32, 32))
+    assert model(torch.zeros(1, 1, 32, 96)).shape == (1, 5)
 
 
 def test_a_position_embedding_is_added_once_before_its_stage_and_starts_at_zero():
@@ -131,8 +148,6 @@ def test_a_position_embedding_is_added_once_before_its_stage_and_starts_at_zero(
     embedding = model.get_parameter(names[0])
     assert embedding.shape == (1, 16, 4, 4)
     assert not embedding.any()
-    with pytest.raises(ConfigError, match="built for 4x4 positions, got 2x2"):
-        model(torch.zeros(1, 1, 32, 32))
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -146,8 +161,8 @@ def test_a_block_is_its_two_equations(residual):
     y = keep + token.scale.gamma.view(-1, 1, 1) * token.body(token.norm(x))
     keep = y if residual else 0
     channel = block.channel
-    hidden = torch.nn.functional.gelu(channel.body.mlp.fc1(channel.norm(y).permute(0, 2, 3, 1)))
-    mixed = channel.body.mlp.fc2(hidden).permute(0, 3, 1, 2)
+    hidden = torch.nn.functional.gelu(channel.body.fc1(channel.norm(y).permute(0, 2, 3, 1)))
+    mixed = channel.body.fc2(hidden).permute(0, 3, 1, 2)
     z = keep + channel.scale.gamma.view(-1, 1, 1) * mixed
     torch.testing.assert_close(block(x), z)
 
@@ -181,7 +196,7 @@ def test_memory_layout_does_not_change_the_result(mixer):
 def test_linear_layers_start_as_in_the_papers_code_and_convolutions_as_in_torch():
     torch.manual_seed(0)
     model = MetaFormer(SIZES["s12"])
-    fc1 = model.stages[3].blocks[0].channel.body.mlp.fc1
+    fc1 = model.stages[3].blocks[0].channel.body.fc1
     assert fc1.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert not fc1.bias.any()
     assert model.head.weight.std().item() == pytest.approx(0.02, rel=0.02)

@@ -198,6 +198,7 @@ class SystemConfig:
         compile: Whether the model goes through torch.compile.
         tracker: wandb (offline unless WANDB_MODE says otherwise) or none.
         project: The W&B project.
+        plugins: Modules to import first, whose token mixers ``model.token_mixers`` may name.
     """
 
     accelerator: str = "auto"
@@ -207,6 +208,7 @@ class SystemConfig:
     compile: bool = False
     tracker: str = "wandb"
     project: str = "metaformer-ablations"
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("system.accelerator", self.accelerator, ACCELERATORS)

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, and the multiply-accumulates (MACs) of one picture by fvcore."""
+"""What a model costs: parameters, multiply-accumulates (MACs) by fvcore, memory of activations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensorMode
 
 from ablations.config import RunConfig
 from ablations.resolve import resolve, size_name
@@ -63,6 +64,31 @@ def model_cost(config: MetaFormerConfig) -> dict[str, int]:
         "macs": macs(model, config.image_size, config.in_channels),
         "image_size": config.image_size,
     }
+
+
+def activation_bytes(config: MetaFormerConfig) -> int:
+    """Bytes that one training picture keeps from the forward pass for the backward pass, float32.
+
+    The storages that autograd saves, each once, weights left out; counted on tensors without data,
+    as the CPU's operators would save them.
+    """
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage._cdata] = storage
+        return tensor
+
+    side, batch = config.image_size, 2  # a batch norm of one position needs two pictures
+    with FakeTensorMode():
+        model = MetaFormer(config)
+        pictures = torch.zeros(batch, config.in_channels, side, side)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            # The output keeps the graph, and with it the storages, alive.
+            _logits = model(pictures.contiguous(memory_format=torch.channels_last))
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    sizes = [storage.nbytes() for key, storage in saved.items() if key not in weights]
+    return sum(sizes) // batch
 
 
 # Belong to the scale of a recipe, not to the variant.

@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ablations import data, records, tracking
+from ablations import data, plugins, records, tracking
 from ablations.tasks.classification import Classification
 
 Progress = Callable[[dict[str, Any]], None]
@@ -51,6 +51,7 @@ class History(pl.Callback):
         checkpoint["run_id"] = pl_module.run.run_id
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["diverged"] = pl_module.diverged
+        checkpoint["plugins"] = plugins.versions(pl_module.run.model.mixers)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Here, because Lightning moves the model back to the CPU when it is done.

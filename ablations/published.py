@@ -57,6 +57,9 @@ class PaperRow:
         macs_g: MACs in billions at 224 pixels.
         top1: ImageNet-1K top-1 in percent.
         delta: Difference from the baseline in points.
+        macs_before_g: MACs in billions as the paper's second version gives them.
+        frozen_params_m: Parameters in millions that are not trained, where the paper names them.
+        note: What else the sources say of the row.
     """
 
     axis: str
@@ -66,6 +69,13 @@ class PaperRow:
     top1: float
     delta: float
     position: int
+    macs_before_g: float | None = None
+    frozen_params_m: float | None = None
+    note: str = ""
+
+
+def _known(text: str) -> float | None:
+    return float(text) if text else None
 
 
 @functools.cache
@@ -81,6 +91,9 @@ def ablation_rows() -> dict[str, PaperRow]:
                 top1=float(line["top1"]),
                 delta=float(line["delta_vs_baseline"]),
                 position=position,
+                macs_before_g=_known(line["macs_g_prefvcore"]),
+                frozen_params_m=_known(line["extra_frozen_params_m"]),
+                note=line["note"],
             )
             for position, line in enumerate(csv.DictReader(file))
         }
@@ -100,6 +113,8 @@ def model_rows() -> dict[str, PaperRow]:
             top1=float(line["top1"]),
             delta=round(float(line["top1"]) - float(lines[0]["top1"]), 1),
             position=100 + position,
+            macs_before_g=_known(line["macs_g_prefvcore"]),
+            note=line["note"],
         )
         for position, line in enumerate(lines)
     }

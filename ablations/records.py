@@ -37,7 +37,7 @@ class Record:
             ``image_size``; under ``paper`` the same for the variant at the paper's size.
         timing: Seconds and pictures a second.
         data: ``fingerprint``, ``classes``, and the sizes of both splits.
-        environment: Commit, versions, device, precision, threads.
+        environment: Commit, versions, device, precision, threads, versions of plugins' mixers.
         tracker: Ids of the W&B run, where there is one.
         failure: On ``failed``: ``kind`` (oom, data, killed, error) and ``message``.
     """

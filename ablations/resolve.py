@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from ablations import plugins
 from ablations.config import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
 from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest, unknown
 
@@ -115,6 +116,7 @@ def resolve(
             continue
         group, field = name.split(".", 1)
         grouped[group][field] = typed(name, _types(GROUPS[group])[field], value)
+    plugins.load(grouped["system"].get("plugins", ()))
     data = DataConfig(**grouped["data"])
     channels, classes = SOURCES[data.name]
     if classes is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations import data, records
+from ablations import data, plugins, records
 from ablations.config import RunConfig
 from ablations.data.checks import check_classes, check_same_data
 from ablations.launchers import LOG, LocalWorkers, default_workers
@@ -55,11 +55,14 @@ def split(cells: Sequence[Cell], results: Path) -> tuple[list[Record], list[RunC
 
     Raises:
         RecordError: A record that cannot be read; it is left as it is.
+        ConfigError: A record of another version of a plugin's mixer.
     """
     done, todo = [], []
     for cell in cells:
         record = records.find(results, cell.config.run_id)
         if record is not None and record.done:
+            before = record.environment.get("plugins", {})
+            plugins.check_same(record.run_id, before, cell.config.model.mixers)
             done.append(record)
         else:
             todo.append(cell.config)

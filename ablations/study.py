@@ -167,7 +167,14 @@ def _baseline(default: dict[str, Any], variants: list[dict[str, Any]]) -> dict[s
     return found[0] if len(found) == 1 and not lone else None
 
 
-def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
+def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str, PaperRow | None]:
+    """The axis and the label of what a variant changes against a baseline, and the paper's row.
+
+    Args:
+        recipe: The recipe of both.
+        changed: The variant's changes.
+        flat: Its whole config, flat.
+    """
     axis, label, paper = labels.axis(changed), labels.label(changed), published.match(changed)
     if axis == "Model size":
         before = {name: changed[name][0] if name in changed else flat[name] for name in SHAPE}
@@ -178,6 +185,11 @@ def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]
         if names[0] and names[1]:
             label = f"{names[0].upper()} -> {names[1].upper()}"
             paper = published.size_row(names[1], changed)
+    return axis, label, paper
+
+
+def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
+    axis, label, paper = place(recipe, changed, flat)
     values = _by_seed(runs)
     return Row(axis, label, changed, runs, paper, stats.spread(list(values.values())))
 

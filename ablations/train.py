@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
-from ablations import data, environment, records, tracking
+from ablations import data, environment, plugins, records, tracking
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data import DataError
@@ -70,20 +70,23 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
         Interrupted: SIGINT or SIGTERM.
     """
     started = time.perf_counter()
-    where = environment.describe({}, config.system.threads)
-    if config.system.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("system.accelerator gpu: this machine has none that torch can use")
+    plugins.load(config.system.plugins)
+    mixers = plugins.versions(config.model.mixers)
+    where = environment.describe({"plugins": mixers}, config.system.threads)
+    on_gpu(config.system.accelerator)
     pictures = data.load(config.data)
     check_classes(config, len(pictures.classes))
     known = records.find(results, config.run_id)
     if known and known.done:
         check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
+        plugins.check_same(known.run_id, known.environment.get("plugins", {}), mixers)
         return known
     folder = results / config.run_id
     # What is wrong with the input shows here, before anything is written.
     begun = usable(folder / CHECKPOINT, config.run_id)
     if begun:
         check_same_data(config.run_id, begun["fingerprint"], pictures.fingerprint)
+        plugins.check_same(config.run_id, begun.get("plugins", {}), mixers)
     batches = loaders(
         pictures,
         config.data,
@@ -219,13 +222,25 @@ def fit(
     return "diverged" if task.diverged else "finished"
 
 
+def on_gpu(accelerator: str) -> bool:
+    """Whether ``system.accelerator`` means a GPU on this machine.
+
+    Raises:
+        ConfigError: One is asked for and there is none.
+    """
+    found = torch.cuda.is_available()
+    if accelerator == "gpu" and not found:
+        raise ConfigError("system.accelerator gpu: this machine has none that torch can use")
+    return found and accelerator != "cpu"
+
+
 def precision(config: RunConfig) -> str:
     """Lightning's precision: bfloat16 where a GPU has it; a CPU is faster in float32."""
     asked = config.system.precision
     if asked != "auto":
         return asked
-    gpu = config.system.accelerator != "cpu" and torch.cuda.is_available()
-    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    bf16 = on_gpu(config.system.accelerator) and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if bf16 else "32-true"
 
 
 def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:

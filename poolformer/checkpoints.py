@@ -1,20 +1,12 @@
-"""Weights in and out: the paper's files, timm's and our own.
-
-Three layouts of one set of tensors, told apart by their keys. Each is a renaming of ours; the
-paper's and timm's channel MLPs are 1x1 convolutions, ours are linear layers, so their weights gain
-and lose two axes of length one.
-
-    own        stages.0.downsample.weight   stages.0.blocks.0.token.norm.weight   head.weight
-    official   patch_embed.proj.weight      network.0.0.norm1.weight              head.weight
-    timm       stem.conv.weight             stages.0.blocks.0.norm1.weight        head.fc.weight
-"""
+"""Files of weights: reading them in any layout, telling what model they are of, writing them."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +14,10 @@ import torch
 from timm.layers import resample_abs_pos_embed_nhwc
 from torch import Tensor
 
-from poolformer.config import ConfigError, unknown
+from poolformer.layouts import CheckpointError, convert, layout_of
 from poolformer.metaformer import MetaFormer
+from poolformer.models import MODELS
 
-LAYOUTS = {
-    "own": "stages.0.downsample.weight",
-    "official": "patch_embed.proj.weight",
-    "timm": "stem.conv.weight",
-}
-# Inside a block: ours -> theirs.
-BLOCK = {
-    "official": {
-        "token.norm": "norm1",
-        "token.body": "token_mixer",
-        "token.scale.gamma": "layer_scale_1",
-        "channel.norm": "norm2",
-        "channel.body": "mlp",
-        "channel.scale.gamma": "layer_scale_2",
-    },
-    "timm": {
-        "token.norm": "norm1",
-        "token.body": "token_mixer",
-        "token.scale.gamma": "layer_scale1.scale",
-        "channel.norm": "norm2",
-        "channel.body": "mlp",
-        "channel.scale.gamma": "layer_scale2.scale",
-    },
-}
-MLP = re.compile(r"\.(mlp|channel\.body)\.fc[12]\.weight$")
 # Where training scripts put the weights: averaged ones first.
 WRAPPERS = ["state_dict_ema", "model_ema", "state_dict", "model"]
 # What wrappers of a model put before its keys: DataParallel, torch.compile, Lightning.
@@ -57,118 +25,33 @@ PREFIX = re.compile(r"^((module|_orig_mod|model)\.)+")
 SUFFIXES = [".pt", ".pth", ".tar", ".bin", ".safetensors"]
 
 
-class CheckpointError(ConfigError):
-    """A file that holds no weights, or weights that do not fit; the message is one line."""
+def fitting(weights: Mapping[str, Tensor], file: str | Path = "") -> list[str]:
+    """The names of MODELS that weights of any layout fit, the most likely first.
 
-
-def layout_of(weights: Mapping[str, Tensor]) -> str:
-    """own, official or timm.
-
-    Raises:
-        CheckpointError: The keys are of none of them.
-    """
-    for name, key in LAYOUTS.items():
-        if key in weights:
-            return name
-    some = ", ".join(list(weights)[:3]) or "none"
-    raise CheckpointError(
-        f"weights of an unknown layout (keys: {some}, ...): own, official and timm have one of "
-        f"{', '.join(LAYOUTS.values())}"
-    )
-
-
-def convert(weights: Mapping[str, Tensor], to: str) -> dict[str, Tensor]:
-    """The same tensors under the names of another layout; there and back is exact.
+    Not every change of a model shows in its weights: pooling and the identity have none. A model
+    that ``file`` is named after comes first, as the released files are; then the order of MODELS.
+    The number of classes may be any.
 
     Raises:
-        CheckpointError: An unknown layout, or a tensor that no MetaFormer of ours or ``to`` has a
-            name for.
+        CheckpointError: Keys of no layout.
     """
-    if to not in LAYOUTS:
-        raise CheckpointError(unknown("layout", to, LAYOUTS))
-    layout = layout_of(weights)
-    own = weights if layout == "own" else _renamed(weights, layout, back=True)
-    return dict(own) if to == "own" else _renamed(own, to)
+    shapes = _body_shapes(convert(weights, "own"))
+    found = []
+    for name, config in MODELS.items():
+        # A look at the last block spares most models from being built.
+        last = f"stages.{len(config.depths) - 1}.blocks.{config.depths[-1] - 1}."
+        if any(key.startswith(last) for key in shapes):
+            with torch.device("meta"):
+                model = MetaFormer(config)
+            if _body_shapes(model.state_dict()) == shapes:
+                found.append(name)
+    stem = Path(file).name
+    named_after = max((name for name in found if stem.startswith(name)), key=len, default=None)
+    return sorted(found, key=lambda name: name != named_after)
 
 
-def _renamed(weights: Mapping[str, Tensor], layout: str, back: bool = False) -> dict[str, Tensor]:
-    """Ours under the names of a layout, or ``back``: those of a layout under ours."""
-    outside = _places(weights, layout, back)
-    inside = BLOCK[layout]
-    if back:
-        outside = {theirs: ours for ours, theirs in outside.items()}
-        inside = {theirs: ours for ours, theirs in inside.items()}
-    renamed = {}
-    for key, tensor in weights.items():
-        place = _prefix(key, outside)
-        if place is None:
-            raise _nameless(key, layout, back)
-        name, rest = outside[place], key.removeprefix(place)
-        if block := re.match(r"\.(\d+)\.(.+)", rest):
-            part = _prefix(block[2], inside)
-            if part is None:
-                raise _nameless(key, layout, back)
-            rest = f".{block[1]}.{inside[part]}{block[2].removeprefix(part)}"
-        if MLP.search(key) and tensor.ndim == (4 if back else 2):
-            tensor = tensor.flatten(1) if back else tensor[:, :, None, None]
-        renamed[name + rest] = tensor
-    return renamed
-
-
-def _nameless(key: str, layout: str, back: bool) -> CheckpointError:
-    who = "a MetaFormer of ours" if back else f"the {layout} layout"
-    return CheckpointError(f"{who} has no name for {key}")
-
-
-def _prefix(key: str, names: Iterable[str]) -> str | None:
-    """The name that is ``key`` or the longest whole number of its dotted parts."""
-    found = (name for name in names if key == name or key.startswith(name + "."))
-    return max(found, key=len, default=None)
-
-
-def _places(keys: Iterable[str], layout: str, back: bool) -> dict[str, str]:
-    """What stands outside the blocks: ours -> theirs, for the stages that these keys have."""
-    if layout == "timm":
-        stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
-        return {
-            **{f"stages.{stage}.downsample": f"stages.{stage}.downsample.conv" for stage in stages},
-            **{f"stages.{stage}.blocks": f"stages.{stage}.blocks" for stage in stages},
-            "stages.0.downsample": "stem.conv",
-            "norm": "head.norm",
-            "head": "head.fc",
-        }
-    # The paper's flat list ``network`` holds, stage by stage, a position embedding where there is
-    # one, the blocks, and the convolution to the next stage.
-    places = {"stages.0.downsample": "patch_embed.proj", "norm": "norm", "head": "head"}
-    number = 0
-    for stage, embedded in enumerate(_embedded(keys, back)):
-        if stage:
-            places[f"stages.{stage}.downsample"] = f"network.{number}.proj"
-            number += 1
-        if embedded:
-            embedding = f"stages.{stage}.position_embedding.embedding"
-            places[embedding] = f"network.{number}.pos_embed"
-            number += 1
-        places[f"stages.{stage}.blocks"] = f"network.{number}"
-        number += 1
-    return places
-
-
-def _embedded(keys: Iterable[str], official: bool) -> list[bool]:
-    """For each stage, whether it has a position embedding; read from official keys or from ours."""
-    keys = list(keys)
-    if official:
-        kinds = {
-            int(found[1]): found[2]
-            for key in keys
-            if (found := re.match(r"network\.(\d+)\.(pos_embed|proj|)", key))
-        }
-        # Only a convolution or an embedding ends one stage and begins another.
-        word = "".join({"pos_embed": "e", "proj": "p", "": "b"}[kinds[n]] for n in sorted(kinds))
-        return ["e" in stage for stage in word.split("p")]
-    stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
-    embedding = "stages.{}.position_embedding.embedding"
-    return [embedding.format(stage) in keys for stage in range(max(stages, default=-1) + 1)]
+def _body_shapes(own: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in own.items() if not key.startswith("head.")}
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -190,16 +73,26 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
             tree: Any = load_file(path)
         else:
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+                warnings.simplefilter("ignore")  # of pickles by others, which fail on their own
                 tree = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file makes the readers raise
-        raise CheckpointError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
+        raise CheckpointError(f"checkpoint {path} cannot be read: {_refusal(error)}") from error
     for name in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):
             tree = tree[name]
     if not isinstance(tree, dict) or not all(isinstance(t, Tensor) for t in tree.values()):
         raise CheckpointError(f"checkpoint {path} holds no state dict of tensors")
     return {PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
+
+
+def _refusal(error: Exception) -> str:
+    """Why a file was not read; torch's own words advise to run whatever is in it."""
+    if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"it asks for {named[1]}, and only files of tensors are read; nothing of it was run"
+    if isinstance(error, OSError):
+        return _first_line(error)
+    return "it is truncated, or no file of weights"
 
 
 def _first_line(error: Exception) -> str:

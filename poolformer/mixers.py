@@ -50,7 +50,7 @@ def from_tokens(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def mix_positions(matrix: Tensor, x: Tensor) -> Tensor:
-    """Each position becomes a weighted sum of all N = H * W: row m of ``matrix`` (N, N) weighs m."""
+    """Each position m becomes a sum of all N = H * W, weighted by row m of ``matrix`` (N, N)."""
     return from_tokens(torch.matmul(matrix, to_tokens(x)), *x.shape[-2:])
 
 

@@ -12,21 +12,25 @@ from ablations.data.base import DataError, Pictures, Split
 __all__ = ["DataError", "Pictures", "Split", "load"]
 
 
-def load(data: DataConfig) -> Pictures:
+def load(data: DataConfig, training: bool = True) -> Pictures:
     """The pictures that ``data`` names; read once a process.
+
+    Args:
+        data: Which, and how they will be used.
+        training: False where the validation pictures are enough: a folder may then lack the others.
 
     Raises:
         DataError: They are missing, broken, fewer than a batch, or larger than data.fit pad takes.
     """
-    pictures = _load(data.name, data.root)
-    if data.batch_size > len(pictures.train):
+    pictures = _load(data.name, data.root, training)
+    if training and data.batch_size > len(pictures.train):
         raise DataError(
             f"data.batch_size {data.batch_size} is above the {len(pictures.train)} training "
             f"pictures of {data.name}"
         )
     if data.pipeline == "tensor" and data.fit == "pad":
-        assert isinstance(pictures.train.pictures, np.ndarray)
-        height, width = pictures.train.pictures.shape[1:3]
+        assert isinstance(pictures.val.pictures, np.ndarray)
+        height, width = pictures.val.pictures.shape[1:3]
         if max(height, width) > data.image_size:
             raise DataError(
                 f"data.fit pad cannot shrink {height}x{width} pictures to {data.image_size}: "
@@ -36,7 +40,7 @@ def load(data: DataConfig) -> Pictures:
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, root: str | None) -> Pictures:
+def _load(name: str, root: str | None, training: bool) -> Pictures:
     from ablations.data import cifar, fashion, folder, imagenette, mini
 
     if name == "mini":
@@ -46,4 +50,4 @@ def _load(name: str, root: str | None) -> Pictures:
     if name in ("cifar10", "cifar100"):
         return cifar.load(name, root)
     where = DataConfig(name=name, root=root, pipeline="timm")
-    return imagenette.load(where) if name == "imagenette" else folder.load(where)
+    return imagenette.load(where) if name == "imagenette" else folder.load(where, training)

@@ -209,31 +209,46 @@ def loaders(
             tensor pipeline needs none.
         epoch: The epoch that the first pass over the training loader is.
     """
-    shared: dict[str, Any]
     train: Dataset[Any]
-    val: Dataset[Any]
     if data.pipeline == "tensor":
         train = TensorPictures(pictures.train, pictures, data, seed)
-        val = TensorPictures(pictures.val, pictures, data, seed)
-        shared = {"collate_fn": _as_is}
     else:
         train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
-        val = TransformedPictures(pictures.val, pictures, data, seed, training=False)
-        workers = min(workers, len(os.sched_getaffinity(0)))
-        shared = {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }
+    order = EpochOrder(len(pictures.train), seed, epoch)
+    return (
+        DataLoader(
+            train, data.batch_size, sampler=order, drop_last=True, **_options(data, workers)
+        ),
+        validation(pictures, data, workers),
+    )
+
+
+def validation(
+    pictures: Pictures, data: DataConfig, workers: int = 0, batch: int = VALIDATION_BATCH
+) -> DataLoader[Any]:
+    """Batches of the validation pictures, in order and without augmentation."""
+    val: Dataset[Any]
+    if data.pipeline == "tensor":
+        val = TensorPictures(pictures.val, pictures, data, seed=0)
+    else:
+        val = TransformedPictures(pictures.val, pictures, data, seed=0, training=False)
+    in_order = InOrder(len(pictures.val))
+    return DataLoader(val, batch, sampler=in_order, **_options(data, workers))
+
+
+def _options(data: DataConfig, workers: int) -> dict[str, Any]:
     # Loaders draw a number when they start; from torch's own generator it would shift what the
     # model draws, and a resumed run starts them at another moment.
-    shared["generator"] = torch.Generator()
-    order = EpochOrder(len(pictures.train), seed, epoch)
-    in_order = InOrder(len(pictures.val))
-    return (
-        DataLoader(train, data.batch_size, sampler=order, drop_last=True, **shared),
-        DataLoader(val, VALIDATION_BATCH, sampler=in_order, **shared),
-    )
+    options: dict[str, Any] = {"generator": torch.Generator()}
+    if data.pipeline == "tensor":
+        return {**options, "collate_fn": _as_is}
+    workers = min(workers, len(os.sched_getaffinity(0)))
+    return {
+        **options,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
 
 
 def _as_is(batch: Any) -> Any:

@@ -13,15 +13,15 @@ from ablations.data.base import IMAGENET_STATS, DataError, Pictures, Split
 LAYOUT = "train/<class>/*.jpg and val/<class>/*.jpg"
 
 
-def class_names(data: DataConfig) -> tuple[str, ...]:
-    """The classes of a folder: the names of the folders in its train folder, sorted.
+def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
+    """The classes of a folder: the names of the folders in its train (or val) folder, sorted.
 
     Raises:
         DataError: There is no such folder, or it has no classes.
     """
     if data.root is None:
         raise DataError(f"data.name {data.name} needs --data.root DIR with {LAYOUT}")
-    return _subfolders(Path(data.root, "train"))
+    return _subfolders(Path(data.root, split))
 
 
 def _subfolders(folder: Path) -> tuple[str, ...]:
@@ -34,8 +34,8 @@ def _subfolders(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def load(data: DataConfig) -> Pictures:
-    """The picture files of both splits; nothing is decoded yet.
+def load(data: DataConfig, training: bool = True) -> Pictures:
+    """The picture files of both splits (without ``training`` of val); nothing is decoded yet.
 
     The fingerprint covers every file's relative path and size, not its bytes: reading a whole
     ImageNet for it would cost more than an epoch.
@@ -43,13 +43,16 @@ def load(data: DataConfig) -> Pictures:
     Raises:
         DataError: A missing folder, a class without pictures, or splits with different classes.
     """
-    classes = class_names(data)
+    classes = class_names(data, "train" if training else "val")
     root = Path(str(data.root))
-    val_classes = _subfolders(root / "val")
-    if val_classes != classes:
-        odd = sorted(set(classes) ^ set(val_classes))
-        raise DataError(f"{root}: train and val differ in the class {odd[0]}")
-    train, val = _split(root / "train", classes), _split(root / "val", classes)
+    train = Split([], np.zeros(0, np.int64))
+    if training:
+        val_classes = _subfolders(root / "val")
+        if val_classes != classes:
+            odd = sorted(set(classes) ^ set(val_classes))
+            raise DataError(f"{root}: train and val differ in the class {odd[0]}")
+        train = _split(root / "train", classes)
+    val = _split(root / "val", classes)
     digest = hashlib.sha256()
     for split in (train, val):
         for path in split.pictures:

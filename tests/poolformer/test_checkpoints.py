@@ -14,16 +14,9 @@ import torch.nn.functional as F
 from timm.models.metaformer import checkpoint_filter_fn
 
 from poolformer import SIZES, MetaFormer, MetaFormerConfig
-from poolformer.checkpoints import (
-    LAYOUTS,
-    CheckpointError,
-    convert,
-    layout_of,
-    load_checkpoint,
-    read_weights,
-    write_weights,
-)
+from poolformer.checkpoints import load_checkpoint, read_weights, write_weights
 from poolformer.config import MIXER_NAMES
+from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
 from tests.conftest import perturbed
 
 SMALL = MetaFormerConfig(

@@ -1,0 +1,105 @@
+"""`ablations eval`: the accuracy of a checkpoint or of a run."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ablations.flags import add_plugins, add_results
+from poolformer.config import ConfigError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "eval",
+        help="measure the accuracy of a checkpoint or of a run",
+        description="Measure top-1 and top-5 on validation pictures: of a run by its id, or of a "
+        "checkpoint with the paper's validation transform (--data.root DIR with val/<class>/*). "
+        "Any field of a run is a flag.",
+    )
+    command.add_argument("run_id", nargs="?", help="a run in the folder of results")
+    command.add_argument(
+        "--checkpoint", type=Path, help="weights of any layout: the paper's, timm's or ours"
+    )
+    command.add_argument("--arch", help="the checkpoint's model by name, such as poolformer_s12")
+    command.add_argument(
+        "--resize-position-embedding",
+        action="store_true",
+        help="interpolate it where --data.image_size is another than the checkpoint's",
+    )
+    add_plugins(command)
+    add_results(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+    """Measure and print."""
+    if (arguments.run_id is None) == (arguments.checkpoint is None):
+        raise ConfigError("`ablations eval` needs a run's id or --checkpoint FILE, one of them")
+    if arguments.run_id and (arguments.arch or arguments.resize_position_embedding):
+        raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
+
+    from ablations import evaluate
+    from ablations.train import on_gpu
+
+    overrides = {**evaluate.defaults(), **fields_set}
+    if arguments.run_id:
+        subject = evaluate.of_run(arguments.run_id, arguments.results, overrides)
+    else:
+        subject = evaluate.of_checkpoint(
+            arguments.checkpoint, overrides, arguments.arch, arguments.resize_position_embedding
+        )
+    pictures = evaluate.pictures_of(subject.config)
+    place = "gpu" if on_gpu(subject.config.system.accelerator) else "cpu"
+    data = subject.config.data
+    crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
+    print("; ".join([subject.name, *subject.told]))
+    print(
+        f"{data.root or data.name}: {len(pictures.val)} pictures of {len(pictures.classes)} "
+        f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
+        f"{evaluate.precision(subject.config)}",
+        flush=True,
+    )
+    found = evaluate.measure(subject, pictures, shown(len(pictures.val)))
+    print(
+        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {found.pictures} pictures, "
+        f"{found.speed:.1f} pictures/s"
+    )
+    return 0
+
+
+def shown(total: int) -> Any:
+    """A wrapper of batches that draws a bar of pictures on a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+    def wrap(batches: Iterable[Any]) -> Iterator[Any]:
+        with bar:
+            task, seen, begun = bar.add_task("", total=total, speed=""), 0, time.perf_counter()
+            for batch in batches:
+                yield batch
+                seen += len(batch[1])
+                speed = f"{seen / (time.perf_counter() - begun):.1f} pictures/s"
+                bar.update(task, completed=seen, speed=speed)
+
+    return wrap

@@ -1,0 +1,54 @@
+"""`ablations profile`: what models cost, beside the paper's counts."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+from ablations.flags import add_recipe, write_or_emit
+from poolformer.config import ConfigError, unknown
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "profile",
+        help="print parameters, MACs and activation memory beside the paper's",
+        description="Print parameters, MACs and activation memory of all sizes and of the cells of "
+        "sweep files, beside the published values. Any field of a run is a flag.",
+    )
+    command.add_argument("sweeps", nargs="*", type=Path, help="sweep files, such as sweeps/*.yaml")
+    add_recipe(command, default="imagenet")
+    command.add_argument("--format", default="md", help="md (default) or csv")
+    command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+    """Count and print."""
+    if arguments.format not in ("md", "csv"):
+        raise ConfigError(unknown("format", arguments.format, ["md", "csv"]))
+
+    from ablations.sweep import expand
+
+    cells = expand(arguments.sweeps, arguments.recipe, fields_set)
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from ablations.profile import counted, markdown, variants
+
+    show = functools.partial(
+        track,
+        description="counting",
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    frame = counted(variants(arguments.recipe, cells, fields_set), show)
+    text = markdown(frame) if arguments.format == "md" else frame.to_csv(index=False)
+    write_or_emit(text, arguments.output)
+    return 0

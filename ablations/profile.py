@@ -1,0 +1,165 @@
+"""Sizes and cells of sweeps -> what their models cost, beside what the paper says they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from ablations import labels, published, study
+from ablations.config import RunConfig
+from ablations.cost import activation_bytes, at_paper_size, model_cost
+from ablations.published import PaperRow
+from ablations.resolve import preset_names, resolve
+from ablations.sweep import Cell
+from ablations.tables import SUPERSCRIPT, number, signed
+from poolformer.config import SIZES, MetaFormerConfig
+
+FORMATS = ["md", "csv"]
+# What can be found out of the paper's earlier counts. The authors' word is in sail-sg/poolformer,
+# issue 37 (2022-06-28); the exact counts of March 2022 are in open-mmlab/mmpretrain,
+# configs/poolformer/metafile.yml; the rest is results/macs_by_counter.csv.
+BEFORE = (
+    "Paper v2: MACs of the paper's second version. Its authors counted them with a script of their "
+    "own, which is not released, and changed to fvcore for v3 (sail-sg/poolformer, issue 37). No "
+    "public counter that we tried gives them (scripts/macs_by_counter.py). They lie above fvcore's "
+    "by an amount that grows with the width and hardly with the depth, so it is no operator of the "
+    "blocks. The counts that mmpretrain published in between (S12: 1.871 G) with the stem "
+    "convolution counted three more times round to them in all five sizes; why is not known."
+)
+# How far a count may lie from the paper's after the paper's rounding, in millions and billions.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model to be counted.
+
+    Args:
+        axis: The section of the paper's table that it belongs to.
+        label: Its row there.
+        config: The model, without drop path, which costs nothing.
+        paper: The paper's row, if it has one of this very model.
+    """
+
+    axis: str
+    label: str
+    config: MetaFormerConfig
+    paper: PaperRow | None
+
+
+def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -> list[Variant]:
+    """The sizes of a recipe, then what cells of it change in the model; each model once.
+
+    Raises:
+        ConfigError: A size or a cell that cannot be built.
+    """
+    base = resolve(recipe, overrides)
+    flat_base = labels.flat_config(base.to_json())
+    found: dict[MetaFormerConfig, Variant] = {}
+
+    def add(run: RunConfig, axis: str, label: str, paper: PaperRow | None) -> None:
+        model = replace(run.model, drop_path=0.0)
+        counterpart = at_paper_size(run)
+        same = counterpart is not None and replace(counterpart, drop_path=0.0) == model
+        found.setdefault(model, Variant(axis, label, model, paper if same else None))
+
+    for size in SIZES:
+        if size in preset_names(recipe):
+            paper = published.model_rows()[size]
+            add(resolve(recipe, overrides, size), paper.axis, paper.variant, paper)
+    for cell in cells:
+        flat = labels.flat_config(cell.config.to_json())
+        own = {k: v for k, v in labels.changes(flat_base, flat).items() if k.startswith("model.")}
+        add(cell.config, *study.place(recipe, own, flat))
+    return sorted(found.values(), key=_place)
+
+
+def _place(variant: Variant) -> tuple[int, float]:
+    """The sizes first, then the paper's order; what it lacks stays in the order of the files."""
+    order = dict.fromkeys(["Model size", *study.ORDER])
+    axis = list(order).index(variant.axis) if variant.axis in order else len(order)
+    return axis, variant.paper.position if variant.paper else float("inf")
+
+
+def counted(
+    models: Sequence[Variant], progress: Callable[[Sequence[Variant]], Iterable[Variant]] = iter
+) -> pd.DataFrame:
+    """A row a model, raw numbers: counts, bytes, and under ``paper_`` the published values.
+
+    Args:
+        models: What to count.
+        progress: Wraps the sequence to show how far it is; a model takes seconds.
+    """
+    return pd.DataFrame([_row(variant) for variant in progress(models)])
+
+
+def _row(variant: Variant) -> dict[str, object]:
+    cost, paper = model_cost(variant.config), variant.paper
+    row: dict[str, object] = {
+        "ablation": variant.axis,
+        "variant": variant.label,
+        **cost,
+        "activation_bytes": activation_bytes(variant.config),
+        "paper_params_m": paper.params_m if paper else None,
+        "paper_macs_g": paper.macs_g if paper else None,
+        "paper_macs_before_g": paper.macs_before_g if paper else None,
+        "paper_frozen_params_m": paper.frozen_params_m if paper else None,
+        "params_off_m": cost["params"] / 1e6 - paper.params_m if paper else None,
+        "macs_off_g": cost["macs"] / 1e9 - paper.macs_g if paper else None,
+    }
+    off = [row["params_off_m"], row["macs_off_g"]]
+    beyond = any(isinstance(by, float) and abs(by) > TOLERANCE + 1e-9 for by in off)
+    row["note"] = paper.note if paper and beyond else ""
+    return row
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A GitHub table of ``counted`` with its footnotes."""
+    notes: list[str] = []
+    small = frame["macs"].max() < 1e8  # an embedded recipe's models: millions, not billions
+    unit, letter = (1e6, "M") if small else (1e9, "G")
+    lines, before = [], None
+    for _, row in frame.iterrows():
+        mark = ""
+        if row["note"]:
+            notes.append(f"{row['variant']}: {row['note']}.")
+            mark = " " + str(len(notes)).translate(SUPERSCRIPT)
+        lines.append(
+            {
+                "Ablation": row["ablation"] if row["ablation"] != before else "",
+                "Variant": row["variant"] + mark,
+                "Params (M)": number(row["params"], 1e6, 3),
+                "Paper params": number(row["paper_params_m"], 1, 1),
+                "Δ params": signed(row["params_off_m"], 3),
+                "Frozen (M)": number(row["frozen_params"], 1e6, 3),
+                "Paper frozen": number(row["paper_frozen_params_m"], 1, 0),
+                f"MACs ({letter})": number(row["macs"], unit, 3),
+                "Paper MACs": number(row["paper_macs_g"], 1, 1),
+                "Δ MACs": signed(row["macs_off_g"], 3),
+                "Paper v2 MACs": number(row["paper_macs_before_g"], 1, 1),
+                "Activations (MB)": number(row["activation_bytes"], 1e6, 2 if small else 1),
+            }
+        )
+        before = row["ablation"]
+    align = ["left", "left", *["right"] * 10]
+    table = pd.DataFrame(lines).to_markdown(index=False, colalign=align, disable_numparse=True)
+    foot = [f"{str(i).translate(SUPERSCRIPT)} {note}" for i, note in enumerate(notes, start=1)]
+    return f"{table}\n\n" + "\n".join(f"- {line}" for line in [*foot, *_footer(frame)]) + "\n"
+
+
+def _footer(frame: pd.DataFrame) -> Iterator[str]:
+    sides = " and ".join(f"{side}x{side}" for side in sorted(set(frame["image_size"])))
+    yield (
+        f"A picture is {sides} pixels. MACs are of one picture, counted by fvcore; activations are "
+        "what one training picture keeps for the backward pass in float32 (1 MB = 10⁶ bytes)."
+    )
+    if frame["paper_params_m"].notna().any():
+        yield (
+            "Paper: arXiv 2111.11418 v3, rounded as printed; Δ is ours minus the paper's, at most "
+            f"{TOLERANCE} where its rounding is right."
+        )
+    if frame["paper_macs_before_g"].notna().any():
+        yield BEFORE

@@ -6,13 +6,16 @@ READY := .venv/ready
 TABLE := $(addprefix sweeps/,$(addsuffix .yaml,\
 	token_mixer pool_size normalization activation components hybrid_stages))
 
-.PHONY: table test check lock clean
+.PHONY: table test test-slow check lock clean
 
 table: $(READY) ## train the paper's ablation table on the embedded pictures and print it
 	@$(BIN)/ablations run $(TABLE) --recipe mini --results runs $(RUN_FLAGS)
 
 test: $(READY) ## the tests
 	$(BIN)/pytest -n 2
+
+test-slow: $(READY) ## the tests that take minutes each
+	$(BIN)/pytest -n 2 -m slow
 
 check: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -212,13 +212,18 @@ def measure(
         size = max(1, min(size, 2**20 // subject.config.data.image_size**2))
     batches = validation(pictures, subject.config.data, system.loader_workers, size)
     cast, seen, begun = AUTOCAST[precision(subject.config)], 0, time.perf_counter()
-    with torch.inference_mode(), torch.autocast(device.type, cast, enabled=cast is not None):
-        for batch, labels in progress(batches):
-            shown = batch.to(device, non_blocking=True, memory_format=torch.channels_last)
-            logits, labels = model(shown).float(), labels.to(device, non_blocking=True)
-            top1.update(logits, labels)
-            top5.update(logits, labels)
-            seen += len(labels)
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, cast, enabled=cast is not None):
+            for batch, labels in progress(batches):
+                shown = batch.to(device, non_blocking=True, memory_format=torch.channels_last)
+                logits, labels = model(shown).float(), labels.to(device, non_blocking=True)
+                top1.update(logits, labels)
+                top5.update(logits, labels)
+                seen += len(labels)
+    except data.DataError as error:
+        # A loader process sends its whole traceback; the message is the last line.
+        last = str(error).strip().splitlines()[-1]
+        raise data.DataError(last.partition("DataError: ")[2] or last) from error
     first, fifth = (round(100 * metric.compute().item(), 4) for metric in (top1, top5))
     return Accuracy(first, fifth, seen, seen / (time.perf_counter() - begun))
 

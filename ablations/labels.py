@@ -29,11 +29,13 @@ MIXERS = {
     "depthwise": "Depthwise convolution",
     "attention": "Attention",
     "spatial_fc": "Spatial FC",
+    "separable_conv": "Separable convolution",
 }
 # The paper's spelling within a list of stages.
 STAGE_MIXERS = {**MIXERS, "pool": "Pool", "identity": "Identity", "spatial_fc": "SpatialFC"}
+STAGE_MIXERS |= {"random": "Random", "depthwise": "DWConv", "separable_conv": "SepConv"}
 NORMS = {"group": "Modified LayerNorm", "layer": "LayerNorm", "batch": "BatchNorm", "none": "None"}
-ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "silu": "SiLU"}
+ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "silu": "SiLU", "star_relu": "StarReLU"}
 
 # Not told: where the pictures lie, and what follows from them.
 UNSEEN = ["data.root", "model.in_channels", "model.num_classes", "model.image_size"]

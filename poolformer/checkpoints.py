@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import re
 import warnings
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import torch
 from timm.layers import resample_abs_pos_embed_nhwc
 from torch import Tensor
 
+from poolformer.config import MetaFormerConfig
 from poolformer.layouts import CheckpointError, convert, layout_of
 from poolformer.metaformer import MetaFormer
 from poolformer.models import MODELS
@@ -40,14 +42,17 @@ def fitting(weights: Mapping[str, Tensor], file: str | Path = "") -> list[str]:
     for name, config in MODELS.items():
         # A look at the last block spares most models from being built.
         last = f"stages.{len(config.depths) - 1}.blocks.{config.depths[-1] - 1}."
-        if any(key.startswith(last) for key in shapes):
-            with torch.device("meta"):
-                model = MetaFormer(config)
-            if _body_shapes(model.state_dict()) == shapes:
-                found.append(name)
+        if any(key.startswith(last) for key in shapes) and _shapes_of(config) == shapes:
+            found.append(name)
     stem = Path(file).name
     named_after = max((name for name in found if stem.startswith(name)), key=len, default=None)
     return sorted(found, key=lambda name: name != named_after)
+
+
+@functools.cache
+def _shapes_of(config: MetaFormerConfig) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return _body_shapes(MetaFormer(config).state_dict())
 
 
 def _body_shapes(own: Mapping[str, Tensor]) -> dict[str, torch.Size]:
@@ -90,8 +95,8 @@ def _refusal(error: Exception) -> str:
     """Why a file was not read; torch's own words advise to run whatever is in it."""
     if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"it asks for {named[1]}, and only files of tensors are read; nothing of it was run"
-    if isinstance(error, OSError):
-        return _first_line(error)
+    if isinstance(error, OSError) and error.filename:  # not to be opened; torch's seeks have none
+        return str(error.strerror)
     return "it is truncated, or no file of weights"
 
 

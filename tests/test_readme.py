@@ -12,7 +12,10 @@ import pytest
 
 from ablations import records
 from ablations.tables import render
-from tests.conftest import TINY_FLAGS
+from poolformer import create
+from poolformer.checkpoints import write_weights
+from poolformer.layouts import convert
+from tests.conftest import TINY_FLAGS, perturbed
 
 README = Path("README.md").read_text()
 COMMANDS = [
@@ -22,6 +25,13 @@ COMMANDS = [
 ]
 # A study of seconds, in place of the README's of minutes.
 SHORT = [*TINY_FLAGS, "--optim.epochs=1"]
+
+
+def write_files(folder: Path) -> None:
+    """The README's own files, each a block whose first line is its name, and the sweep files."""
+    (folder / "sweeps").symlink_to(Path("sweeps").resolve())
+    for name, text in re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", README, re.DOTALL):
+        (folder / name).write_text(text)
 
 
 def test_the_readme_has_commands():
@@ -38,14 +48,20 @@ def test_make_knows_its_targets(command):
     assert expected[command] in done.stdout
 
 
-def test_the_readmes_commands_run_one_after_the_other(tmp_path):
-    """In a folder that holds the sweep files and the README's own one, nothing else."""
-    (tmp_path / "sweeps").symlink_to(Path("sweeps").resolve())
-    (yaml,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "mlp_ratio.yaml").write_text(yaml)
+def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
+    """In a folder that holds what the README speaks of, nothing else.
+
+    In place of the released weights and ImageNet: weights of the same layout and size, and a folder
+    of the same form.
+    """
+    write_files(tmp_path)
+    model = perturbed(create("poolformer_s12", num_classes=3))
+    write_weights(convert(model.state_dict(), "official"), tmp_path / "poolformer_s12.pth.tar")
+    (tmp_path / "imagenet").symlink_to(picture_folder)
     printed = {}
     for command in COMMANDS:
-        if not command.startswith("ablations"):
+        # The one with a plugin is in the proof, tests/test_paper.py.
+        if not command.startswith("ablations") or "--plugins" in command:
             continue
         words = command.split()[1:]
         short = [*SHORT, "--seeds", "0"] if words[0] == "run" else SHORT
@@ -61,6 +77,10 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path):
     assert "model.mlp_ratio 4 -> 2" in own
     assert "model.mlp_ratio 4 -> 8" in own
     assert (tmp_path / "table.csv").read_text().startswith("recipe,data,fingerprint")
+    evaluated = next(text for command, text in printed.items() if " eval " in command)
+    assert "24 pictures of 3 classes at 224x224, crop 0.9, bicubic" in evaluated
+    counted = next(text for command, text in printed.items() if " profile " in command)
+    assert "PoolFormer-M48" in counted
 
 
 def test_the_readmes_table_is_that_of_the_committed_records():

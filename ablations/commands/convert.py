@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.flags import refuse_fields
-from poolformer.config import ConfigError
+from poolformer.config import ConfigError, unknown
 
 
 def add(commands: Any) -> None:
@@ -32,8 +32,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
         raise ConfigError(f"{target} exists already: choose another name")
 
     from poolformer.checkpoints import fitting, read_weights, write_weights
-    from poolformer.layouts import CheckpointError, convert, layout_of
+    from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
 
+    if arguments.to not in LAYOUTS:
+        raise ConfigError(unknown("layout", arguments.to, LAYOUTS))
     weights = read_weights(source)
     try:
         layout, renamed = layout_of(weights), convert(weights, arguments.to)

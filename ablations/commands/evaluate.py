@@ -83,14 +83,16 @@ def shown(total: int) -> Any:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("evaluating"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
     def wrap(batches: Iterable[Any]) -> Iterator[Any]:

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ablations.__main__ import main
+from poolformer import create
+from poolformer.checkpoints import read_weights, write_weights
 from tests.ablations.test_tables import BASE, IDENTITY, record
-from tests.conftest import TINY_FLAGS
+from tests.conftest import TINY_FLAGS, perturbed
 
 GRID = "method: grid\nparameters:\n"
 
@@ -109,6 +112,16 @@ def test_light_commands_start_without_torch(words, tmp_path):
             "no folder x",
         ),
         (["run", "sweeps/pool_size.yaml", "--data.batch_size=9000"], "above the 8000"),
+        (["profile", "--recipe", "mino"], "did you mean 'mini'"),
+        (["profile", "none.yaml"], "none.yaml cannot be read"),
+        (["profile", "--format", "tex"], "valid are md, csv"),
+        (["profile", "--model.norm=bacth"], "did you mean 'batch'"),
+        (["convert", "a.pt"], "the following arguments are required"),
+        (["convert", "a.pt", "b.pt", "--to", "tim"], "did you mean 'timm'"),
+        (["convert", "{tmp}/a.pt", "{tmp}/b.pt", "--to", "timm"], "a.pt is missing"),
+        (["convert", "{tmp}", "{tmp}/b.pt", "--to", "timm"], "is a folder"),
+        (["convert", "a.pt", "{tmp}", "--to", "timm"], "exists already"),
+        (["convert", "a.pt", "b.pt", "--to", "timm", "--seed=1"], "does not take --seed"),
         (["table", "{tmp}/none"], "no folder"),
         (["table", "{tmp}"], "no records in"),
         (["table", "{tmp}", "--format", "markdown"], "valid are md, csv, tex"),
@@ -121,6 +134,7 @@ def test_wrong_input_is_one_line_and_exit_2_before_anything_is_written(
     words, told, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.delenv("ABLATIONS_RECIPE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     files = {
         "nested": GRID + "  model: {parameters: [a]}\n",
         "preset": GRID + "  preset: {values: [[a]]}\n",
@@ -162,6 +176,29 @@ def test_the_recipe_can_come_from_the_environment(monkeypatch, capsys, tmp_path)
     monkeypatch.setenv("ABLATIONS_RECIPE", "imagenet")
     assert main(["run", "sweeps/pool_size.yaml", "--dry-run", "--results", str(tmp_path)]) == 0
     assert "323c7b62a458" in capsys.readouterr().out  # PoolFormer-S12 with the paper's training
+
+
+def test_convert_tells_what_it_read_and_never_overwrites(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = perturbed(create("metaformer_ppaa_s12_224", num_classes=3)).state_dict()
+    write_weights(source, "w.pt")
+    assert main(["convert", "w.pt", "metaformer_ppaa_s12_224.pth.tar", "--to", "official"]) == 0
+    out = capsys.readouterr().out
+    assert "w.pt: own layout, 157 tensors, metaformer_ppaa_s12_224\n" in out
+    assert "metaformer_ppaa_s12_224.pth.tar: official layout\n" in out
+    assert main(["convert", "metaformer_ppaa_s12_224.pth.tar", "w.pt", "--to", "own"]) == 2
+    assert "w.pt exists already" in capsys.readouterr().err
+    assert main(["convert", "metaformer_ppaa_s12_224.pth.tar", "b.safetensors", "--to=own"]) == 0
+    found = read_weights("b.safetensors")
+    assert all(torch.equal(found[key], source[key]) for key in source)
+    assert found.keys() == source.keys()
+    assert main(["convert", "w.pt", "t.pt", "--to", "timm"]) == 2
+    assert "checkpoint w.pt: the timm layout has no name for stages.2.position" in (
+        capsys.readouterr().err
+    )
+    assert main(["convert", "w.pt", "t.txt", "--to", "own"]) == 2
+    assert "must end in one of" in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".", "t"))]
 
 
 def test_the_version_is_printed(capsys):

@@ -16,7 +16,7 @@ from ablations.sweep import PARAMETERS, expand, read
 from poolformer import SIZES, ConfigError
 
 FILES = sorted(Path("sweeps").glob("*.yaml"))
-TABLE = [path for path in FILES if path.stem != "model_size"]
+TABLE = [path for path in FILES if path.stem not in ("model_size", "follow_up")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -83,6 +83,23 @@ def test_the_sweeps_give_every_row_of_the_papers_table_once_a_seed(recipe):
 def test_the_size_sweep_gives_the_five_sizes():
     models = {cell.config.model for cell in expand([Path("sweeps/model_size.yaml")], "imagenet")}
     assert {(m.depths, m.dims) for m in models} == {(s.depths, s.dims) for s in SIZES.values()}
+
+
+def test_the_follow_ups_entries_change_one_field_each():
+    base = labels.flat_config(resolve("mini").to_json())
+    cells = expand([Path("sweeps/follow_up.yaml")], "mini", seeds=[0])
+    told = {}
+    for cell in cells:
+        changed = labels.changes(base, labels.flat_config(cell.config.to_json()))
+        assert published.match(changed) is None or not changed
+        assert len(changed) <= 1
+        told[labels.label(changed)] = labels.axis(changed)
+    assert told == {
+        "Baseline": "Baseline",
+        "Pooling -> Separable convolution": "Token mixers",
+        "[Identity,Identity,Random,Random]": "Hybrid stages",
+        "GELU -> StarReLU": "Activation",
+    }
 
 
 def test_a_cell_of_several_files_is_one_and_the_first_seed_of_all_comes_first():

@@ -1,0 +1,140 @@
+"""Token mixers from outside the package: found, named, told apart by version, or refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ablations import plugins, records
+from ablations.__main__ import main
+from ablations.resolve import resolve
+from poolformer import ConfigError, MetaFormerConfig, register_mixer
+from poolformer.config import MIXER_NAMES
+from poolformer.mixers import MIXERS
+from tests.conftest import TINY_FLAGS
+
+SHIFT = """
+from torch import nn
+from poolformer import register_mixer
+
+@register_mixer("{name}")
+class Shift(nn.Module):
+    def __init__(self, config, stage):
+        super().__init__()
+
+    def forward(self, x):
+        return x.roll({by}, dims=3)
+"""
+SHORT = [*TINY_FLAGS, "--optim.epochs=1"]
+
+
+@pytest.fixture(autouse=True)
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in; what is registered there is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    modules, path = set(sys.modules), list(sys.path)
+    mixers, names = dict(MIXERS), list(MIXER_NAMES)
+    yield tmp_path
+    for name in set(sys.modules) - modules:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
+            sys.modules[name].__file__
+        ):
+            del sys.modules[name]
+    sys.path[:] = path
+    MIXERS.clear()
+    MIXERS.update(mixers)
+    MIXER_NAMES[:] = names
+
+
+def test_a_plugins_mixer_has_a_name_in_configs_and_no_influence_on_other_ids():
+    Path("shifty.py").write_text(SHIFT.format(name="shift", by=1))
+    before = resolve("mini").run_id
+    with pytest.raises(ConfigError, match="unknown token mixer 'shift'"):
+        resolve("mini", {"model.token_mixers": "shift"})
+    found = resolve("mini", {"model.token_mixers": "shift", "system.plugins": ["shifty"]})
+    assert found.model.mixers == ("shift",) * 4
+    assert resolve("mini", {"system.plugins": ["shifty"]}).run_id == before
+    assert set(plugins.versions(["pool", "shift"])) == {"shift"}
+
+
+def test_workers_and_the_table_know_it_and_another_version_is_refused(capsys):
+    """In a run with workers, which are processes of their own."""
+    Path("versioned.py").write_text(SHIFT.format(name="versioned_shift", by=1))
+    Path("grid.yaml").write_text(
+        "method: grid\nparameters:\n  model.token_mixers: {values: [pool, versioned_shift]}\n"
+    )
+    words = ["run", "grid.yaml", "--plugins", "versioned", "--results", "runs", *SHORT]
+    assert main([*words, "--workers=1"]) == 0
+    out = capsys.readouterr().out
+    assert "Pooling -> versioned_shift" in out
+    runs = [record for record in records.read_all([Path("runs")])[0] if record.environment]
+    versions = [record.environment["plugins"] for record in runs]
+    assert sorted(map(len, versions)) == [0, 1]
+    assert main(["table", "runs"]) == 0  # without the plugin
+    assert "Pooling -> versioned_shift" in capsys.readouterr().out
+    run_id = next(record.run_id for record in runs if record.environment["plugins"])
+    assert main(["eval", run_id]) == 0
+    assert f"{run_id}; its record has top-1" in capsys.readouterr().out
+    Path("versioned.py").write_text(SHIFT.format(name="versioned_shift", by=2))
+    for again in (words, ["train", *words[2:], "--model.token_mixers=versioned_shift"]):
+        assert main(again) == 2
+        err = capsys.readouterr().err
+        assert f"run {run_id} was trained with another version" in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "no such module in"),
+        ("x = ", "does not import: SyntaxError"),
+        ("import no_such_package", "does not import: No module named 'no_such_package'"),
+        ("raise RuntimeError('two\\nlines')", "does not import: RuntimeError: two lines"),
+        ("raise SystemExit(3)", "does not import: SystemExit: 3"),
+        (SHIFT.format(name="pool", by=1), "the token mixer 'pool' exists already"),
+        (SHIFT.format(name="my mixer", by=1), "letters, digits and underscores"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_one_line_and_exit_2(text, told, workshop, capsys):
+    if text is not None:
+        Path("faulty.py").write_text(text)
+    assert main(["train", "--plugins", "faulty", *SHORT]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("ablations: plugin faulty")
+    assert told in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not Path("runs").exists()
+    assert str(workshop) not in sys.path or text is not None
+
+
+def test_names_may_be_given_in_every_way_that_a_list_is(capsys):
+    for name in ("one", "two"):
+        Path(f"{name}.py").write_text(SHIFT.format(name=f"shift_{name}", by=1))
+    for words in (["--plugins", "one,two"], ["--system.plugins=['one', 'two']"]):
+        assert main(["profile", "--recipe", "mini", "--model.token_mixers=shift_two", *words]) == 0
+    assert "S12" in capsys.readouterr().out
+    assert main(["profile", "--recipe", "mini", "--system.plugins", "one"]) == 2
+    assert "is not a list of names" in capsys.readouterr().err
+
+
+def test_a_definition_that_is_run_again_takes_the_place_of_the_first():
+    """As in a notebook, where a cell is run many times."""
+
+    def define(scale):
+        @register_mixer("scaled")
+        def scaled(config, stage):
+            return scale
+
+        return scaled
+
+    define(1)
+    define(2)
+    config = MetaFormerConfig(token_mixers="scaled")
+    assert MIXERS["scaled"](config, 0) == 2
+    assert MIXER_NAMES.count("scaled") == 1
+    with pytest.raises(ConfigError, match="'scaled' exists already"):
+        register_mixer("scaled")(lambda config, stage: None)

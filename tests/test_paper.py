@@ -1,0 +1,171 @@
+"""The proof: this is the paper's model.
+
+Read from top to bottom: our five sizes compute what timm's do; every count that the paper prints
+comes out of `ablations profile`; a mixer of your own, as the README shows it, gets its row.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import timm
+import torch
+
+from ablations import published
+from ablations.__main__ import main
+from poolformer import MODELS, SIZES, create, load_checkpoint
+from poolformer.checkpoints import write_weights
+from tests.conftest import TINY_FLAGS, perturbed
+from tests.test_readme import write_files
+
+# arXiv 2111.11418, at 1000 classes; timm counts the same.
+PARAMETERS = {
+    "s12": 11_915_176,
+    "s24": 21_388_968,
+    "s36": 30_862_760,
+    "m36": 56_172_520,
+    "m48": 73_473_448,
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_our_model_is_timms_to_the_last_digits(size, tmp_path):
+    """Logits and the four pyramid features within 1e-5, at 224 and at another resolution.
+
+    The weights are timm's own, each of them moved, norms and LayerScale too, so that a parameter
+    that is swapped or ignored shows. They take the way of a user: out of a file in timm's layout.
+    """
+    theirs = perturbed(timm.create_model(f"poolformer_{size}"))
+    write_weights(theirs.state_dict(), tmp_path / "timm.safetensors")
+    ours = create(f"poolformer_{size}").eval()
+    assert load_checkpoint(ours, tmp_path / "timm.safetensors") == []
+    counts = [sum(p.numel() for p in model.parameters()) for model in (ours, theirs)]
+    assert counts == [PARAMETERS[size]] * 2
+    generator = torch.Generator().manual_seed(0)
+    for side in (224, 160):
+        pictures = torch.randn(1, 3, side, side, generator=generator)
+        with torch.no_grad():
+            logits, expected = ours(pictures), theirs(pictures)
+            levels = ours.pyramid(pictures)
+            their_levels = theirs.forward_intermediates(pictures, intermediates_only=True)
+        assert expected.std() > 0.05  # nothing trivial
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+        assert len(levels) == len(their_levels) == 4
+        for level, other in zip(levels, their_levels, strict=True):
+            assert other.std() > 0.05
+            torch.testing.assert_close(level, other, atol=1e-5, rtol=0)
+
+
+def test_a_parameter_that_were_ignored_would_show():
+    """That the comparison above can fail: any one tensor put back moves the logits further.
+
+    But for one: pooling subtracts its input, and with it a constant, so that the bias of the norm
+    before it has no effect on anything (away from rounding).
+    """
+    model = perturbed(create("poolformer_s12", depths=(1, 1, 1, 1), image_size=64))
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain = create("poolformer_s12", depths=(1, 1, 1, 1), image_size=64).state_dict()
+    with torch.no_grad():
+        expected = model(picture)
+        for name, tensor in model.named_parameters():
+            kept = tensor.clone()
+            tensor.copy_(plain[name])
+            moved = (model(picture) - expected).abs().max()
+            assert (moved < 1e-5) == name.endswith("token.norm.bias"), name
+            tensor.copy_(kept)
+
+
+counted_once = pytest.mark.xdist_group("profile")  # half a minute: in one process
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory) -> pd.DataFrame:
+    """What `ablations profile sweeps/*.yaml` counts."""
+    target = tmp_path_factory.mktemp("profile") / "profile.csv"
+    sweeps = sorted(map(str, Path("sweeps").glob("*.yaml")))
+    assert main(["profile", *sweeps, "--recipe=imagenet", "--format=csv", f"-o={target}"]) == 0
+    return pd.read_csv(target).set_index("variant")
+
+
+# SOURCES.md: Table 1 prints these three 0.1 below the rounded count.
+CONTRADICTED = ["PoolFormer-S36", "PoolFormer-M36", "PoolFormer-M48"]
+
+
+@counted_once
+@pytest.mark.parametrize(
+    "row",
+    [*published.model_rows().values(), *list(published.ablation_rows().values())[1:]],
+    ids=lambda row: row.variant,
+)
+def test_every_published_count_comes_out(row, profile):
+    """Within 0.05 M and 0.05 G of the printed number; the baseline of the table is S12."""
+    found = profile.loc[row.variant]
+    params, macs = found["params"] / 1e6, found["macs"] / 1e9
+    assert (found["paper_params_m"], found["paper_macs_g"]) == (row.params_m, row.macs_g)
+    assert abs(macs - row.macs_g) <= 0.05
+    assert round(macs, 1) == row.macs_g
+    assert found["params_off_m"] == pytest.approx(params - row.params_m)
+    assert found["macs_off_g"] == pytest.approx(macs - row.macs_g)
+    if row.variant in CONTRADICTED:
+        assert 0.05 < params - row.params_m <= 0.1
+        assert "Table 1 prints" in found["note"]
+    else:
+        assert abs(params - row.params_m) <= 0.05
+        assert pd.isna(found["note"])
+    if row.frozen_params_m:
+        assert round(found["frozen_params"] / 1e6) == row.frozen_params_m
+    else:
+        assert found["frozen_params"] == 0
+
+
+@counted_once
+def test_the_earlier_counts_stand_beside_them(profile):
+    """The second version's MACs, and that what they have too much hardly grows with the depth."""
+    before = profile["paper_macs_before_g"].dropna()
+    assert before.to_dict() == {
+        "PoolFormer-S12": 2.0,
+        "PoolFormer-S24": 3.6,
+        "PoolFormer-S36": 5.2,
+        "PoolFormer-M36": 9.1,
+        "PoolFormer-M48": 11.9,
+        "[Pool,Pool,Attention,Attention]": 2.7,
+    }
+    excess = before - profile["macs"][before.index] / 1e9
+    assert excess["PoolFormer-S36"] - excess["PoolFormer-S12"] < 0.1  # three times the blocks
+    counted = pd.read_csv("results/macs_by_counter.csv").set_index("counter")
+    ours = counted.loc["fvcore with this project's rules"]
+    for size in SIZES:
+        macs = profile.loc[f"PoolFormer-{size.upper()}"]["macs"]
+        assert ours[f"poolformer_{size}"] == pytest.approx(macs / 1e9, abs=5e-4)
+
+
+@counted_once
+def test_the_models_by_name_are_the_rows_of_the_table(profile):
+    """`poolformer.create` and the sweep files build the same variants."""
+    counts = {(int(row["params"]), int(row["frozen_params"])) for _, row in profile.iterrows()}
+    for name in MODELS:
+        with torch.device("meta"):
+            parameters = list(create(name).parameters())
+        learned = sum(p.numel() for p in parameters if p.requires_grad)
+        frozen = sum(p.numel() for p in parameters) - learned
+        assert (learned, frozen) in counts, name
+
+
+def test_a_mixer_of_your_own_gets_its_row(tmp_path):
+    """The README's example, file by file and word by word; only the model and the epochs shrink."""
+    write_files(tmp_path)
+    (command,) = re.findall(r"^ablations (run .*--plugins.*)$", Path("README.md").read_text(), re.M)
+    words = [*command.split(), "--seeds=0", *TINY_FLAGS, "--optim.epochs=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ablations", *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "shift" in line]
+    assert ["Pooling -> shift" in rows[0], "[Pool,Pool,shift,shift]" in rows[1]] == [True, True]
+    for row in rows:
+        assert re.search(r"\d\d\.\d\d", row), row

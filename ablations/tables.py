@@ -168,7 +168,19 @@ def footer(study: Study, notes: Sequence[str]) -> list[str]:
         lines.append(f"These records are of different code: commits {', '.join(code)}.")
     if any(commit.endswith("+") for commit in code):
         lines.append("A commit with a plus had uncommitted changes.")
+    for mixer, versions in plugin_versions(study.records).items():
+        if len(versions) > 1:
+            lines.append(f"Runs of {mixer} are of different code: versions {', '.join(versions)}.")
     return lines
+
+
+def plugin_versions(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The versions of each token mixer of a plugin that records come from."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for mixer, version in record.environment.get("plugins", {}).items():
+            found.setdefault(mixer, set()).add(version)
+    return {mixer: sorted(versions) for mixer, versions in found.items()}
 
 
 def render(records: Sequence[Record], style: str) -> str:

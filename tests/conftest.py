@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# Tests run in as many processes as there are cores: with more threads each they would wait for
+# each other. Set before torch reads it, and inherited by the commands that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

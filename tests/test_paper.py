@@ -80,9 +80,6 @@ def test_a_parameter_that_were_ignored_would_show():
             tensor.copy_(kept)
 
 
-counted_once = pytest.mark.xdist_group("profile")  # half a minute: in one process
-
-
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory) -> pd.DataFrame:
     """What `ablations profile sweeps/*.yaml` counts."""
@@ -96,7 +93,6 @@ def profile(tmp_path_factory) -> pd.DataFrame:
 CONTRADICTED = ["PoolFormer-S36", "PoolFormer-M36", "PoolFormer-M48"]
 
 
-@counted_once
 @pytest.mark.parametrize(
     "row",
     [*published.model_rows().values(), *list(published.ablation_rows().values())[1:]],
@@ -123,7 +119,6 @@ def test_every_published_count_comes_out(row, profile):
         assert found["frozen_params"] == 0
 
 
-@counted_once
 def test_the_earlier_counts_stand_beside_them(profile):
     """The second version's MACs, and that what they have too much hardly grows with the depth."""
     before = profile["paper_macs_before_g"].dropna()
@@ -144,7 +139,6 @@ def test_the_earlier_counts_stand_beside_them(profile):
         assert ours[f"poolformer_{size}"] == pytest.approx(macs / 1e9, abs=5e-4)
 
 
-@counted_once
 def test_the_models_by_name_are_the_rows_of_the_table(profile):
     """`poolformer.create` and the sweep files build the same variants."""
     counts = {(int(row["params"]), int(row["frozen_params"])) for _, row in profile.iterrows()}

@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
 
     from ablations.sweep import expand
 
-    cells = expand(arguments.sweeps, arguments.recipe, fields_set)
+    # A seed costs nothing.
+    cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds=[0])
 
     from rich.console import Console
     from rich.progress import track

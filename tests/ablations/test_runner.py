@@ -126,6 +126,7 @@ def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_p
     assert numbers(tmp_path) == numbers(study[1])
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, monkeypatch):
     """One cell's workers are killed whenever they get it; the others finish, the exit code is 1."""
     give = LocalWorkers.events
@@ -149,6 +150,7 @@ def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, mo
     assert main(words) == 0  # a failed cell is tried again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_runner_leaves_no_workers_and_the_same_command_goes_on(study, tmp_path, how):
     command, results, _ = study

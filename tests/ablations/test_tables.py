@@ -225,6 +225,14 @@ def test_different_commits_are_told():
     assert "different code" not in render(BASE, "md")
 
 
+def test_two_versions_of_a_plugins_mixer_are_told():
+    runs = [record(seed=seed) for seed in (7, 8)]
+    for run, version in zip(runs, ("aaa", "bbb"), strict=True):
+        run.environment["plugins"] = {"shift": version}
+    assert "Runs of shift are of different code: versions aaa, bbb." in render(runs, "md")
+    assert "Runs of shift" not in render(runs[:1], "md")
+
+
 def test_markdown_columns_line_up():
     text = render([*BASE, *IDENTITY, record(preset="pppa")], "md")
     lines = [line for line in text.splitlines() if line.startswith("|")]

@@ -94,7 +94,7 @@ def of_checkpoint(
             f"checkpoint {path}: its weights fit no model by name; --arch NAME and --model.* say "
             "which it is"
         )
-    if head is None:
+    if head is None or head.ndim != 2:
         raise CheckpointError(f"checkpoint {path} has no head: there are no classes to compare")
     name = arch or names[0]
     model = named(name, num_classes=head.shape[0])

@@ -86,8 +86,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     for name in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):
             tree = tree[name]
-    if not isinstance(tree, dict) or not all(isinstance(t, Tensor) for t in tree.values()):
-        raise CheckpointError(f"checkpoint {path} holds no state dict of tensors")
+    if not isinstance(tree, dict) or not all(
+        isinstance(item, Tensor) and item.layout == torch.strided for item in tree.values()
+    ):
+        raise CheckpointError(f"checkpoint {path} holds no state dict of dense tensors")
     return {PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
 
 
@@ -162,7 +164,7 @@ def load_checkpoint(
     told = []
     if new_head and (head := weights.get("head.weight")) is not None:
         ours = expected.get("head.weight")
-        if ours is None or head.shape != ours.shape:
+        if head.ndim == 2 and (ours is None or head.shape != ours.shape):
             kept = {key: value for key, value in expected.items() if key.startswith("head.")}
             weights = {k: v for k, v in weights.items() if not k.startswith("head.")} | kept
             classes = model.config.num_classes
@@ -188,10 +190,16 @@ def _check_fit(
 ) -> None:
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
+    shared = [(key, weights[key], expected[key]) for key in expected if key in weights]
     shapes = [
-        f"{key} {list(weights[key].shape)} for {list(expected[key].shape)}"
-        for key in expected
-        if key in weights and weights[key].shape != expected[key].shape
+        f"{key} {list(found.shape)} for {list(wanted.shape)}"
+        for key, found, wanted in shared
+        if found.shape != wanted.shape
+    ]
+    types = [
+        f"{key} {found.dtype} for {wanted.dtype}"
+        for key, found, wanted in shared
+        if found.is_floating_point() != wanted.is_floating_point()
     ]
     told = [
         f"{len(keys)} {word}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
@@ -199,6 +207,7 @@ def _check_fit(
             (missing, "missing"),
             (unexpected, "unexpected"),
             (shapes, "of another shape"),
+            (types, "of another type"),
         )
         if keys
     ]

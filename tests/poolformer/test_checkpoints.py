@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,3 +239,38 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, name):
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda weights: {}, "keys: none"),
+        (lambda weights: {"a": {"b": torch.zeros(1)}}, "holds no state dict of dense tensors"),
+        (lambda weights: {"model": None}, "holds no state dict of dense tensors"),
+        (lambda weights: {0: torch.zeros(1)}, "keys: 0"),
+        (lambda weights: {k: v.to_sparse() for k, v in weights.items()}, "of dense tensors"),
+        (
+            lambda weights: {k: v.long() for k, v in weights.items()},
+            r"weight torch.int64 for torch",
+        ),
+        (lambda weights: {k: v + 1j for k, v in weights.items()}, "torch.complex64 for torch"),
+        (
+            lambda weights: {k: v.sum() for k, v in weights.items()},
+            r"of another shape: .* \[\] for",
+        ),
+        (lambda weights: {**weights, "fc.weight": torch.zeros(1)}, "has no name for fc.weight"),
+        (
+            lambda weights: {k: v for k, v in weights.items() if not k.startswith("network")},
+            "missing: stages.0.blocks.0",
+        ),
+    ],
+)
+def test_odd_weights_are_one_line_and_nothing_is_loaded(tmp_path, spoil, told):
+    model = MetaFormer(SMALL)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    torch.save(spoil(convert(before, "official")), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(model, tmp_path / "w.pth", new_head=True, resize_position_embedding=True)
+    assert "\n" not in str(caught.value)
+    assert re.search(told, str(caught.value))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

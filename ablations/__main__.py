@@ -6,6 +6,7 @@ SIGINT or SIGTERM.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +16,10 @@ from ablations.flags import Parser, separate
 
 def parser() -> Parser:
     """The commands and their own flags; any field of a run is a flag besides."""
-    top = Parser(prog="ablations", description=__doc__.splitlines()[0] if __doc__ else None)
+    top = Parser(
+        prog="ablations",
+        description="Ablation studies on MetaFormer: sweep files in, the paper's tables out.",
+    )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="command", parser_class=Parser)
     for command in COMMANDS:
@@ -40,7 +44,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if getattr(arguments, "tracker", None) is not None:
             fields_set["system.tracker"] = arguments.tracker
         if getattr(arguments, "plugins", None) is not None:
-            fields_set["system.plugins"] = f"[{arguments.plugins}]"
+            names = [name.strip() for name in arguments.plugins.split(",")]
+            fields_set["system.plugins"] = json.dumps(names)
         code: int = arguments.run(arguments, fields_set)
         return code
     # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.

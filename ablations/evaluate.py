@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
-from ablations import data, records
-from ablations.config import RunConfig
+from ablations import data, plugins, records
+from ablations.config import SOURCES, RunConfig
 from ablations.data.batches import VALIDATION_BATCH, validation
 from ablations.resolve import DERIVED, flatten, preset_names, resolve
 from ablations.train import WEIGHTS, on_gpu
@@ -55,12 +55,14 @@ class Accuracy:
         top5: Percent whose class is among the five largest (fewer where there are fewer classes).
         pictures: How many there were.
         speed: Pictures a second, from files to logits.
+        broken: Pictures with logits that are not finite, taken as they come.
     """
 
     top1: float
     top5: float
     pictures: int
     speed: float
+    broken: int = 0
 
 
 def of_checkpoint(
@@ -94,20 +96,41 @@ def of_checkpoint(
             f"checkpoint {path}: its weights fit no model by name; --arch NAME and --model.* say "
             "which it is"
         )
-    if head is None or head.ndim != 2:
+    if head is None or head.ndim != 2 or not head.numel():
         raise CheckpointError(f"checkpoint {path} has no head: there are no classes to compare")
+    source = overrides.get("data.name", resolve(RECIPE).data.name)
+    if (classes := SOURCES.get(source, (0, None))[1]) and classes != head.shape[0]:
+        raise ConfigError(_other_classes(source, classes, head.shape[0]))
     name = arch or names[0]
     model = named(name, num_classes=head.shape[0])
     config = resolve(RECIPE, {**_of_model(model), "data.crop_pct": _crop(model), **overrides})
     built = MetaFormer(config.model)
     told = [f"{layout} layout"]
-    changed = [f"{field}={value}" for field, value in overrides.items() if "model." in field]
-    told += [f"with {', '.join(changed)}"] if changed else []
+    told += _changed(overrides)
     told += load_checkpoint(built, path, resize_position_embedding=resize_position_embedding)
-    if others := [other for other in names if other != name]:
+    others = [other for other in names if other != name]
+    if others and arch is None and not path.name.startswith(name):
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if others[3:] else "")
         told.append(f"the same weights fit {shown}: --arch NAME where it is one of these")
     return Subject(name, config, built, told)
+
+
+def _changed(overrides: Mapping[str, Any]) -> list[str]:
+    """What a user changed of the model or its pictures, in one part of a line."""
+    groups = ("model.", "data.")
+    found = [
+        f"{field}={value}"
+        for field, value in overrides.items()
+        if field.startswith(groups) and field not in ("data.name", "data.root")
+    ]
+    return [f"with {', '.join(found)}"] if found else []
+
+
+def _other_classes(where: str, found: int, known: int) -> str:
+    return (
+        f"{where} has {found} classes, the model {known}: evaluate it on pictures of the classes "
+        "that it was trained on"
+    )
 
 
 def _of_model(model: MetaFormerConfig) -> dict[str, Any]:
@@ -156,11 +179,12 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
     values["system.plugins"] = record.config.get("system", {}).get("plugins", [])
     values["seed"] = record.config["seed"]
     config = resolve(record.config["recipe"], {**values, **overrides})
+    plugins.check_same(run_id, record.environment.get("plugins", {}), config.model.mixers)
     model = MetaFormer(config.model)
     load_checkpoint(model, results / run_id / WEIGHTS)
     before = record.metric("val/top1")
     told = [f"its record has top-1 {before:.2f}%"] if before is not None else []
-    return Subject(run_id, config, model, told)
+    return Subject(run_id, config, model, told + _changed(overrides))
 
 
 def pictures_of(config: RunConfig) -> data.Pictures:
@@ -173,10 +197,7 @@ def pictures_of(config: RunConfig) -> data.Pictures:
     pictures = data.load(config.data, training=False)
     found, known = len(pictures.classes), config.model.num_classes
     if found != known:
-        raise ConfigError(
-            f"{config.data.root or config.data.name} has {found} classes, the model {known}: "
-            "evaluate it on pictures of the classes that it was trained on"
-        )
+        raise ConfigError(_other_classes(config.data.root or config.data.name, found, known))
     return pictures
 
 
@@ -211,12 +232,14 @@ def measure(
         # What fits into its caches: on 2 cores, S12 at 224 takes twice as long in batches of 120.
         size = max(1, min(size, 2**20 // subject.config.data.image_size**2))
     batches = validation(pictures, subject.config.data, system.loader_workers, size)
+    broken = torch.zeros((), dtype=torch.long, device=device)
     cast, seen, begun = AUTOCAST[precision(subject.config)], 0, time.perf_counter()
     try:
         with torch.inference_mode(), torch.autocast(device.type, cast, enabled=cast is not None):
             for batch, labels in progress(batches):
                 shown = batch.to(device, non_blocking=True, memory_format=torch.channels_last)
                 logits, labels = model(shown).float(), labels.to(device, non_blocking=True)
+                broken += (~logits.isfinite()).any(dim=1).sum()
                 top1.update(logits, labels)
                 top5.update(logits, labels)
                 seen += len(labels)
@@ -225,7 +248,7 @@ def measure(
         last = str(error).strip().splitlines()[-1]
         raise data.DataError(last.partition("DataError: ")[2] or last) from error
     first, fifth = (round(100 * metric.compute().item(), 4) for metric in (top1, top5))
-    return Accuracy(first, fifth, seen, seen / (time.perf_counter() - begun))
+    return Accuracy(first, fifth, seen, seen / (time.perf_counter() - begun), int(broken))
 
 
 def precision(config: RunConfig) -> str:

@@ -20,7 +20,13 @@ def load(names: Sequence[str]) -> None:
     """
     here = str(Path.cwd())
     for name in names:
+        if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+            raise ConfigError(
+                f"plugin {name!r} is no name of a module: give one such as my_mixer, with dots for "
+                "folders and no .py"
+            )
         if name in sys.modules:
+            _check_registered(name)
             continue
         sys.path.insert(0, here)
         try:
@@ -31,8 +37,7 @@ def load(names: Sequence[str]) -> None:
             if error.name != name:
                 raise ConfigError(f"plugin {name} does not import: {error}") from error
             raise ConfigError(
-                f"plugin {name}: no such module in {here} or the environment (a module's name has "
-                "dots for folders and no .py)"
+                f"plugin {name}: no such module in {here} or the environment"
             ) from error
         except (Exception, SystemExit) as error:  # whatever its code raises
             told = " ".join(str(error).split()) or "no message"
@@ -41,9 +46,18 @@ def load(names: Sequence[str]) -> None:
             ) from error
         finally:
             sys.path.remove(here)
+        _check_registered(name)
     # A plugin may import its neighbours later; whatever is installed comes before them.
     if names and here not in sys.path:
         sys.path.append(here)
+
+
+def _check_registered(name: str) -> None:
+    """Raise ConfigError where a module, or the package of that name, has registered nothing."""
+    registry: Any = sys.modules.get("poolformer.mixers")
+    homes = {build.__module__ for build in registry.MIXERS.values()} if registry else set()
+    if not any(home == name or home.startswith(f"{name}.") for home in homes):
+        raise ConfigError(f"plugin {name} registers no token mixer (poolformer.register_mixer)")
 
 
 def versions(mixers: Iterable[str]) -> dict[str, str]:

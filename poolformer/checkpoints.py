@@ -87,10 +87,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):
             tree = tree[name]
     if not isinstance(tree, dict) or not all(
-        isinstance(item, Tensor) and item.layout == torch.strided for item in tree.values()
+        isinstance(item, Tensor) and item.layout == torch.strided and not item.is_meta
+        for item in tree.values()
     ):
         raise CheckpointError(f"checkpoint {path} holds no state dict of dense tensors")
-    return {PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
+    weights = {PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
+    if not weights:
+        raise CheckpointError(f"checkpoint {path} is empty")
+    if len(weights) < len(tree):
+        raise CheckpointError(f"checkpoint {path} holds two models, one with a prefix on its keys")
+    return weights
 
 
 def _refusal(error: Exception) -> str:
@@ -113,6 +119,8 @@ def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
         CheckpointError: A name with another ending than SUFFIXES, or a file that cannot be written.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"{path} must end in one of {', '.join(SUFFIXES)}")
     partial = path.with_name(f".{path.name}.partial")
@@ -140,13 +148,13 @@ def load_checkpoint(
 ) -> list[str]:
     """Load weights of any layout into a model; all of them or, on an error, none.
 
-    Weights of the official layout and of timm's are given the head of their code
-    (``MetaFormer.order_head``), so that the logits are those of that code.
+    The model gets the head of the code that the layout belongs to (``MetaFormer.order_head``), so
+    that the logits are those of that code: timm's for timm's layout, else the paper's.
 
     Args:
         model: Built for the architecture of the file.
         path: A file that ``read_weights`` reads.
-        new_head: Keep the model's own head where the file has another number of classes.
+        new_head: Keep the model's own head where the file has another number of classes, or none.
         resize_position_embedding: Interpolate a position embedding of another resolution.
 
     Returns:
@@ -157,37 +165,43 @@ def load_checkpoint(
     """
     found = read_weights(path)
     try:
-        layout, weights = layout_of(found), convert(found, "own")
+        layout, weights = layout_of(found), convert(found, "own", strict=False)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     expected = model.state_dict()
     told = []
-    if new_head and (head := weights.get("head.weight")) is not None:
-        ours = expected.get("head.weight")
-        if head.ndim == 2 and (ours is None or head.shape != ours.shape):
+    if new_head:
+        head, classes = weights.get("head.weight"), model.config.num_classes
+        theirs = 0 if head is None else head.shape[0] if head.ndim == 2 else classes
+        if theirs != classes:
             kept = {key: value for key, value in expected.items() if key.startswith("head.")}
             weights = {k: v for k, v in weights.items() if not k.startswith("head.")} | kept
-            classes = model.config.num_classes
-            told.append(f"the head is new: {classes} classes, the file has {head.shape[0]}")
+            told.append(f"the head is new: {classes} classes, the file has {theirs or 'none'}")
     if resize_position_embedding:
         for key in [key for key in weights if key.endswith("position_embedding.embedding")]:
             old, new = weights[key], expected.get(key)
-            if new is None or old.ndim != 4 or old.shape[2:] == new.shape[2:]:
+            if new is None or old.shape == new.shape or not _resizable(old, new):
                 continue
             size = list(new.shape[2:])
             resized = resample_abs_pos_embed_nhwc(old.permute(0, 2, 3, 1), size)
             weights[key] = resized.permute(0, 3, 1, 2)
             told.append(f"{key} is resized from {list(old.shape[2:])} to {size}")
-    _check_fit(path, weights, expected)
-    model.load_state_dict(weights)
-    if layout != "own":
-        model.order_head(layout)
+    names = "" if layout == "own" else f" ({layout} layout; keys in our names)"
+    _check_fit(f"{path}{names}", weights, expected)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint {path}: {_first_line(error)}") from error
+    model.order_head("timm" if layout == "timm" else "official")
     return told
 
 
-def _check_fit(
-    path: str | Path, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> None:
+def _resizable(old: Tensor, new: Tensor) -> bool:
+    same = old.ndim == 4 and old.shape[:2] == new.shape[:2]
+    return same and old.numel() > 0 and old.is_floating_point()
+
+
+def _check_fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
     shared = [(key, weights[key], expected[key]) for key in expected if key in weights]
@@ -212,4 +226,4 @@ def _check_fit(
         if keys
     ]
     if told:
-        raise CheckpointError(f"checkpoint {path} does not fit the model: {'; '.join(told)}")
+        raise CheckpointError(f"checkpoint {name} does not fit the model: {'; '.join(told)}")

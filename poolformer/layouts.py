@@ -65,47 +65,64 @@ def layout_of(weights: Mapping[str, Tensor]) -> str:
     )
 
 
-def convert(weights: Mapping[str, Tensor], to: str) -> dict[str, Tensor]:
+def convert(weights: Mapping[str, Tensor], to: str, strict: bool = True) -> dict[str, Tensor]:
     """The same tensors under the names of another layout; there and back is exact.
 
+    Args:
+        weights: Of any layout.
+        to: own, official or timm.
+        strict: Whether a key that has no name in the other layout is an error; else it is kept.
+
     Raises:
-        CheckpointError: An unknown layout, or a tensor that no MetaFormer of ours or ``to`` has a
-            name for.
+        CheckpointError: An unknown layout, or keys that no MetaFormer of ours or ``to`` has a name
+            for.
     """
     if to not in LAYOUTS:
         raise CheckpointError(unknown("layout", to, LAYOUTS))
     layout = layout_of(weights)
-    own = weights if layout == "own" else _renamed(weights, layout, back=True)
-    return dict(own) if to == "own" else _renamed(own, to)
+    own = weights if layout == "own" else _renamed(weights, layout, strict, back=True)
+    return dict(own) if to == "own" else _renamed(own, to, strict)
 
 
-def _renamed(weights: Mapping[str, Tensor], layout: str, back: bool = False) -> dict[str, Tensor]:
+def _renamed(
+    weights: Mapping[str, Tensor], layout: str, strict: bool, back: bool = False
+) -> dict[str, Tensor]:
     """Ours under the names of a layout, or ``back``: those of a layout under ours."""
     outside = _places(weights, layout, back)
     inside = BLOCK[layout]
     if back:
         outside = {theirs: ours for ours, theirs in outside.items()}
         inside = {theirs: ours for ours, theirs in inside.items()}
-    renamed = {}
+    renamed, nameless = {}, []
     for key, tensor in weights.items():
-        place = _prefix(key, outside)
-        if place is None:
-            raise _nameless(key, layout, back)
-        name, rest = outside[place], key.removeprefix(place)
-        if block := re.match(r"\.(\d+)\.(.+)", rest):
-            part = _prefix(block[2], inside)
-            if part is None:
-                raise _nameless(key, layout, back)
-            rest = f".{block[1]}.{inside[part]}{block[2].removeprefix(part)}"
-        if MLP.search(key) and tensor.ndim == (4 if back else 2):
-            tensor = tensor.flatten(1) if back else tensor[:, :, None, None]
-        renamed[name + rest] = tensor
+        name = _other_name(key, outside, inside)
+        if name is None:
+            nameless.append(key)
+        if MLP.search(key):
+            if back and tensor.shape[2:] == (1, 1):
+                tensor = tensor.flatten(1)
+            elif not back and tensor.ndim == 2:
+                tensor = tensor[:, :, None, None]
+        renamed[name or key] = tensor
+    if nameless and strict:
+        who = "a MetaFormer of ours" if back else f"the {layout} layout"
+        more = f" and {len(nameless) - 4} more" if nameless[4:] else ""
+        raise CheckpointError(f"{who} has no name for {', '.join(nameless[:4])}{more}")
     return renamed
 
 
-def _nameless(key: str, layout: str, back: bool) -> CheckpointError:
-    who = "a MetaFormer of ours" if back else f"the {layout} layout"
-    return CheckpointError(f"{who} has no name for {key}")
+def _other_name(key: str, outside: Mapping[str, str], inside: Mapping[str, str]) -> str | None:
+    """The key's name by two tables, for what stands outside the blocks and for what is inside."""
+    place = _prefix(key, outside)
+    if place is None:
+        return None
+    rest = key.removeprefix(place)
+    if block := re.match(r"\.(\d+)\.(.+)", rest):
+        part = _prefix(block[2], inside)
+        if part is None:
+            return None
+        rest = f".{block[1]}.{inside[part]}{block[2].removeprefix(part)}"
+    return outside[place] + rest
 
 
 def _prefix(key: str, names: Iterable[str]) -> str | None:
@@ -151,8 +168,11 @@ def _embedded(keys: Iterable[str], official: bool) -> list[bool]:
             for key in keys
             if (found := re.match(r"network\.(\d+)\.(pos_embed|proj|)", key))
         }
-        # Only a convolution or an embedding ends one stage and begins another.
-        word = "".join({"pos_embed": "e", "proj": "p", "": "b"}[kinds[n]] for n in sorted(kinds))
+        word = ""
+        for number in range(max(kinds, default=-1) + 1):
+            # What is missing follows from its place: after blocks comes a convolution.
+            absent = "proj" if word.endswith("b") else ""
+            word += {"pos_embed": "e", "proj": "p", "": "b"}[kinds.get(number, absent)]
         return ["e" in stage for stage in word.split("p")]
     stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
     embedding = "stages.{}.position_embedding.embedding"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from poolformer.config import ConfigError, MetaFormerConfig, unknown
 from poolformer.layers import NORMS, ChannelMLP, layer_scale
-from poolformer.mixers import MIXERS
+from poolformer.mixers import build_mixer
 from poolformer.models import named
 
 
@@ -44,7 +44,7 @@ class MetaFormerBlock(nn.Module):
     def __init__(self, config: MetaFormerConfig, stage: int, drop_path: float) -> None:
         super().__init__()
         dim = config.dims[stage]
-        mixer = MIXERS[config.mixers[stage]](config, stage)
+        mixer = build_mixer(config, stage)
         self.token = SubBlock(mixer, dim, drop_path, config)
         self.channel: nn.Module = nn.Identity()
         if config.channel_mlp:
@@ -131,7 +131,8 @@ class MetaFormer(nn.Module):
 
         ``official`` is the paper's order, in which the released weights were trained, and the one
         a new model has. ``timm`` is that of timm's port, which norms the mean, with epsilon 1e-6;
-        on the same weights its logits are others. Nothing else differs between the two.
+        on the same weights its logits are others. Nothing else differs between the two. The order
+        is no part of the state dict.
 
         Raises:
             ConfigError: Another name.

@@ -128,6 +128,43 @@ MIXERS: dict[str, Factory] = {
 }
 
 
+BUILT_IN = list(MIXERS)
+YAML_WORDS = ["none", "null", "true", "false", "yes", "no", "on", "off", "y", "n"]
+
+
+def build_mixer(config: MetaFormerConfig, stage: int) -> nn.Module:
+    """The token mixer of a stage; a registered one is tried on zeros, whether it keeps the shape.
+
+    Raises:
+        ConfigError: A registered mixer that fails, is no module or gives another shape.
+    """
+    name = config.mixers[stage]
+    build = MIXERS[name]
+    if name in BUILT_IN:
+        return build(config, stage)
+    side = config.grids[stage]
+    shape = (2, config.dims[stage], side, side)
+    try:
+        mixer = build(config, stage)
+        if not isinstance(mixer, nn.Module):
+            raise TypeError(f"it is no torch module but {type(mixer).__name__}")
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            found = mixer.eval()(torch.zeros(shape)).shape
+        mixer.train()
+    except Exception as error:  # whatever the user's code raises
+        told = " ".join(str(error).split())
+        raise ConfigError(
+            f"token mixer {name!r} fails in stage {stage + 1}, pictures of {shape}: "
+            f"{type(error).__name__}: {told}"
+        ) from error
+    if found != shape:
+        raise ConfigError(
+            f"token mixer {name!r} must keep its input's shape: in stage {stage + 1} {shape} "
+            f"became {tuple(found)}"
+        )
+    return mixer
+
+
 def register_mixer(name: str) -> Callable[[Given], Given]:
     """Make a token mixer of yours one that configs can name, as a decorator.
 
@@ -138,8 +175,11 @@ def register_mixer(name: str) -> Callable[[Given], Given]:
     Raises:
         ConfigError: The name exists already, or is none that a list of names can hold.
     """
-    if not name.isidentifier():
-        raise ConfigError(f"token mixer {name!r}: a name has letters, digits and underscores")
+    if not name.isidentifier() or name.lower() in YAML_WORDS:
+        raise ConfigError(
+            f"token mixer {name!r}: a name is letters, digits and underscores, no digit first, and "
+            "no word that YAML reads as something else"
+        )
 
     def add(build: Given) -> Given:
         known = MIXERS.get(name)

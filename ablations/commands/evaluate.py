@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,7 +70,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
         f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {found.pictures} pictures, "
         f"{found.speed:.1f} pictures/s"
     )
-    return 0
+    if found.broken:
+        print(f"{found.broken} pictures gave logits that are not finite", file=sys.stderr)
+    return 1 if found.broken else 0
 
 
 def shown(total: int) -> Any:

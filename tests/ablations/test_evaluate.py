@@ -50,7 +50,7 @@ def test_a_checkpoint_scores_what_timms_own_code_gives(
     assert main([*words, "--data.root", str(picture_folder), "--system.accelerator=cpu"]) == 0
     out, err = capsys.readouterr()
     told, place, result = out.splitlines()
-    assert told.startswith(f"poolformer_s12; {layout} layout; the same weights fit metaformer_id")
+    assert told == f"poolformer_s12; {layout} layout"
     assert "24 pictures of 3 classes at 224x224, crop 0.9, bicubic, cpu, 32-true" in place
     assert "top-5 100.00%, 24 pictures, " in result
     if layout == "timm":
@@ -159,6 +159,7 @@ def test_what_cannot_be_evaluated_is_one_line_and_exit_2(
         (["--checkpoint", "w.pth", root, "--model.pool_siz=3"], "did you mean"),
         (["--checkpoint", "w.pth", root, "--system.accelerator=gpu"], "this machine has none"),
         (["--checkpoint", "thousand.pth", root], "has 3 classes, the model 1000"),
+        (["--checkpoint", "w.pth", "--data.name=imagenette"], "has 10 classes, the model 3"),
         (["--checkpoint", "w.pth"], "needs --data.root DIR"),
         (["--checkpoint", "w.pth", "--data.root=nowhere"], "no folder nowhere/val"),
     ):
@@ -182,12 +183,21 @@ def test_a_broken_picture_is_named(timms, picture_folder, tmp_path, capsys, work
     assert err.count("\n") == 1
 
 
+def test_logits_that_are_not_numbers_are_told(timms, picture_folder, tmp_path, capsys):
+    weights = {key: value * float("nan") for key, value in timms.state_dict().items()}
+    write_weights(weights, tmp_path / "w.pth")
+    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
+    assert main([*words, "--system.accelerator=cpu"]) == 1
+    assert "24 pictures gave logits that are not finite" in capsys.readouterr().err
+
+
 def test_a_model_with_changed_fields_says_so(timms, picture_folder, tmp_path):
     write_weights(timms.state_dict(), tmp_path / "w.pth")
     fields = {"data.root": str(picture_folder), "model.pool_size": "5"}
     subject = of_checkpoint(tmp_path / "w.pth", fields)
     assert subject.config.model.pool_size == 5
     assert "with model.pool_size=5" in subject.told
+    assert subject.told[-1].startswith("the same weights fit metaformer_id_s12, ")
     with pytest.raises(ConfigError, match="must be odd"):
         of_checkpoint(tmp_path / "w.pth", {**fields, "model.pool_size": "4"})
     small = create("poolformer_s12", dims=(8, 8, 8, 8), num_classes=3)

@@ -79,7 +79,8 @@ def test_workers_and_the_table_know_it_and_another_version_is_refused(capsys):
     assert main(["eval", run_id]) == 0
     assert f"{run_id}; its record has top-1" in capsys.readouterr().out
     Path("versioned.py").write_text(SHIFT.format(name="versioned_shift", by=2))
-    for again in (words, ["train", *words[2:], "--model.token_mixers=versioned_shift"]):
+    train = ["train", *words[2:], "--model.token_mixers=versioned_shift"]
+    for again in (words, train, ["eval", run_id]):
         assert main(again) == 2
         err = capsys.readouterr().err
         assert f"run {run_id} was trained with another version" in err
@@ -90,6 +91,7 @@ def test_workers_and_the_table_know_it_and_another_version_is_refused(capsys):
     ("text", "told"),
     [
         (None, "no such module in"),
+        ("x = 1", "registers no token mixer"),
         ("x = ", "does not import: SyntaxError"),
         ("import no_such_package", "does not import: No module named 'no_such_package'"),
         ("raise RuntimeError('two\\nlines')", "does not import: RuntimeError: two lines"),
@@ -109,6 +111,44 @@ def test_a_plugin_that_cannot_be_used_is_one_line_and_exit_2(text, told, worksho
     assert out == ""
     assert not Path("runs").exists()
     assert str(workshop) not in sys.path or text is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "'' is no name of a module"),
+        ("./faulty", "'./faulty' is no name of a module"),
+        ("faulty.py", "'faulty.py' is no name of a module"),
+        ("json", "plugin json registers no token mixer"),
+        ("no", "plugin no: no such module"),
+    ],
+)
+def test_a_name_that_is_no_plugin_is_one_line(name, told, capsys):
+    assert main(["train", f"--plugins={name}", *SHORT]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("lambda config, stage: nn.MaxPool2d(2)", "must keep its input's shape: in stage 1 (2, 8,"),
+        ("lambda config, stage: nn.Linear(1, 1)", "fails in stage 1"),
+        ("lambda config, stage: config.dim", "AttributeError: 'MetaFormerConfig' object has no"),
+        ("lambda config, stage: abs", "it is no torch module but builtin_function_or_method"),
+        ("lambda: nn.Identity()", "TypeError"),
+    ],
+)
+def test_a_mixer_that_breaks_its_contract_is_named(body, told, capsys):
+    text = "from torch import nn\nfrom poolformer import register_mixer\n"
+    Path("broken_mixer.py").write_text(f'{text}register_mixer("broken")({body})\n')
+    words = ["--plugins=broken_mixer", "--model.token_mixers=broken", *SHORT]
+    assert main(["profile", "--recipe=mini", *[w for w in words if "system" not in w]]) == 2
+    err = capsys.readouterr().err
+    assert "token mixer 'broken'" in err
+    assert told in err
+    assert err.count("\n") == 1
 
 
 def test_names_may_be_given_in_every_way_that_a_list_is(capsys):

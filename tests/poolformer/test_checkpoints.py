@@ -87,9 +87,14 @@ def test_the_head_is_that_of_the_code_that_the_layout_belongs_to(tmp_path):
     )
     assert (official - timms).abs().max() > 0.01
     model = MetaFormer(SMALL).eval()
-    for layout, expected in (("timm", timms), ("own", timms), ("official", official)):
+    for layout, expected in (
+        ("timm", timms),
+        ("own", official),
+        ("timm", timms),
+        ("official", official),
+    ):
         write_weights(convert(source.state_dict(), layout), tmp_path / "w.pt")
-        load_checkpoint(model, tmp_path / "w.pt")  # our own layout leaves the head as it is
+        load_checkpoint(model, tmp_path / "w.pt")
         torch.testing.assert_close(model(x), expected, atol=1e-6, rtol=1e-5)
     with pytest.raises(CheckpointError.__bases__[0], match="did you mean 'timm'"):
         model.order_head("tim")
@@ -139,6 +144,11 @@ def test_a_head_may_differ_only_when_asked_for(tmp_path):
         load_checkpoint(target, tmp_path / "w.pt")
     told = load_checkpoint(target, tmp_path / "w.pt", new_head=True)
     assert told == ["the head is new: 7 classes, the file has 5"]
+    write_weights(MetaFormer(replace(SMALL, num_classes=0)).state_dict(), tmp_path / "none.pt")
+    told = load_checkpoint(target, tmp_path / "none.pt", new_head=True)
+    assert told == ["the head is new: 7 classes, the file has none"]
+    write_weights(source.state_dict(), tmp_path / "w.pt")
+    load_checkpoint(target, tmp_path / "w.pt", new_head=True)
     assert torch.equal(target.norm.weight, source.norm.weight)
 
 
@@ -150,6 +160,11 @@ def test_a_position_embedding_is_resized_only_when_asked_for(tmp_path):
         load_checkpoint(target, tmp_path / "w.pt")
     (told,) = load_checkpoint(target, tmp_path / "w.pt", resize_position_embedding=True)
     assert "resized from [4, 4] to [8, 8]" in told
+    key = "stages.2.position_embedding.embedding"
+    for odd in (torch.zeros(2, 16, 4, 4), torch.zeros(1, 16, 0, 4), torch.zeros(16, 4)):
+        write_weights({**source.state_dict(), key: odd}, tmp_path / "odd.pt")
+        with pytest.raises(CheckpointError, match="1 of another shape"):
+            load_checkpoint(target, tmp_path / "odd.pt", resize_position_embedding=True)
 
 
 def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path):
@@ -244,7 +259,24 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, name):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda weights: {}, "keys: none"),
+        (lambda weights: {}, "is empty"),
+        (lambda weights: {k: v.to("meta") for k, v in weights.items()}, "of dense tensors"),
+        (
+            lambda weights: {**weights, **{f"module.{k}": v for k, v in weights.items()}},
+            "two models",
+        ),
+        (
+            lambda weights: {k: v for k, v in weights.items() if ".proj." not in k or "patch" in k},
+            "6 missing: stages.1.downsample.weight",
+        ),
+        (
+            lambda weights: {k: v[..., None] if "fc1.w" in k else v for k, v in weights.items()},
+            r"fc1.weight \[\d+, \d+, 1, 1, 1\] for",
+        ),
+        (
+            lambda weights: {k: v for k, v in weights.items() if "network.2.0.norm1" not in k},
+            r"\(official layout; keys in our names\) does not fit the model: 2 missing: stages.1",
+        ),
         (lambda weights: {"a": {"b": torch.zeros(1)}}, "holds no state dict of dense tensors"),
         (lambda weights: {"model": None}, "holds no state dict of dense tensors"),
         (lambda weights: {0: torch.zeros(1)}, "keys: 0"),
@@ -258,7 +290,7 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, name):
             lambda weights: {k: v.sum() for k, v in weights.items()},
             r"of another shape: .* \[\] for",
         ),
-        (lambda weights: {**weights, "fc.weight": torch.zeros(1)}, "has no name for fc.weight"),
+        (lambda weights: {**weights, "fc.weight": torch.zeros(1)}, "1 unexpected: fc.weight"),
         (
             lambda weights: {k: v for k, v in weights.items() if not k.startswith("network")},
             "missing: stages.0.blocks.0",

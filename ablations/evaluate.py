@@ -55,7 +55,7 @@ class Accuracy:
         top5: Percent whose class is among the five largest (fewer where there are fewer classes).
         pictures: How many there were.
         speed: Pictures a second, from files to logits.
-        broken: Pictures with logits that are not finite, taken as they come.
+        broken: Pictures with logits that are not finite; their share of the accuracy means nothing.
     """
 
     top1: float

@@ -134,7 +134,7 @@ def _prefix(key: str, names: Iterable[str]) -> str | None:
 def _places(keys: Iterable[str], layout: str, back: bool) -> dict[str, str]:
     """What stands outside the blocks: ours -> theirs, for the stages that these keys have."""
     if layout == "timm":
-        stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
+        stages = range(_stages(keys))
         return {
             **{f"stages.{stage}.downsample": f"stages.{stage}.downsample.conv" for stage in stages},
             **{f"stages.{stage}.blocks": f"stages.{stage}.blocks" for stage in stages},
@@ -174,6 +174,11 @@ def _embedded(keys: Iterable[str], official: bool) -> list[bool]:
             absent = "proj" if word.endswith("b") else ""
             word += {"pos_embed": "e", "proj": "p", "": "b"}[kinds.get(number, absent)]
         return ["e" in stage for stage in word.split("p")]
-    stages = [int(found[1]) for key in keys if (found := re.match(r"stages\.(\d+)\.", key))]
     embedding = "stages.{}.position_embedding.embedding"
-    return [embedding.format(stage) in keys for stage in range(max(stages, default=-1) + 1)]
+    return [embedding.format(stage) in keys for stage in range(_stages(keys))]
+
+
+def _stages(keys: Iterable[str]) -> int:
+    """How many stages there are, by our keys or timm's."""
+    found = (re.match(r"stages\.(\d+)\.", key) for key in keys)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)

@@ -145,3 +145,11 @@ def test_a_picture_that_cannot_be_decoded_names_its_file(files, content):
             list(train)
     finally:
         path.write_bytes(whole)
+
+
+def test_every_strength_of_the_papers_augmentation_works(files):
+    """RandAugment draws its magnitude anew for each picture; the rare ones count too."""
+    pictures = data.load(files)
+    for epoch in range(30):
+        train, _ = loaders(pictures, files, seed=0, workers=0, epoch=epoch)
+        assert sum(len(labels) for _, labels in train) == len(pictures.train)

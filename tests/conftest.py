@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Tests run in as many processes as there are cores: with more threads each they would wait for
 # each other. Set before torch reads it, and inherited by the commands that tests start.
@@ -16,6 +16,9 @@ import torch
 
 from ablations.config import RunConfig
 from ablations.resolve import resolve
+
+if TYPE_CHECKING:
+    from tests.wandb_server import WandbServer
 
 # A model that trains an epoch of the 8,000 embedded pictures in about a second.
 TINY: dict[str, Any] = {
@@ -72,3 +75,14 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = Image.fromarray(split.pictures[index].squeeze(-1))
                 picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    """A W&B server; that it knew an answer to all it was asked is part of the test."""
+    from tests.wandb_server import WandbServer  # the other tests do not wait for it
+
+    with WandbServer() as made:
+        yield made
+        assert not made.unknown
+        assert not made.errors

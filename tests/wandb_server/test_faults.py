@@ -1,0 +1,120 @@
+"""What the unmodified client does when the server is slow, away or out of its mind."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.wandb_server import WandbServer
+from tests.wandb_server.client import QUICK, python, start, until
+
+LOGGING = """
+import wandb
+run = wandb.init(id="one", settings=wandb.Settings(console="off", x_disable_stats=True))
+run.log({"x": 0})
+print("started", flush=True)
+input()
+run.log({"x": 1})
+run.finish()
+"""
+
+
+@pytest.fixture
+def logging_run(server: WandbServer, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run that waits for a line before it goes on."""
+    with start(server, tmp_path, "python", "-c", LOGGING, WANDB_SILENT="true") as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "started\n"
+            until(lambda: server.runs["one"].history)
+            yield process
+        finally:
+            process.kill()
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_an_outage_loses_nothing(server: WandbServer, logging_run: subprocess.Popen[str]) -> None:
+    with server.outage():
+        go_on(logging_run)
+        time.sleep(2)
+        assert logging_run.poll() is None
+    assert logging_run.wait(60) == 0
+    assert [row["x"] for row in server.runs["one"].history] == [0, 1]
+    assert server.runs["one"].state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        ("500", ([0, 1], "finished")),
+        pytest.param("rubbish", ([0], "running"), marks=pytest.mark.slow),
+        ("401", ([0], "running")),
+    ],
+)
+def test_what_errors_in_between_lose(
+    server: WandbServer, logging_run: subprocess.Popen[str], fault: str, left: Any
+) -> None:
+    """The client repeats what was answered with 500; any other answer counts as arrived."""
+    server.fault = fault
+    go_on(logging_run)
+    until(lambda: fault in server.requests)
+    if fault == "500":
+        server.fault = None
+    assert logging_run.wait(60) == 0
+    rows = [row["x"] for row in server.runs["one"].history]
+    assert (rows, server.runs["one"].state) == left
+
+
+def test_silence_is_a_crash(server: WandbServer, logging_run: subprocess.Popen[str]) -> None:
+    assert server.runs["one"].state == "running"
+    logging_run.kill()
+    logging_run.wait()
+    server.heartbeat_limit = 0.5
+    until(lambda: server.runs["one"].state == "crashed", 5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("500", "giving up after 2 attempt"),
+        ("rubbish", "invalid character '<'"),
+        ("401", "user is not logged in"),
+        ("outage", "connection refused"),
+        ("slow", "did not respond in time"),
+    ],
+)
+def test_the_client_says_what_is_wrong(
+    server: WandbServer, tmp_path: Path, fault: str, words: str
+) -> None:
+    if fault == "outage":
+        server.stop_listening()
+    elif fault == "slow":
+        server.delay = 30
+    else:
+        server.fault = fault
+    more = {"WANDB_HTTP_TIMEOUT": "2"} if fault == "slow" else {}
+    said = python(server, tmp_path, "import wandb\nwandb.Api()", **QUICK, **more)
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("len(api.runs('lab/nothing'))", "Could not find project nothing"),
+        ("api.run('lab/ablations/nothing')", "Could not find run"),
+        ("api.sweep('lab/ablations/nothing')", "Could not find sweep"),
+        ("wandb.init(entity='nobody')", "entity nobody not found"),
+    ],
+)
+def test_unknown_things(server: WandbServer, tmp_path: Path, code: str, words: str) -> None:
+    assert words in python(server, tmp_path, f"import wandb\napi = wandb.Api()\n{code}", **QUICK)

@@ -1,0 +1,145 @@
+"""The unmodified client makes sweeps here, and its agents train their cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablations.sweep import read
+from tests.conftest import TINY
+from tests.wandb_server import WandbServer, grid
+from tests.wandb_server.client import ROOT, ask, end, start, wandb
+
+SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
+
+# A cell that costs a start of the client instead of a training.
+CELL = """
+import os, sys, wandb
+values = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
+run = wandb.init(settings=wandb.Settings(console="off", x_disable_stats=True))
+run.log({"loss": 1.0 / (1 + int(values.get("a", 0)))})
+again = os.path.exists("was-here")
+open("was-here", "w").close()
+code = {"fail": 3, "preempt": 0 if again else 4}.get(values.get("do"), 0)
+if code == 4:
+    run.mark_preempting()
+run.finish(exit_code=code)
+sys.exit(code)
+"""
+
+
+def make_sweep(server: WandbServer, folder: Path, config: dict[str, Any]) -> str:
+    """Its path, as ``wandb agent`` takes it; the client says the same."""
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(config))
+    said = wandb(server, folder, "sweep", "sweep.yaml")
+    path = f"{server.entity}/{server.project}/{next(reversed(server.sweeps))}"
+    assert f"wandb agent {path}" in said
+    return path
+
+
+def sweep_of_cells(server: WandbServer, folder: Path, **parameters: Any) -> str:
+    (folder / "cell.py").write_text(CELL)
+    command = ["${env}", "${interpreter}", "${program}", "${args}"]
+    grid_of = {name: {"values": values} for name, values in parameters.items()}
+    config = {"program": "cell.py", "method": "grid", "command": command, "parameters": grid_of}
+    return make_sweep(server, folder, config)
+
+
+def test_a_grid_is_in_the_servers_order() -> None:
+    nested = {"parameters": {"y": {"value": 1}, "x": {"values": [True, True]}}}
+    cells = grid({"b": {"values": [1, 2, 1]}, "a": {"values": ["q", "p"]}, "c": nested})
+    assert [(cell["a"], cell["b"]) for cell in cells] == [("q", 1), ("q", 2), ("p", 1), ("p", 2)]
+    assert all(cell["c"] == {"x": True, "y": 1} for cell in cells)
+    assert grid({"a": {"min": 1, "max": 2}}) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_sweep_has_the_cells_of_ablations_run(path: Path) -> None:
+    assert grid(yaml.safe_load(path.read_text())["parameters"]) == read(path)
+
+
+def test_a_sweep_is_made(server: WandbServer, tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "sweeps" / "pool_size.yaml").read_text())
+    make_sweep(server, tmp_path, config)
+    (sweep,) = server.sweeps.values()
+    assert (sweep.config, sweep.state, len(sweep.cells)) == (config, "PENDING", 12)
+
+
+@pytest.mark.slow
+def test_a_shipped_sweep_is_trained(server: WandbServer, tmp_path: Path) -> None:
+    """One of its cells, by the module that the file names."""
+    config = yaml.safe_load((ROOT / "sweeps" / "pool_size.yaml").read_text())
+    tiny = {**TINY, "optim.epochs": 1, "system.tracker": "wandb"}
+    config["parameters"] |= {name: {"value": value} for name, value in tiny.items()}
+    path = make_sweep(server, tmp_path, config)
+    said = wandb(server, tmp_path, "agent", "--count", "1", path)
+    (run,) = server.runs.values()
+    assert run.state == "finished", said
+    assert run.id in said
+    assert (run.sweep, run.job_type, run.tags) == (path.split("/")[-1], "train", ["mini"])
+    assert run.config["model"]["pool_size"] == run.args["model.pool_size"] == 3
+    assert run.summary["status"] == "finished"
+    assert run.history[0]["val/top1"] == run.summary["val/top1"]["max"]
+
+
+@pytest.mark.slow
+def test_two_agents_share_the_cells(server: WandbServer, tmp_path: Path) -> None:
+    path = sweep_of_cells(server, tmp_path, b=[0, 1], a=[0, 1])
+    agents = [start(server, tmp_path, "wandb", "agent", path) for _ in range(2)]
+    said = [end(agent) for agent in agents]
+    assert all("Agent received command: run" in text for text in said)
+    assert all("exit command" in text for text in said)
+    cells = [(run.args["a"], run.args["b"]) for run in server.runs.values()]
+    assert cells == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert {run.state for run in server.runs.values()} == {"finished"}
+
+    states = "[[run.id, run.state, run.sweep.id] for run in sweep.runs]"
+    answer = ask(server, tmp_path, f"sweep = api.sweep({path!r})\nanswer = [sweep.state, {states}]")
+    assert answer == ["FINISHED", [[run.id, "finished", run.sweep] for run in server.runs.values()]]
+
+
+@pytest.mark.slow
+def test_preempted_runs_come_again_and_failed_ones_do_not(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    server.requeued_args_have_wandb_key = True
+    path = sweep_of_cells(server, tmp_path, do=["preempt", "fail"])
+    said = wandb(server, tmp_path, "agent", path)
+    preempted, failed = server.runs.values()
+    assert (preempted.starts, preempted.state, preempted.exit_code) == (2, "finished", 0)
+    assert len(preempted.history) == 1
+    assert (failed.starts, failed.state, failed.exit_code) == (1, "failed", 3)
+    assert said.count(f"'{preempted.id}'") >= 2
+    assert "Agent received command: resume" in said
+    assert said.count("--_wandb=") == 1
+
+
+@pytest.mark.slow
+def test_several_cells_at_once_make_one_poll(server: WandbServer, tmp_path: Path) -> None:
+    path = sweep_of_cells(server, tmp_path, a=[0, 1])
+    server.cells_at_once = 2
+    wandb(server, tmp_path, "agent", path)
+    assert [run.state for run in server.runs.values()] == ["finished"] * 2
+
+
+@pytest.mark.slow
+def test_a_cancelled_sweep_sends_agents_home(server: WandbServer, tmp_path: Path) -> None:
+    path = sweep_of_cells(server, tmp_path, a=[0, 1])
+    wandb(server, tmp_path, "sweep", "--cancel", path)
+    assert "exit command" in wandb(server, tmp_path, "agent", path)
+    assert (next(iter(server.sweeps.values())).state, server.runs) == ("CANCELED", {})
+
+
+@pytest.mark.slow
+def test_a_program_without_wandb_is_a_crash(server: WandbServer, tmp_path: Path) -> None:
+    path = sweep_of_cells(server, tmp_path, a=[0])
+    (tmp_path / "cell.py").write_text("")
+    wandb(server, tmp_path, "agent", path)
+    assert [run.state for run in server.runs.values()] == ["crashed"]
+
+
+def test_an_unknown_sweep_has_no_agents(server: WandbServer, tmp_path: Path) -> None:
+    assert "lab/ablations/nothing not found" in wandb(server, tmp_path, "agent", "nothing")

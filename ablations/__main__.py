@@ -7,6 +7,7 @@ SIGINT or SIGTERM.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,8 +30,9 @@ def parser() -> Parser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
+    given = list(sys.argv[1:] if words is None else words)
     try:
-        own, fields_set = separate(sys.argv[1:] if words is None else words)
+        own, fields_set = separate(given)
         top = parser()
         arguments = top.parse_args(own)
         if arguments.version:
@@ -53,6 +55,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
             raise
         print(f"ablations: {error}", file=sys.stderr)
+        if given[:1] == ["train"] and os.environ.get("WANDB_SWEEP_ID"):
+            from ablations.tracking.mirror import refused
+
+            refused(str(error))
         return 2
     except OSError as error:
         if error.filename is None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from poolformer.config import ConfigError, MetaFormerConfig, unknown
@@ -196,8 +197,9 @@ class SystemConfig:
             one of two on small models, and because a sum's last digit depends on it.
         loader_workers: Processes that prepare pictures for the timm pipeline; 0: none.
         compile: Whether the model goes through torch.compile.
-        tracker: wandb (offline unless WANDB_MODE says otherwise) or none.
-        project: The W&B project.
+        tracker: wandb (offline without an account, or as WANDB_MODE says) or none.
+        project: The W&B project; the default leaves it to WANDB_PROJECT, where that is set.
+        log_model: Whether the weights of the last epoch go to W&B too.
         plugins: Modules to import first, whose token mixers ``model.token_mixers`` may name.
     """
 
@@ -208,6 +210,7 @@ class SystemConfig:
     compile: bool = False
     tracker: str = "wandb"
     project: str = "metaformer-ablations"
+    log_model: bool = False
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -237,31 +240,53 @@ class RunConfig:
     def __post_init__(self) -> None:
         within("seed", self.seed, 0, 2**31 - 1)
 
-    def result_half(self) -> dict[str, Any]:
-        """What changes the result, as plain JSON values."""
-        data = asdict(self.data)
-        for item in fields(self.data):
-            if not item.metadata.get("result", True):
-                del data[item.name]
-        half = {
-            "model": asdict(self.model),
-            "data": data,
-            "optim": asdict(self.optim),
-            "seed": self.seed,
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(half))
-        return plain
-
     @property
     def run_id(self) -> str:
-        """First 12 hex digits of a SHA-256 over the canonical JSON of ``result_half``."""
-        text = json.dumps(self.result_half(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """First 12 hex digits of a SHA-256 over the canonical JSON of what changes the result."""
+        return id_of(self.to_json())
+
+    @property
+    def variant_id(self) -> str:
+        """What the seeds of a variant share, as an id: that of seed 0."""
+        return replace(self, seed=0).run_id
 
     def to_json(self) -> dict[str, Any]:
         """The whole config as plain JSON values."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+
+NO_RESULT = [
+    item.name for item in fields(DataConfig) if not item.metadata.get("result", True)
+]  # fields of data that are not part of the id
+# Fields that hold numbers with a point, alone, in a list or beside null.
+FLOATS = {
+    group: [item.name for item in fields(kind) if "float" in str(item.type)]
+    for group, kind in (("model", MetaFormerConfig), ("data", DataConfig), ("optim", OptimConfig))
+}
+
+
+def id_of(config: Mapping[str, Any]) -> str:
+    """The run id of a config as JSON values; ``RunConfig.run_id`` of a run that was never built."""
+    data = {name: value for name, value in config["data"].items() if name not in NO_RESULT}
+    half = {**{name: config[name] for name in ("model", "optim", "seed")}, "data": data}
+    text = json.dumps(half, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def with_floats(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config whose whole numbers have lost their point on the way (1.0 -> 1), as it was."""
+
+    def point(value: Any) -> Any:
+        if isinstance(value, list):
+            return [point(item) for item in value]
+        return float(value) if type(value) is int else value
+
+    restored = dict(config)
+    for group, names in FLOATS.items():
+        values = restored[group]
+        restored[group] = values | {name: point(values[name]) for name in names if name in values}
+    return restored
 
 
 def one_of(what: str, value: object, valid: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -66,9 +68,30 @@ def add_plugins(command: argparse.ArgumentParser) -> None:
 
 def add_results(command: argparse.ArgumentParser) -> None:
     """The flag --results."""
+    default = Path(os.environ.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
     command.add_argument(
-        "--results", type=folder, default=DEFAULT_RESULTS, help="folder of all runs (runs)"
+        "--results",
+        type=folder,
+        default=default,
+        help=f"folder of all runs (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
     )
+
+
+def add_training(command: argparse.ArgumentParser) -> None:
+    """The flags --tracker and --no-reuse."""
+    command.add_argument("--tracker", help="short for --system.tracker: wandb or none")
+    command.add_argument(
+        "--no-reuse",
+        action="store_true",
+        default=os.environ.get("ABLATIONS_NO_REUSE", "") not in ("", "0"),
+        help="train a cell even if it is done, here or in W&B (or $ABLATIONS_NO_REUSE=1)",
+    )
+
+
+def data_root() -> dict[str, str]:
+    """Where the pictures lie, unless the command or the sweep says so: $ABLATIONS_DATA_ROOT."""
+    root = os.environ.get("ABLATIONS_DATA_ROOT")
+    return {"data.root": root} if root else {}
 
 
 def fields_help() -> str:
@@ -82,36 +105,55 @@ def fields_help() -> str:
     return "\n".join([*lines, "  --seed (default 0)"])
 
 
-def separate(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def separate(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Split a command line into the command's own words and the fields of a run that it sets.
 
     ``["run", "a.yaml", "--model.pool_size", "5"]`` gives ``["run", "a.yaml"]`` and
     ``{"model.pool_size": "5"}``. This comes before argparse, which takes a flag with a blank in it
-    (a list as a sweep agent spells it: ``--model.depths=[2, 2]``) for a file name.
+    (a list as a sweep agent spells it: ``--model.depths=[2, 2]``) for a file name. A group is taken
+    whole, as an agent spells nested parameters: ``--model={'norm': 'batch'}``. What W&B adds for
+    itself to a run that it starts again (``--_wandb=...``) is left out.
 
     Raises:
         ConfigError: A field that no run has, with the nearest one, or a field without a value.
     """
     own: list[str] = []
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not ("." in name or name == "seed"):
+        if word.startswith("--_wandb"):
+            continue
+        if not word.startswith("--") or not ("." in name or name in ("seed", *GROUPS)):
             own.append(word)
             continue
-        if name not in FIELDS:
+        if name not in FIELDS and name not in GROUPS:
             raise ConfigError(unknown_field("flag", name))
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise ConfigError(f"--{name} needs a value")
             value = rest.pop(0)
-        found[name] = value
+        found.update(_group(name, value) if name in GROUPS else {name: value})
     return own, found
 
 
-def refuse_fields(command: str, fields_set: dict[str, str]) -> None:
+def _group(name: str, text: str) -> dict[str, Any]:
+    """``model``, ``{'norm': 'batch'}`` -> ``{"model.norm": "batch"}``."""
+    try:
+        tree = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise ConfigError(f"--{name} {text!r} is not a mapping of fields to values") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"--{name} {text!r} is not a mapping of fields to values")
+    found = {f"{name}.{field}": value for field, value in tree.items()}
+    for field in found:
+        if field not in FIELDS:
+            raise ConfigError(unknown_field("field", field))
+    return found
+
+
+def refuse_fields(command: str, fields_set: dict[str, Any]) -> None:
     """Raise ConfigError where a field of a run is given to a command that has no run."""
     if fields_set:
         raise ConfigError(f"`ablations {command}` does not take --{next(iter(fields_set))}")
@@ -134,3 +176,12 @@ def emit(text: str) -> None:
     except BrokenPipeError:
         # What Python still holds for the pipe must not fail at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def sync_command(folders: Sequence[Path]) -> str:
+    """How to send W&B what has not arrived there."""
+    runs = "1 run has" if len(folders) == 1 else f"{len(folders)} runs have"
+    places = " ".join(shlex.quote(str(folder)) for folder in folders)
+    return (
+        f"{runs} not reached W&B whole, send what is missing: wandb sync --include-online {places}"
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,9 +12,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ablations import data, plugins, records, tracking
+from ablations import data, plugins, records
 from ablations.tasks.classification import Classification
+from ablations.tracking.tracker import Tracker
 
+log = logging.getLogger(__name__)
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -26,7 +27,7 @@ class History(pl.Callback):
         self,
         folder: Path,
         pictures: data.Pictures,
-        tracker: tracking.Tracker,
+        tracker: Tracker,
         progress: Progress | None,
     ) -> None:
         self.folder, self.tracker, self.progress = folder, tracker, progress
@@ -97,15 +98,24 @@ class History(pl.Callback):
             "epoch_seconds": round(time.perf_counter() - self.begun, 4),
         }
         self.rows.append(row)
-        write_history(self.folder / "history.csv", self.rows)
+        records.write_history(self.folder / records.HISTORY, self.rows)
         self.tracker.log(int(row["epoch"]), mirrored(row))
+        speed = self.pictures / max(self.trained, 1e-9)
+        log.info(
+            "epoch %d/%d: top-1 %.2f%%, loss %.4f, %.0f pictures/s",
+            row["epoch"],
+            trainer.max_epochs,
+            row["val/top1"],
+            row["train/loss"],
+            speed,
+        )
         if self.progress:
             self.progress(
                 {
                     "epoch": row["epoch"],
                     "epochs": trainer.max_epochs,
                     "val/top1": row["val/top1"],
-                    "speed": self.pictures / max(self.trained, 1e-9),
+                    "speed": speed,
                 }
             )
 
@@ -124,15 +134,6 @@ class History(pl.Callback):
 def mirrored(row: dict[str, float]) -> dict[str, float]:
     """A row of history as the tracker sees it."""
     return {name: value for name, value in row.items() if name != "epoch"}
-
-
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """A CSV line an epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    records.write_atomically(path, text.getvalue())
 
 
 def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from typing import Any
 
-from ablations.config import RunConfig
 from ablations.resolve import flatten, resolve
 
 # What a field's axis is called in the paper's table, in the paper's order. The first of these that
@@ -37,6 +37,8 @@ STAGE_MIXERS |= {"random": "Random", "depthwise": "DWConv", "separable_conv": "S
 NORMS = {"group": "Modified LayerNorm", "layer": "LayerNorm", "batch": "BatchNorm", "none": "None"}
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "silu": "SiLU", "star_relu": "StarReLU"}
 
+# How long a run is trained: the same for all rows of a table, so no row is named after it.
+LENGTH = ["optim.epochs", "optim.warmup_epochs", "optim.cooldown_epochs"]
 # Not told: where the pictures lie, and what follows from them.
 UNSEEN = ["data.root", "model.in_channels", "model.num_classes", "model.image_size"]
 
@@ -120,30 +122,38 @@ def also(changed: Changes) -> list[str]:
     ]
 
 
-def describe(config: RunConfig) -> str:
-    """A short name of a run's variant: all that it changes against its recipe."""
-    return ", ".join(listed(_against_recipe(config))) or BASELINE.lower()
+def describe(config: Mapping[str, Any]) -> str:
+    """A short name of a run's variant: all that its config changes against its recipe."""
+    return ", ".join(listed(against_recipe(config))) or BASELINE.lower()
 
 
-def names(configs: Sequence[RunConfig]) -> dict[str, str]:
+def names(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Names by run id: what tells the runs of a study apart, and the seed.
 
     What all of them change (fewer epochs, say) is left out.
+
+    Args:
+        configs: Whole configs as JSON values, by run id.
     """
-    changed = {config.run_id: _against_recipe(config) for config in configs}
-    common = set.intersection(*({*map(repr, c.items())} for c in changed.values()))
-    if len(changed) == 1:
-        common = set()
+    changed = {run_id: against_recipe(config) for run_id, config in configs.items()}
+    common: set[str] = set()
+    if len(changed) > 1:
+        common = set.intersection(*({*map(repr, c.items())} for c in changed.values()))
     found = {}
-    for config in configs:
-        own = {k: v for k, v in changed[config.run_id].items() if repr((k, v)) not in common}
-        found[config.run_id] = f"{', '.join(listed(own)) or BASELINE.lower()}, seed {config.seed}"
+    for run_id, config in configs.items():
+        own = {k: v for k, v in changed[run_id].items() if repr((k, v)) not in common}
+        found[run_id] = f"{', '.join(listed(own)) or BASELINE.lower()}, seed {config['seed']}"
     return found
 
 
-def _against_recipe(config: RunConfig) -> Changes:
-    base = resolve(config.recipe)
-    return changes(flat_config(base.to_json()), flat_config(config.to_json()))
+def against_recipe(config: Mapping[str, Any]) -> Changes:
+    """What a run changes against its recipe."""
+    return changes(_flat_recipe(config["recipe"]), flat_config(config))
+
+
+@functools.cache
+def _flat_recipe(recipe: str) -> dict[str, Any]:
+    return flat_config(resolve(recipe).to_json())
 
 
 def listed(changed: Changes) -> list[str]:

@@ -30,7 +30,8 @@ class Event:
     """What a worker tells of its cell.
 
     Args:
-        kind: epoch, done, refused (wrong input), failed (without a record) or died.
+        kind: epoch, done, unsent (the tracker's folder), refused (wrong input), failed (without
+            a record) or died.
         run_id: The cell; empty where a worker died without one.
         body: The metrics of an epoch, the record of a cell that is done, or the reason.
     """
@@ -43,11 +44,11 @@ class Event:
 class Worker:
     """One process and the cell that it has."""
 
-    def __init__(self, results: Path, gpu: str | None) -> None:
+    def __init__(self, results: Path, gpu: str | None, reuse: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self.gpu = gpu
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, results))
+        self.process = context.Process(target=serve, args=(theirs, results, reuse))
         with inherited({**ONE_THREAD, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}):
             self.process.start()
         theirs.close()  # so that this end sees the worker's death
@@ -92,8 +93,8 @@ def default_workers(on_gpus: bool) -> int:
 class LocalWorkers:
     """A fixed number of warm workers, spread over the GPUs; dead ones are replaced."""
 
-    def __init__(self, results: Path, on_gpus: bool = False) -> None:
-        self.results = results
+    def __init__(self, results: Path, on_gpus: bool = False, reuse: bool = True) -> None:
+        self.results, self.reuse = results, reuse
         self.gpus = gpus() if on_gpus else []
         self.workers: list[Worker] = []
 
@@ -101,7 +102,7 @@ class LocalWorkers:
         """Start the processes."""
         for index in range(count):
             gpu = self.gpus[index % len(self.gpus)] if self.gpus else None
-            self.workers.append(Worker(self.results, gpu))
+            self.workers.append(Worker(self.results, gpu, self.reuse))
 
     def idle(self) -> list[Worker]:
         """Workers without a cell."""
@@ -126,7 +127,7 @@ class LocalWorkers:
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         cell = worker.cell
         worker.connection.close()
-        self.workers[self.workers.index(worker)] = Worker(self.results, worker.gpu)
+        self.workers[self.workers.index(worker)] = Worker(self.results, worker.gpu, self.reuse)
         return Event("died", cell.run_id if cell else "", f"its worker ended with {reason}")
 
     def stop(self) -> None:
@@ -138,7 +139,7 @@ class LocalWorkers:
             worker.connection.close()
 
 
-def serve(connection: Connection, results: Path) -> None:
+def serve(connection: Connection, results: Path, reuse: bool) -> None:
     """A worker's life: cells in, events out, until the runner is gone."""
     # Ctrl-C reaches the whole foreground group; the runner decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -159,13 +160,22 @@ def serve(connection: Connection, results: Path) -> None:
     def tell_epoch(run_id: str, body: dict[str, Any]) -> None:
         tell(Event("epoch", run_id, body))
 
+    def tell_unsent(run_id: str, folder: Path) -> None:
+        tell(Event("unsent", run_id, folder))
+
     while True:
         try:
             cell: RunConfig = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            record = train(cell, results, partial(tell_epoch, cell.run_id))
+            record = train(
+                cell,
+                results,
+                partial(tell_epoch, cell.run_id),
+                reuse,
+                partial(tell_unsent, cell.run_id),
+            )
         except Exception as error:
             ours = type(error).__module__.split(".")[0] in ("ablations", "poolformer")
             message = str(error) if ours else f"{type(error).__name__}: {error}"

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-LOGGERS = [
-    "ablations",
-    "pytorch_lightning",
-    "lightning_fabric",
-    "lightning",
-    "wandb",
-    "py.warnings",
-]
+LEVELS = {
+    "ablations": logging.INFO,
+    "pytorch_lightning": logging.INFO,
+    "lightning_fabric": logging.INFO,
+    "lightning": logging.INFO,
+    "wandb": logging.WARNING,  # it tells each of its own steps otherwise
+    "py.warnings": logging.INFO,
+}
 
 
 @contextlib.contextmanager
@@ -22,13 +22,13 @@ def to_file(path: Path) -> Iterator[None]:
     """Append the log messages of this block to a file, and keep them off the screen."""
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in LOGGERS]
+    loggers = [logging.getLogger(name) for name in LEVELS]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
     logging.captureWarnings(True)
     try:
         for logger in loggers:
             logger.handlers, logger.propagate = [handler], False
-            logger.setLevel(logging.INFO)
+            logger.setLevel(LEVELS[logger.name])
         yield
     finally:
         logging.captureWarnings(False)

@@ -84,7 +84,7 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
     for cell in cells:
         flat = labels.flat_config(cell.config.to_json())
         own = {k: v for k, v in labels.changes(flat_base, flat).items() if k.startswith("model.")}
-        add(cell.config, *study.place(recipe, own, flat))
+        add(cell.config, *published.place(recipe, own, flat))
     return sorted(found.values(), key=_place)
 
 

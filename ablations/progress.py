@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, Group
@@ -48,7 +48,7 @@ class Progress:
         console: Console | None = None,
     ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
-        self.names = names(cells)
+        self.names = names({cell.run_id: cell.to_json() for cell in cells})
         self.waiting = {cell.run_id: cell for cell in todo}
         self.running: dict[str, Running] = {}
         self.seconds: dict[str, list[float]] = {}  # variant -> what its cells took
@@ -92,7 +92,7 @@ class Progress:
         took = time.monotonic() - running.begun
         self.finished += 1
         if record.done:
-            self.seconds.setdefault(variant(running.config), []).append(took)
+            self.seconds.setdefault(running.config.variant_id, []).append(took)
         top1 = record.metric("val/top1")
         result = "no top-1" if top1 is None else f"top-1 {top1:.2f}%"
         if record.failure:
@@ -111,7 +111,7 @@ class Progress:
         average = sum(known) / len(known)
 
         def expected(cell: RunConfig) -> float:
-            times = self.seconds.get(variant(cell))
+            times = self.seconds.get(cell.variant_id)
             return sum(times) / len(times) if times else average
 
         work = sum(expected(cell) for cell in self.waiting.values())
@@ -137,11 +137,6 @@ class Progress:
             f"{clock(self.left())} left"
         )
         return Group(table, Text(summary))
-
-
-def variant(config: RunConfig) -> str:
-    """What the seeds of a row share, as an id."""
-    return replace(config, seed=0).run_id
 
 
 def clock(seconds: float | None) -> str:

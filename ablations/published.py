@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablations import labels
 from ablations.labels import AXES, Changes, own_field
+from ablations.resolve import size_name
 
 PAPER = Path(__file__).parent / "paper"
 
@@ -140,3 +142,27 @@ def match(changed: Changes) -> PaperRow | None:
             others = set(changed) - {name}
             return ablation_rows()[variant] if others <= ACCOMPANIED.get(variant, set()) else None
     return None
+
+
+SHAPE = ["model.depths", "model.dims"]
+
+
+def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str, PaperRow | None]:
+    """The axis and the label of what a variant changes against a baseline, and the paper's row.
+
+    Args:
+        recipe: The recipe of both.
+        changed: The variant's changes.
+        flat: Its whole config, flat.
+    """
+    axis, label, paper = labels.axis(changed), labels.label(changed), match(changed)
+    if axis == "Model size":
+        before = {name: changed[name][0] if name in changed else flat[name] for name in SHAPE}
+        names = [
+            size_name(recipe, *shape.values())
+            for shape in (before, {name: flat[name] for name in SHAPE})
+        ]
+        if names[0] and names[1]:
+            label = f"{names[0].upper()} -> {names[1].upper()}"
+            paper = size_row(names[1], changed)
+    return axis, label, paper

@@ -6,16 +6,19 @@ atomic rename. Beside it lie ``history.csv`` (a line an epoch), the checkpoint a
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
 FILE = "record.json"
+HISTORY = "history.csv"
 STATUSES = ["finished", "diverged", "failed"]
 DONE = ["finished", "diverged"]  # divergence is a result
 
@@ -80,6 +83,19 @@ class Record:
             tree = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise RecordError(f"{path} is not a record: {error}") from error
+        return Record.of(tree, str(path))
+
+    @staticmethod
+    def of(tree: Any, path: str) -> Record:
+        """The record that JSON values describe.
+
+        Args:
+            tree: The values.
+            path: Where they come from, for the message.
+
+        Raises:
+            RecordError: An unknown schema version, or fields that are missing or odd.
+        """
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             found = tree.get("schema") if isinstance(tree, dict) else None
             raise RecordError(f"{path} has schema version {found}, this program reads {SCHEMA}")
@@ -141,29 +157,82 @@ def find(results: Path, run_id: str) -> Record | None:
     return Record.read(path) if path.is_file() else None
 
 
+def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """A CSV line an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows of a history, none where there is no file.
+
+    Raises:
+        RecordError: A cell that is not a number.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="") as file:
+            return [
+                {name: _number(value) for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{path} is not a history: {error}") from error
+
+
+def _number(text: str) -> float:
+    """A number as it was written: whole ones without a point."""
+    return int(text) if text.removeprefix("-").isdigit() else float(text)
+
+
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """The records in folders of results, one a run id, and a line for each that cannot be used.
-
-    Two records of one id with the same metrics are one; with different metrics the second is
-    told, not averaged.
 
     Raises:
         RecordError: A folder does not exist.
     """
-    found: dict[str, tuple[Record, Path]] = {}
-    problems = []
+    found, problems = read_folders(folders)
+    merged, differing = merge(found)
+    return merged, problems + differing
+
+
+def read_folders(folders: Iterable[Path]) -> tuple[list[tuple[Record, str]], list[str]]:
+    """All records in folders of results with their files, and a line for each that is none.
+
+    Raises:
+        RecordError: A folder does not exist.
+    """
+    found, problems = [], []
     for folder in folders:
         if not folder.is_dir():
             raise RecordError(f"no folder {folder}: give one that `ablations run` has filled")
         for path in sorted(folder.glob(f"*/{FILE}")):
             try:
-                record = Record.read(path)
+                found.append((Record.read(path), str(path)))
             except RecordError as error:
                 problems.append(str(error))
-                continue
-            known = found.get(record.run_id)
-            if known is None:
-                found[record.run_id] = (record, path)
-            elif known[0].metrics != record.metrics:
-                problems.append(f"{path} differs from {known[1]}, which has the same run_id")
-    return [record for record, _ in found.values()], problems
+    return found, problems
+
+
+def merge(found: Iterable[tuple[Record, str]]) -> tuple[list[Record], list[str]]:
+    """One record a run id, and a line for each that contradicts another.
+
+    A done record wins over a failed one. Two done ones with the same metrics are one; with
+    different metrics the second is told, not averaged.
+
+    Args:
+        found: Records and where they come from.
+    """
+    first: dict[str, tuple[Record, str]] = {}
+    problems = []
+    for record, place in found:
+        known = first.get(record.run_id)
+        if known is None or (record.done and not known[0].done):
+            first[record.run_id] = (record, place)
+        elif record.done and known[0].metrics != record.metrics:
+            problems.append(f"{place} differs from {known[1]}, which has the same run_id")
+    return [record for record, _ in first.values()], problems

@@ -16,6 +16,7 @@ from ablations.launchers import LOG, LocalWorkers, default_workers
 from ablations.progress import Progress
 from ablations.records import Record
 from ablations.sweep import Cell
+from ablations.tracking.reuse import fetch
 from poolformer.config import ConfigError
 
 # How often a cell may lose its worker before it is given up as killed.
@@ -31,11 +32,13 @@ class Outcome:
         records: All cells' records, those reused included.
         reused: How many were done before.
         interrupted: Whether the user stopped it.
+        unsent: Folders of runs that the tracker did not send whole.
     """
 
     records: list[Record] = field(default_factory=list)
     reused: int = 0
     interrupted: bool = False
+    unsent: list[Path] = field(default_factory=list)
 
     @property
     def failed(self) -> list[Record]:
@@ -86,7 +89,9 @@ def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
                 check_same_data(record.run_id, before, pictures.fingerprint)
 
 
-def run(cells: Sequence[Cell], results: Path, workers: int | None = None) -> Outcome:
+def run(
+    cells: Sequence[Cell], results: Path, workers: int | None = None, reuse: bool = True
+) -> Outcome:
     """Train all cells that are not done yet.
 
     Ctrl-C ends it after telling how to go on; nothing that was trained is lost, because every epoch
@@ -96,18 +101,24 @@ def run(cells: Sequence[Cell], results: Path, workers: int | None = None) -> Out
         cells: What to train.
         results: The folder of all runs.
         workers: Cells at once; by default one a GPU, or one a core without GPUs.
+        reuse: Whether cells that are done, here or in W&B, are left as they are.
 
     Raises:
         ConfigError: ``workers`` is below 1.
         RecordError: The folder cannot be written, or holds a record that cannot be read.
         DataError: Missing or broken pictures.
+        TrackerError: W&B refuses: no API key, no such entity.
     """
     on_gpus = any(cell.config.system.accelerator != "cpu" for cell in cells)
     if workers is None:
         workers = default_workers(on_gpus)
     if workers < 1:
         raise ConfigError(f"--workers {workers} must be 1 or more")
-    done, todo = split(cells, results)
+    if reuse:
+        fetch([cell.config for cell in cells], results)
+        done, todo = split(cells, results)
+    else:
+        done, todo = [], [cell.config for cell in cells]
     check_data(done, todo)
     records.check_writable(results)
     outcome = Outcome(list(done), reused=len(done))
@@ -116,7 +127,7 @@ def run(cells: Sequence[Cell], results: Path, workers: int | None = None) -> Out
     workers = min(workers, len(todo))
     queue, lost = deque(todo), Counter[str]()
     by_id = {cell.run_id: cell for cell in todo}
-    pool = LocalWorkers(results, on_gpus)
+    pool = LocalWorkers(results, on_gpus, reuse)
     try:
         pool.start(workers)
         with Progress([cell.config for cell in cells], todo, workers) as progress:
@@ -130,6 +141,8 @@ def run(cells: Sequence[Cell], results: Path, workers: int | None = None) -> Out
                     ended = None
                     if event.kind == "epoch":
                         progress.epoch(event.run_id, event.body)
+                    elif event.kind == "unsent":
+                        outcome.unsent.append(event.body)
                     elif event.kind == "done":
                         ended = event.body
                     elif event.kind == "refused":

@@ -16,7 +16,7 @@ from ablations import labels, published, stats
 from ablations.labels import Changes
 from ablations.published import PaperRow
 from ablations.records import Record
-from ablations.resolve import resolve, size_name
+from ablations.resolve import resolve
 
 # Axes in the order of the paper's table; what it lacks follows.
 ORDER = [
@@ -81,9 +81,6 @@ class Study:
     def records(self) -> list[Record]:
         """All runs of all rows."""
         return [record for row in self.rows for record in row.records]
-
-
-SHAPE = ["model.depths", "model.dims"]
 
 
 def studies(records: Iterable[Record]) -> list[Study]:
@@ -167,29 +164,8 @@ def _baseline(default: dict[str, Any], variants: list[dict[str, Any]]) -> dict[s
     return found[0] if len(found) == 1 and not lone else None
 
 
-def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str, PaperRow | None]:
-    """The axis and the label of what a variant changes against a baseline, and the paper's row.
-
-    Args:
-        recipe: The recipe of both.
-        changed: The variant's changes.
-        flat: Its whole config, flat.
-    """
-    axis, label, paper = labels.axis(changed), labels.label(changed), published.match(changed)
-    if axis == "Model size":
-        before = {name: changed[name][0] if name in changed else flat[name] for name in SHAPE}
-        names = [
-            size_name(recipe, *shape.values())
-            for shape in (before, {name: flat[name] for name in SHAPE})
-        ]
-        if names[0] and names[1]:
-            label = f"{names[0].upper()} -> {names[1].upper()}"
-            paper = published.size_row(names[1], changed)
-    return axis, label, paper
-
-
 def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
-    axis, label, paper = place(recipe, changed, flat)
+    axis, label, paper = published.place(recipe, changed, flat)
     values = _by_seed(runs)
     return Row(axis, label, changed, runs, paper, stats.spread(list(values.values())))
 

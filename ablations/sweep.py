@@ -99,6 +99,7 @@ def expand(
     recipe: str,
     overrides: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
     """The cells of sweep files on a recipe: each run once, whichever files ask for it.
 
@@ -110,6 +111,7 @@ def expand(
         recipe: The recipe that the files' values change.
         overrides: Fields set in every cell; they win over the files.
         seeds: In place of the files' seeds.
+        defaults: Fields set where neither the file nor an override says anything.
 
     Raises:
         ConfigError: A file or a cell that is wrong; names the file.
@@ -121,8 +123,9 @@ def expand(
             if not isinstance(preset, str | None):
                 raise ConfigError(f"{path}: preset {preset!r} is not a name")
             for seed in seeds or [cell.get("seed", 0)]:
+                values = {**(defaults or {}), **cell, "seed": seed, **(overrides or {})}
                 try:
-                    config = resolve(recipe, {**cell, "seed": seed, **(overrides or {})}, preset)
+                    config = resolve(recipe, values, preset)
                 except ConfigError as error:
                     raise ConfigError(f"{path}: {error}") from error
                 names = configs.setdefault(config.run_id, (config, []))[1]

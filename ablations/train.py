@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
-from ablations import data, environment, plugins, records, tracking
+from ablations import begun, data, environment, plugins, records
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data import DataError
@@ -29,7 +30,9 @@ from ablations.data.checks import check_classes, check_same_data
 from ablations.history import History, Progress, summarize
 from ablations.logs import to_file
 from ablations.records import Record
+from ablations.signals import Interrupted, Signals
 from ablations.tasks.classification import Classification
+from ablations.tracking import mirror
 from poolformer.checkpoints import write_weights
 from poolformer.config import ConfigError
 
@@ -38,19 +41,13 @@ CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
 WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal ended the run; its checkpoint holds what was trained.
-
-    Args:
-        code: The exit code that goes with the signal: 130 for SIGINT, 143 for SIGTERM.
-    """
-
-    def __init__(self, code: int) -> None:
-        super().__init__()
-        self.code = code
-
-
-def train(config: RunConfig, results: Path, progress: Progress | None = None) -> Record:
+def train(
+    config: RunConfig,
+    results: Path,
+    progress: Progress | None = None,
+    reuse: bool = True,
+    unsent: Callable[[Path], None] | None = None,
+) -> Record:
     """Train one cell to its end, from where it was left, and write its record.
 
     Args:
@@ -58,6 +55,8 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
         results: The folder of all runs; this one's files go to ``<results>/<run_id>``.
         progress: Called after each epoch with ``epoch``, ``epochs``, the metrics and ``speed``
             (training pictures a second).
+        reuse: Whether a record that is there already is enough.
+        unsent: Called with the tracker's folder where not all of it has arrived.
 
     Returns:
         The record on disk; the one that was there already if the cell is done. A run that fails
@@ -67,8 +66,22 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
         ConfigError: What this machine or these pictures cannot give: a GPU, the model's classes.
         DataError: The pictures are missing, or other ones than the run was begun or ended with.
         RecordError: The results folder cannot be written.
+        TrackerError: W&B refuses the run: no such entity, another key.
         Interrupted: SIGINT or SIGTERM.
     """
+    signals = Signals()
+    with signals.handled():
+        return _train(config, results, progress, reuse, unsent, signals)
+
+
+def _train(
+    config: RunConfig,
+    results: Path,
+    progress: Progress | None,
+    reuse: bool,
+    unsent: Callable[[Path], None] | None,
+    signals: Signals,
+) -> Record:
     started = time.perf_counter()
     plugins.load(config.system.plugins)
     mixers = plugins.versions(config.model.mixers)
@@ -76,26 +89,25 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
     on_gpu(config.system.accelerator)
     pictures = data.load(config.data)
     check_classes(config, len(pictures.classes))
+    checkpoint = results / config.run_id / CHECKPOINT
     known = records.find(results, config.run_id)
-    if known and known.done:
+    if known and known.done and reuse:
         check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
         plugins.check_same(known.run_id, known.environment.get("plugins", {}), mixers)
         return known
-    folder = results / config.run_id
     # What is wrong with the input shows here, before anything is written.
-    begun = usable(folder / CHECKPOINT, config.run_id)
-    if begun:
-        check_same_data(config.run_id, begun["fingerprint"], pictures.fingerprint)
-        plugins.check_same(config.run_id, begun.get("plugins", {}), mixers)
+    state = usable(checkpoint, config.run_id)
+    if state:
+        check_same_data(config.run_id, state["fingerprint"], pictures.fingerprint)
+        plugins.check_same(config.run_id, state.get("plugins", {}), mixers)
     batches = loaders(
         pictures,
         config.data,
         config.seed,
         config.system.loader_workers,
-        epoch=begun["epoch"] + 1 if begun else 0,
+        epoch=state["epoch"] + 1 if state else 0,
     )
     records.check_writable(results)
-    folder.mkdir(exist_ok=True)
     shared: dict[str, Any] = {
         "run_id": config.run_id,
         "config": config.to_json(),
@@ -106,37 +118,44 @@ def train(config: RunConfig, results: Path, progress: Progress | None = None) ->
             "val": len(pictures.val),
         },
     }
-    with to_file(folder / "log.txt"):
-        tracker = tracking.start(config, results)
-        record = None
-        try:
-            shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
-            history = History(folder, pictures, tracker, progress)
-            status = fit(config, batches, folder, history, begun)
-            record = Record(
-                status=status,
-                metrics=summarize(history.rows),
-                timing=history.timing(time.perf_counter() - started),
-                environment=where | history.device,
-                **shared,
-            )
-        except Exception as error:
-            log.error("%s", traceback.format_exc())
-            record = Record(
-                status="failed",
-                failure={"kind": failure_kind(error), "message": one_line(error)},
-                environment=where,
-                **shared,
-            )
-        finally:
-            if record:
-                record.write(results)
-                if record.done:
-                    (folder / CHECKPOINT).unlink(missing_ok=True)
-            summary = {"cost": shared.get("cost"), "timing": record.timing if record else {}}
-            summary["status"] = record.status if record else "interrupted"
-            tracker.finish(summary, failed=record is None or not record.done)
+    with begun.folder(results, config.run_id) as folder, to_file(folder / begun.LOG):
+        tracker = mirror.start(config, results, begun.tracker_ids(results, config.run_id, known))
+        with begun.marked(config, results, tracker.ids):
+            try:
+                shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
+                history = History(folder, pictures, tracker, progress)
+                status = fit(config, batches, folder, history, signals, state)
+                record = Record(
+                    status=status,
+                    metrics=summarize(history.rows),
+                    timing=history.timing(time.perf_counter() - started),
+                    environment=where | history.device,
+                    **shared,
+                )
+            except Exception as error:
+                log.error("%s", traceback.format_exc())
+                record = Record(
+                    status="failed",
+                    failure={"kind": failure_kind(error), "message": one_line(error)},
+                    environment=where,
+                    **shared,
+                )
+            except KeyboardInterrupt as stopped:
+                tracker.interrupt(getattr(stopped, "code", 130))
+                raise
+            record.write(results)
+        if record.done:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+        tracker.finish(record, kept(folder, config.system.log_model))
+    if tracker.unsent and unsent:
+        unsent(tracker.unsent)
     return record
+
+
+def kept(folder: Path, weights: bool) -> list[Path]:
+    """The files of a run that its tracker keeps, as far as they are there."""
+    names = [records.FILE, records.HISTORY, *([WEIGHTS] if weights else [])]
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def cost_or_none(config: RunConfig) -> dict[str, Any]:
@@ -164,7 +183,8 @@ def fit(
     batches: tuple[DataLoader[Any], DataLoader[Any]],
     folder: Path,
     history: History,
-    begun: dict[str, Any] | None,
+    signals: Signals,
+    state: dict[str, Any] | None,
 ) -> str:
     """Run Lightning's loop to the end; the status.
 
@@ -173,7 +193,8 @@ def fit(
         batches: Of training and validation.
         folder: Where its checkpoint and its weights go.
         history: Its callback.
-        begun: The checkpoint that it continues from.
+        signals: The one that ends it early.
+        state: The checkpoint that it continues from.
 
     Raises:
         Interrupted: A signal.
@@ -190,6 +211,7 @@ def fit(
             gradient_clip_val=config.optim.grad_clip,
             callbacks=[
                 history,
+                signals,
                 ModelCheckpoint(
                     folder,
                     Path(CHECKPOINT).stem,
@@ -206,18 +228,19 @@ def fit(
             deterministic="warn" if torch.cuda.is_available() else True,
             use_distributed_sampler=False,
         )
-        if begun and begun["diverged"]:
+        if state and state["diverged"]:
             # It had ended; only its record is missing.
-            task.load_state_dict(begun["state_dict"])
-            history.load_state_dict(begun["callbacks"][history.state_key])
+            task.load_state_dict(state["state_dict"])
+            history.load_state_dict(state["callbacks"][history.state_key])
             history.on_fit_start(trainer, task)
             task.diverged = True
         else:
             try:
-                trainer.fit(task, *batches, ckpt_path=str(folder / CHECKPOINT) if begun else None)
+                with signals.at_batch_ends():
+                    path = str(folder / CHECKPOINT) if state else None
+                    trainer.fit(task, *batches, ckpt_path=path)
             except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
-                code = 143 if trainer.received_sigterm else 130
-                raise Interrupted(code) from stopped
+                raise Interrupted(143 if signals.came else 130) from stopped
     write_weights(task.model.state_dict(), folder / WEIGHTS)
     return "diverged" if task.diverged else "finished"
 

@@ -9,20 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ablations import records
 from ablations.tables import render
 from poolformer import create
 from poolformer.checkpoints import write_weights
 from poolformer.layouts import convert
-from tests.conftest import TINY_FLAGS, perturbed
+from tests.conftest import TINY, TINY_FLAGS, perturbed
 
 README = Path("README.md").read_text()
-COMMANDS = [
-    line.split("#")[0].strip()
+BLOCKS = [
+    [line.split("#")[0].strip() for line in block.splitlines()]
     for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
 ]
+(WITH_WANDB,) = [block for block in BLOCKS if block[0].startswith("wandb sweep")]
+COMMANDS = [command for block in BLOCKS if block is not WITH_WANDB for command in block]
 # A study of seconds, in place of the README's of minutes.
 SHORT = [*TINY_FLAGS, "--optim.epochs=1"]
 
@@ -81,6 +83,45 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
     assert "24 pictures of 3 classes at 224x224, crop 0.9, bicubic" in evaluated
     counted = next(text for command, text in printed.items() if " profile " in command)
     assert "PoolFormer-M48" in counted
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_for_wandb(tmp_path, server):
+    """One after the other; the sweep is shortened and its agent takes one cell."""
+    from tests.wandb_server.client import cli, outcome, start
+
+    config = yaml.safe_load(Path("sweeps/pool_size.yaml").read_text())
+    short = {**TINY, "optim.epochs": 1, "system.tracker": "wandb"}
+    config["parameters"] |= {name: {"value": value} for name, value in short.items()}
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "pool_size.yaml").write_text(yaml.safe_dump(config))
+    words = [f"--{name}={value}" for name, value in short.items()]
+    env = {"WANDB_DIR": str(tmp_path / "runs")}
+    (tmp_path / "runs").mkdir()
+    done = cli(server, tmp_path, "train", *words, "--seed=9", WANDB_MODE="offline", **env)
+    assert done.returncode == 0, done
+    printed = {}
+    for command in WITH_WANDB:
+        line = command.replace("SWEEP", next(iter(server.sweeps), ""))
+        line = line.replace("wandb agent", "wandb agent --count 1")
+        process = start(server, tmp_path, "python", "-c", RUN, line, **env)
+        done = outcome(process)
+        assert done.returncode == 0, (line, done.stdout)
+        printed[command.split("#")[0]] = done.stdout
+    sweep, agent, status, table, published, synced = printed.values()
+    assert "wandb agent lab/ablations/" in sweep
+    assert "finished, top-1" in agent
+    assert "2 runs: 2 finished" in status
+    # The offline run is not in W&B yet.
+    assert "| 1 |" in re.sub(" +", " ", table)
+    assert "| 2 |" in re.sub(" +", " ", published)
+    assert "Finished syncing" in synced
+    assert {run.state for run in server.runs.values()} == {"finished"}
+    assert len(server.runs) == 3
+
+
+# The shell's words and patterns, in a process whose environment the server makes.
+RUN = "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))"
 
 
 def test_the_readmes_table_is_that_of_the_committed_records():

@@ -5,6 +5,6 @@ A command imports what it needs when it runs, so that the light ones start witho
 
 from __future__ import annotations
 
-from ablations.commands import convert, evaluate, profile, run, table, train
+from ablations.commands import bench, convert, evaluate, profile, run, status, table, train
 
-COMMANDS = [train, run, table, evaluate, profile, convert]
+COMMANDS = [train, run, status, table, evaluate, profile, convert, bench]

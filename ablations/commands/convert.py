@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Read, rename, write, and tell what it was."""
     refuse_fields("convert", fields_set)
     source, target = arguments.source, arguments.target

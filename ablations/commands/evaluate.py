@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Measure and print."""
     if (arguments.run_id is None) == (arguments.checkpoint is None):
         raise ConfigError("`ablations eval` needs a run's id or --checkpoint FILE, one of them")

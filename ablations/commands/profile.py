@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Count and print."""
     if arguments.format not in ("md", "csv"):
         raise ConfigError(unknown("format", arguments.format, ["md", "csv"]))

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.flags import add_recipe, add_results, emit, fields_help
+from ablations.flags import (
+    add_recipe,
+    add_results,
+    add_training,
+    data_root,
+    emit,
+    fields_help,
+    sync_command,
+)
 from poolformer.config import ConfigError
 
 
@@ -28,19 +36,27 @@ def add(commands: Any) -> None:
     command.add_argument("--dry-run", action="store_true", help="list the cells and what is done")
     add_recipe(command)
     add_results(command)
-    command.add_argument("--tracker", help="short for --system.tracker: wandb or none")
+    add_training(command)
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Run them; 1 where a cell fails, 130 where the user stops it."""
     from ablations import runner
     from ablations.sweep import expand
 
-    cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds(arguments, fields_set))
+    cells = expand(
+        arguments.sweeps,
+        arguments.recipe,
+        fields_set,
+        seeds(arguments, fields_set),
+        defaults=data_root(),
+    )
     if arguments.dry_run:
         return list_cells(cells, arguments.results)
-    outcome = runner.run(cells, arguments.results, arguments.workers)
+    outcome = runner.run(cells, arguments.results, arguments.workers, reuse=not arguments.no_reuse)
+    if outcome.unsent:
+        print(sync_command(outcome.unsent), file=sys.stderr)
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         print(
@@ -68,7 +84,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
     return 1 if outcome.failed else 0
 
 
-def seeds(arguments: argparse.Namespace, fields_set: dict[str, str]) -> list[int] | None:
+def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int] | None:
     """``--seeds 0,1,2`` as numbers."""
     if arguments.seeds is None:
         return None
@@ -91,7 +107,7 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("run", "cell", "sweeps", "state"):
         table.add_column(name)
-    cell_names = names([cell.config for cell in cells])
+    cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})
     done = 0
     for cell in cells:
         record = records.find(results, cell.config.run_id)

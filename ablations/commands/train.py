@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
-from ablations.flags import add_recipe, add_results, fields_help
+from ablations.flags import (
+    add_recipe,
+    add_results,
+    add_training,
+    data_root,
+    fields_help,
+    sync_command,
+)
 from ablations.resolve import resolve
 
 
@@ -21,14 +29,22 @@ def add(commands: Any) -> None:
     )
     add_recipe(command)
     add_results(command)
+    add_training(command)
     command.add_argument("--preset", help="a named list of changes of the recipe: s24, ppaa, ...")
-    command.add_argument("--tracker", help="short for --system.tracker: wandb or none")
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Train it; 1 where it fails."""
-    config = resolve(arguments.recipe, fields_set, arguments.preset)
+    config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
+    reuse, results = not arguments.no_reuse, arguments.results
+
+    from ablations import records
+    from ablations.tracking.reuse import fetch, mirror
+
+    fetched = fetch([config], results) if reuse else []
+    known = records.find(results, config.run_id)
+    reused = reuse and known is not None and known.done
 
     from ablations.train import train
 
@@ -39,10 +55,16 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, str]) -> int:
             flush=True,
         )
 
-    record = train(config, arguments.results, show)
+    unsent: list[Path] = []
+    record = train(config, results, show, reuse, unsent.append)
     if record.failure:
         print(f"{record.failure['kind']}: {record.failure['message']}", file=sys.stderr)
+    if reused:
+        unsent += mirror(config, record, results)
+    how = " (from W&B)" if fetched else " (done before)" if reused else ""
     top1 = record.metric("val/top1")
     accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"
-    print(f"{record.status}{accuracy}: {arguments.results / record.run_id / 'record.json'}")
+    print(f"{record.status}{accuracy}{how}: {results / record.run_id / 'record.json'}")
+    if unsent:
+        print(sync_command(unsent), file=sys.stderr)
     return 0 if record.done else 1

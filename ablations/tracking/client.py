@@ -1,0 +1,224 @@
+"""The W&B client as this project uses it: whether to go online, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ablations.config import SystemConfig
+
+# What the client says where nobody answers, or only with errors of the server, or too late.
+NO_ANSWER = re.compile(
+    r"giving up after|timed out|did not respond in time|deadline exceeded|connection refused"
+    r"|no such host|HTTP 5\d\d|connection reset|EOF",
+    flags=re.IGNORECASE,
+)
+
+# Seconds that a run waits for W&B when it starts and when it ends; a model may take longer to send.
+INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 60, 1800
+LOGS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
+
+
+class TrackerError(ValueError):
+    """W&B cannot do what was asked; the message is one line for the user."""
+
+
+def agent_run() -> str | None:
+    """The id of the run that `wandb agent` started this process for."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+
+
+def mode() -> str:
+    """online, offline or disabled: as WANDB_MODE says, else online where there is an account.
+
+    Raises:
+        TrackerError: Online is asked for and there is no API key.
+    """
+    asked = os.environ.get("WANDB_MODE") or ("online" if agent_run() else None)
+    if asked in ("offline", "dryrun"):
+        return "offline"
+    if asked == "disabled":
+        return "disabled"
+    if asked is None and not _perhaps_logged_in():
+        return "offline"  # without the second that importing the client takes
+    import wandb
+
+    with_account = logged_in()
+    if asked is None:
+        chosen = wandb.setup().settings.mode  # `wandb offline` sets it for a folder
+        return chosen if chosen != "online" or with_account else "offline"
+    if not with_account:
+        raise TrackerError(
+            "W&B online needs an API key: `wandb login`, or set WANDB_API_KEY, or go on with "
+            "WANDB_MODE=offline"
+        )
+    return "online"
+
+
+def _perhaps_logged_in() -> bool:
+    """Whether one of the places of an API key is there; the client looks into them."""
+    netrc = [os.environ.get("NETRC", ""), "~/.netrc", "~/_netrc"]
+    return bool(
+        os.environ.get("WANDB_API_KEY")
+        or os.environ.get("WANDB_IDENTITY_TOKEN_FILE")
+        or any(os.path.isfile(os.path.expanduser(path)) for path in netrc if path)
+    )
+
+
+def logged_in() -> bool:
+    """Whether the client has an API key; it is not asked for.
+
+    Raises:
+        TrackerError: It has one that cannot be one.
+    """
+    import wandb
+
+    try:
+        return bool(_quietly().login(prompt=False, verify=False))
+    except wandb.Error as error:
+        raise TrackerError(plain(error)) from error
+
+
+def _quietly() -> Any:
+    """The client, told to keep its own messages off the screen."""
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))
+    return wandb
+
+
+def api() -> Any:
+    """A fresh ``wandb.Api``: one that was used before may answer from its memory.
+
+    Raises:
+        TrackerError: No API key, or a server that does not answer as W&B's does.
+    """
+    import wandb
+
+    if not logged_in():
+        raise TrackerError("W&B needs an API key: `wandb login`, or set WANDB_API_KEY")
+    try:
+        return wandb.Api(timeout=20)
+    except Exception as error:
+        raise TrackerError(plain(error)) from error
+
+
+def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> Any:
+    """``wandb.init`` that says no word and waits for a limited time.
+
+    Args:
+        mode: online, offline or disabled.
+        finish_seconds: How long ``finish`` waits for W&B; then it raises TimeoutError.
+        options: As ``wandb.init`` takes them.
+
+    Raises:
+        TrackerError: W&B refuses or does not answer (``no_answer`` tells which).
+    """
+    import wandb
+
+    settings: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": finish_seconds}
+    for name in [name for name in settings if f"WANDB_{name.upper()}" in os.environ]:
+        del settings[name]
+    try:
+        return wandb.init(
+            mode=mode,  # type: ignore[arg-type]
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                capture_loggers=LOGS,
+                disable_git=True,  # the record has the commit; a diff may hold secrets
+                x_save_requirements=False,  # the record has the versions that matter
+                finish_timeout_raises=True,
+                **settings,
+            ),
+            **options,
+        )
+    except wandb.Error as error:
+        raise TrackerError(plain(error)) from error
+
+
+def split_path(path: str) -> tuple[str | None, str]:
+    """``entity/project`` or ``project``.
+
+    Raises:
+        TrackerError: Anything else.
+    """
+    parts = path.split("/")
+    if len(parts) > 2 or not all(parts):
+        raise TrackerError(f"{path!r} is no W&B project: give entity/project")
+    return (parts[0] if len(parts) == 2 else None), parts[-1]
+
+
+def home(system: SystemConfig) -> tuple[str | None, str]:
+    """Entity (None: the account's own) and project of new runs.
+
+    The project is that of the config where it names one, else WANDB_PROJECT's.
+    """
+    default = SystemConfig().project
+    project = system.project
+    if project == default:
+        project = os.environ.get("WANDB_PROJECT") or default
+    return os.environ.get("WANDB_ENTITY") or None, project
+
+
+def folder(results: Any) -> str:
+    """Where the client keeps its files: WANDB_DIR as for any program, else the results folder."""
+    return os.environ.get("WANDB_DIR") or str(results)
+
+
+def no_answer(error: BaseException) -> bool:
+    """Whether an error is of the network or of the server, so that a later try may do."""
+    return NO_ANSWER.search(str(error)) is not None
+
+
+def plain(error: BaseException) -> str:
+    """An error of the client in one line, without the API key, with what to do."""
+    import wandb
+
+    told = redacted(" ".join(str(error).split()))
+    place = os.environ.get("WANDB_BASE_URL") or "its server"
+    if "invalid character" in told or "Expecting value" in told:
+        return (
+            f"W&B: {place} does not answer as W&B does ({told}): check WANDB_BASE_URL and the "
+            "proxy in between"
+        )
+    if "not logged in" in told or "HTTP 401" in told or "API key" in told:
+        return f"W&B refuses the API key ({told}): `wandb login --relogin`, or set WANDB_API_KEY"
+    if no_answer(error):
+        return f"W&B: {place} cannot be reached ({told.split(' while retrying')[0]})"
+    if not told or not isinstance(error, (wandb.Error, ValueError)):
+        told = f"{type(error).__name__}: {told}"
+    return f"W&B: {told}"
+
+
+def redacted(text: str) -> str:
+    """A text without the API key, wherever the client may have it from."""
+    for key in _keys():
+        text = text.replace(key, "***")
+    return text
+
+
+def _keys() -> list[str]:
+    from requests.utils import get_netrc_auth
+
+    keys = [os.environ.get("WANDB_API_KEY", "")]
+    if stored := get_netrc_auth(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
+        keys.append(stored[1])
+    return [key for key in keys if len(key) > 4]
+
+
+def swept() -> dict[str, Any]:
+    """The parameters that the agent set, which the client locks; none outside an agent."""
+    import yaml
+
+    path = os.environ.get("WANDB_SWEEP_PARAM_PATH")
+    if agent_run() is None or not path or not os.path.isfile(path):
+        return {}
+    with open(path) as file:
+        tree = yaml.safe_load(file) or {}
+    return {
+        name: item["value"]
+        for name, item in tree.items()
+        if isinstance(item, dict) and "value" in item
+    }

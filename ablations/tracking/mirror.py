@@ -1,0 +1,231 @@
+"""One run in W&B: its name, group and tags, the whole config, metrics by epoch, the record."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ablations import labels
+from ablations.config import RunConfig
+from ablations.published import place
+from ablations.records import FILE, HISTORY, Record
+from ablations.tracking import client
+from ablations.tracking.tracker import Guarded, Tracker
+
+log = logging.getLogger("ablations.tracking")
+
+# Columns of a history without a section of their own.
+TRAINING = ["lr", "pictures", "train_seconds", "epoch_seconds"]
+# Which value of a metric over the epochs the summary has besides the last.
+BEST = {"val/top1": "max", "val/top5": "max", "val/loss": "min", "train/loss": "min"}
+# The records' fields that the config or W&B itself has already.
+ELSEWHERE = ["run_id", "config", "tracker"]
+
+
+class WandbTracker(Tracker):
+    """Mirrors one run.
+
+    Args:
+        config: The run.
+        folder: Where the client keeps its own files.
+        previous: Ids that an earlier start of the run had, which this one continues.
+        tags: Besides axis and recipe.
+        extra: Entries of the W&B config besides the run's.
+
+    Raises:
+        TrackerError: W&B refuses: no such entity, another key, a server that is not W&B's.
+    """
+
+    unreachable = False  # once no server has answered, this process does not wait for it again
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path | str,
+        previous: Mapping[str, Any],
+        tags: Sequence[str] = (),
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, mode = config, client.mode()
+        self.fallen_back = mode == "online" and WandbTracker.unreachable
+        own = client.agent_run() or previous.get("wandb")
+        again = own is not None and own == previous.get("wandb")
+        options = named(config) | {
+            "dir": str(folder),
+            "id": own,
+            "config": mirrored_config(config) | dict(extra or {}),
+            # A run that begins anew writes over what W&B has of it, and so does its sync.
+            "resume": "allow" if mode == "online" and again else None,
+        }
+        options["tags"] += tags
+        if again:  # it goes on where it began, whatever the environment says now
+            options |= {name: previous.get(name) for name in ("entity", "project")}
+        seconds = client.WEIGHTS_SECONDS if config.system.log_model else client.FINISH_SECONDS
+        try:
+            self.run = client.init("offline" if self.fallen_back else mode, seconds, **options)
+        except client.TrackerError as error:
+            if not client.no_answer(error):
+                raise
+            log.warning("%s; this run goes on offline", error)
+            WandbTracker.unreachable = self.fallen_back = True
+            self.run = client.init("offline", seconds, **options)
+        self.online = mode == "online" and not self.fallen_back
+        # Rows below this one are in W&B already.
+        self.begin, self.told = self.run.starting_step, set[int]()
+        self.run.define_metric("epoch")
+        for name, best in BEST.items():
+            self.run.define_metric(name, step_metric="epoch", summary=f"{best},last")
+        for pattern in ("train/*", "val/*"):
+            self.run.define_metric(pattern, step_metric="epoch")
+        self.folder = Path(self.run.dir).parent if mode != "disabled" else None
+        if self.fallen_back:
+            self.unsent = self.folder
+        self.ids = {
+            "wandb": self.run.id,
+            "entity": self.run.entity or None,
+            "project": self.run.project,
+            "mode": "online" if self.online else mode if mode != "online" else "offline",
+            "sweep": self.run.sweep_id,
+        }
+
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.told.add(epoch)
+        if epoch >= self.begin:
+            sections = {f"train/{k}" if k in TRAINING else k: v for k, v in metrics.items()}
+            self.run.log({"epoch": epoch, **sections}, step=epoch, commit=True)
+
+    def finish(self, record: Record, files: Sequence[Path]) -> None:
+        try:
+            if record.failure:
+                self.run.write_logs(f"{record.failure['kind']}: {record.failure['message']}")
+            else:
+                self.run.write_logs(f"{record.status}: top-1 {record.metric() or 0:.2f}%")
+            whole = asdict(record)
+            self.run.summary.update({k: v for k, v in whole.items() if k not in ELSEWHERE})
+            self._keep(record.run_id, files)
+        finally:  # an open run would take what the next one in this process says
+            self._end(0 if record.done else 1)
+        if self.online and not self.unsent and not self._arrived(record):
+            self.unsent = self.folder
+
+    def _keep(self, run_id: str, files: Sequence[Path]) -> None:
+        """Record and history as files of the run and as an artifact, the weights as another.
+
+        The files lie in the run's own folder, so that what is synced or read offline has them.
+        """
+        import wandb
+
+        kept = wandb.Artifact(f"record-{run_id}", type="record")
+        model = wandb.Artifact(f"weights-{run_id}", type="model")
+        for file in files:
+            if file.name in (FILE, HISTORY):
+                copy = shutil.copy(file, self.run.dir)
+                self.run.save(copy, base_path=self.run.dir, policy="end")
+                kept.add_file(copy, policy="immutable", skip_cache=True)
+            else:
+                model.add_file(str(file), policy="immutable", skip_cache=True)
+        try:
+            for artifact in (kept, model):
+                if artifact.manifest.entries:
+                    self.run.log_artifact(artifact)
+        except Exception as error:  # online the client asks the server first
+            log.warning("no artifacts: %s", client.plain(error))
+            self.unsent = self.folder
+            WandbTracker.unreachable |= client.no_answer(error)
+
+    def interrupt(self, code: int) -> None:
+        self.run.write_logs(f"interrupted with exit code {code}; the next start goes on from here")
+        self.run.mark_preempting()
+        self._end(code)
+
+    def _end(self, code: int) -> None:
+        try:
+            self.run.finish(exit_code=code)
+        except TimeoutError:
+            self.unsent = self.folder
+            WandbTracker.unreachable = True
+
+    def _arrived(self, record: Record) -> bool:
+        """Whether W&B has the run's end: an answer that only looks like one loses rows unseen."""
+        try:
+            run = client.api().run(self.run.path)
+            there = {row["epoch"] for row in run.scan_history(keys=["epoch"])}
+            ended = run.state != "running" and run.summary.get("status") == record.status
+            return ended and self.told <= there
+        except Exception as error:  # whatever the client raises: then it is not known to be there
+            log.warning("%s", client.plain(error))
+            return False
+
+
+def refused(message: str) -> None:
+    """End the run that the agent started with what is wrong with it, in its log.
+
+    Without this W&B would show a crash and no reason.
+    """
+    if client.agent_run() is None:
+        return
+    try:
+        run = client.init(client.mode(), job_type="train", tags=["refused"])
+        run.write_logs(f"refused: {client.redacted(message)}")
+        run.finish(exit_code=2)
+    except Exception as error:  # it has been said on the screen
+        log.warning("%s", client.plain(error))
+
+
+def named(config: RunConfig) -> dict[str, Any]:
+    """How a run is found in W&B: project, name, group, job type and tags."""
+    entity, project = client.home(config.system)
+    whole = config.to_json()
+    changed = labels.against_recipe(whole)
+    changed = {name: change for name, change in changed.items() if name not in labels.LENGTH}
+    axis, label, _ = place(config.recipe, changed, labels.flat_config(whole))
+    cell = f"{config.recipe}: {labels.describe(whole)}"
+    return {
+        "entity": entity,
+        "project": project,
+        "name": f"{label}, seed {config.seed}",
+        "group": f"{cell[:114]} {config.variant_id}",  # W&B takes 128 letters
+        "job_type": "train",
+        "tags": [axis[:64], config.recipe],
+    }
+
+
+def mirrored_config(config: RunConfig) -> dict[str, Any]:
+    """The whole config and its id, as far as the agent has not set it already.
+
+    The client ignores, and tells, what a program says of a swept parameter. Where the agent's value
+    is not the whole of ours (a group of fields, say), ours stands under ``resolved`` as well.
+    """
+    whole = config.to_json()
+    locked = client.swept()
+    ours = {"run_id": config.run_id, **{k: v for k, v in whole.items() if k not in locked}}
+    if any(whole[name] != value for name, value in locked.items() if name in whole):
+        ours["resolved"] = whole
+    return ours
+
+
+def start(config: RunConfig, results: Path, previous: Mapping[str, Any]) -> Tracker:
+    """The tracker that ``system.tracker`` names, its files under ``<results>/wandb``.
+
+    Args:
+        config: The run.
+        results: The folder of all runs.
+        previous: Ids that an earlier start of the run had.
+
+    Raises:
+        TrackerError: W&B refuses. One that does not answer is no error: the run goes on offline.
+    """
+    if config.system.tracker == "none":
+        return Tracker()
+    try:
+        return Guarded(WandbTracker(config, client.folder(results), previous))
+    except client.TrackerError:
+        raise
+    except Exception as error:  # whatever the client's own failures are
+        log.warning("the tracker does not start and is left out: %s", client.plain(error))
+        return Tracker()

@@ -1,0 +1,84 @@
+"""An aggregated table as a W&B table and artifact."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.config import SystemConfig
+from ablations.records import Record
+from ablations.study import studies
+from ablations.tables import FORMATS, render, tidy
+from ablations.tracking import client
+
+NAME = "ablation-table"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a table went.
+
+    Args:
+        url: Of its run; None offline.
+        folder: The client's own copy, to be synced where the table went offline.
+    """
+
+    url: str | None
+    folder: Path
+
+
+def publish(records: Sequence[Record], path: str | None = None) -> Published:
+    """Log the tables of all studies among records, one W&B table a study, and all as an artifact.
+
+    Args:
+        records: Runs of any studies.
+        path: ``entity/project`` or ``project``; None for where runs go.
+
+    Raises:
+        TrackerError: W&B refuses or does not answer.
+    """
+    import wandb
+
+    entity, project = client.home(SystemConfig())
+    if path:
+        entity, project = client.split_path(path)
+    mode = client.mode()
+    found = studies(records)
+    run = client.init(
+        mode,
+        entity=entity,
+        project=project,
+        name=NAME,
+        job_type="table",
+        dir=client.folder(os.curdir),
+        tags=sorted({study.recipe for study in found}),
+        config={"run_ids": sorted(record.run_id for record in records)},
+    )
+    for study in found:
+        frame = tidy(study)
+        rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+        table = wandb.Table(
+            columns=list(frame.columns),
+            data=rows,
+            allow_mixed_types=True,
+        )
+        run.log({f"table/{study.recipe}/{study.data}/{study.epochs} epochs": table})
+    artifact = wandb.Artifact(NAME, type="table", metadata={"records": len(records)})
+    with tempfile.TemporaryDirectory() as scratch:
+        for style in FORMATS:
+            file = Path(scratch, f"table.{style}")
+            file.write_text(render(records, style))
+            artifact.add_file(str(file))
+        run.log_artifact(artifact)
+        folder = Path(run.dir).parent
+        try:
+            run.finish()
+        except TimeoutError as error:
+            raise client.TrackerError(
+                f"the table has not reached W&B in time: wandb sync {folder}"
+            ) from error
+    return Published(run.url if mode == "online" else None, folder)

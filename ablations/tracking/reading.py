@@ -1,0 +1,205 @@
+"""Runs of W&B, or of its offline folders, as the records that are on disk after training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ablations.config import id_of, with_floats
+from ablations.records import FILE, Record, RecordError
+from ablations.tracking import client
+from ablations.tracking.mirror import ELSEWHERE, TRAINING
+
+PAGE = 200  # runs a request
+OURS = "run_id"  # what the config of a run of ours has
+GOING_ON = ["pending", "running", "preempting"]  # a summary may still be of an earlier start
+
+
+class MissingError(client.TrackerError):
+    """W&B has no such project or sweep."""
+
+
+@dataclass
+class Found:
+    """What was read.
+
+    Args:
+        records: A record and where it comes from, one a run: a cell may have several.
+        problems: A line for each run of ours that cannot be used.
+        skipped: What was left out by right and how often: runs of others, runs without an end.
+    """
+
+    records: list[tuple[Record, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Found) -> None:
+        """Take over what another reading found."""
+        self.records += other.records
+        self.problems += other.problems
+        self.skipped += other.skipped
+
+
+def read_project(
+    path: str,
+    sweeps: Sequence[str] = (),
+    filters: Mapping[str, Any] | None = None,
+    finished: bool = False,
+) -> Found:
+    """The records of the runs of a W&B project.
+
+    Args:
+        path: ``entity/project``, or ``project`` of the account's own entity.
+        sweeps: Ids of sweeps, where only their runs are wanted.
+        filters: W&B's own, such as ``{"tags": "mini"}`` or ``{"config.optim.epochs": 3}``.
+        finished: Whether failed runs are left out too.
+
+    Raises:
+        TrackerError: No API key, no such entity, project or sweep, a server that does not answer.
+    """
+    client.split_path(path)
+    api, asked = client.api(), dict(filters or {})
+    if sweeps:
+        for sweep in sweeps:
+            _exists(api, f"{path}/{sweep}")
+        theirs = {"sweep": {"$in": list(sweeps)}}
+        asked = {"$and": [asked, theirs]} if asked else theirs
+    found = Found()
+    for run in runs(api, path, asked):
+        place = "/".join(run.path)
+        if OURS not in run.config:
+            found.skipped["runs without our config"] += 1
+        elif run.state in GOING_ON or "status" not in run.summary:
+            found.skipped[f"runs that have not ended ({run.state})"] += 1
+        else:
+            _take(found, lambda run=run, place=place: record_of(run, place), finished, place)
+    return found
+
+
+def _take(found: Found, read: Any, finished: bool, place: str) -> None:
+    try:
+        record = read()
+    except RecordError as error:
+        found.problems.append(str(error))
+        return
+    if finished and not record.done:
+        found.skipped["failed runs"] += 1
+    else:
+        found.records.append((record, place))
+
+
+def runs(api: Any, path: str, filters: Mapping[str, Any]) -> list[Any]:
+    """The runs of a project with their configs and summaries, oldest first.
+
+    Raises:
+        TrackerError: No such project, or a server that does not answer.
+    """
+    try:
+        return list(api.runs(path, filters=dict(filters), per_page=PAGE, lazy=False))
+    except Exception as error:  # whatever the client raises
+        raise _missing("project", path, error) from error
+
+
+def _exists(api: Any, path: str) -> None:
+    try:
+        api.sweep(path)
+    except Exception as error:  # whatever the client raises
+        raise _missing("sweep", path, error) from error
+
+
+def _missing(what: str, path: str, error: Exception) -> client.TrackerError:
+    """The error in one line, with the path where W&B says that there is nothing."""
+    if "Could not find" in str(error):
+        return MissingError(f"W&B has no {what} {path}, or this account may not see it")
+    return client.TrackerError(client.plain(error))
+
+
+def record_of(run: Any, place: str) -> Record:
+    """The record that a run's config and summary are.
+
+    Raises:
+        RecordError: The summary is not a record's, or the config is not that of the run's id: it
+            was changed after the run.
+    """
+    config = dict(run.config.get("resolved") or run.config)
+    summary = _plain(run.summary)
+    names = {item.name for item in fields(Record)} - set(ELSEWHERE)
+    tree = {name: summary[name] for name in names if name in summary}
+    groups = ("model", "data", "optim", "system", "seed", "recipe")
+    tree |= {
+        "run_id": run.config[OURS],
+        "config": {name: config[name] for name in groups if name in config},
+        "tracker": {
+            "wandb": run.id,
+            "entity": run.entity,
+            "project": run.project,
+            "mode": "online",
+            "sweep": getattr(run.sweep, "id", None),
+        },
+    }
+    record = Record.of(tree, place)
+    restored = with_floats(record.config)
+    try:
+        same = id_of(restored) == record.run_id
+    except KeyError:
+        same = False
+    if not same:
+        raise RecordError(f"{place} has a config that is not that of its run_id {record.run_id}")
+    return Record(**{**tree, "config": restored})
+
+
+def _plain(value: Any) -> Any:
+    """A summary, which is a mapping of the client's own kind, as plain JSON values."""
+    if isinstance(value, Mapping) or hasattr(value, "keys"):
+        return {name: _plain(value[name]) for name in value.keys()}  # noqa: SIM118
+    return value
+
+
+def history_of(run: Any) -> list[dict[str, float]]:
+    """A run's history as its ``history.csv`` has it; of an epoch that is there twice the last."""
+    rows: dict[int, dict[str, float]] = {}
+    for row in run.scan_history():
+        kept = {
+            name.removeprefix("train/") if name.removeprefix("train/") in TRAINING else name: value
+            for name, value in row.items()
+            if not name.startswith("_")
+        }
+        if "epoch" in kept:
+            numbers = {name: _number(kept[name]) for name in sorted(kept, key=_order)}
+            rows[int(numbers["epoch"])] = numbers
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _number(value: Any) -> float:
+    """A number as W&B gives it: those that are not finite are words."""
+    return value if isinstance(value, (int, float)) else float(value)
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return (name != "epoch", name)
+
+
+def read_offline(folder: Path) -> Found:
+    """The records of offline runs: of ``offline-run-*`` in a folder, or of one of them.
+
+    Raises:
+        TrackerError: There is no offline run in the folder.
+    """
+    single = folder.name.startswith(("offline-run-", "run-"))
+    places = [folder] if single else sorted([*folder.glob("offline-run-*"), *folder.glob("run-*")])
+    places = [place for place in places if place.is_dir()]
+    if not places:
+        raise client.TrackerError(
+            f"no offline runs of W&B in {folder}: give a folder that has some"
+        )
+    found = Found()
+    for place in places:
+        file = place / "files" / FILE
+        if file.is_file():
+            _take(found, lambda file=file: Record.read(file), False, str(place))
+        else:
+            found.skipped["runs without a record of ours"] += 1
+    return found

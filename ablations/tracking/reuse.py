@@ -1,0 +1,108 @@
+"""A cell that is done elsewhere is not trained again: W&B's records to disk, the disk's to W&B."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ablations import records
+from ablations.config import RunConfig
+from ablations.records import Record, RecordError
+from ablations.tracking import client, reading
+from ablations.tracking.mirror import WandbTracker
+from ablations.tracking.tracker import Guarded
+
+AT_ONCE = 200  # ids a request
+
+
+def fetch(configs: Iterable[RunConfig], results: Path) -> list[Record]:
+    """Bring the records of cells that are done in W&B, and not on disk, to the disk.
+
+    Asked is the project that the cells' own runs would go to, and only where they would go online.
+    A server that does not answer is told; then nothing is reused.
+
+    Raises:
+        TrackerError: W&B refuses: no API key, no such entity.
+        RecordError: The results folder cannot be written.
+    """
+    missing: dict[tuple[str | None, str], list[str]] = {}
+    for config in configs:
+        known = records.find(results, config.run_id)
+        if config.system.tracker == "wandb" and not (known and known.done):
+            missing.setdefault(client.home(config.system), []).append(config.run_id)
+    if not missing or client.mode() != "online":
+        return []
+    records.check_writable(results)
+    return [
+        record
+        for (entity, project), ids in missing.items()
+        for record in _fetch(f"{entity}/{project}" if entity else project, ids, results)
+    ]
+
+
+def _fetch(path: str, ids: list[str], results: Path) -> Iterator[Record]:
+    """The records of these runs in a project that the disk lacks, written there."""
+    try:
+        api = client.api()
+        found = [
+            run
+            for begin in range(0, len(ids), AT_ONCE)
+            for run in reading.runs(
+                api, path, {"config.run_id": {"$in": ids[begin : begin + AT_ONCE]}}
+            )
+        ]
+    except reading.MissingError:
+        return  # the first run makes the project
+    except client.TrackerError as error:
+        if not client.no_answer(error):
+            raise
+        WandbTracker.unreachable = True
+        print(f"{error}; nothing is reused from there", file=sys.stderr)
+        return
+    for run in found:
+        place = "/".join(run.path)
+        known = records.find(results, run.config.get("run_id", ""))
+        if run.summary.get("status") not in records.DONE or (known and known.done):
+            continue
+        try:
+            record = reading.record_of(run, place)
+        except RecordError as error:
+            print(f"not reused: {error}", file=sys.stderr)
+            continue
+        if rows := reading.history_of(run):
+            records.write_history(results / record.run_id / records.HISTORY, rows)
+        record.write(results)
+        yield record
+
+
+def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:
+    """Give the run that the agent started the metrics and the history of a record.
+
+    Does nothing outside an agent: then W&B has no run that waits for them.
+
+    Returns:
+        The client's folder, where not all of it has arrived.
+
+    Raises:
+        TrackerError: W&B refuses the run.
+    """
+    if client.agent_run() is None or config.system.tracker == "none":
+        return []
+    came_from = record.tracker
+    parts = [came_from.get(name) for name in ("entity", "project", "wandb")]
+    if came_from.get("wandb") == client.agent_run():
+        source = None  # the same run, started again after its record was written
+    elif all(parts) and came_from.get("mode") == "online":
+        source = "/".join(map(str, parts))
+    else:
+        source = f"record {record.run_id}, trained {'offline' if all(parts) else 'without W&B'}"
+    extra = {"reused_from": source} if source else {}
+    tags = ["reused"] if source else []
+    tracker = Guarded(WandbTracker(config, client.folder(results), {}, tags, extra))
+    folder = results / record.run_id
+    for row in records.read_history(folder / records.HISTORY):
+        tracker.log(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
+    names = (records.FILE, records.HISTORY)
+    tracker.finish(record, [folder / name for name in names if (folder / name).is_file()])
+    return [tracker.unsent] if tracker.unsent else []

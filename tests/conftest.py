@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 # Tests run in as many processes as there are cores: with more threads each they would wait for
 # each other. Set before torch reads it, and inherited by the commands that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Nobody's account is used; the tests that go online have a server of their own.
+os.environ["WANDB_MODE"] = "offline"
 
 import pytest
 import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,6 +202,20 @@ def test_an_unreadable_record_stops_the_runner_and_stays(study, sweeps, tmp_path
     assert main([*command[3:-1], str(tmp_path)]) == 2
     assert "schema version 99" in capsys.readouterr().err
     assert (tmp_path / run_id / "record.json").read_text() == '{"schema": 99}'
+
+
+def test_without_reuse_a_done_cell_is_trained_again_to_the_same_end(
+    study, sweeps, tmp_path, capsys
+):
+    _, results, _ = study
+    shutil.copytree(results, tmp_path / "runs")
+    before = {path: path.stat().st_ino for path in (tmp_path / "runs").glob("*/record.json")}
+    words = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
+    assert main([*words, "--no-reuse"]) == 0
+    assert "2 cells: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
+    assert numbers(tmp_path / "runs") == numbers(results)
+    written = [path for path, inode in before.items() if path.stat().st_ino != inode]
+    assert len(written) == 2
 
 
 def test_reused_records_of_other_pictures_are_refused(study, tmp_path, capsys):

@@ -13,6 +13,8 @@ import pytest
 from tests.wandb_server import WandbServer
 from tests.wandb_server.client import QUICK, python, start, until
 
+pytestmark = pytest.mark.slow
+
 LOGGING = """
 import wandb
 run = wandb.init(id="one", settings=wandb.Settings(console="off", x_disable_stats=True))
@@ -57,7 +59,7 @@ def test_an_outage_loses_nothing(server: WandbServer, logging_run: subprocess.Po
     ("fault", "left"),
     [
         ("500", ([0, 1], "finished")),
-        pytest.param("rubbish", ([0], "running"), marks=pytest.mark.slow),
+        ("rubbish", ([0], "running")),
         ("401", ([0], "running")),
     ],
 )

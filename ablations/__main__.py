@@ -48,26 +48,40 @@ def main(words: Sequence[str] | None = None) -> int:
         if getattr(arguments, "plugins", None) is not None:
             names = [name.strip() for name in arguments.plugins.split(",")]
             fields_set["system.plugins"] = json.dumps(names)
-        code: int = arguments.run(arguments, fields_set)
-        return code
+        done: int = arguments.run(arguments, fields_set)
+        return done
     # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.
     except ValueError as error:
         if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
             raise
         print(f"ablations: {error}", file=sys.stderr)
-        if given[:1] == ["train"] and os.environ.get("WANDB_SWEEP_ID"):
-            from ablations.tracking.mirror import refused
-
-            refused(str(error))
+        tell_agent(given, str(error))
         return 2
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"ablations: {error.filename}: {error.strerror}", file=sys.stderr)
+        line = f"{error.filename}: {error.strerror}"
+        print(f"ablations: {line}", file=sys.stderr)
+        tell_agent(given, line)
         return 2
     except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
-        return getattr(stopped, "code", 130)
+        code: int = getattr(stopped, "code", 130)
+        if not getattr(stopped, "told", False):
+            tell_agent(given, None, code)
+        return code
+
+
+def tell_agent(words: Sequence[str], refusal: str | None, code: int = 2) -> None:
+    """Tell W&B why a run that its agent started ends without having begun."""
+    if list(words[:1]) != ["train"] or not os.environ.get("WANDB_SWEEP_ID"):
+        return
+    from ablations.tracking import mirror
+
+    if refusal is None:
+        mirror.preempted(code)
+    elif not refusal.startswith("W&B"):  # what W&B itself refuses, it refuses to hear
+        mirror.refused(refusal)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ablations.config import RunConfig
+from ablations.config import RunConfig, id_of
 from ablations.records import Record, write_atomically
 
 FILE = "begun.json"
@@ -73,15 +73,17 @@ def marked(config: RunConfig, results: Path, tracker: Mapping[str, Any]) -> Iter
         with contextlib.suppress(OSError):  # a full disk, say, is told by the error itself
             replace(mark, stopped=True).write(results)
         raise
-    (results / config.run_id / FILE).unlink(missing_ok=True)
+    if read(results, config.run_id) == mark:
+        (results / config.run_id / FILE).unlink(missing_ok=True)
 
 
 def read(results: Path, run_id: str) -> Begun | None:
     """The last start of a run, or None where none is known."""
     try:
-        tree = json.loads((results / run_id / FILE).read_text())
-        return Begun(**tree)
-    except (OSError, ValueError, TypeError):
+        start = Begun(**json.loads((results / run_id / FILE).read_text()))
+        id_of(start.config), start.config["recipe"]  # KeyError where it is not whole
+        return start
+    except (OSError, ValueError, TypeError, KeyError):
         return None  # nothing depends on it: a run without one starts as a new one does
 
 
@@ -89,7 +91,8 @@ def tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, A
     """The tracker's ids of a run that is not done, for its next start to continue."""
     last = read(results, run_id)
     if last:
-        return last.tracker
+        # Two processes in one W&B run would write over each other.
+        return {} if last.state == "running" else last.tracker
     return known.tracker if known and not known.done else {}
 
 

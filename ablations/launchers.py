@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -23,6 +24,10 @@ from ablations.config import RunConfig
 LOG = "workers.log"
 # Inherited by the workers before they load the libraries that read them.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Each worker has a W&B client of its own: with the runner's, its end would end their runs well.
+OWN_CLIENT = {"WANDB_SERVICE": None}
+# How long workers may take to end their batch and to tell W&B before they are killed.
+GRACE_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Worker:
         self.gpu = gpu
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, results, reuse))
-        with inherited({**ONE_THREAD, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}):
+        own = {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
+        with inherited({**ONE_THREAD, **OWN_CLIENT, **own}):
             self.process.start()
         theirs.close()  # so that this end sees the worker's death
         self.cell: RunConfig | None = None
@@ -63,18 +69,22 @@ class Worker:
 
 
 @contextlib.contextmanager
-def inherited(variables: dict[str, str]) -> Iterator[None]:
+def inherited(variables: Mapping[str, str | None]) -> Iterator[None]:
     """Environment variables that a process started here sees; this one's stay as they are."""
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    _set(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def gpus() -> list[str]:
@@ -131,8 +141,17 @@ class LocalWorkers:
         return Event("died", cell.run_id if cell else "", f"its worker ended with {reason}")
 
     def stop(self) -> None:
-        """End all workers at once; what they trained so far lies in their checkpoints."""
+        """End all workers; what they trained so far lies in their checkpoints.
+
+        Those with a cell are asked first, so that W&B hears of it.
+        """
         for worker in self.workers:
+            if worker.cell:
+                worker.process.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for worker in self.workers:
+            if worker.cell:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
         for worker in self.workers:
             worker.process.join()
@@ -176,6 +195,8 @@ def serve(connection: Connection, results: Path, reuse: bool) -> None:
                 reuse,
                 partial(tell_unsent, cell.run_id),
             )
+        except KeyboardInterrupt:  # SIGTERM: the run has told what there was to tell
+            os._exit(143)
         except Exception as error:
             ours = type(error).__module__.split(".")[0] in ("ablations", "poolformer")
             message = str(error) if ours else f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -19,6 +20,9 @@ from typing import Any
 SCHEMA = 1
 FILE = "record.json"
 HISTORY = "history.csv"
+# Of a row an epoch: losses are means over the epoch, accuracies percent, seconds wall time.
+HISTORY_COLUMNS = ["epoch", "train/loss", "lr", "val/top1", "val/top5", "val/loss", "pictures"]
+HISTORY_COLUMNS += ["train_seconds", "epoch_seconds"]
 STATUSES = ["finished", "diverged", "failed"]
 DONE = ["finished", "diverged"]  # divergence is a result
 
@@ -111,7 +115,18 @@ class Record:
             and isinstance(config.get("seed"), int)
         ):
             raise RecordError(f"{path} lacks a run_id, a whole config or a status of {STATUSES}")
+        groups = ["cost", "timing", "data", "environment", "tracker", "metrics"]
+        values = [tree.get(name, {}) for name in groups] + list(_values(tree.get("metrics")))
+        failure = tree.get("failure")
+        if not all(isinstance(value, dict) for value in values) or not (
+            failure is None or (isinstance(failure, dict) and {"kind", "message"} <= set(failure))
+        ):
+            raise RecordError(f"{path} has a field that is no mapping: {', '.join(groups)}")
         return Record(**tree)
+
+
+def _values(tree: Any) -> Iterable[Any]:
+    return tree.values() if isinstance(tree, dict) else ()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -145,6 +160,31 @@ def check_writable(results: Path) -> None:
             f"results folder {results} cannot be written ({error.strerror}): choose another with "
             "--results DIR"
         ) from error
+
+
+PREVIOUS = "previous"  # folder of the record and history of a cell that is trained once more
+
+
+def set_aside(results: Path, run_id: str) -> None:
+    """Make room for a cell to be trained once more; what it has is kept until that is done."""
+    folder = results / run_id
+    (folder / PREVIOUS).mkdir(exist_ok=True)
+    for name in (HISTORY, FILE):
+        if (folder / name).is_file():
+            os.replace(folder / name, folder / PREVIOUS / name)
+
+
+def replace(results: Path, record: Record) -> None:
+    """Write a record in place of what was set aside; a failed one gives way to that instead."""
+    folder = results / record.run_id
+    aside = folder / PREVIOUS
+    if not record.done and (aside / FILE).is_file():
+        for name in (HISTORY, FILE):
+            if (aside / name).is_file():
+                os.replace(aside / name, folder / name)
+    else:
+        record.write(results)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def find(results: Path, run_id: str) -> Record | None:

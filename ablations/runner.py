@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ablations.data.checks import check_classes, check_same_data
 from ablations.launchers import LOG, LocalWorkers, default_workers
 from ablations.progress import Progress
 from ablations.records import Record
+from ablations.signals import Signals
 from ablations.sweep import Cell
 from ablations.tracking.reuse import fetch
 from poolformer.config import ConfigError
@@ -31,14 +32,12 @@ class Outcome:
     Args:
         records: All cells' records, those reused included.
         reused: How many were done before.
-        interrupted: Whether the user stopped it.
-        unsent: Folders of runs that the tracker did not send whole.
+        interrupted: The exit code of the signal that stopped it, 0 where none did.
     """
 
     records: list[Record] = field(default_factory=list)
     reused: int = 0
-    interrupted: bool = False
-    unsent: list[Path] = field(default_factory=list)
+    interrupted: int = 0
 
     @property
     def failed(self) -> list[Record]:
@@ -90,11 +89,15 @@ def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
 
 
 def run(
-    cells: Sequence[Cell], results: Path, workers: int | None = None, reuse: bool = True
+    cells: Sequence[Cell],
+    results: Path,
+    workers: int | None = None,
+    reuse: bool = True,
+    unsent: Callable[[Path], None] = lambda _: None,
 ) -> Outcome:
     """Train all cells that are not done yet.
 
-    Ctrl-C ends it after telling how to go on; nothing that was trained is lost, because every epoch
+    SIGINT and SIGTERM end it; nothing that was trained is lost, because every epoch
     leaves a checkpoint.
 
     Args:
@@ -102,6 +105,7 @@ def run(
         results: The folder of all runs.
         workers: Cells at once; by default one a GPU, or one a core without GPUs.
         reuse: Whether cells that are done, here or in W&B, are left as they are.
+        unsent: Called with a tracker's folder where not all of a run has arrived.
 
     Raises:
         ConfigError: ``workers`` is below 1.
@@ -127,11 +131,13 @@ def run(
     workers = min(workers, len(todo))
     queue, lost = deque(todo), Counter[str]()
     by_id = {cell.run_id: cell for cell in todo}
-    pool = LocalWorkers(results, on_gpus, reuse)
+    pool, signals = LocalWorkers(results, on_gpus, reuse), Signals()
     try:
         pool.start(workers)
-        with Progress([cell.config for cell in cells], todo, workers) as progress:
+        shown = Progress([cell.config for cell in cells], todo, workers)
+        with signals.handled(), shown as progress:
             while queue or progress.running:
+                signals.check()
                 for worker in pool.idle():
                     if queue:
                         cell = queue.popleft()
@@ -142,7 +148,7 @@ def run(
                     if event.kind == "epoch":
                         progress.epoch(event.run_id, event.body)
                     elif event.kind == "unsent":
-                        outcome.unsent.append(event.body)
+                        unsent(event.body)
                     elif event.kind == "done":
                         ended = event.body
                     elif event.kind == "refused":
@@ -160,8 +166,8 @@ def run(
                     if ended:
                         outcome.records.append(ended)
                         progress.done(ended)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
+    except KeyboardInterrupt as stopped:
+        outcome.interrupted = getattr(stopped, "code", 130)
     finally:
         # A second Ctrl-C must not leave half of the workers running.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)

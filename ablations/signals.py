@@ -8,63 +8,67 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import pytorch_lightning as pl
-
 
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run; its checkpoint holds what was trained.
 
     Args:
         code: The exit code that goes with the signal: 130 for SIGINT, 143 for SIGTERM.
+
+    Attributes:
+        told: Whether the run's tracker knows.
     """
 
     def __init__(self, code: int) -> None:
         super().__init__()
-        self.code = code
+        self.code, self.told = code, False
 
 
-class Signals(pl.Callback):
-    """Turns SIGTERM into Interrupted: at once, or at the end of a batch while Lightning trains."""
+class Signals:
+    """Turns SIGINT and SIGTERM into Interrupted, at once or where it is asked for.
+
+    An exception that a handler raises is lost where Python happens to be in a destructor; ``check``
+    raises it again.
+    """
 
     def __init__(self) -> None:
-        self.waits = self.came = False
+        self.waits, self.came = False, 0
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
-        """SIGTERM raises Interrupted inside the block, as SIGINT raises KeyboardInterrupt anyway.
+        """Inside the block both signals raise Interrupted.
 
-        Only a process's main thread may say so; in another one nothing changes.
+        Only a process's main thread may say so; in another one nothing changes. A SIGINT that
+        somebody ignores or handles otherwise stays as it is.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, self._handle)
+        numbers = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            numbers.append(signal.SIGINT)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def at_batch_ends(self) -> Iterator[None]:
-        """Inside the block a SIGTERM waits for the end of a batch, or of the block."""
+    def held(self) -> Iterator[None]:
+        """Inside the block a signal waits for ``check``; a second one does not."""
         self.waits = True
         try:
             yield
         finally:
             self.waits = False
-        self._check()
 
-    def _handle(self, *_: Any) -> None:
-        self.came = True
-        if not self.waits:
-            raise Interrupted(143)
-
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise Interrupted where a signal has come."""
         if self.came:
-            raise Interrupted(143)
+            raise Interrupted(self.came)
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        self._check()
-
-    def on_validation_batch_end(self, *_: Any) -> None:
-        self._check()
+    def _handle(self, number: int, _: Any) -> None:
+        again, self.came = bool(self.came), 128 + number
+        if again or not self.waits:
+            raise Interrupted(self.came)

@@ -47,6 +47,7 @@ def train(
     progress: Progress | None = None,
     reuse: bool = True,
     unsent: Callable[[Path], None] | None = None,
+    signals: Signals | None = None,
 ) -> Record:
     """Train one cell to its end, from where it was left, and write its record.
 
@@ -57,6 +58,7 @@ def train(
             (training pictures a second).
         reuse: Whether a record that is there already is enough.
         unsent: Called with the tracker's folder where not all of it has arrived.
+        signals: Where the caller handles SIGTERM already.
 
     Returns:
         The record on disk; the one that was there already if the cell is done. A run that fails
@@ -69,7 +71,7 @@ def train(
         TrackerError: W&B refuses the run: no such entity, another key.
         Interrupted: SIGINT or SIGTERM.
     """
-    signals = Signals()
+    signals = signals or Signals()
     with signals.handled():
         return _train(config, results, progress, reuse, unsent, signals)
 
@@ -89,14 +91,13 @@ def _train(
     on_gpu(config.system.accelerator)
     pictures = data.load(config.data)
     check_classes(config, len(pictures.classes))
-    checkpoint = results / config.run_id / CHECKPOINT
     known = records.find(results, config.run_id)
     if known and known.done and reuse:
         check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
         plugins.check_same(known.run_id, known.environment.get("plugins", {}), mixers)
         return known
     # What is wrong with the input shows here, before anything is written.
-    state = usable(checkpoint, config.run_id)
+    state = usable(results / config.run_id / CHECKPOINT, config.run_id)
     if state:
         check_same_data(config.run_id, state["fingerprint"], pictures.fingerprint)
         plugins.check_same(config.run_id, state.get("plugins", {}), mixers)
@@ -119,31 +120,44 @@ def _train(
         },
     }
     with begun.folder(results, config.run_id) as folder, to_file(folder / begun.LOG):
-        tracker = mirror.start(config, results, begun.tracker_ids(results, config.run_id, known))
-        with begun.marked(config, results, tracker.ids):
-            try:
-                shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
-                history = History(folder, pictures, tracker, progress)
-                status = fit(config, batches, folder, history, signals, state)
-                record = Record(
-                    status=status,
-                    metrics=summarize(history.rows),
-                    timing=history.timing(time.perf_counter() - started),
-                    environment=where | history.device,
-                    **shared,
-                )
-            except Exception as error:
-                log.error("%s", traceback.format_exc())
-                record = Record(
-                    status="failed",
-                    failure={"kind": failure_kind(error), "message": one_line(error)},
-                    environment=where,
-                    **shared,
-                )
-            except KeyboardInterrupt as stopped:
-                tracker.interrupt(getattr(stopped, "code", 130))
-                raise
-            record.write(results)
+        with signals.held():  # so that W&B hears of a signal that comes meanwhile
+            before = begun.tracker_ids(results, config.run_id, known)
+            tracker = mirror.start(config, results, before)
+        try:
+            with begun.marked(config, results, tracker.ids):
+                signals.check()
+                if known and known.done:
+                    records.set_aside(results, config.run_id)
+                try:
+                    shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
+                    history = History(folder, pictures, tracker, progress)
+                    status = fit(config, batches, folder, history, signals, state)
+                    record = Record(
+                        status=status,
+                        metrics=summarize(history.rows),
+                        timing=history.timing(time.perf_counter() - started),
+                        environment=where | history.device,
+                        **shared,
+                    )
+                except Exception as error:
+                    log.error("%s", traceback.format_exc())
+                    record = Record(
+                        status="failed",
+                        failure={"kind": failure_kind(error), "message": one_line(error)},
+                        environment=where,
+                        **shared,
+                    )
+                records.replace(results, record)
+        except KeyboardInterrupt as stopped:
+            tracker.interrupt(getattr(stopped, "code", 130))
+            if isinstance(stopped, Interrupted):
+                stopped.told = True
+            if tracker.unsent and unsent:
+                unsent(tracker.unsent)
+            raise
+        except OSError:  # a full disk, say
+            tracker.interrupt(1)  # the next run in this process must not find it open
+            raise
         if record.done:
             (folder / CHECKPOINT).unlink(missing_ok=True)
         tracker.finish(record, kept(folder, config.system.log_model))
@@ -165,6 +179,19 @@ def cost_or_none(config: RunConfig) -> dict[str, Any]:
     except Exception as error:  # whatever fvcore makes of a new operator
         log.warning("the cost cannot be counted: %s", one_line(error))
         return {}
+
+
+class StopAtBatchEnd(pl.Callback):
+    """Raises Interrupted at the end of a batch where a signal has come."""
+
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.signals.check()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.signals.check()
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -211,7 +238,7 @@ def fit(
             gradient_clip_val=config.optim.grad_clip,
             callbacks=[
                 history,
-                signals,
+                StopAtBatchEnd(signals),
                 ModelCheckpoint(
                     folder,
                     Path(CHECKPOINT).stem,
@@ -236,11 +263,12 @@ def fit(
             task.diverged = True
         else:
             try:
-                with signals.at_batch_ends():
+                with signals.held():
                     path = str(folder / CHECKPOINT) if state else None
                     trainer.fit(task, *batches, ckpt_path=path)
+                signals.check()
             except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
-                raise Interrupted(143 if signals.came else 130) from stopped
+                raise Interrupted(signals.came or 130) from stopped
     write_weights(task.model.state_dict(), folder / WEIGHTS)
     return "diverged" if task.diverged else "finished"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
     config = resolve(arguments.recipe, fields_set)
+    os.environ.setdefault("WANDB_MODE", "offline")  # nobody wants these runs in an account
 
     def told(line: str) -> None:
         print(line, file=sys.stderr)

@@ -54,9 +54,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     )
     if arguments.dry_run:
         return list_cells(cells, arguments.results)
-    outcome = runner.run(cells, arguments.results, arguments.workers, reuse=not arguments.no_reuse)
-    if outcome.unsent:
-        print(sync_command(outcome.unsent), file=sys.stderr)
+    unsent: list[Path] = []
+    try:
+        outcome = runner.run(
+            cells, arguments.results, arguments.workers, not arguments.no_reuse, unsent.append
+        )
+    finally:
+        if unsent:
+            print(sync_command(unsent), file=sys.stderr)
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         print(
@@ -64,7 +69,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             "the same command goes on from here",
             file=sys.stderr,
         )
-        return 130
+        return outcome.interrupted
     print(
         f"{len(cells)} cells: {outcome.trained} trained, {outcome.reused} reused, "
         f"{len(outcome.failed)} failed",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.flags import add_results, emit, refuse_fields
-from poolformer.config import ConfigError
+from ablations.resolve import recipe_names
+from poolformer.config import ConfigError, unknown
 
 ORDER = ["running", "crashed", "interrupted", "failed", "diverged", "finished"]
 
@@ -92,11 +93,14 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     lines = [_of_record(record, results) for record, _ in done]
     for path in sorted(results.glob(f"*/{begun.FILE}")):
         start = begun.read(results, path.parent.name)
-        # A run with a record that is begun again is trained by --no-reuse, or after a failure.
-        if start and start.state == "running":
+        if start:
+            # A cell that failed and was begun again has a record too, of the earlier start.
             lines = [line for line in lines if line.run_id != start.run_id]
-        if start and not any(line.run_id == start.run_id for line in lines):
             lines.append(_line(start.run_id, start.config, start.state, results))
+    known = recipe_names()
+    for line in [line for line in lines if line.config["recipe"] not in known]:
+        problems.append(f"{line.run_id}: {unknown('recipe', line.config['recipe'], known)}")
+        lines.remove(line)
     return lines, problems
 
 

@@ -120,8 +120,10 @@ def read(arguments: argparse.Namespace) -> tuple[list[Record], list[str]]:
 
 def _sweep(path: str) -> tuple[str, list[str]]:
     """``entity/project/sweep``, or ``entity/project/sweeps/sweep`` as in W&B's addresses."""
-    parts = [part for part in path.split("/") if part != "sweeps"]
-    return ("/".join(parts[:2]), parts[2:]) if len(parts) == 3 else ("/".join(parts), [])
+    parts = path.split("/")
+    if len(parts) == 4 and parts[2] == "sweeps":
+        del parts[2]
+    return ("/".join(parts[:2]), parts[2:]) if len(parts) == 3 else (path, [])
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:

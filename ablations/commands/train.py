@@ -16,6 +16,7 @@ from ablations.flags import (
     sync_command,
 )
 from ablations.resolve import resolve
+from ablations.signals import Signals
 
 
 def add(commands: Any) -> None:
@@ -36,6 +37,21 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Train it; 1 where it fails."""
+    signals, unsent = Signals(), list[Path]()
+    try:
+        with signals.handled():
+            return _run(arguments, fields_set, signals, unsent)
+    finally:
+        if unsent:
+            print(sync_command(unsent), file=sys.stderr)
+
+
+def _run(
+    arguments: argparse.Namespace,
+    fields_set: dict[str, Any],
+    signals: Signals,
+    unsent: list[Path],
+) -> int:
     config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
     reuse, results = not arguments.no_reuse, arguments.results
 
@@ -55,8 +71,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             flush=True,
         )
 
-    unsent: list[Path] = []
-    record = train(config, results, show, reuse, unsent.append)
+    record = train(config, results, show, reuse, unsent.append, signals)
     if record.failure:
         print(f"{record.failure['kind']}: {record.failure['message']}", file=sys.stderr)
     if reused:
@@ -65,6 +80,4 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     top1 = record.metric("val/top1")
     accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"
     print(f"{record.status}{accuracy}{how}: {results / record.run_id / 'record.json'}")
-    if unsent:
-        print(sync_command(unsent), file=sys.stderr)
     return 0 if record.done else 1

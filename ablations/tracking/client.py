@@ -16,8 +16,11 @@ NO_ANSWER = re.compile(
 )
 
 # Seconds that a run waits for W&B when it starts and when it ends; a model may take longer to send.
-INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 60, 1800
+INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 30, 600
 LOGS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
+
+
+MODES = ["online", "offline", "disabled"]
 
 
 class TrackerError(ValueError):
@@ -36,10 +39,10 @@ def mode() -> str:
         TrackerError: Online is asked for and there is no API key.
     """
     asked = os.environ.get("WANDB_MODE") or ("online" if agent_run() else None)
-    if asked in ("offline", "dryrun"):
-        return "offline"
-    if asked == "disabled":
-        return "disabled"
+    if asked is not None and asked not in MODES:
+        raise TrackerError(f"WANDB_MODE {asked!r} is none of {', '.join(MODES)}")
+    if asked in ("offline", "disabled"):
+        return asked
     if asked is None and not _perhaps_logged_in():
         return "offline"  # without the second that importing the client takes
     import wandb

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ log = logging.getLogger("ablations.tracking")
 TRAINING = ["lr", "pictures", "train_seconds", "epoch_seconds"]
 # Which value of a metric over the epochs the summary has besides the last.
 BEST = {"val/top1": "max", "val/top5": "max", "val/loss": "min", "train/loss": "min"}
+# Waits before W&B is asked whether it has a run's end: it may take a while to show it.
+ARRIVAL_SECONDS = [0, 1, 3]
 # The records' fields that the config or W&B itself has already.
 ELSEWHERE = ["run_id", "config", "tracker"]
 
@@ -41,6 +44,7 @@ class WandbTracker(Tracker):
     """
 
     unreachable = False  # once no server has answered, this process does not wait for it again
+    reached = False  # once one has, what it says later is no reason to refuse a run
 
     def __init__(
         self,
@@ -69,12 +73,9 @@ class WandbTracker(Tracker):
         try:
             self.run = client.init("offline" if self.fallen_back else mode, seconds, **options)
         except client.TrackerError as error:
-            if not client.no_answer(error):
-                raise
-            log.warning("%s; this run goes on offline", error)
-            WandbTracker.unreachable = self.fallen_back = True
-            self.run = client.init("offline", seconds, **options)
+            self.run, self.fallen_back = self._otherwise(error, again, seconds, options)
         self.online = mode == "online" and not self.fallen_back
+        WandbTracker.reached |= self.online
         # Rows below this one are in W&B already.
         self.begin, self.told = self.run.starting_step, set[int]()
         self.run.define_metric("epoch")
@@ -82,16 +83,35 @@ class WandbTracker(Tracker):
             self.run.define_metric(name, step_metric="epoch", summary=f"{best},last")
         for pattern in ("train/*", "val/*"):
             self.run.define_metric(pattern, step_metric="epoch")
-        self.folder = Path(self.run.dir).parent if mode != "disabled" else None
+        self.folder = Path(self.run.dir).parent
         if self.fallen_back:
             self.unsent = self.folder
         self.ids = {
             "wandb": self.run.id,
             "entity": self.run.entity or None,
             "project": self.run.project,
-            "mode": "online" if self.online else mode if mode != "online" else "offline",
+            "mode": "online" if self.online else "offline",
             "sweep": self.run.sweep_id,
         }
+
+    def _otherwise(
+        self, error: client.TrackerError, again: bool, seconds: float, options: dict[str, Any]
+    ) -> tuple[Any, bool]:
+        """A run where the first try gave none, and whether it is offline.
+
+        Raises:
+            TrackerError: W&B refuses it, and always has.
+        """
+        if not client.no_answer(error) and not WandbTracker.reached:
+            if not again or client.agent_run():
+                raise error
+            # The earlier run may have been deleted, and W&B gives no id twice.
+            log.warning("%s; a new run is made in its place", error)
+            options |= {"id": None, "resume": None}
+            return client.init("online", seconds, **options), False
+        log.warning("%s; this run goes on offline", error)
+        WandbTracker.unreachable = True
+        return client.init("offline", seconds, **{**options, "resume": None}), True
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.told.add(epoch)
@@ -153,13 +173,16 @@ class WandbTracker(Tracker):
     def _arrived(self, record: Record) -> bool:
         """Whether W&B has the run's end: an answer that only looks like one loses rows unseen."""
         try:
-            run = client.api().run(self.run.path)
-            there = {row["epoch"] for row in run.scan_history(keys=["epoch"])}
-            ended = run.state != "running" and run.summary.get("status") == record.status
-            return ended and self.told <= there
+            for wait in ARRIVAL_SECONDS:
+                time.sleep(wait)
+                run = client.api().run(self.run.path)
+                there = {row["epoch"] for row in run.scan_history(keys=["epoch"])}
+                ended = run.state != "running" and run.summary.get("status") == record.status
+                if ended and self.told <= there:
+                    return True
         except Exception as error:  # whatever the client raises: then it is not known to be there
             log.warning("%s", client.plain(error))
-            return False
+        return False
 
 
 def refused(message: str) -> None:
@@ -167,13 +190,22 @@ def refused(message: str) -> None:
 
     Without this W&B would show a crash and no reason.
     """
-    if client.agent_run() is None:
-        return
     try:
         run = client.init(client.mode(), job_type="train", tags=["refused"])
         run.write_logs(f"refused: {client.redacted(message)}")
         run.finish(exit_code=2)
     except Exception as error:  # it has been said on the screen
+        log.warning("%s", client.plain(error))
+
+
+def preempted(code: int) -> None:
+    """Hand the run that the agent started back to it: a signal came before anything was begun."""
+    try:
+        run = client.init(client.mode(), job_type="train")
+        run.write_logs(f"interrupted with exit code {code} before its first epoch")
+        run.mark_preempting()
+        run.finish(exit_code=code)
+    except Exception as error:  # the exit code says it too
         log.warning("%s", client.plain(error))
 
 
@@ -220,7 +252,7 @@ def start(config: RunConfig, results: Path, previous: Mapping[str, Any]) -> Trac
     Raises:
         TrackerError: W&B refuses. One that does not answer is no error: the run goes on offline.
     """
-    if config.system.tracker == "none":
+    if config.system.tracker == "none" or client.mode() == "disabled":
         return Tracker()
     try:
         return Guarded(WandbTracker(config, client.folder(results), previous))

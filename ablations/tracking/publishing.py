@@ -11,7 +11,7 @@ from typing import Any
 
 from ablations.config import SystemConfig
 from ablations.records import Record
-from ablations.study import studies
+from ablations.study import Study, studies
 from ablations.tables import FORMATS, render, tidy
 from ablations.tracking import client
 
@@ -41,12 +41,12 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
     Raises:
         TrackerError: W&B refuses or does not answer.
     """
-    import wandb
-
     entity, project = client.home(SystemConfig())
     if path:
         entity, project = client.split_path(path)
     mode = client.mode()
+    if mode == "disabled":
+        raise client.TrackerError("nothing is published with WANDB_MODE=disabled")
     found = studies(records)
     run = client.init(
         mode,
@@ -58,15 +58,29 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
         tags=sorted({study.recipe for study in found}),
         config={"run_ids": sorted(record.run_id for record in records)},
     )
+    folder = Path(run.dir).parent
+    try:
+        try:
+            _log(run, found, records)
+        finally:
+            run.finish()
+    except Exception as error:  # whatever the client raises
+        raise client.TrackerError(
+            f"{client.plain(error)}; the table lies in {folder}: wandb sync --include-online "
+            f"{folder}"
+        ) from error
+    return Published(run.url if mode == "online" else None, folder)
+
+
+def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
+    import wandb
+
     for study in found:
         frame = tidy(study)
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-        table = wandb.Table(
-            columns=list(frame.columns),
-            data=rows,
-            allow_mixed_types=True,
-        )
-        run.log({f"table/{study.recipe}/{study.data}/{study.epochs} epochs": table})
+        table = wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
+        pictures = f"{study.data} {study.fingerprint[:8]}"
+        run.log({f"{study.recipe}/{pictures}, {study.epochs} epochs, {study.precision}": table})
     artifact = wandb.Artifact(NAME, type="table", metadata={"records": len(records)})
     with tempfile.TemporaryDirectory() as scratch:
         for style in FORMATS:
@@ -74,11 +88,3 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
             file.write_text(render(records, style))
             artifact.add_file(str(file))
         run.log_artifact(artifact)
-        folder = Path(run.dir).parent
-        try:
-            run.finish()
-        except TimeoutError as error:
-            raise client.TrackerError(
-                f"the table has not reached W&B in time: wandb sync {folder}"
-            ) from error
-    return Published(run.url if mode == "online" else None, folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config import id_of, with_floats
-from ablations.records import FILE, Record, RecordError
+from ablations.records import FILE, HISTORY_COLUMNS, Record, RecordError
 from ablations.tracking import client
 from ablations.tracking.mirror import ELSEWHERE, TRAINING
 
@@ -72,8 +72,10 @@ def read_project(
         place = "/".join(run.path)
         if OURS not in run.config:
             found.skipped["runs without our config"] += 1
-        elif run.state in GOING_ON or "status" not in run.summary:
+        elif run.state in GOING_ON:
             found.skipped[f"runs that have not ended ({run.state})"] += 1
+        elif "status" not in run.summary:
+            found.skipped[f"runs that ended without a record ({run.state})"] += 1
         else:
             _take(found, lambda run=run, place=place: record_of(run, place), finished, place)
     return found
@@ -124,7 +126,9 @@ def record_of(run: Any, place: str) -> Record:
         RecordError: The summary is not a record's, or the config is not that of the run's id: it
             was changed after the run.
     """
-    config = dict(run.config.get("resolved") or run.config)
+    config = run.config.get("resolved") or run.config
+    if not isinstance(config, Mapping):
+        raise RecordError(f"{place} has a config that is no mapping")
     summary = _plain(run.summary)
     names = {item.name for item in fields(Record)} - set(ELSEWHERE)
     tree = {name: summary[name] for name in names if name in summary}
@@ -141,10 +145,10 @@ def record_of(run: Any, place: str) -> Record:
         },
     }
     record = Record.of(tree, place)
-    restored = with_floats(record.config)
     try:
+        restored = with_floats(record.config)
         same = id_of(restored) == record.run_id
-    except KeyError:
+    except (KeyError, TypeError, ValueError):
         same = False
     if not same:
         raise RecordError(f"{place} has a config that is not that of its run_id {record.run_id}")
@@ -159,27 +163,29 @@ def _plain(value: Any) -> Any:
 
 
 def history_of(run: Any) -> list[dict[str, float]]:
-    """A run's history as its ``history.csv`` has it; of an epoch that is there twice the last."""
+    """A run's history as its ``history.csv`` has it; of an epoch that is there twice the last.
+
+    Rows that are not ours, which anybody may log, are left out.
+
+    Raises:
+        TrackerError: A server that does not answer.
+    """
+    sections = {name: f"train/{name}" if name in TRAINING else name for name in HISTORY_COLUMNS}
     rows: dict[int, dict[str, float]] = {}
-    for row in run.scan_history():
-        kept = {
-            name.removeprefix("train/") if name.removeprefix("train/") in TRAINING else name: value
-            for name, value in row.items()
-            if not name.startswith("_")
-        }
-        if "epoch" in kept:
-            numbers = {name: _number(kept[name]) for name in sorted(kept, key=_order)}
+    try:
+        for row in run.scan_history():
+            try:  # numbers that are not finite come as words
+                numbers = {name: _number(row[key]) for name, key in sections.items()}
+            except (KeyError, TypeError, ValueError):
+                continue
             rows[int(numbers["epoch"])] = numbers
+    except Exception as error:  # whatever the client raises
+        raise client.TrackerError(client.plain(error)) from error
     return [rows[epoch] for epoch in sorted(rows)]
 
 
 def _number(value: Any) -> float:
-    """A number as W&B gives it: those that are not finite are words."""
     return value if isinstance(value, (int, float)) else float(value)
-
-
-def _order(name: str) -> tuple[bool, str]:
-    return (name != "epoch", name)
 
 
 def read_offline(folder: Path) -> Found:

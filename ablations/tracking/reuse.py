@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from ablations import records
+from ablations import data, plugins, records
 from ablations.config import RunConfig
-from ablations.records import Record, RecordError
+from ablations.data.checks import check_same_data
+from ablations.records import Record
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
 from ablations.tracking.tracker import Guarded
@@ -26,32 +28,41 @@ def fetch(configs: Iterable[RunConfig], results: Path) -> list[Record]:
         TrackerError: W&B refuses: no API key, no such entity.
         RecordError: The results folder cannot be written.
     """
-    missing: dict[tuple[str | None, str], list[str]] = {}
+    missing: dict[tuple[str | None, str], dict[str, RunConfig]] = {}
     for config in configs:
         known = records.find(results, config.run_id)
         if config.system.tracker == "wandb" and not (known and known.done):
-            missing.setdefault(client.home(config.system), []).append(config.run_id)
+            missing.setdefault(client.home(config.system), {})[config.run_id] = config
     if not missing or client.mode() != "online":
         return []
     records.check_writable(results)
     return [
         record
-        for (entity, project), ids in missing.items()
-        for record in _fetch(f"{entity}/{project}" if entity else project, ids, results)
+        for (entity, project), cells in missing.items()
+        for record in _fetch(f"{entity}/{project}" if entity else project, cells, results)
     ]
 
 
-def _fetch(path: str, ids: list[str], results: Path) -> Iterator[Record]:
+def _fetch(path: str, cells: Mapping[str, RunConfig], results: Path) -> Iterator[Record]:
     """The records of these runs in a project that the disk lacks, written there."""
     try:
-        api = client.api()
-        found = [
-            run
-            for begin in range(0, len(ids), AT_ONCE)
-            for run in reading.runs(
-                api, path, {"config.run_id": {"$in": ids[begin : begin + AT_ONCE]}}
-            )
-        ]
+        for run in _runs(path, list(cells)):
+            config = cells[run.config["run_id"]]
+            known = records.find(results, config.run_id)
+            if run.summary.get("status") not in records.DONE or (known and known.done):
+                continue
+            try:
+                record = reading.record_of(run, "/".join(run.path))
+                _check_same(record, config)
+            except ValueError as error:
+                if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
+                    raise
+                print(f"not reused: {error}", file=sys.stderr)
+                continue
+            if rows := reading.history_of(run):
+                records.write_history(results / record.run_id / records.HISTORY, rows)
+            record.write(results)
+            yield record
     except reading.MissingError:
         return  # the first run makes the project
     except client.TrackerError as error:
@@ -59,21 +70,21 @@ def _fetch(path: str, ids: list[str], results: Path) -> Iterator[Record]:
             raise
         WandbTracker.unreachable = True
         print(f"{error}; nothing is reused from there", file=sys.stderr)
-        return
-    for run in found:
-        place = "/".join(run.path)
-        known = records.find(results, run.config.get("run_id", ""))
-        if run.summary.get("status") not in records.DONE or (known and known.done):
-            continue
-        try:
-            record = reading.record_of(run, place)
-        except RecordError as error:
-            print(f"not reused: {error}", file=sys.stderr)
-            continue
-        if rows := reading.history_of(run):
-            records.write_history(results / record.run_id / records.HISTORY, rows)
-        record.write(results)
-        yield record
+
+
+def _runs(path: str, ids: list[str]) -> Iterator[Any]:
+    api = client.api()
+    for begin in range(0, len(ids), AT_ONCE):
+        some = ids[begin : begin + AT_ONCE]
+        yield from reading.runs(api, path, {"config.run_id": {"$in": some}})
+
+
+def _check_same(record: Record, config: RunConfig) -> None:
+    """Raise where a record is of other pictures or of another mixer than this machine's."""
+    fingerprint = data.load(config.data).fingerprint
+    check_same_data(record.run_id, record.data.get("fingerprint"), fingerprint)
+    before = record.environment.get("plugins", {})
+    plugins.check_same(record.run_id, before, config.model.mixers)
 
 
 def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:
@@ -88,6 +99,8 @@ def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:
         TrackerError: W&B refuses the run.
     """
     if client.agent_run() is None or config.system.tracker == "none":
+        return []
+    if client.mode() == "disabled":
         return []
     came_from = record.tracker
     parts = [came_from.get(name) for name in ("entity", "project", "wandb")]

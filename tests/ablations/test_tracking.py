@@ -188,6 +188,7 @@ def test_the_project_is_the_configs_or_the_environments(monkeypatch):
         ({"WANDB_MODE": "offline", "WANDB_API_KEY": KEY}, "offline"),
         ({"WANDB_MODE": "disabled"}, "disabled"),
         ({"WANDB_MODE": "online"}, "needs an API key"),
+        ({"WANDB_MODE": "onlien"}, "none of online, offline, disabled"),
         ({"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r"}, "needs an API key"),
         ({"WANDB_API_KEY": KEY}, "online"),
         ({"WANDB_API_KEY": KEY, "WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r"}, "online"),
@@ -330,6 +331,7 @@ def test_the_log_has_the_epochs_and_nothing_has_the_key(offline):
         (["--offline", "nowhere"], "no offline runs of W&B in nowhere"),
         (["--wandb", "a/b/c/d"], "is no W&B project"),
         (["--wandb", "lab//"], "is no W&B project"),
+        (["--wandb", "lab/ablations/runs/x"], "is no W&B project"),
         (["--wandb", "lab/x", "--filter", "{x"], "is not JSON"),
         (["--wandb", "lab/x", "--filter", "[1]"], "must be a mapping"),
         (["--filter", "{}"], "give --wandb PATH"),
@@ -341,6 +343,14 @@ def test_wrong_sources_of_a_table(words, told, capsys):
     line = capsys.readouterr().err
     assert told in line
     assert line.count("\n") == 1
+
+
+def test_a_disabled_tracker_leaves_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
+    assert record.tracker == {}
+    assert "tracker" not in (tmp_path / record.run_id / "log.txt").read_text()
+    assert main(["table", str(tmp_path), "--publish"]) == 2
 
 
 # Runs without a record
@@ -415,10 +425,61 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
         assert f"seed {config.seed}" in line
     assert "oom: too big" in "".join(lines)
     assert "1/2      50.00" in "".join(lines)
+    # A failed cell that was begun again and crashed has crashed.
+    config = cells["failed"]
+    begun.Begun(config.run_id, config.to_json(), birth="0").write(tmp_path)
+    assert main(["status", "--results", str(tmp_path)]) == 0
+    assert "5 runs: 1 running, 2 crashed, 1 interrupted, 1 finished" in capsys.readouterr().out
     assert main(["status", "--results", str(tmp_path / "none")]) == 2
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "record.json").write_text("{")
     assert main(["status", "--results", str(tmp_path)]) == 1
+
+
+# A second training of a done cell
+
+
+@pytest.fixture
+def done_twice(tiny, tmp_path):
+    """A done cell, what its folder had, and the same cell begun again until its second epoch."""
+
+    def again(error):
+        config = tiny()
+        record = train(config, tmp_path)
+        names = ("record.json", "history.csv")
+        before = {name: (tmp_path / config.run_id / name).read_text() for name in names}
+
+        def stop(body):
+            if body["epoch"] == 1:
+                raise error
+
+        return config, record, before, lambda: train(config, tmp_path, stop, reuse=False)
+
+    return again
+
+
+def test_a_second_training_that_fails_leaves_what_there_was(done_twice, tmp_path):
+    config, record, before, again = done_twice(RuntimeError("lost"))
+    assert again().status == "failed"
+    folder = tmp_path / config.run_id
+    assert {name: (folder / name).read_text() for name in before} == before
+    assert records.find(tmp_path, config.run_id) == record
+    assert not (folder / records.PREVIOUS).exists()
+
+
+def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(done_twice, tmp_path):
+    config, record, before, again = done_twice(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        again()
+    folder = tmp_path / config.run_id
+    # No record beside half of another history; what there was is kept until the end.
+    assert records.find(tmp_path, config.run_id) is None
+    assert {name: (folder / records.PREVIOUS / name).read_text() for name in before} == before
+    assert begun.read(tmp_path, config.run_id).state == "interrupted"
+    finished = train(config, tmp_path)
+    assert finished.metrics == record.metrics
+    assert not (folder / records.PREVIOUS).exists()
+    assert not (folder / begun.FILE).exists()
 
 
 # Merging
@@ -434,6 +495,17 @@ def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny)
     found, problems = records.merge([(good, "x"), (other, "y")])
     assert found == [good]
     assert problems == ["y differs from x, which has the same run_id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("metrics", "x"), ("metrics", {"val/top1": 3}), ("cost", []), ("failure", {"kind": "oom"})],
+)
+def test_a_record_with_a_field_of_another_kind_is_none(tiny, name, value):
+    tree = {"schema": 1, "run_id": "a", "status": "finished", "config": tiny().to_json()}
+    assert Record.of(tree, "here").run_id == "a"
+    with pytest.raises(records.RecordError, match="here has a field that is no mapping"):
+        Record.of({**tree, name: value}, "here")
 
 
 # Variables of the environment

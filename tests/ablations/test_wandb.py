@@ -138,6 +138,9 @@ def test_what_is_not_ours_is_counted_and_what_was_changed_is_told(
     server, folder, run = online
     foreign = new_run(server, "ablations", None)
     foreign.raw_config = {"lr": {"value": 0.1}}
+    odd = new_run(server, "ablations", None)
+    odd.raw_config = {**run.raw_config, "resolved": {"value": "x"}}
+    odd.summary, odd.exit_code = run.summary, 0
     going_on = new_run(server, "ablations", None)
     going_on.raw_config, going_on.started = run.raw_config, True
     before = json.dumps(run.raw_config)
@@ -150,10 +153,11 @@ def test_what_is_not_ours_is_counted_and_what_was_changed_is_told(
             "skipped: runs that have not ended (running): 1",
             f"left out: lab/ablations/{run.id} has a config that is not that of its run_id "
             f"{BASE.run_id}",
+            f"left out: lab/ablations/{odd.id} has a config that is no mapping",
         ]
     finally:
         run.raw_config = json.loads(before)
-        del server.runs[foreign.id], server.runs[going_on.id]
+        del server.runs[foreign.id], server.runs[going_on.id], server.runs[odd.id]
 
 
 def test_a_table_is_published(online: tuple[WandbServer, Path, Run]) -> None:
@@ -479,6 +483,77 @@ def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
     assert record
     assert record.metrics == undisturbed
     assert not (tmp_path / "runs" / LONG_ID / "begun.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_study_that_is_stopped_tells_wandb_so(
+    server: WandbServer, tmp_path: Path, number: int, code: int
+) -> None:
+    """`ablations run` and its workers; Ctrl-C reaches the whole group, SIGTERM the runner."""
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: grid\nparameters:\n  seed: {values: [0]}\n")
+    words = ("python", "-m", "ablations", "run", str(sweep), *WORDS, "--optim.epochs=8")
+    process = start(server, tmp_path, *words, stderr=subprocess.PIPE)
+    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    process.send_signal(number)
+    done = outcome(process)
+    assert done.returncode == code, done
+    assert "interrupted with 0 of 1 cells done" in done.stderr
+    (run,) = server.runs.values()
+    assert (run.state, run.exit_code) == ("preempted", 143)
+    assert "1 runs: 1 interrupted" in cli(server, tmp_path, "status").stdout
+
+
+def catches_sigterm(pid: int) -> bool:
+    """Whether a process has a handler for it, from what Linux tells of its signals."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.split("SigCgt:")[1].split()[0], 16)
+    return bool(mask >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begun", [False, True], ids=["importing", "starting in W&B"])
+def test_a_run_stopped_in_its_first_seconds_is_handed_back(
+    server: WandbServer, tmp_path: Path, begun: bool
+) -> None:
+    """Started as an agent starts it: a finished run would be lost to the sweep."""
+    make_sweep(server, tmp_path, seed=[0])
+    agent = {"WANDB_SWEEP_ID": next(iter(server.sweeps)), "WANDB_RUN_ID": "abc"}
+    words = ("python", "-m", "ablations.train", *WORDS)
+    process = start(server, tmp_path, *words, stderr=subprocess.PIPE, **agent)
+    if begun:
+        until(lambda: server.runs)
+    else:
+        until(lambda: catches_sigterm(process.pid))
+    process.send_signal(signal.SIGTERM)
+    done = outcome(process)
+    assert done.returncode == 143, done
+    assert "Traceback" not in done.stderr
+    (run,) = server.runs.values()
+    assert (run.state, run.exit_code) == ("preempted", 143)
+
+
+@pytest.mark.slow
+def test_a_record_of_other_pictures_is_not_fetched(
+    server: WandbServer, tmp_path: Path, picture_folder: Path
+) -> None:
+    """The id leaves out where the pictures lie; theirs are other ones."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        shutil.copytree(picture_folder, folder / "pictures")
+    lost = sorted((here / "pictures").glob("train/*/*.jpg"))[0]
+    lost.unlink()
+    words = [*WORDS, "--recipe=imagenet", "--optim.cooldown_epochs=0", "--data.name=folder"]
+    words += ["--data.root=pictures", "--data.batch_size=12", "--data.image_size=32"]
+    for folder in (there, here):
+        done = cli(server, folder, "train", *words)
+        assert done.returncode == 0, done
+        assert "epoch 2/2" in done.stdout
+    assert "not reused: run " in done.stderr
+    first, second = (records.read_all([folder / "runs"])[0][0] for folder in (there, here))
+    assert first.run_id == second.run_id
+    assert first.data["fingerprint"] != second.data["fingerprint"]
 
 
 # Offline, and outages

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from ablations.sweep import read
-from tests.conftest import TINY
 from tests.wandb_server import WandbServer, grid
 from tests.wandb_server.client import ROOT, ask, end, start, wandb
 
@@ -66,23 +65,6 @@ def test_a_sweep_is_made(server: WandbServer, tmp_path: Path) -> None:
     make_sweep(server, tmp_path, config)
     (sweep,) = server.sweeps.values()
     assert (sweep.config, sweep.state, len(sweep.cells)) == (config, "PENDING", 12)
-
-
-@pytest.mark.slow
-def test_a_shipped_sweep_is_trained(server: WandbServer, tmp_path: Path) -> None:
-    """One of its cells, by the module that the file names."""
-    config = yaml.safe_load((ROOT / "sweeps" / "pool_size.yaml").read_text())
-    tiny = {**TINY, "optim.epochs": 1, "system.tracker": "wandb"}
-    config["parameters"] |= {name: {"value": value} for name, value in tiny.items()}
-    path = make_sweep(server, tmp_path, config)
-    said = wandb(server, tmp_path, "agent", "--count", "1", path)
-    (run,) = server.runs.values()
-    assert run.state == "finished", said
-    assert run.id in said
-    assert (run.sweep, run.job_type, run.tags) == (path.split("/")[-1], "train", ["mini"])
-    assert run.config["model"]["pool_size"] == run.args["model.pool_size"] == 3
-    assert run.summary["status"] == "finished"
-    assert run.history[0]["val/top1"] == run.summary["val/top1"]["max"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ablations.commands import COMMANDS
 from ablations.flags import Parser, separate
+from ablations.tracking.client import TrackerError
 
 
 def parser() -> Parser:
@@ -55,33 +56,32 @@ def main(words: Sequence[str] | None = None) -> int:
         if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
             raise
         print(f"ablations: {error}", file=sys.stderr)
-        tell_agent(given, str(error))
+        tell_agent(given, f"refused: {error}")
         return 2
     except OSError as error:
         if error.filename is None:
             raise
         line = f"{error.filename}: {error.strerror}"
         print(f"ablations: {line}", file=sys.stderr)
-        tell_agent(given, line)
+        tell_agent(given, f"refused: {line}")
         return 2
     except KeyboardInterrupt as stopped:
         print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
         code: int = getattr(stopped, "code", 130)
         if not getattr(stopped, "told", False):
-            tell_agent(given, None, code)
+            tell_agent(given, f"stopped by a signal before its first epoch: exit code {code}", code)
         return code
 
 
-def tell_agent(words: Sequence[str], refusal: str | None, code: int = 2) -> None:
+def tell_agent(words: Sequence[str], message: str, code: int = 2) -> None:
     """Tell W&B why a run that its agent started ends without having begun."""
     if list(words[:1]) != ["train"] or not os.environ.get("WANDB_SWEEP_ID"):
         return
-    from ablations.tracking import mirror
+    if isinstance(sys.exception(), TrackerError):
+        return  # what W&B itself refuses, it refuses to hear
+    from ablations.tracking.mirror import end_unbegun
 
-    if refusal is None:
-        mirror.preempted(code)
-    elif not refusal.startswith("W&B"):  # what W&B itself refuses, it refuses to hear
-        mirror.refused(refusal)
+    end_unbegun(message, code, again=code != 2)
 
 
 if __name__ == "__main__":

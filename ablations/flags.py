@@ -169,6 +169,16 @@ def write_or_emit(text: str, output: Path | None) -> None:
     write_atomically(output, text)
 
 
+def emit_table(table: Any, last: str) -> None:
+    """Print a table of rich and a line below it; where nobody watches, lines keep their length."""
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    with console.capture() as printed:
+        console.print(table)
+    emit(f"{printed.get()}{last}\n")
+
+
 def emit(text: str) -> None:
     """Print a result. A reader that has gone, as in `ablations table | head`, is no error."""
     try:

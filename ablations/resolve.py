@@ -45,6 +45,12 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("[!_]*.yaml"))
 
 
+def unknown_recipe(run_id: str, recipe: str) -> str | None:
+    """A line for a record whose recipe this version does not have; None where it does."""
+    known = recipe_names()
+    return None if recipe in known else f"{run_id}: {unknown('recipe', recipe, known)}"
+
+
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """``{"model": {"norm": x}}`` and ``{"model.norm": x}`` -> ``{"model.norm": x}``."""
     flat: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from ablations.flags import (
     add_training,
     data_root,
     emit,
+    emit_table,
     fields_help,
     sync_command,
 )
@@ -103,7 +104,6 @@ def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int
 
 def list_cells(cells: Sequence[Any], results: Path) -> int:
     """What --dry-run prints."""
-    from rich.console import Console
     from rich.table import Table
 
     from ablations import records
@@ -123,9 +123,5 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
             ", ".join(cell.sweeps),
             record.status if record else "to do",
         )
-    # Where nobody watches, lines keep their length.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    with console.capture() as printed:
-        console.print(table)
-    emit(f"{printed.get()}{len(cells)} cells, {done} done, {len(cells) - done} to do\n")
+    emit_table(table, f"{len(cells)} cells, {done} done, {len(cells) - done} to do")
     return 0

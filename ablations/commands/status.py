@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.flags import add_results, emit, refuse_fields
-from ablations.resolve import recipe_names
-from poolformer.config import ConfigError, unknown
+from ablations.flags import add_results, emit_table, refuse_fields
+from ablations.resolve import unknown_recipe
+from poolformer.config import ConfigError
 
 ORDER = ["running", "crashed", "interrupted", "failed", "diverged", "finished"]
 
@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Print it; 1 where a record cannot be read."""
     refuse_fields("status", fields_set)
 
-    from rich.console import Console
     from rich.table import Table
 
     from ablations.labels import names
@@ -71,13 +70,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         top1 = "–" if line.top1 is None else f"{line.top1:.2f}"
         epoch = f"{line.epoch}/{line.epochs}"
         table.add_row(line.run_id, cells[line.run_id], line.state, epoch, top1, line.note)
-    # Where nobody watches, lines keep their length.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    with console.capture() as printed:
-        console.print(table)
     counts = Counter(line.state for line in lines)
     told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    emit(f"{printed.get()}{len(lines)} runs: {told}\n")
+    emit_table(table, f"{len(lines)} runs: {told}")
     return 1 if problems else 0
 
 
@@ -97,10 +92,10 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
             # A cell that failed and was begun again has a record too, of the earlier start.
             lines = [line for line in lines if line.run_id != start.run_id]
             lines.append(_line(start.run_id, start.config, start.state, results))
-    known = recipe_names()
-    for line in [line for line in lines if line.config["recipe"] not in known]:
-        problems.append(f"{line.run_id}: {unknown('recipe', line.config['recipe'], known)}")
-        lines.remove(line)
+    for line in list(lines):
+        if problem := unknown_recipe(line.run_id, line.config["recipe"]):
+            problems.append(problem)
+            lines.remove(line)
     return lines, problems
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablations.flags import DEFAULT_RESULTS, folder, refuse_fields, write_or_emit
 from ablations.records import Record
-from ablations.resolve import recipe_names
+from ablations.resolve import unknown_recipe
 from poolformer.config import ConfigError, unknown
 
 
@@ -69,10 +69,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if (arguments.filter or arguments.finished) and not arguments.wandb:
         raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
     found, problems = read(arguments)
-    known = recipe_names()
-    for record in [record for record in found if record.config["recipe"] not in known]:
-        problems.append(f"{record.run_id}: {unknown('recipe', record.config['recipe'], known)}")
-        found.remove(record)
+    for record in list(found):
+        if problem := unknown_recipe(record.run_id, record.config["recipe"]):
+            problems.append(problem)
+            found.remove(record)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     write_or_emit(render(found, arguments.format), arguments.output)

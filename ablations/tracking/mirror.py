@@ -55,7 +55,7 @@ class WandbTracker(Tracker):
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.config, mode = config, client.mode()
+        mode = client.mode()
         self.fallen_back = mode == "online" and WandbTracker.unreachable
         own = client.agent_run() or previous.get("wandb")
         again = own is not None and own == previous.get("wandb")
@@ -185,27 +185,23 @@ class WandbTracker(Tracker):
         return False
 
 
-def refused(message: str) -> None:
-    """End the run that the agent started with what is wrong with it, in its log.
+def end_unbegun(message: str, code: int, again: bool) -> None:
+    """End the run that the agent started, and that did not begin, with the reason in its log.
 
     Without this W&B would show a crash and no reason.
+
+    Args:
+        message: The reason.
+        code: The exit code of the process.
+        again: Whether the agent is to start it again, as after a signal.
     """
     try:
-        run = client.init(client.mode(), job_type="train", tags=["refused"])
-        run.write_logs(f"refused: {client.redacted(message)}")
-        run.finish(exit_code=2)
-    except Exception as error:  # it has been said on the screen
-        log.warning("%s", client.plain(error))
-
-
-def preempted(code: int) -> None:
-    """Hand the run that the agent started back to it: a signal came before anything was begun."""
-    try:
-        run = client.init(client.mode(), job_type="train")
-        run.write_logs(f"interrupted with exit code {code} before its first epoch")
-        run.mark_preempting()
+        run = client.init(client.mode(), job_type="train", tags=[] if again else ["refused"])
+        run.write_logs(client.redacted(message))
+        if again:
+            run.mark_preempting()
         run.finish(exit_code=code)
-    except Exception as error:  # the exit code says it too
+    except Exception as error:  # the screen and the exit code say it too
         log.warning("%s", client.plain(error))
 
 

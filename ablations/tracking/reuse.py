@@ -9,11 +9,13 @@ from typing import Any
 
 from ablations import data, plugins, records
 from ablations.config import RunConfig
+from ablations.data import DataError
 from ablations.data.checks import check_same_data
-from ablations.records import Record
+from ablations.records import Record, RecordError
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
 from ablations.tracking.tracker import Guarded
+from poolformer.config import ConfigError
 
 AT_ONCE = 200  # ids a request
 
@@ -54,9 +56,7 @@ def _fetch(path: str, cells: Mapping[str, RunConfig], results: Path) -> Iterator
             try:
                 record = reading.record_of(run, "/".join(run.path))
                 _check_same(record, config)
-            except ValueError as error:
-                if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
-                    raise
+            except (ConfigError, DataError, RecordError) as error:
                 print(f"not reused: {error}", file=sys.stderr)
                 continue
             if rows := reading.history_of(run):

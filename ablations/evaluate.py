@@ -16,15 +16,16 @@ from torchmetrics.classification import MulticlassAccuracy
 from ablations import data, plugins, records
 from ablations.config import SOURCES, RunConfig
 from ablations.data.batches import VALIDATION_BATCH, validation
-from ablations.resolve import DERIVED, flatten, preset_names, resolve
+from ablations.resolve import DERIVED, flatten, resolve
 from ablations.train import WEIGHTS, on_gpu
 from poolformer.checkpoints import fitting, load_checkpoint, read_weights
-from poolformer.config import ConfigError, MetaFormerConfig, nearest
+from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest
 from poolformer.layouts import CheckpointError, convert, layout_of
 from poolformer.metaformer import MetaFormer
 from poolformer.models import named
 
 RECIPE = "imagenet"  # a checkpoint's pictures reach it as those of this recipe's validation
+RELEASED = [*SIZES, "pppf", "ppff", "pppa", "ppaa"]  # its presets whose crop SOURCES.md gives
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -145,13 +146,13 @@ def _of_model(model: MetaFormerConfig) -> dict[str, Any]:
 
 def _crop(model: MetaFormerConfig) -> float:
     """The share of a picture that the paper's validation sees of this model or its size."""
-    presets = {preset: resolve(RECIPE, preset=preset) for preset in preset_names(RECIPE)}
+    released = [resolve(RECIPE, preset=preset) for preset in RELEASED]
 
     def same(run: RunConfig) -> bool:
         return replace(run.model, drop_path=0.0, num_classes=model.num_classes) == model
 
-    shapes = (run for run in presets.values() if run.model.dims == model.dims)
-    exact = (run for run in presets.values() if same(run))
+    shapes = (run for run in released if run.model.dims == model.dims)
+    exact = (run for run in released if same(run))
     found = next(exact, None) or next(shapes, None) or resolve(RECIPE)
     return found.data.crop_pct
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from ablations import labels, published, study
+from ablations import labels, places, published, study
 from ablations.config import RunConfig
 from ablations.cost import activation_bytes, at_paper_size, model_cost
 from ablations.published import PaperRow
 from ablations.resolve import preset_names, resolve
 from ablations.sweep import Cell
-from ablations.tables import SUPERSCRIPT, number, signed
+from ablations.tables.table import number, raised, signed
 from poolformer.config import SIZES, MetaFormerConfig
 
 # What can be found out of the paper's earlier counts. The authors' word is in sail-sg/poolformer,
@@ -78,13 +78,17 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
 
     for size in SIZES:
         if size in preset_names(recipe):
-            paper = published.model_rows()[size]
-            name = paper.variant if recipe == "imagenet" else f"{size.upper()} of {recipe}"
-            add(resolve(recipe, overrides, size), paper.axis, name, paper)
+            paper = published.model_rows().get(size)
+            named = published.MODELS[size]
+            name = named if recipe == "imagenet" else f"{size.upper()} of {recipe}"
+            add(resolve(recipe, overrides, size), published.SIZE_AXIS, name, paper)
     for cell in cells:
         flat = labels.flat_config(cell.config.to_json())
         own = {k: v for k, v in labels.changes(flat_base, flat).items() if k.startswith("model.")}
-        add(cell.config, *published.place(recipe, own, flat))
+        axis, label, row = places.place(recipe, own, flat)
+        # A row of the paper is known by its name; any other tells all that it changes.
+        rest = "" if row else ", ".join(labels.also(own))
+        add(cell.config, axis, f"{label} ({rest})" if rest else label, row)
     return sorted(found.values(), key=_place)
 
 
@@ -137,7 +141,7 @@ def markdown(frame: pd.DataFrame) -> str:
         mark = ""
         if row["note"]:
             notes.append(f"{row['variant']}: {row['note']}.")
-            mark = " " + str(len(notes)).translate(SUPERSCRIPT)
+            mark = " " + raised(len(notes))
         lines.append(
             {
                 "Ablation": row["ablation"] if row["ablation"] != before else "",
@@ -159,7 +163,7 @@ def markdown(frame: pd.DataFrame) -> str:
     shown = shown.loc[:, (shown != "–").any()]  # columns with nothing in them say nothing
     align = ["left", "left", *["right"] * (shown.shape[1] - 2)]
     table = shown.to_markdown(index=False, colalign=align, disable_numparse=True)
-    foot = [f"{str(i).translate(SUPERSCRIPT)} {note}" for i, note in enumerate(notes, start=1)]
+    foot = [f"{raised(i)} {note}" for i, note in enumerate(notes, start=1)]
     return f"{table}\n\n" + "\n".join(f"- {line}" for line in [*foot, *_footer(frame)]) + "\n"
 
 

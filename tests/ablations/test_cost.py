@@ -7,7 +7,7 @@ import csv
 import pytest
 import torch
 
-from ablations import published
+from ablations import places, published
 from ablations.cost import at_paper_size, macs, model_cost
 from ablations.resolve import resolve
 from ablations.sweep import read
@@ -36,7 +36,7 @@ def test_a_row_of_any_recipe_costs_at_the_papers_size_what_the_paper_says(cell, 
 
     run = resolve("mini", cell, preset)
     base = labels.flat_config(resolve("mini").to_json())
-    paper = published.match(labels.changes(base, labels.flat_config(run.to_json())))
+    paper = places.match(labels.changes(base, labels.flat_config(run.to_json())))
     assert paper is not None
     config = at_paper_size(run)
     assert config == at_paper_size(resolve("cifar10", cell, preset))

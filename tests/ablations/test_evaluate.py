@@ -81,7 +81,7 @@ def test_a_run_scores_what_its_record_has(tiny, tmp_path, capsys):
     [
         # SOURCES.md: 0.9 for the S models, identity and PPPF, 0.95 for the others.
         (0.9, ["poolformer_s12", "poolformer_s24", "poolformer_s36", "metaformer_id_s12"]),
-        (0.9, ["metaformer_pppf_s12_224", "poolformer_s12_pool5"]),
+        (0.9, ["metaformer_pppf_s12_224", "poolformer_s12_pool5", "poolformer_s12_layer_norm"]),
         (0.95, ["poolformer_m36", "poolformer_m48", "metaformer_ppff_s12_224"]),
         (0.95, ["metaformer_pppa_s12_224", "metaformer_ppaa_s12_224"]),
     ],

@@ -1,0 +1,145 @@
+"""What a cell changes -> its axis, its name, and the paper's row of the same change.
+
+Where the paper's files lack that row, or it is left out of them, the cell is a row without the
+paper's numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablations import facts, labels, published
+from ablations.labels import Changes, own_field
+from ablations.published import BASELINE, PaperRow
+from ablations.resolve import size_name
+
+# Row of ablation.csv -> the change that makes it. Baseline values are not part of the match, so
+# the rows hold for every recipe.
+ROWS: dict[str, tuple[str, Any]] = {
+    "Pooling -> Identity mapping": ("model.token_mixers", "identity"),
+    "Pooling -> Global random matrix": ("model.token_mixers", "random"),
+    "Pooling -> Depthwise convolution": ("model.token_mixers", "depthwise"),
+    "Pooling size 3 -> 5": ("model.pool_size", 5),
+    "Pooling size 3 -> 7": ("model.pool_size", 7),
+    "Pooling size 3 -> 9": ("model.pool_size", 9),
+    "Modified LayerNorm -> LayerNorm": ("model.norm", "layer"),
+    "Modified LayerNorm -> BatchNorm": ("model.norm", "batch"),
+    "Modified LayerNorm -> None": ("model.norm", "none"),
+    "GELU -> ReLU": ("model.activation", "relu"),
+    "GELU -> SiLU": ("model.activation", "silu"),
+    "Residual connection -> None": ("model.residual", False),
+    "Channel MLP -> None": ("model.channel_mlp", False),
+    "[Pool,Pool,Pool,Attention]": ("model.token_mixers", ["pool", "pool", "pool", "attention"]),
+    "[Pool,Pool,Attention,Attention]": (
+        "model.token_mixers",
+        ["pool", "pool", "attention", "attention"],
+    ),
+    "[Pool,Pool,Pool,SpatialFC]": ("model.token_mixers", ["pool", "pool", "pool", "spatial_fc"]),
+    "[Pool,Pool,SpatialFC,SpatialFC]": (
+        "model.token_mixers",
+        ["pool", "pool", "spatial_fc", "spatial_fc"],
+    ),
+}
+# What the paper's own row changes besides its axis; a row that changes more is another row.
+ATTENTION_ROWS = {"model.norm", "model.position_embedding", "data.batch_size", "optim.lr"}
+ACCOMPANIED = {
+    "[Pool,Pool,Pool,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
+    "[Pool,Pool,Attention,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
+    "[Pool,Pool,SpatialFC,SpatialFC]": {"data.crop_pct"},
+}
+SHAPE = ["model.depths", "model.dims"]
+# What the paper gives a size besides depths and widths.
+WITH_SIZE = {*SHAPE, "model.layer_scale_init", "model.drop_path", "data.crop_pct"}
+
+
+def rows() -> dict[str, PaperRow]:
+    """The rows of the paper's ablation table that a cell of ours makes, in its order."""
+    return {name: row for name, row in published.ablation_rows().items() if not _trouble(row)}
+
+
+def problems() -> list[str]:
+    """What is left out of the paper's files, and rows of the ablation table that no cell makes."""
+    odd = [_trouble(row) for row in published.ablation_rows().values()]
+    return published.problems() + [problem for problem in odd if problem]
+
+
+def _trouble(row: PaperRow) -> str | None:
+    """Why no cell makes a row, in words; None where one does."""
+    if row.variant == BASELINE:
+        axis = labels.BASELINE
+    elif row.variant in ROWS:
+        name, value = ROWS[row.variant]
+        axis = labels.axis({name: (None, value)})
+    else:
+        valid = ", ".join([BASELINE, *ROWS])
+        return f"{row.place}: variant {facts.quoted(row.variant)} must be one of {valid}"
+    if row.axis != axis:
+        return f"{row.place}: ablation {facts.quoted(row.axis)} of {row.variant} must be {axis}"
+    return None
+
+
+# What the paper's baseline has in the fields that the rows of its table change.
+BASELINE_HAS: dict[str, Any] = {
+    "model.token_mixers": "pool",
+    "model.pool_size": 3,
+    "model.norm": "group",
+    "model.activation": "gelu",
+    "model.residual": True,
+    "model.channel_mlp": True,
+}
+
+
+def against_paper(changed: Changes, flat: Mapping[str, Any]) -> Changes:
+    """A variant's changes with those fields held against the paper's baseline, not the study's.
+
+    So the paper's rows are found whichever variant a study is compared with.
+
+    Args:
+        changed: Its changes against the study's baseline.
+        flat: Its whole config, flat.
+    """
+    found = {name: change for name, change in changed.items() if name not in BASELINE_HAS}
+    for name, value in BASELINE_HAS.items():
+        if flat[name] != value:
+            found[name] = (value, flat[name])
+    return found
+
+
+def size_row(size: str, changed: Changes) -> PaperRow | None:
+    """The paper's row of a size, None where the variant changes more than a size does."""
+    return published.model_rows().get(size) if set(changed) <= WITH_SIZE else None
+
+
+def match(changed: Changes) -> PaperRow | None:
+    """The paper's row for what a variant changes against the baseline, None where it has none."""
+    if not changed:
+        return rows().get(BASELINE)
+    own = own_field(changed)
+    for variant, (name, value) in ROWS.items():
+        if own == name and changed[name][1] == value:
+            others = set(changed) - {name}
+            return rows().get(variant) if others <= ACCOMPANIED.get(variant, set()) else None
+    return None
+
+
+def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str, PaperRow | None]:
+    """The axis and the label of what a variant changes against a baseline, and the paper's row.
+
+    Args:
+        recipe: The recipe of both.
+        changed: The variant's changes.
+        flat: Its whole config, flat.
+    """
+    axis, label = labels.axis(changed), labels.label(changed)
+    paper = match(against_paper(changed, flat))
+    if axis == published.SIZE_AXIS:
+        before = {name: changed[name][0] if name in changed else flat[name] for name in SHAPE}
+        names = [
+            size_name(recipe, *shape.values())
+            for shape in (before, {name: flat[name] for name in SHAPE})
+        ]
+        if names[0] and names[1]:
+            label = f"{names[0].upper()} -> {names[1].upper()}"
+            paper = size_row(names[1], changed)
+    return axis, label, paper

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
         "threads": threads,
         **device,
     }
+
+
+def ended() -> dict[str, str]:
+    """The date of a record: when the run ended, ISO 8601 in UTC."""
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 @functools.cache

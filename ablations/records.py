@@ -7,6 +7,7 @@ atomic rename. Beside it lie ``history.csv`` (a line an epoch), the checkpoint a
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -17,6 +18,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from ablations.config import variant_of
+
 SCHEMA = 1
 FILE = "record.json"
 HISTORY = "history.csv"
@@ -25,6 +30,9 @@ HISTORY_COLUMNS = ["epoch", "train/loss", "lr", "val/top1", "val/top5", "val/los
 HISTORY_COLUMNS += ["train_seconds", "epoch_seconds"]
 STATUSES = ["finished", "diverged", "failed"]
 DONE = ["finished", "diverged"]  # divergence is a result
+
+
+Placed = tuple["Record", str]  # a record and the file or address that it comes from
 
 
 class RecordError(ValueError):
@@ -61,6 +69,11 @@ class Record:
     failure: dict[str, str] | None = None
     schema: int = SCHEMA
 
+    @functools.cached_property
+    def variant(self) -> str:
+        """What its run shares with those of other seeds, as canonical JSON."""
+        return variant_of(self.config)
+
     @property
     def done(self) -> bool:
         """Whether the run needs no more training."""
@@ -77,14 +90,19 @@ class Record:
         return path
 
     @staticmethod
-    def read(path: Path) -> Record:
+    def read(path: str | Path) -> Record:
         """The record in a file.
 
         Raises:
             RecordError: No JSON, an unknown schema version, or fields that are missing or odd.
         """
         try:
-            tree = json.loads(path.read_text())
+            with open(path, "rb", buffering=0) as file:
+                text = file.read()
+            try:
+                tree = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                tree = json.loads(text)  # knows NaN, and says better what is wrong
         except (OSError, ValueError) as error:
             raise RecordError(f"{path} is not a record: {error}") from error
         return Record.of(tree, str(path))
@@ -103,8 +121,7 @@ class Record:
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             found = tree.get("schema") if isinstance(tree, dict) else None
             raise RecordError(f"{path} has schema version {found}, this program reads {SCHEMA}")
-        names = {item.name for item in fields(Record)}
-        if odd := set(tree) - names:
+        if odd := tree.keys() - NAMES:
             raise RecordError(f"{path} has the unknown field {sorted(odd)[0]!r}")
         if not (
             isinstance(tree.get("run_id"), str)
@@ -115,18 +132,21 @@ class Record:
             and isinstance(config.get("seed"), int)
         ):
             raise RecordError(f"{path} lacks a run_id, a whole config or a status of {STATUSES}")
-        groups = ["cost", "timing", "data", "environment", "tracker", "metrics"]
-        values = [tree.get(name, {}) for name in groups] + list(_values(tree.get("metrics")))
         failure = tree.get("failure")
-        if not all(isinstance(value, dict) for value in values) or not (
-            failure is None or (isinstance(failure, dict) and {"kind", "message"} <= set(failure))
+        mappings = [tree.get(name, EMPTY) for name in GROUPS]
+        if isinstance(mappings[-1], dict):
+            mappings += mappings[-1].values()
+        if set(map(type, mappings)) != {dict} or not (
+            failure is None or (isinstance(failure, dict) and failure.keys() >= REASON)
         ):
-            raise RecordError(f"{path} has a field that is no mapping: {', '.join(groups)}")
+            raise RecordError(f"{path} has a field that is no mapping: {', '.join(GROUPS)}")
         return Record(**tree)
 
 
-def _values(tree: Any) -> Iterable[Any]:
-    return tree.values() if isinstance(tree, dict) else ()
+NAMES = {item.name for item in fields(Record)}
+GROUPS = ["cost", "timing", "data", "environment", "tracker", "metrics"]
+EMPTY: dict[str, Any] = {}
+REASON = {"kind", "message"}
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -237,10 +257,10 @@ def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """
     found, problems = read_folders(folders)
     merged, differing = merge(found)
-    return merged, problems + differing
+    return [record for record, _ in merged], problems + differing
 
 
-def read_folders(folders: Iterable[Path]) -> tuple[list[tuple[Record, str]], list[str]]:
+def read_folders(folders: Iterable[Path]) -> tuple[list[Placed], list[str]]:
     """All records in folders of results with their files, and a line for each that is none.
 
     Raises:
@@ -250,29 +270,43 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[tuple[Record, str]], lis
     for folder in folders:
         if not folder.is_dir():
             raise RecordError(f"no folder {folder}: give one that `ablations run` has filled")
-        for path in sorted(folder.glob(f"*/{FILE}")):
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name, FILE)
             try:
-                found.append((Record.read(path), str(path)))
+                if os.path.isfile(path):
+                    found.append((Record.read(path), path))
             except RecordError as error:
                 problems.append(str(error))
     return found, problems
 
 
-def merge(found: Iterable[tuple[Record, str]]) -> tuple[list[Record], list[str]]:
+def _differing(one: Record, other: Record) -> str | None:
+    """In what two done records of one run id contradict each other; None where they agree."""
+    both = {
+        "metrics": (one.metrics, other.metrics),
+        "status": (one.status, other.status),
+        "pictures": tuple(each.data.get("fingerprint") for each in (one, other)),
+        "precision": tuple(each.environment.get("precision") for each in (one, other)),
+    }
+    return next((name for name, (mine, theirs) in both.items() if mine != theirs), None)
+
+
+def merge(found: Iterable[Placed]) -> tuple[list[Placed], list[str]]:
     """One record a run id, and a line for each that contradicts another.
 
-    A done record wins over a failed one. Two done ones with the same metrics are one; with
-    different metrics the second is told, not averaged.
+    A done record wins over a failed one. Two done ones that agree are one; one that has other
+    metrics, status, pictures or precision than the first is told, not averaged.
 
     Args:
         found: Records and where they come from.
     """
-    first: dict[str, tuple[Record, str]] = {}
+    first: dict[str, Placed] = {}
     problems = []
     for record, place in found:
         known = first.get(record.run_id)
         if known is None or (record.done and not known[0].done):
             first[record.run_id] = (record, place)
-        elif record.done and known[0].metrics != record.metrics:
-            problems.append(f"{place} differs from {known[1]}, which has the same run_id")
-    return [record for record, _ in first.values()], problems
+        elif record.done and (odd := _differing(known[0], record)):
+            told = f"{place} differs from {known[1]} in its {odd}"
+            problems.append(f"{told}; both have one run_id, and the second is shown")
+    return list(first.values()), problems

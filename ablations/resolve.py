@@ -40,15 +40,16 @@ FIELDS = [
 ] + ["seed"]
 
 
+@functools.cache
 def recipe_names() -> list[str]:
     """The shipped recipes."""
     return sorted(path.stem for path in RECIPES.glob("[!_]*.yaml"))
 
 
-def unknown_recipe(run_id: str, recipe: str) -> str | None:
-    """A line for a record whose recipe this version does not have; None where it does."""
+def unknown_recipe(recipe: str) -> str | None:
+    """What to say of a recipe that this version does not have; None where it does."""
     known = recipe_names()
-    return None if recipe in known else f"{run_id}: {unknown('recipe', recipe, known)}"
+    return None if recipe in known else unknown("recipe", recipe, known)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:

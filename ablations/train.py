@@ -136,7 +136,7 @@ def _train(
                         status=status,
                         metrics=summarize(history.rows),
                         timing=history.timing(time.perf_counter() - started),
-                        environment=where | history.device,
+                        environment=where | history.device | environment.ended(),
                         **shared,
                     )
                 except Exception as error:
@@ -144,7 +144,7 @@ def _train(
                     record = Record(
                         status="failed",
                         failure={"kind": failure_kind(error), "message": one_line(error)},
-                        environment=where,
+                        environment=where | environment.ended(),
                         **shared,
                     )
                 records.replace(results, record)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ablations import labels
 from ablations.config import RunConfig
-from ablations.published import place
+from ablations.places import place
 from ablations.records import FILE, HISTORY, Record
 from ablations.tracking import client
 from ablations.tracking.tracker import Guarded, Tracker

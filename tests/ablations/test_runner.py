@@ -65,7 +65,8 @@ def test_a_study_trains_each_cell_once_and_ends_with_the_table(study):
     assert "left" in done.stderr
     table = done.stdout.splitlines()
     assert table[0].startswith("### Ablation: recipe mini")
-    assert [line.split("|")[2].strip() for line in table if line.startswith("|")][2:] == [
+    rows = [line for line in table if line.startswith("|") and " missing " not in line]
+    assert [line.split("|")[2].strip() for line in rows[2:]] == [
         "Baseline",
         "Pooling size 3 -> 5",
         "Modified LayerNorm -> BatchNorm",
@@ -274,8 +275,10 @@ def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "3 cells: 2 trained, 0 reused, 1 failed" in err
     assert "IsADirectoryError" in err
-    rows = [line for line in out.splitlines() if line.startswith("|")]
-    assert "missing (1 failed)" in rows[-1]
+    (row,) = [line for line in out.splitlines() if line.startswith("|") and "failed" in line]
+    assert "BatchNorm" in row
+    assert "missing (1 failed: error)" in row
+    assert f"--results {tmp_path}" in out  # the command that fills it
     assert out.count("###") == 1  # in the table of its study
 
 

@@ -490,11 +490,11 @@ def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny)
     good = Record("a", "finished", config, metrics={"val/top1": {"last": 1.0}})
     bad = Record("a", "failed", config)
     other = Record("a", "finished", config, metrics={"val/top1": {"last": 2.0}})
-    assert records.merge([(bad, "x"), (good, "y"), (good, "z")]) == ([good], [])
-    assert records.merge([(good, "x"), (bad, "y")]) == ([good], [])
-    found, problems = records.merge([(good, "x"), (other, "y")])
-    assert found == [good]
-    assert problems == ["y differs from x, which has the same run_id"]
+    assert records.merge([(bad, "x"), (good, "y"), (good, "z")]) == ([(good, "y")], [])
+    assert records.merge([(good, "x"), (bad, "y")]) == ([(good, "x")], [])
+    found, (problem,) = records.merge([(good, "x"), (other, "y")])
+    assert found == [(good, "x")]
+    assert problem.startswith("y differs from x in its metrics")
 
 
 @pytest.mark.parametrize(

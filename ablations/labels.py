@@ -54,17 +54,14 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def changes(baseline: Mapping[str, Any], config: Mapping[str, Any]) -> Changes:
     """Fields in which two flat configs differ."""
-    return {
-        name: (baseline.get(name), config.get(name))
-        for name in sorted({*baseline, *config})
-        if baseline.get(name) != config.get(name)
-    }
+    differing = [name for name, value in config.items() if baseline.get(name) != value]
+    differing += [name for name in baseline.keys() - config.keys() if baseline[name] is not None]
+    return {name: (baseline.get(name), config.get(name)) for name in sorted(differing)}
 
 
 def own_field(changed: Changes) -> str | None:
     """The field that gives a row its place: its axis. None for the baseline."""
-    order = [*AXES, *sorted(name for name in changed if name not in AXES)]
-    return next((name for name in order if name in changed), None)
+    return next((name for name in AXES if name in changed), min(changed, default=None))
 
 
 def axis(changed: Changes) -> str:
@@ -115,10 +112,14 @@ def size_label(changed: Changes) -> str:
 def also(changed: Changes) -> list[str]:
     """A row's changes besides its own, such as ``norm group -> layer``."""
     own = own_field(changed)
+    return moved({name: change for name, change in changed.items() if name != own})
+
+
+def moved(changed: Changes) -> list[str]:
+    """Changes as ``field before -> after``."""
     return [
         f"{name.split('.', 1)[1]} {_plain(before)} -> {_plain(after)}"
         for name, (before, after) in changed.items()
-        if name != own
     ]
 
 
@@ -148,12 +149,13 @@ def names(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def against_recipe(config: Mapping[str, Any]) -> Changes:
     """What a run changes against its recipe."""
-    return changes(_flat_recipe(config["recipe"]), flat_config(config))
+    return changes(flat_recipe(config["recipe"]), flat_config(config))
 
 
 @functools.cache
-def _flat_recipe(recipe: str) -> dict[str, Any]:
-    return flat_config(resolve(recipe).to_json())
+def flat_recipe(recipe: str, preset: str | None = None) -> dict[str, Any]:
+    """What a recipe, with a preset of it, sets: a flat config, not to be changed."""
+    return flat_config(resolve(recipe, preset=preset).to_json())
 
 
 def listed(changed: Changes) -> list[str]:

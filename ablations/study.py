@@ -7,16 +7,23 @@ has too. A row is a variant: runs that differ in nothing but the seed.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from ablations import labels, published, stats
+from ablations import controls, labels, places, stats
 from ablations.labels import Changes
 from ablations.published import PaperRow
+from ablations.reading import METRIC, task
 from ablations.records import Record
 from ablations.resolve import resolve
+from poolformer.config import ConfigError
+
+CONFIDENCE = 0.95
 
 # Axes in the order of the paper's table; what it lacks follows.
 ORDER = [
@@ -26,8 +33,24 @@ ORDER = [
     "Activation",
     "Other components",
     labels.HYBRID,
+    controls.AXIS,
     "Model size",
 ]
+
+
+@dataclass(frozen=True)
+class Against:
+    """A row's difference from a control of it.
+
+    Args:
+        kind: What the control shares with the row besides the axis: one of ``controls.KINDS``.
+        control: The control's row.
+        delta: Difference in points; None where either has no result.
+    """
+
+    kind: str
+    control: Row
+    delta: stats.Difference | None
 
 
 @dataclass
@@ -36,10 +59,14 @@ class Row:
 
     Args:
         changed: Its changes against the study's baseline.
-        records: Its runs, by seed.
+        records: Its runs, by seed; none for a row of the paper that the study lacks.
         paper: The paper's row of the same change, if it has one.
         top1: Mean and spread of ``val/top1`` in percent over the runs that have it.
-        delta: Paired difference from the baseline in points; None without common seeds.
+        delta: Difference from the baseline in points; None where either has no result.
+        p: The p-value of ``delta`` after Holm's correction over the study.
+        lacking: Seeds that the baseline has a result of and this row has not.
+        controls: Its differences from its controls.
+        bootstrap: A 95% bootstrap interval of the mean in percent, where it was asked for.
     """
 
     axis: str
@@ -49,15 +76,53 @@ class Row:
     paper: PaperRow | None = None
     top1: stats.Spread | None = None
     delta: stats.Difference | None = None
+    p: float | None = None
+    lacking: list[int] = field(default_factory=list)
+    controls: list[Against] = field(default_factory=list)
+    bootstrap: tuple[float, float] | None = None
 
     def count(self, status: str) -> int:
         """Runs with a status."""
         return sum(record.status == status for record in self.records)
 
     @property
+    def failures(self) -> Counter[str]:
+        """How many runs failed, by kind."""
+        return Counter(record.failure["kind"] for record in self.records if record.failure)
+
+    @property
     def also(self) -> list[str]:
-        """Changes besides the row's own, in words."""
-        return labels.also(self.changed)
+        """Changes besides the row's own, in words; a control's name has them all."""
+        return [] if self.axis == controls.AXIS else labels.also(self.changed)
+
+    @cached_property
+    def values(self) -> dict[int, float]:
+        """Seed -> final top-1 in percent, of the runs that have one."""
+        found = {run.config["seed"]: run.metric(METRIC) for run in self.records if run.done}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What a model of the row costs, of the first run that knows; empty where none does."""
+        return next((record.cost for record in self.records if record.cost), {})
+
+    @property
+    def control(self) -> Against | None:
+        """Its difference from the control that shares most with it: all but the axis, if there is.
+
+        Else the one with its other changes, else the one of its size.
+        """
+        wanted = (controls.BOTH, controls.RECIPE, controls.SIZE)
+        found = {each.kind: each for each in self.controls}
+        return next((found[kind] for kind in wanted if kind in found), None)
+
+    @property
+    def minimum_effect(self) -> float | None:
+        """The smallest true difference in points that its seeds find with 80% power, at 5%."""
+        if self.delta is None or self.delta.std is None:
+            return None
+        pairs = None if self.delta.paired else self.delta.n_baseline
+        return stats.minimum_effect(self.delta.std, self.delta.n, pairs)
 
 
 @dataclass
@@ -65,7 +130,12 @@ class Study:
     """Rows that may be compared, the baseline first, in the paper's order.
 
     Args:
+        baseline: The row that the others are compared with; None where there is none.
+        candidates: Where more than one row could be the baseline: those.
         shared: What the baseline, and so every row, changes against the recipe.
+        best: The row of the highest mean, where it is above every other row of two seeds or more
+            with 95% confidence.
+        results: The folder of its runs, where more of them belong; None for the default.
     """
 
     recipe: str
@@ -74,19 +144,72 @@ class Study:
     epochs: int
     precision: str
     rows: list[Row] = field(default_factory=list)
-    has_baseline: bool = True
+    baseline: Row | None = None
+    candidates: list[Row] = field(default_factory=list)
     shared: Changes = field(default_factory=dict)
+    best: Row | None = None
+    results: Path | None = None
 
     @property
     def records(self) -> list[Record]:
         """All runs of all rows."""
         return [record for row in self.rows for record in row.records]
 
+    def trouble(self, places: Mapping[str, str]) -> str | None:
+        """Why there are no differences, in a line with files; None where there are, or is one row.
 
-def studies(records: Iterable[Record]) -> list[Study]:
-    """Sort records into studies, and their runs into rows."""
+        Args:
+            places: Run id -> the file or address of its record.
+        """
+        if self.baseline is not None or len(self.rows) < 2:
+            return None
+        runs = [row.records[0] for row in self.candidates or self.rows]
+        files = ", ".join(places.get(run.run_id, run.run_id) for run in runs)
+        if self.candidates:
+            return (
+                f"differences of {self.name}: each of {files} could be of the baseline: choose "
+                "with --baseline RUN_ID"
+            )
+        return f"differences of {self.name}: none of {files} is of a baseline"
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the baseline is the paper's, in the fields that the paper's rows change."""
+        if self.baseline is None:
+            return False
+        return not places.against_paper({}, labels.flat_config(self.baseline.records[0].config))
+
+    @property
+    def name(self) -> str:
+        """What tells it from other studies, in words."""
+        pictures = f"{self.data} ({self.fingerprint[:8]})" if self.fingerprint else self.data
+        return (
+            f"recipe {self.recipe}, data {pictures}, {self.epochs} epochs, {self.precision} "
+            "precision"
+        )
+
+
+def studies(
+    records: Iterable[Record],
+    baseline: str | None = None,
+    results: Path | None = None,
+    of: str | None = None,
+) -> list[Study]:
+    """Sort records into studies, and their runs into rows.
+
+    Args:
+        records: Usable ones (``ablations.reading``), one a run id.
+        baseline: A run, by its id, whose variant is the baseline of its study.
+        results: The folder of all of them, if they are of one.
+        of: A task of ``reading.TASKS``; None for classification. Runs of others have no row.
+
+    Raises:
+        ConfigError: No record has that id.
+    """
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
+        if task(record) != of:
+            continue
         config = record.config
         key = (
             config["recipe"],
@@ -97,23 +220,60 @@ def studies(records: Iterable[Record]) -> list[Study]:
         )
         groups.setdefault(key, []).append(record)
     _place_failures(groups)
-    found = [_study(members, *key) for key, members in groups.items()]
+    known = {record.run_id for members in groups.values() for record in members}
+    if baseline is not None and baseline not in known:
+        raise ConfigError(f"--baseline {baseline} is the id of no run here: `ablations status`")
+    found = [_study(members, baseline, *key) for key, members in groups.items()]
+    for study in found:
+        study.results = results
     return sorted(found, key=lambda study: (study.recipe, study.data, study.epochs))
 
 
+def bootstrap(found: Iterable[Study], seed: int) -> None:
+    """Give every row of studies a bootstrap interval of its mean; none below two seeds.
+
+    Args:
+        found: The studies.
+        seed: Of the resamples, with the row's own config: its interval does not depend on which
+            other rows there are.
+    """
+    import numpy as np
+
+    for study in found:
+        for row in study.rows:
+            own = zlib.crc32(row.records[0].variant.encode())
+            generator = np.random.default_rng([seed, own])
+            values = list(row.values.values())
+            row.bootstrap = stats.bootstrap_interval(values, generator, CONFIDENCE)
+
+
 def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
-    """A run that failed before it knew its pictures or precision joins the study it is of."""
+    """A run that failed before it knew its pictures or precision joins the study it is of.
+
+    Of several that it could be of, the one that has its seed; else it stays apart.
+    """
     for key in [key for key in groups if key[-1] is None]:
         recipe, data, fingerprint, epochs, _ = key
-        for other in groups:
-            same = (other[0], other[1], other[3]) == (recipe, data, epochs)
-            if same and other[-1] is not None and fingerprint in ("", other[2]):
-                groups[other].extend(groups.pop(key))
-                break
+        fitting = [
+            members
+            for other, members in groups.items()
+            if (other[0], other[1], other[3]) == (recipe, data, epochs)
+            and other[-1] is not None
+            and fingerprint in ("", other[2])
+        ]
+        apart: list[Record] = []
+        for record in groups.pop(key):
+            seed = record.config["seed"]
+            own = [m for m in fitting if any(run.config["seed"] == seed for run in m)]
+            choice = fitting if len(fitting) == 1 else own
+            (choice[0] if len(choice) == 1 else apart).append(record)
+        if apart:
+            groups[key] = apart
 
 
 def _study(
     records: list[Record],
+    chosen: str | None,
     recipe: str,
     data: str,
     fingerprint: str,
@@ -122,61 +282,127 @@ def _study(
 ) -> Study:
     study = Study(recipe, data, fingerprint, epochs, precision or "unknown")
     default = labels.flat_config(resolve(recipe).to_json())
-    variants: dict[str, tuple[dict[str, Any], list[Record]]] = {}
+    variants: dict[str, list[Record]] = {}
     for record in records:
-        flat = labels.flat_config(record.config)
-        key = json.dumps(flat, sort_keys=True)
-        variants.setdefault(key, (flat, []))[1].append(record)
-    baseline = _baseline(default, [flat for flat, _ in variants.values()])
-    study.has_baseline = baseline is not None
-    study.shared = labels.changes(default, baseline or default)
+        variants.setdefault(record.variant, []).append(record)
+    flats = [labels.flat_config(runs[0].config) for runs in variants.values()]
+    against_recipe = [labels.changes(default, flat) for flat in flats]
+    candidates = _baselines(against_recipe)
+    for number, runs in enumerate(variants.values()):
+        if chosen in {run.run_id for run in runs}:
+            candidates = [number]
+    base = flats[candidates[0]] if len(candidates) == 1 else default
+    study.shared = labels.changes(default, base)
     study.shared.pop("optim.epochs", None)  # a study says its epochs anyway
-    for flat, runs in variants.values():
-        changed = labels.changes(baseline or default, flat)
+    changed = against_recipe
+    if base != default:
+        changed = [labels.changes(base, flat) for flat in flats]
+    for own, flat, runs in zip(changed, flats, variants.values(), strict=True):
         runs.sort(key=lambda record: record.config["seed"])
-        study.rows.append(_row(recipe, changed, flat, runs))
-    if baseline is not None:
-        base = next(row for row in study.rows if not row.changed)
-        reference = _by_seed(base.records)
-        for row in study.rows:
-            if row is not base:
-                row.delta = stats.paired_difference(_by_seed(row.records), reference)
-    study.rows.sort(key=_place)
+        study.rows.append(_row(recipe, own, flat, runs))
+    if len(candidates) == 1:
+        study.baseline = study.rows[candidates[0]]
+    else:
+        study.candidates = [study.rows[number] for number in candidates]
+    _beside_paper(study)
+    _compare(study)
+    study.rows.sort(key=place)
     return study
 
 
-def _baseline(default: dict[str, Any], variants: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The variant whose changes against the recipe all others share; None if there is none.
+def _beside_paper(study: Study) -> None:
+    """The paper's differences, against the row of the paper that the study's baseline is."""
+    if study.baseline is None or study.is_papers:
+        return
+    base = study.baseline.paper
+    for row in study.rows:
+        if row.paper:
+            delta = round(row.paper.top1 - base.top1, 1) if base else None
+            row.paper = replace(row.paper, delta=delta)
+
+
+def _compare(study: Study) -> None:
+    """Fill in what rows owe to the baseline and to each other."""
+    if study.baseline is not None:
+        reference = study.baseline.values
+        for row in study.rows:
+            if row is not study.baseline:
+                row.delta = stats.difference(row.values, reference)
+                ended = {run.config["seed"] for run in row.records if run.done}
+                row.lacking = sorted(reference.keys() - ended)
+        _control(study.rows)
+    corrected = stats.holm([row.delta.p if row.delta else None for row in study.rows])
+    for row, p in zip(study.rows, corrected, strict=True):
+        row.p = p
+    study.best = _best(study.rows)
+
+
+def _control(rows: Sequence[Row]) -> None:
+    """Find what rows' controls are, name those that are nothing else, and compare."""
+    variants = controls.Variants(
+        [
+            controls.Candidate(row.changed, row.cost.get("macs"), row.paper is not None)
+            for row in rows
+        ]
+    )
+    assigned = variants.assign()
+    for index in variants.only_controls(assigned):
+        rows[index].axis, rows[index].label = controls.AXIS, controls.label(rows[index].changed)
+    for index, found in assigned.items():
+        for each in found:
+            row, control = rows[index], rows[each.index]
+            delta = stats.difference(row.values, control.values)
+            row.controls.append(Against(each.kind, control, delta))
+
+
+def _best(rows: Sequence[Row]) -> Row | None:
+    """The row of the highest mean, if it is above each other of two seeds, Holm-corrected."""
+    measured = [(row.top1.mean, row) for row in rows if row.top1]
+    if not measured:
+        return None
+    (_, best), *others = sorted(measured, key=lambda found: -found[0])
+    others = [(mean, row) for mean, row in others if len(row.values) > 1]
+    if len(best.values) < 2 or not others:
+        return None  # of one seed nothing is sure
+    p_values = []
+    for _, row in others:
+        above = stats.difference(best.values, row.values)
+        if above is None or above.p is None or above.p >= 1 - CONFIDENCE or above.mean <= 0:
+            return None  # mostly the second best already
+        p_values.append(above.p)
+    sure = all(p is not None and p < 1 - CONFIDENCE for p in stats.holm(p_values))
+    return best if sure else None
+
+
+def _baselines(variants: Sequence[Changes]) -> list[int]:
+    """The variants whose changes against the recipe all others share, by their place.
 
     Changes that a whole study shares (fewer epochs, say) become part of its baseline. Of data and
     optimizer the names count, not the values: the attention hybrids scale the study's own batch.
     """
 
-    def marks(flat: dict[str, Any]) -> set[tuple[str, str]]:
+    def marks(changed: Changes) -> set[tuple[str, str]]:
         return {
             (name, repr(after) if name.startswith("model.") else "")
-            for name, (_, after) in labels.changes(default, flat).items()
+            for name, (_, after) in changed.items()
         }
 
-    common = set.intersection(*(marks(flat) for flat in variants))
-    found = [flat for flat in variants if marks(flat) == common]
-    lone = len(variants) == 1 and any(name.startswith("model.") for name, _ in common)
-    return found[0] if len(found) == 1 and not lone else None
+    found = [marks(changed) for changed in variants]
+    common = set.intersection(*found)
+    if len(variants) == 1 and any(name.startswith("model.") for name, _ in common):
+        return []  # a lone row is no baseline
+    return [number for number, own in enumerate(found) if own == common]
 
 
 def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
-    axis, label, paper = published.place(recipe, changed, flat)
-    values = _by_seed(runs)
-    return Row(axis, label, changed, runs, paper, stats.spread(list(values.values())))
+    axis, label, paper = places.place(recipe, changed, flat)
+    row = Row(axis, label, changed, runs, paper)
+    row.top1 = stats.spread(list(row.values.values()))
+    return row
 
 
-def _by_seed(runs: Iterable[Record]) -> dict[int, float]:
-    """Seed -> final top-1, of the runs that have one."""
-    values = {run.config["seed"]: run.metric("val/top1") for run in runs if run.done}
-    return {seed: value for seed, value in values.items() if value is not None}
-
-
-def _place(row: Row) -> tuple[int, str, float, str]:
+def place(row: Row) -> tuple[int, str, float, str]:
+    """Where a row stands: in the paper's order, what it lacks under its axis."""
     known = row.axis in ORDER
     position = row.paper.position if row.paper else float("inf")
     return (

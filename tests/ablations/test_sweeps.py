@@ -9,14 +9,14 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations import labels, published
+from ablations import labels, places, published
 from ablations.__main__ import parser, separate
 from ablations.resolve import recipe_names, resolve
 from ablations.sweep import PARAMETERS, expand, read
 from poolformer import SIZES, ConfigError
 
 FILES = sorted(Path("sweeps").glob("*.yaml"))
-TABLE = [path for path in FILES if path.stem not in ("model_size", "follow_up")]
+TABLE = [path for path in FILES if path.stem not in ("model_size", "follow_up", "controls")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -68,10 +68,10 @@ def test_the_sweeps_give_every_row_of_the_papers_table_once_a_seed(recipe):
     rows = []
     for cell in cells:
         changed = labels.changes(base, labels.flat_config(cell.config.to_json()))
-        paper = published.match(changed)
+        paper = places.match(changed)
         assert paper is not None, changed
         assert labels.axis(changed) == paper.axis
-        if paper.variant in published.ROWS:
+        if paper.variant in places.ROWS:
             assert labels.label(changed) == paper.variant
         rows.append((paper.variant, cell.config.seed))
     assert len(published.ablation_rows()) == 18
@@ -91,7 +91,7 @@ def test_the_follow_ups_entries_change_one_field_each():
     told = {}
     for cell in cells:
         changed = labels.changes(base, labels.flat_config(cell.config.to_json()))
-        assert published.match(changed) is None or not changed
+        assert places.match(changed) is None or not changed
         assert len(changed) <= 1
         told[labels.label(changed)] = labels.axis(changed)
     assert told == {

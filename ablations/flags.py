@@ -164,6 +164,9 @@ def write_or_emit(text: str, output: Path | None) -> None:
     if output is None:
         emit(text)
         return
+    if output.exists() and not output.is_file():
+        output.write_text(text)  # /dev/null or a pipe: not to be replaced by a file
+        return
     from ablations.records import write_atomically
 
     write_atomically(output, text)

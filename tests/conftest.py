@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,7 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 import torch
 
+from ablations import published
 from ablations.config import RunConfig
 from ablations.resolve import resolve
 
@@ -33,6 +37,7 @@ TINY: dict[str, Any] = {
     "system.tracker": "none",
     "system.accelerator": "cpu",
 }
+NO_BROWSER = "install chromium and chromedriver (Debian: apt install chromium chromium-driver)"
 TINY_FLAGS = [f"--{name}={value}" for name, value in TINY.items()]
 
 
@@ -77,6 +82,61 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = Image.fromarray(split.pictures[index].squeeze(-1))
                 picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
+
+
+class PaperCopy:
+    """The paper's files in a folder of their own, to be edited into nonsense."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def lines(self, name: str) -> list[list[str]]:
+        """A file's cells, header first."""
+        with (self.folder / name).open(newline="") as file:
+            return list(csv.reader(file))
+
+    def edit(self, name: str, line: int, column: str | int, value: str) -> None:
+        """Put a value into a cell; lines count from 1, which is the header."""
+        rows = self.lines(name)
+        place = column if isinstance(column, int) else rows[0].index(column)
+        rows[line - 1][place] = value
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self.write(name, text.getvalue())
+
+    def write(self, name: str, text: str | bytes) -> None:
+        """Put a text in a file's place."""
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        published.forget()
+
+
+@pytest.fixture
+def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperCopy]:
+    """A copy of the paper's files that the program reads instead of its own."""
+    folder = shutil.copytree(published.PAPER, tmp_path / "paper")
+    monkeypatch.setattr(published, "PAPER", folder)
+    yield PaperCopy(folder)
+    published.forget()
+
+
+@pytest.fixture(scope="session")
+def mini_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the committed records, plots included."""
+    from ablations.__main__ import main
+
+    page = tmp_path_factory.mktemp("report") / "report.html"
+    assert main(["report", "results/mini", "-o", str(page)]) == 0
+    return page
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """A browser that is not there is told loudly: what readers see was then not tested."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    missing = [each for each in skipped if NO_BROWSER in str(each.longrepr)]
+    if missing:
+        terminalreporter.section("WITHOUT A BROWSER", red=True, bold=True)
+        terminalreporter.line(f"{len(missing)} tests of pages were skipped: {NO_BROWSER}", red=True)
 
 
 @pytest.fixture

@@ -5,6 +5,17 @@ A command imports what it needs when it runs, so that the light ones start witho
 
 from __future__ import annotations
 
-from ablations.commands import bench, convert, evaluate, profile, run, status, table, train
+from ablations.commands import (
+    bench,
+    claims,
+    convert,
+    evaluate,
+    profile,
+    report,
+    run,
+    status,
+    table,
+    train,
+)
 
-COMMANDS = [train, run, status, table, evaluate, profile, convert, bench]
+COMMANDS = [train, run, status, table, claims, report, evaluate, profile, convert, bench]

@@ -77,9 +77,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         file=sys.stderr,
     )
 
-    from ablations.tables import render
+    from ablations.study import studies
+    from ablations.tables import written
 
-    emit(render(outcome.records, "md"))
+    emit(written(studies(outcome.records, results=arguments.results), "md"))
     for record in outcome.failed:
         assert record.failure is not None
         print(

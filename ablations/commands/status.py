@@ -93,8 +93,8 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
             lines = [line for line in lines if line.run_id != start.run_id]
             lines.append(_line(start.run_id, start.config, start.state, results))
     for line in list(lines):
-        if problem := unknown_recipe(line.run_id, line.config["recipe"]):
-            problems.append(problem)
+        if problem := unknown_recipe(line.config["recipe"]):
+            problems.append(f"{results / line.run_id}: {problem}")
             lines.remove(line)
     return lines, problems
 

@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from ablations.flags import DEFAULT_RESULTS, folder, refuse_fields, write_or_emit
-from ablations.records import Record
-from ablations.resolve import unknown_recipe
+from ablations.commands.sources import Gathered, add_sources, gather, tell
+from ablations.flags import refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
+
+ABLATION = "ablation"
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "table",
-        help="print the ablation table of records on disk or in W&B",
+        help="print the ablation table of records on disk or in W&B, or another of the paper's",
         description="Print the ablation table of the records in folders of results, in projects of "
-        "W&B and in its offline folders. A run that several of them have counts once.",
+        "W&B and in its offline folders. A run that several of them have counts once. The paper's "
+        "other tables (--of) need no records: rows of ours stand among the published ones.",
     )
     command.add_argument(
-        "results", nargs="*", type=folder, help=f"folders of results ({DEFAULT_RESULTS})"
+        "--of",
+        default=ABLATION,
+        help="ablation (default), imagenet, sizes, retinanet, maskrcnn or ade20k",
     )
-    command.add_argument("--format", default="md", help="md (default), csv or tex")
+    add_sources(command)
+    command.add_argument("--format", default="md", help="md (default), csv, tex or html")
+    command.add_argument(
+        "--style", default="full", help="full (default) or paper: the paper's columns and rows"
+    )
     command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
     command.add_argument(
-        "--wandb",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="entity/project, or a sweep of it: entity/project/sweep; may be given again",
+        "--bootstrap",
+        type=int,
+        metavar="SEED",
+        help="add a bootstrap interval of each mean, resampled from this seed",
     )
-    command.add_argument(
-        "--filter", help='W&B\'s filter for its runs, as JSON: \'{"tags": "mini"}\''
-    )
-    command.add_argument(
-        "--finished", action="store_true", help="leave out failed runs of W&B as well"
-    )
-    command.add_argument(
-        "--offline",
-        action="append",
-        type=folder,
-        default=[],
-        metavar="DIR",
-        help="a folder with offline runs of W&B, such as runs/wandb; may be given again",
-    )
+    command.add_argument("--compare", action="store_true", help="two folders side by side")
+    command.add_argument("--explain", metavar="ROW", help="the runs behind a row, by its label")
     command.add_argument(
         "--publish",
         nargs="?",
@@ -59,80 +53,119 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Print them; 1 where a record cannot be used."""
+    """Print them; 1 where something is left out."""
     refuse_fields("table", fields_set)
 
-    from ablations.tables import FORMATS, render
+    from ablations.reading import without_collection
+    from ablations.tables import FORMATS, OF, STYLES
 
-    if arguments.format not in FORMATS:
-        raise ConfigError(unknown("format", arguments.format, FORMATS))
-    if (arguments.filter or arguments.finished) and not arguments.wandb:
-        raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
-    found, problems = read(arguments)
-    for record in list(found):
-        if problem := unknown_recipe(record.run_id, record.config["recipe"]):
-            problems.append(problem)
-            found.remove(record)
-    for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    write_or_emit(render(found, arguments.format), arguments.output)
-    if arguments.publish is not None:
-        from ablations.tracking import publish
-
-        published = publish(found, arguments.publish or None)
-        told = published.url or f"offline: wandb sync {published.folder}"
-        print(f"published: {told}", file=sys.stderr)
+    for what, value, valid in (
+        ("table", arguments.of, OF),
+        ("format", arguments.format, FORMATS),
+        ("style", arguments.style, STYLES),
+    ):
+        if value not in valid:
+            raise ConfigError(unknown(what, value, valid))
+    if arguments.of != ABLATION:
+        _refuse(arguments)
+    with without_collection():
+        text, problems = compared(arguments) if arguments.compare else tables(arguments)
+    tell(problems)
+    write_or_emit(text, arguments.output)
     return 1 if problems else 0
 
 
-def read(arguments: argparse.Namespace) -> tuple[list[Record], list[str]]:
-    """The records of all sources, one a run id, and a line for each that cannot be used.
+def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """The tables of all studies, or what is behind a row of them, and what is left out."""
+    found = gather(arguments, needed=arguments.of == ABLATION)
+    form = arguments.format
+    if arguments.of != ABLATION:
+        from ablations.tables import written_reference
 
-    Raises:
-        ConfigError: None of the sources has a record.
-        TrackerError: W&B does not answer or has no such project.
-    """
-    from ablations import records
+        records = found.reading.records
+        return written_reference(arguments.of, found.studies, records, form), found.problems
+    if arguments.bootstrap is not None:
+        from ablations.study import bootstrap
 
-    elsewhere = bool(arguments.wandb or arguments.offline)
-    folders = arguments.results or ([] if elsewhere else [DEFAULT_RESULTS])
-    found, problems = records.read_folders(folders)
-    if elsewhere:
-        from ablations.tracking import read_offline, read_project
-        from ablations.tracking.reading import Found
+        if arguments.bootstrap < 0:
+            raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
+        bootstrap(found.studies, arguments.bootstrap)
+    if arguments.publish is not None:
+        from ablations.tracking import publish
 
-        all_of_it = Found()
-        for path in arguments.wandb:
-            project, sweeps = _sweep(path)
-            filters = _filter(arguments.filter)
-            all_of_it.add(read_project(project, sweeps, filters, arguments.finished))
-        for place in arguments.offline:
-            all_of_it.add(read_offline(place))
-        found, problems = found + all_of_it.records, problems + all_of_it.problems
-        for what, count in all_of_it.skipped.items():
-            print(f"skipped: {what}: {count}", file=sys.stderr)
-    merged, differing = records.merge(found)
-    if not merged and not problems:
-        places = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
-        raise ConfigError(f"no records in {', '.join(places)}: fill it with `ablations run`")
-    return merged, problems + differing
+        published = publish(found.reading.records, arguments.publish or None)
+        told = published.url or f"offline: wandb sync {published.folder}"
+        print(f"published: {told}", file=sys.stderr)
+    if arguments.explain is not None:
+        return explained(found, arguments.explain, form), found.problems
+
+    from ablations.tables import written
+
+    return written(found.studies, form, arguments.style), found.problems
 
 
-def _sweep(path: str) -> tuple[str, list[str]]:
-    """``entity/project/sweep``, or ``entity/project/sweeps/sweep`` as in W&B's addresses."""
-    parts = path.split("/")
-    if len(parts) == 4 and parts[2] == "sweeps":
-        del parts[2]
-    return ("/".join(parts[:2]), parts[2:]) if len(parts) == 3 else (path, [])
+def explained(found: Gathered, row: str, form: str) -> str:
+    """What is behind a row."""
+    from ablations.tables import csv, explain, text
+
+    rows = explain.find(found.studies, row)
+    behind = [explain.explain(study, row, found.reading.places) for study, row in rows]
+    return csv([table.frame for table in behind]) if form == "csv" else text(behind, form)
 
 
-def _filter(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        tree = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"--filter {text!r} is not JSON: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f'--filter {text!r} must be a mapping, such as {{"tags": "mini"}}')
-    return tree
+def _refuse(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for a flag that only the ablation table reads."""
+    given = {
+        "--style": arguments.style != "full",
+        "--baseline": arguments.baseline is not None and arguments.of != "sizes",
+        "--bootstrap": arguments.bootstrap is not None,
+        "--compare": arguments.compare,
+        "--explain": arguments.explain is not None,
+        "--publish": arguments.publish is not None,
+    }
+    _refuse_given(given, f"--of {arguments.of}")
+
+
+def _refuse_given(given: dict[str, bool], what: str) -> None:
+    for flag, there in given.items():
+        if there:
+            raise ConfigError(f"{flag} is not for {what}")
+
+
+def compared(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """Two folders side by side, and what is left out."""
+    if len(arguments.results) != 2 or arguments.wandb or arguments.offline:
+        raise ConfigError("--compare takes two folders: `ablations table A B --compare`")
+    given = {
+        "--style": arguments.style != "full",
+        "--bootstrap": arguments.bootstrap is not None,
+        "--explain": arguments.explain is not None,
+        "--publish": arguments.publish is not None,
+    }
+    _refuse_given(given, "--compare")
+    chosen = arguments.baseline
+    if chosen is not None and not any((folder / chosen).is_dir() for folder in arguments.results):
+        raise ConfigError(f"--baseline {chosen} is the id of no run here: `ablations status`")
+
+    from ablations.tables import compare, csv, text
+
+    sides = [_side(arguments, folder) for folder in arguments.results]
+    problems = list(dict.fromkeys(problem for side in sides for problem in side.problems))
+    left, right = arguments.results
+    names = compare.names_of(left, right)
+    pairs, alone = compare.pairs(*(side.studies for side in sides))
+    problems += alone
+    if not pairs:
+        raise ConfigError(f"nothing to compare in {left} and {right}: {'; '.join(problems)}")
+    if arguments.format == "csv":
+        return csv([compare.tidy(pair, names) for pair in pairs]), problems
+    return text([compare.compare(pair, names) for pair in pairs], arguments.format), problems
+
+
+def _side(arguments: argparse.Namespace, folder: Path) -> Gathered:
+    """One of two folders, with the baseline that was chosen, if it is of this one."""
+    own = argparse.Namespace(**vars(arguments))
+    own.results = [folder]
+    if own.baseline is not None and not (folder / own.baseline).is_dir():
+        own.baseline = None
+    return gather(own)

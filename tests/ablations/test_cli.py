@@ -41,6 +41,10 @@ sys.exit(f"imported {heavy}" if heavy else code)
         ["table", "{results}"],
         ["table", "{results}", "--format", "csv"],
         ["table", "{results}", "--format", "tex"],
+        ["table", "{results}", "--format", "html"],
+        ["report", "{results}", "-o", "{results}/page.html"],
+        ["claims", "{results}"],
+        ["claims", "{results}", "--format", "csv"],
     ],
 )
 def test_light_commands_start_without_torch(words, tmp_path):
@@ -233,10 +237,13 @@ def test_records_that_no_table_can_use_are_left_out_and_told(tmp_path, capsys):
     odd = record(9)
     odd.config["recipe"] = "of_tomorrow"
     odd.write(tmp_path)
+    record(8, float("nan")).write(tmp_path)
     assert main(["table", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     assert "81.33 ± 1.53" in out
     assert "unknown recipe 'of_tomorrow'" in err
+    nan = tmp_path / record(8).run_id / "record.json"
+    assert f"left out: {nan}: val/top1 is nan" in err
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

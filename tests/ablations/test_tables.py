@@ -10,11 +10,12 @@ import subprocess
 
 import pytest
 
-from ablations import records, stats
-from ablations.records import Record, RecordError
+from ablations import stats
+from ablations.__main__ import main
+from ablations.records import Record
 from ablations.resolve import resolve
 from ablations.study import studies
-from ablations.tables import render
+from ablations.tables import read, render
 
 
 def record(seed=0, top1=80.0, preset=None, recipe="mini", status="finished", **overrides) -> Record:
@@ -47,8 +48,9 @@ IDENTITY = [
 
 
 def tidy(*found: Record) -> dict[str, dict[str, str]]:
+    """The rows that have runs, by variant."""
     rows = list(csv.DictReader(io.StringIO(render(list(found), "csv"))))
-    return {row["variant"]: row for row in rows}
+    return {row["variant"]: row for row in rows if row["run_ids"]}
 
 
 def test_a_row_is_mean_spread_count_and_paired_difference():
@@ -65,11 +67,77 @@ def test_a_row_is_mean_spread_count_and_paired_difference():
 
 
 def test_differences_pair_seeds_not_positions():
-    row = tidy(*BASE, IDENTITY[1], record(7, 10.0, model__token_mixers="identity"))
-    row = row["Pooling -> Identity mapping"]
-    assert (row["n"], row["delta_n"]) == ("2", "1")
-    assert float(row["delta_mean"]) == pytest.approx(-1)
-    assert row["delta_ci95"] == ""  # one pair has no interval
+    found = [*BASE, IDENTITY[1], IDENTITY[2], record(7, 10.0, model__token_mixers="identity")]
+    row = tidy(*found)["Pooling -> Identity mapping"]
+    assert (row["n"], row["delta_n"], row["delta_test"]) == ("3", "2", "paired t")
+    assert float(row["delta_mean"]) == pytest.approx(-2)  # -1 and -3; seed 7 has no partner
+    assert row["missing_seeds"] == "0"
+
+
+def test_seeds_that_do_not_match_are_compared_by_their_means_and_marked():
+    other = [record(s, top1, model__norm="none") for s, top1 in ((8, 70.0), (9, 74.0))]
+    row = tidy(*BASE, *other)["Modified LayerNorm -> None"]
+    assert row["delta_test"] == "Welch t"
+    assert float(row["delta_mean"]) == pytest.approx(72 - (80 + 81 + 83) / 3)
+    text = render([*BASE, *other], "md")
+    assert "-9.33ʷ" in text
+    assert "by Welch's t" in text
+    assert "ʷ" not in render([*BASE, *IDENTITY], "md")
+
+
+def test_p_values_are_corrected_over_the_table_and_the_smallest_effect_is_told():
+    shifts = {"identity": (-2, -1, -3), "random": (-5, -5.2, -4.9), "depthwise": (1, 2, 0)}
+    rows = [
+        record(seed, base.metric() + shift, model__token_mixers=mixer)
+        for mixer, found in shifts.items()
+        for seed, (base, shift) in enumerate(zip(BASE, found, strict=True))
+    ]
+    found = tidy(*BASE, *rows).values()
+    raw = {row["variant"]: float(row["p"]) for row in found if row["p"]}
+    ordered = sorted(raw, key=raw.get)
+    assert ordered[0] == "Pooling -> Global random matrix"
+    by_hand = [min(1, raw[ordered[0]] * 3), min(1, raw[ordered[1]] * 2)]
+    corrected = {row["variant"]: row["p_holm"] for row in found}
+    assert [float(corrected[name]) for name in ordered[:2]] == pytest.approx(by_hand)
+    effect = {row["variant"]: row["minimum_effect"] for row in found}
+    assert effect["Baseline"] == ""
+    # Deviations 1 and 1: the same effect; 0.15: a smaller one.
+    assert float(effect[ordered[1]]) == pytest.approx(stats.minimum_effect(1.0, 3))
+    assert float(effect[ordered[0]]) < 1
+
+
+def test_five_seeds_show_their_points_and_six_do_not():
+    runs = [record(seed, 80 + seed / 4) for seed in range(6)]
+    assert "80.00 80.25 80.50 80.75 81.00" in render(runs[:5], "md")
+    assert "80.00 80.25" not in render(runs, "md")
+
+
+def test_a_bootstrap_interval_is_there_when_asked_and_the_same_for_the_same_seed(tmp_path, capsys):
+    for seed in range(8):
+        record(seed, 80 + seed / 4).write(tmp_path)
+    assert "Bootstrap" not in render(read(tmp_path)[0].records, "md")
+    printed = []
+    for seed in ("1", "1"):
+        words = ["table", str(tmp_path), "--format", "csv", "--bootstrap", seed]
+        assert main(words) == 0
+        printed.append(next(csv.DictReader(io.StringIO(capsys.readouterr().out))))
+    assert printed[0] == printed[1]
+    low, high = (float(printed[0][f"top1_bootstrap_{end}"]) for end in ("low", "high"))
+    assert 80 < low < 80.875 < high < 81.75
+    assert main(["table", str(tmp_path), "--bootstrap", "1"]) == 0
+    assert f"[{low:.2f}, {high:.2f}]" in capsys.readouterr().out
+    assert main(["table", str(tmp_path), "--bootstrap", "-1"]) == 2
+
+
+def test_the_best_value_is_bold_only_where_the_intervals_say_so():
+    close = [record(seed, 80.5 + seed, model__norm="layer") for seed in range(3)]
+    assert "**" not in render([*BASE, *close], "md")
+    far = [record(seed, 95 + seed / 10, model__norm="layer") for seed in range(3)]
+    text = render([*BASE, *IDENTITY, *far], "md")
+    assert re.findall(r"\*\*(.*?)\*\*", text) == ["95.10 ± 0.10"]
+    assert "Bold: above every other row" in text
+    assert r"\textbf{95.10 $\pm$ 0.10}" in render([*BASE, *IDENTITY, *far], "tex")
+    assert "**" not in render([BASE[0], far[0]], "md")  # one seed says nothing
 
 
 def test_one_seed_has_no_spread_and_no_interval():
@@ -190,8 +258,9 @@ def test_diverged_runs_count_with_what_they_have_and_failed_ones_do_not():
     assert (row["n"], row["diverged"], row["failed"]) == ("2", "1", "1")
     assert float(row["top1_mean"]) == 13
     text = render(found, "md")
-    assert "13.00 ± 1.41 (1 diverged, 1 failed)" in text
-    assert "missing (1 failed)" in text
+    assert "13.00 ± 1.41 (1 diverged, 1 failed: oom)" in text
+    assert "missing (1 failed: oom)" in text
+    assert row["failures"] == "1 oom"
 
 
 def test_a_size_that_changes_more_than_a_size_has_no_paper_numbers():
@@ -206,7 +275,7 @@ def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):
     killed = failed(resolve("mini", {"model.norm": "batch"}), tmp_path, "killed", "3 times")
     text = render([*BASE, killed], "md")
     assert text.count("### ") == 1
-    assert "missing (1 failed)" in text
+    assert "missing (1 failed: killed)" in text
     assert "different code" not in text
 
 
@@ -229,14 +298,14 @@ def test_two_versions_of_a_plugins_mixer_are_told():
     runs = [record(seed=seed) for seed in (7, 8)]
     for run, version in zip(runs, ("aaa", "bbb"), strict=True):
         run.environment["plugins"] = {"shift": version}
-    assert "Runs of shift are of different code: versions aaa, bbb." in render(runs, "md")
-    assert "Runs of shift" not in render(runs[:1], "md")
+    assert "runs of shift are of different code: versions aaa, bbb." in render(runs, "md")
+    assert "runs of shift" not in render(runs[:1], "md")
 
 
 def test_markdown_columns_line_up():
     text = render([*BASE, *IDENTITY, record(preset="pppa")], "md")
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 5
+    assert len(lines) == 2 + 1 + 6 + 4  # of sections that have a run, all rows of the paper
     assert len({line.count("|") for line in lines}) == 1
     assert len({len(line) for line in lines}) == 1
 
@@ -249,65 +318,99 @@ def test_latex_escapes_what_latex_reads():
     assert not re.search(r"(?<!\\)[_%#&](?![^$]*\$)", text.split(r"\par")[1])
     assert text.count("{") == text.count("}")
     for line in text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines():
-        assert len(re.findall(r"(?<!\\)&", line)) == 12
+        assert len(re.findall(r"(?<!\\)&", line)) == 16
+
+
+PAPER = "\\documentclass{{article}}\\usepackage{{{}}}\\begin{{document}}\n\\input{{t}}\n"
+PAPER += "\\end{{document}}"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles_as_it_is(tmp_path):
-    body = render([*BASE, record(preset="pppa")], "tex")
-    (tmp_path / "t.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        + body
-        + "\\end{document}"
+@pytest.mark.parametrize("packages", [None, "booktabs", "booktabs,graphicx"])
+def test_latex_compiles_as_it_is_and_within_a_paper(packages, tmp_path):
+    found = [*BASE, record(preset="pppa"), record(recipe="fashion"), record(9, model__norm="none")]
+    (tmp_path / "t.tex").write_text(render(found, "tex"))
+    if packages:
+        (tmp_path / "paper.tex").write_text(PAPER.format(packages))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"]
+    command.append("paper.tex" if packages else "t.tex")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Output written" in done.stdout
+
+
+def test_a_table_ends_with_what_it_was_made_from():
+    found = [record(seed) for seed in range(3)]
+    for seed, each in enumerate(found):
+        each.environment.update(device="cpu", date=f"2026-01-0{seed + 1}T10:00:00+00:00")
+        each.environment["versions"] = {"torch": "2.15.0"}
+    last = render(found, "md").splitlines()[-1]
+    assert last == (
+        "- Made from 3 records, recipe mini, pictures ffffffffffffffff, commit aaaaaaaaaaaa, "
+        "device cpu, precision 32-true, torch 2.15.0, ended 2026-01-01 to 2026-01-03."
     )
+    found[1].environment.update(device="NVIDIA H200", versions={"torch": "2.11.0"})
+    for form in ("md", "tex"):
+        text = render(found, form, "paper")
+        assert "different devices: NVIDIA H200, cpu" in text
+        assert "different versions of torch: 2.11.0, 2.15.0" in text
+
+
+def test_a_difference_over_fewer_seeds_than_its_row_has_says_so():
+    other = record(7, 10.0, model__token_mixers="identity")
+    text = render([*BASE, *IDENTITY[1:], other], "md")
+    assert "Pooling -> Identity mapping: Δ is over the 2 seeds that the baseline has too" in text
+    assert "Δ is over the" not in render([*BASE, *IDENTITY], "md")
+
+
+def test_a_row_of_one_seed_above_all_leaves_nothing_bold():
+    high = [record(seed, 95 + seed / 10, model__norm="layer") for seed in range(3)]
+    single = record(0, 99.0, model__norm="batch")
+    assert "**" in render([*BASE, *IDENTITY, *high], "md")
+    assert "**" not in render([*BASE, *IDENTITY, *high, single], "md")
+
+
+def test_the_papers_numbers_are_those_of_what_a_row_is_whatever_it_is_compared_with():
+    (study,) = studies([*BASE, *IDENTITY], IDENTITY[0].run_id)
+    rows = {row.label: row for row in study.rows}
+    assert rows["Baseline"].paper.top1 == 74.3
+    pool = rows["Identity mapping -> Pooling"]
+    assert (pool.paper.top1, pool.paper.delta) == (77.2, 2.9)
+
+
+def test_a_study_of_another_mixer_has_no_numbers_of_the_paper_beside_it():
+    mixer = {"model__token_mixers": "attention"}
+    found = [record(0, **mixer), record(1, **mixer), record(0, model__norm="layer", **mixer)]
+    rows = tidy(*found)
+    assert [row["paper_top1"] for row in rows.values()] == ["", ""]
+
+
+def test_a_failure_joins_the_study_that_has_its_seed(tmp_path):
+    from ablations.runner import failed
+
+    half = [record(seed, 70.0, model__norm="none") for seed in (10, 11)]
+    for run in half:
+        run.environment["precision"] = "bf16-mixed"
+    killed = failed(resolve("mini", {"model.norm": "batch", "seed": 1}), tmp_path, "killed", "")
+    by_precision = {study.precision: study for study in studies([*half, *BASE, killed])}
+    assert set(by_precision) == {"bf16-mixed", "32-true"}
+    assert killed in by_precision["32-true"].records
+    odd = failed(resolve("mini", {"model.norm": "batch", "seed": 5}), tmp_path, "killed", "")
+    assert len(studies([*half, *BASE, odd])) == 3  # of neither, as far as anyone knows
+
+
+def test_the_paper_style_says_over_how_many_seeds_its_means_are():
+    assert "over n = 3 seeds." in render([*BASE, *IDENTITY], "md", "paper")
+    text = render([*BASE, *IDENTITY[:2]], "md", "paper")
+    assert "over n = 3 seeds (2 of Pooling -> Identity mapping)." in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_letters_that_it_does_not_know(tmp_path):
+    mixers = [record(seed, 70.0 + seed) for seed in range(2)]
+    for run in mixers:
+        run.config["model"]["token_mixers"] = "注意_é`x"
+    (tmp_path / "t.tex").write_text(render([*BASE, *mixers], "tex"))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
-
-
-def test_records_survive_the_disk_and_broken_ones_are_told(tmp_path):
-    for each in (*BASE, *IDENTITY):
-        each.write(tmp_path)
-    found, problems = records.read_all([tmp_path])
-    assert {item.run_id for item in found} == {item.run_id for item in (*BASE, *IDENTITY)}
-    assert not problems
-    broken = {
-        "truncated": '{"schema": 1, "run_id"',
-        "list": "[]",
-        "future": '{"schema": 99}',
-        "odd_field": '{"schema": 1, "run_id": "a", "status": "finished", "config": {}, "new": 1}',
-        "no_status": '{"schema": 1, "run_id": "a", "config": {}}',
-    }
-    for name, text in broken.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "record.json").write_text(text)
-    found, problems = records.read_all([tmp_path])
-    assert len(found) == 6
-    assert len(problems) == len(broken)
-    assert all("record.json" in problem and "\n" not in problem for problem in problems)
-
-
-def test_the_same_run_in_two_folders_is_one_unless_the_numbers_differ(tmp_path):
-    record(0, 80.0).write(tmp_path / "a")
-    record(0, 80.0).write(tmp_path / "b")
-    record(0, 70.0).write(tmp_path / "c")
-    found, problems = records.read_all([tmp_path / "a", tmp_path / "b"])
-    assert (len(found), problems) == (1, [])
-    found, problems = records.read_all([tmp_path / "a", tmp_path / "c"])
-    assert len(found) == 1
-    assert "differs from" in problems[0]
-
-
-def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = BASE[0].write(tmp_path)
-    before = path.read_text()
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        record(0, 10.0).write(tmp_path)
-    assert path.read_text() == before
-    assert [item.name for item in path.parent.iterdir()] == ["record.json"]
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(RecordError, match="no folder .*none"):
-        records.read_all([tmp_path / "none"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -172,7 +174,7 @@ def test_a_table_is_published(online: tuple[WandbServer, Path, Run]) -> None:
         "finished",
     )
     (artifact,) = [one for one in server.artifacts.values() if one.collection == "ablation-table"]
-    assert set(artifact.files) == {"table.md", "table.csv", "table.tex"}
+    assert set(artifact.files) == {"table.md", "table.csv", "table.tex", "table.html"}
     assert artifact.files["table.csv"].decode() == table(server, folder, "runs")
     (logged,) = [json.loads(file) for name, file in published.files.items() if "table" in name]
     cells = dict(zip(logged["columns"], logged["data"][0], strict=True))
@@ -314,7 +316,12 @@ def test_a_shipped_sweep_by_one_agent_gives_the_table_of_its_disk(
         assert (run.config["seed"], epochs(run)) == (run.args["seed"], [1])
         assert "locked" not in "".join(run.logs)
     disk = table(server, tmp_path, "runs")
-    assert len(disk.splitlines()) == 5
+    rows = list(csv.DictReader(io.StringIO(disk)))
+    assert [row["variant"] for row in rows if row["n"] == "2"] == [
+        "Baseline",
+        *(f"Pooling size 3 -> {size}" for size in (5, 7, 9)),
+    ]
+    assert {row["n"] for row in rows} == {"2", "0"}, "the axis's other rows are missing, as told"
     assert table(server, tmp_path, "--wandb", "lab/ablations") == disk
     assert table(server, tmp_path, "--wandb", path, "runs") == disk
     markdown = [
@@ -579,6 +586,7 @@ def comparable(run: Run) -> dict[str, Any]:
         for name, value in run.summary.items()
         if name[0] != "_" and name != "timing" and "seconds" not in name
     }
+    summary["environment"] = {k: v for k, v in summary["environment"].items() if k != "date"}
     return {
         "rows": rows,
         "summary": summary,

@@ -1,0 +1,41 @@
+"""The paper's claims, and the verdict of a study's records on each."""
+
+from __future__ import annotations
+
+from ablations.claims.paper import ABOVE, BELOW, MARGIN, OTHERS, WITHIN, Claim, read
+from ablations.claims.verdicts import (
+    AGREES,
+    ALPHA,
+    CONTRADICTS,
+    NOT_RUN,
+    UNDETERMINED,
+    VERDICTS,
+    Verdict,
+    hold,
+    judge,
+    learned,
+    of_row,
+    seeds_to_settle,
+)
+
+__all__ = [
+    "ABOVE",
+    "AGREES",
+    "ALPHA",
+    "BELOW",
+    "CONTRADICTS",
+    "MARGIN",
+    "NOT_RUN",
+    "OTHERS",
+    "UNDETERMINED",
+    "VERDICTS",
+    "WITHIN",
+    "Claim",
+    "Verdict",
+    "hold",
+    "judge",
+    "learned",
+    "of_row",
+    "read",
+    "seeds_to_settle",
+]

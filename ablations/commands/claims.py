@@ -1,0 +1,43 @@
+"""`ablations claims`: the paper's claims held against the records in folders and in W&B."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ablations.commands.sources import add_sources, gather, tell
+from ablations.flags import refuse_fields, write_or_emit
+from poolformer.config import ConfigError, unknown
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "claims",
+        help="hold the paper's claims against records on disk or in W&B",
+        description="Hold what the paper says of its ablations against the records in folders of "
+        "results, in projects of W&B and in its offline folders: each claim agrees, contradicts, "
+        "is undetermined or was not run. The verdicts do not change the exit code.",
+    )
+    add_sources(command)
+    command.add_argument("--format", default="md", help="md (default), csv, tex or html")
+    command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Print the verdicts; 1 where a record or a claim cannot be used."""
+    refuse_fields("claims", fields_set)
+
+    from ablations.reading import without_collection
+    from ablations.tables import FORMATS, written_claims
+
+    if arguments.format not in FORMATS:
+        raise ConfigError(unknown("format", arguments.format, FORMATS))
+    with without_collection():
+        found = gather(arguments)
+        text = written_claims(found.studies, arguments.format)
+    tell(found.problems)
+    write_or_emit(text, arguments.output)
+    return 1 if found.problems else 0

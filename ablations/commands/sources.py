@@ -1,0 +1,160 @@
+"""What commands that show results read: records of folders, of W&B and its offline folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ablations.flags import DEFAULT_RESULTS, folder
+from poolformer.config import ConfigError
+
+if TYPE_CHECKING:
+    from ablations.reading import Reading
+    from ablations.study import Study
+
+
+def add_sources(command: argparse.ArgumentParser) -> None:
+    """The flags that say where the records lie and which of them is the baseline."""
+    command.add_argument(
+        "results", nargs="*", type=folder, help=f"folders of results ({DEFAULT_RESULTS})"
+    )
+    command.add_argument(
+        "--baseline", metavar="RUN_ID", help="a run whose variant the others are compared with"
+    )
+    command.add_argument(
+        "--wandb",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="entity/project, or a sweep of it: entity/project/sweep; may be given again",
+    )
+    command.add_argument(
+        "--filter", help='W&B\'s filter for its runs, as JSON: \'{"tags": "mini"}\''
+    )
+    command.add_argument(
+        "--finished", action="store_true", help="leave out failed runs of W&B as well"
+    )
+    command.add_argument(
+        "--offline",
+        action="append",
+        type=folder,
+        default=[],
+        metavar="DIR",
+        help="a folder with offline runs of W&B, such as runs/wandb; may be given again",
+    )
+
+
+@dataclass
+class Gathered:
+    """What was read.
+
+    Args:
+        reading: The records, where each comes from, and what is left out.
+        studies: The records, sorted into what may be compared.
+        problems: A line for each record, and for each study's differences, that is left out.
+    """
+
+    reading: Reading
+    studies: list[Study]
+    problems: list[str]
+
+
+def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
+    """The studies of all sources.
+
+    Args:
+        arguments: The sources as flags; without any, the default folder.
+        needed: Whether there must be records and a baseline.
+
+    Raises:
+        ConfigError: None of the sources has a record, or no record is that of ``--baseline``.
+        TrackerError: W&B does not answer or has no such project.
+    """
+    from ablations import claims, places
+    from ablations.reading import TASKS, task
+    from ablations.study import studies
+
+    found = read(arguments, needed)
+    if getattr(arguments, "of", None) not in TASKS:
+        others = Counter(name for record in found.records if (name := task(record)))
+        for name, count in sorted(others.items()):
+            print(f"skipped: runs for --of {name}: {count}", file=sys.stderr)
+    folders = arguments.results
+    # What is missing goes where the rest lies, if that is one place.
+    home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
+    every = studies(found.records, arguments.baseline, home)
+    troubles = [trouble for study in every if (trouble := study.trouble(found.places))]
+    told = [*places.problems(), *claims.read()[1]]
+    problems = [*found.problems, *(troubles if needed else []), *told]
+    return Gathered(found, every, problems)
+
+
+def tell(problems: Iterable[str]) -> None:
+    """A line on stderr for each thing that is left out."""
+    for problem in problems:
+        print(f"left out: {problem}".replace("\n", "\\n"), file=sys.stderr)
+
+
+def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
+    """The usable records of all sources, one a run id, and a line for each that is left out.
+
+    Args:
+        arguments: The sources as flags; without any, the default folder.
+        needed: Whether there must be records; if not, the default folder need not exist.
+
+    Raises:
+        ConfigError: None of the sources has a record, and they are needed.
+        TrackerError: W&B does not answer or has no such project.
+    """
+    from ablations import reading
+    from ablations.records import FILE
+
+    if (arguments.filter or arguments.finished) and not arguments.wandb:
+        raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
+    elsewhere = bool(arguments.wandb or arguments.offline)
+    default = needed or any(DEFAULT_RESULTS.glob(f"*/{FILE}"))
+    folders = arguments.results or ([DEFAULT_RESULTS] if default and not elsewhere else [])
+    found, problems, empty = reading.read_folders(folders)
+    if elsewhere:
+        from ablations.tracking import read_offline, read_project
+        from ablations.tracking.reading import Found
+
+        all_of_it = Found()
+        for path in arguments.wandb:
+            project, sweeps = _sweep(path)
+            filters = _filter(arguments.filter)
+            all_of_it.add(read_project(project, sweeps, filters, arguments.finished))
+        for place in arguments.offline:
+            all_of_it.add(read_offline(place))
+        found, problems = found + all_of_it.records, problems + all_of_it.problems
+        for what, count in all_of_it.skipped.items():
+            print(f"skipped: {what}: {count}", file=sys.stderr)
+    if needed and not found and not problems:
+        places = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
+        raise ConfigError(f"no records in {', '.join(places)}: fill it with `ablations run`")
+    return reading.usable(found, problems + empty)
+
+
+def _sweep(path: str) -> tuple[str, list[str]]:
+    """``entity/project/sweep``, or ``entity/project/sweeps/sweep`` as in W&B's addresses."""
+    parts = path.split("/")
+    if len(parts) == 4 and parts[2] == "sweeps":
+        del parts[2]
+    return ("/".join(parts[:2]), parts[2:]) if len(parts) == 3 else (path, [])
+
+
+def _filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        tree = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--filter {text!r} is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f'--filter {text!r} must be a mapping, such as {{"tags": "mini"}}')
+    return tree

@@ -1,0 +1,50 @@
+"""Folders of results, as notebooks read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations import reading
+from ablations.records import HISTORY, RecordError, read_history
+from ablations.study import Study, studies
+
+
+def read(*folders: str | Path) -> list[Study]:
+    """The studies in folders of results.
+
+    Raises:
+        RecordError: A folder does not exist, or has a record that cannot be used.
+    """
+    found = reading.read([Path(folder) for folder in folders])
+    if found.problems:
+        raise RecordError(found.problems[0])
+    return studies(found.records)
+
+
+def histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
+    """What the usable runs in folders of results did epoch by epoch: run id -> a row an epoch.
+
+    A run without a history has no rows. Columns as in ``records.HISTORY_COLUMNS``.
+
+    Raises:
+        RecordError: A folder does not exist, or a history has a cell that is no number.
+    """
+    places = reading.read([Path(folder) for folder in folders]).places
+    return {run: read_history(Path(place).parent / HISTORY) for run, place in places.items()}
+
+
+def nearby(folder: str | Path) -> Path:
+    """A folder as given, or the one of that name in a folder above the current one.
+
+    So a notebook finds ``results/mini`` from its own folder and from the repository's.
+
+    Raises:
+        RecordError: There is none.
+    """
+    for above in range(len(Path.cwd().parts)):
+        place = Path(*[".."] * above) / folder
+        if place.is_dir():
+            return place
+    raise RecordError(
+        f"no folder {folder}, here or above: give one that `ablations run` has filled"
+    )

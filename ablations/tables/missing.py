@@ -1,0 +1,142 @@
+"""What a study lacks, and the command that fills it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablations import labels, places
+from ablations.labels import Changes
+from ablations.places import BASELINE_HAS
+from ablations.study import Row, Study
+
+# The sweep file of each section of the paper's table; pool sizes have one of their own.
+SWEEPS = {
+    labels.BASELINE: "token_mixer",
+    "Token mixers": "token_mixer",
+    "Normalization": "normalization",
+    "Activation": "activation",
+    "Other components": "components",
+    labels.HYBRID: "hybrid_stages",
+    labels.AXES["model.depths"]: "model_size",
+}
+
+
+def paper_rows(study: Study, whole: bool) -> list[Row]:
+    """The paper's rows that a study lacks.
+
+    Args:
+        study: The study.
+        whole: All of them; else only those of sections that the study has begun.
+    """
+    other = study.baseline is not None and study.baseline.paper is None and not study.is_papers
+    if other and not whole:
+        return []  # next to another baseline they would be other rows
+    there = {row.paper.variant for row in study.rows if row.paper}
+    begun = {row.axis for row in study.rows}
+    return [
+        Row(paper.axis, paper.variant, {}, [], paper)
+        for paper in places.rows().values()
+        if paper.variant not in there and (whole or paper.axis in begun)
+    ]
+
+
+def seeds(study: Study) -> list[int]:
+    """The seeds that a row of a study is expected to have: the baseline's, else those of all."""
+    rows = [study.baseline] if study.baseline else study.rows
+    return sorted({record.config["seed"] for row in rows for record in row.records})
+
+
+def row_command(study: Study, row: Row) -> str:
+    """The command that trains a row of the paper that a study lacks; what is done is reused."""
+    pool_size = row.label.startswith("Pooling size")
+    return sweep_command(study, "pool_size" if pool_size else SWEEPS[row.axis], shared(study))
+
+
+def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
+    """The command that trains the cells of a sweep with the seeds of a study.
+
+    Args:
+        study: The study.
+        sweep: The name of a shipped sweep file.
+        changed: What every cell changes against the study's recipe.
+    """
+    asked = ",".join(map(str, seeds(study))) or "0,1,2"
+    words = ["ablations", "run", f"sweeps/{sweep}.yaml", "--recipe", study.recipe]
+    return shlex.join([*words, "--seeds", asked, *flags(changed), *_surroundings(study)])
+
+
+def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
+    """The command that trains seeds that a row lacks."""
+    config = row.records[0].config
+    changed = flags(labels.against_recipe(config))
+    words = ["ablations", "train", "--recipe", config["recipe"], *changed, *_surroundings(study)]
+    command = f"{shlex.join(words)} --seed"
+    if len(lacking) == 1:
+        return f"{command} {lacking[0]}"
+    return f"for seed in {' '.join(map(str, lacking))}; do {command} $seed; done"
+
+
+def _surroundings(study: Study) -> list[str]:
+    """Flags without which another machine's command would not be a run of this study."""
+    config = next((record.config for record in study.records), {})
+    system, root = config.get("system", {}), config.get("data", {}).get("root")
+    words = ["--data.root", root] if root else []
+    if system.get("plugins"):
+        words += ["--plugins", ",".join(system["plugins"])]
+    if system.get("precision", "auto") != "auto":
+        words += ["--system.precision", system["precision"]]
+    return [*words, *(["--results", str(study.results)] if study.results else [])]
+
+
+def shared(study: Study) -> Changes:
+    """What every run of a study changes against its recipe, its length included.
+
+    Fields that the paper's rows change are left out: as flags they would override what a sweep
+    varies.
+    """
+    changed = study.shared
+    if study.baseline is not None:
+        changed = labels.against_recipe(study.baseline.records[0].config)
+    return {name: change for name, change in changed.items() if name not in BASELINE_HAS}
+
+
+def flags(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Changes as flags of ``ablations train``."""
+    found = []
+    for name, (_, value) in changed.items():
+        found += [f"--{name}", spelled(value)]
+    return found
+
+
+def spelled(value: Any) -> str:
+    """A value as a flag takes it; numbers keep all their digits."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(spelled, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+
+def notes(study: Study, absent: Sequence[Row]) -> list[str]:
+    """A line for each command that a study lacks, with what it would fill."""
+    told = row_notes(study, absent)
+    for row in study.rows:
+        if row.lacking:
+            told.append(seeds_note(study, row, row.label, row.lacking))
+    return told
+
+
+def seeds_note(study: Study, row: Row, name: str, lacking: Sequence[int]) -> str:
+    """A line for the seeds that a row lacks, with their command."""
+    which = f"seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
+    return f"Missing {name}, {which}: `{seeds_command(study, row, lacking)}`"
+
+
+def row_notes(study: Study, absent: Sequence[Row]) -> list[str]:
+    """A line for each command that fills whole rows."""
+    wanted: dict[str, list[str]] = {}
+    for row in absent:
+        wanted.setdefault(row_command(study, row), []).append(row.label)
+    return [f"Missing {'; '.join(rows)}: `{command}`" for command, rows in wanted.items()]

@@ -1,0 +1,83 @@
+"""What a table was made from: runs, pictures, code, devices, dates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ablations.records import Record
+from ablations.study import Study
+
+
+def lines(study: Study) -> list[str]:
+    """One line of facts, then a warning for each thing that must not differ and does."""
+    records = study.records
+    if not records:
+        return []
+    measured = [record for record in records if record.environment]
+    facts = [
+        f"{len(records)} record{'s' * (len(records) > 1)}",
+        f"recipe {study.recipe}",
+        f"pictures {study.fingerprint or 'unknown'}",
+        f"commit {', '.join(commits(records)) or 'unknown'}",
+        f"device {', '.join(distinct(measured, 'device')) or 'unknown'}",
+        f"precision {study.precision}",
+        f"torch {', '.join(versions(measured, 'torch')) or 'unknown'}",
+        dates(measured),
+    ]
+    warnings = []
+    code = commits(records)
+    if len(code) > 1:
+        warnings.append(f"Warning: these records are of different code: commits {', '.join(code)}.")
+    if any(commit.endswith("+") for commit in code):
+        warnings.append("A commit with a plus had uncommitted changes.")
+    for mixer, hashes in plugin_versions(records).items():
+        if len(hashes) > 1:
+            warnings.append(
+                f"Warning: runs of {mixer} are of different code: versions {', '.join(hashes)}."
+            )
+    for what, found in (
+        ("devices", distinct(measured, "device")),
+        ("versions of torch", versions(measured, "torch")),
+    ):
+        if len(found) > 1:
+            warnings.append(f"Warning: these records are of different {what}: {', '.join(found)}.")
+    return [f"Made from {', '.join(facts)}.", *warnings]
+
+
+def commits(records: Sequence[Record]) -> list[str]:
+    """The code that records come from, a plus for uncommitted changes; failed runs left out."""
+    return sorted(
+        {
+            str(record.environment["commit"])[:12] + "+" * bool(record.environment.get("dirty"))
+            for record in records
+            if record.done and record.environment.get("commit")
+        }
+    )
+
+
+def distinct(records: Sequence[Record], name: str) -> list[str]:
+    """The values of a field of the environment, sorted."""
+    return sorted({str(r.environment[name]) for r in records if r.environment.get(name)})
+
+
+def versions(records: Sequence[Record], package: str) -> list[str]:
+    """The versions of a package that records come from."""
+    found = {record.environment.get("versions", {}).get(package) for record in records}
+    return sorted(str(version) for version in found if version)
+
+
+def dates(records: Sequence[Record]) -> str:
+    """The first and the last day on which the runs ended, in UTC."""
+    days = sorted({date[:10] for date in distinct(records, "date")})
+    if not days:
+        return "dates unknown"
+    return f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}"
+
+
+def plugin_versions(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The versions of each token mixer of a plugin that records come from."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for mixer, version in record.environment.get("plugins", {}).items():
+            found.setdefault(mixer, set()).add(version)
+    return {mixer: sorted(hashes) for mixer, hashes in found.items()}

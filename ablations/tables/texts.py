@@ -1,0 +1,87 @@
+"""Studies -> the text of their tables in a format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ablations import reading
+from ablations.records import Record
+from ablations.study import Study, studies
+from ablations.tables import reference
+from ablations.tables.ablation import ablation, tidy
+from ablations.tables.claims import claims, claims_tidy
+from ablations.tables.formats import latex, markdown
+from ablations.tables.table import Table
+
+FORMATS = ["md", "csv", "tex", "html"]
+OF = ["ablation", "imagenet", "sizes", *reading.TASKS]
+
+
+def render(records: Sequence[Record], form: str, style: str = "full", of: str = OF[0]) -> str:
+    """The tables of all studies among records, or another of the paper's tables.
+
+    Args:
+        records: Usable runs of any studies.
+        form: One of FORMATS.
+        style: One of STYLES; csv has all columns in either.
+        of: One of OF; all but the first have the paper's rows, and need no records.
+    """
+    found = studies(records)
+    if of != OF[0]:
+        return written_reference(of, found, records, form)
+    return written(found, form, style)
+
+
+def written(found: Sequence[Study], form: str, style: str = "full") -> str:
+    """The tables of studies, as ``render``; csv is all of them in one, raw numbers."""
+    if form == "csv":
+        return csv([tidy(study) for study in found])
+    return text([ablation(study, style) for study in found], form)
+
+
+def written_claims(found: Sequence[Study], form: str) -> str:
+    """The paper's claims held against studies; csv is all of them in one, raw numbers."""
+    if form == "csv":
+        return csv([claims_tidy(study) for study in found])
+    return text([claims(study) for study in found], form)
+
+
+def written_reference(of: str, found: Sequence[Study], records: Sequence[Record], form: str) -> str:
+    """Another of the paper's tables, with our rows among the published ones.
+
+    Args:
+        of: One of OF but the first.
+        found: Studies of ImageNet or of sizes.
+        records: Runs of other tasks.
+        form: One of FORMATS.
+    """
+    if of == "imagenet":
+        tidied, shown = [reference.imagenet_tidy(found)], [reference.imagenet(found)]
+    elif of == "sizes":
+        tidied = [reference.sizes_tidy(found)]
+        shown = [reference.sizes(study) for study in found] or [reference.sizes()]
+    else:
+        tidied = [reference.downstream_tidy(of, records)]
+        shown = [reference.downstream(of, records)]
+    return csv(tidied) if form == "csv" else text(shown, form)
+
+
+def csv(frames: Sequence[pd.DataFrame]) -> str:
+    """Raw numbers as CSV, all in one; empty for none."""
+    return pd.concat(frames, ignore_index=True).to_csv(index=False) if frames else ""
+
+
+def text(tables: Sequence[Table], form: str) -> str:
+    """Tables one below the other.
+
+    Args:
+        tables: The tables.
+        form: md, tex or html.
+    """
+    if form == "html":
+        from ablations.tables.html import page  # great_tables takes a second
+
+        return page(tables)
+    return latex(tables) if form == "tex" else "\n".join(map(markdown, tables))

@@ -1,0 +1,136 @@
+"""What a study lacks is shown as missing, with a command that gives exactly that cell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ablations.config import RunConfig
+from ablations.flags import separate
+from ablations.records import Record
+from ablations.resolve import preset_names, resolve
+from ablations.study import studies
+from ablations.sweep import expand
+from ablations.tables import ablation, missing, render, written
+from tests.ablations.test_tables import BASE, IDENTITY, record
+
+
+def commands(text: str) -> list[str]:
+    return re.findall(r"- Missing .*?: `(.*)`", text)
+
+
+def configs_of(command: str) -> list[RunConfig]:
+    """The runs that a printed command asks for."""
+    if loop := re.fullmatch(r"for seed in ([\d ]+); do (.*) \$seed; done", command):
+        return [run for seed in loop[1].split() for run in configs_of(f"{loop[2]} {seed}")]
+    ablations, name, *words = shlex.split(command)
+    assert ablations == "ablations"
+    own, fields = separate(words)
+    sweeps = own[: len(own) % 2]
+    options = dict(zip(own[len(sweeps) :: 2], own[len(sweeps) + 1 :: 2], strict=True))
+    if name == "train":
+        return [resolve(options["--recipe"], fields)]
+    seeds = list(map(int, options["--seeds"].split(",")))
+    found = expand(list(map(Path, sweeps)), options["--recipe"], fields, seeds)
+    return [cell.config for cell in found]
+
+
+def cells_of(command: str) -> list[str]:
+    return [config.run_id for config in configs_of(command)]
+
+
+def test_the_paper_style_has_all_rows_of_the_paper_and_commands_for_the_missing_ones():
+    text = render([*BASE, *IDENTITY], "md", "paper")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 18
+    assert lines[0].replace(" ", "") == "|Ablation|Variant|Params(M)|MACs(G)|Top-1(%)|"
+    assert sum("missing" in line for line in lines) == 16
+    found = {run for command in commands(text) for run in cells_of(command)}
+    for name, value in (("norm", "batch"), ("pool_size", 9), ("residual", False)):
+        assert {resolve("mini", {f"model.{name}": value, "seed": s}).run_id for s in (0, 1, 2)} <= (
+            found
+        )
+    for preset in ("ppaa", "pppf"):
+        assert resolve("mini", {"seed": 2}, preset).run_id in found
+
+
+def test_the_full_style_shows_what_is_missing_in_sections_that_have_begun():
+    text = render([*BASE, record(model__norm="batch")], "md")
+    assert "Modified LayerNorm -> None" in text
+    assert "GELU -> ReLU" not in text
+
+
+def test_a_command_keeps_what_the_whole_study_changes():
+    changed = {"optim__epochs": 7, "model__mlp_ratio": 2.0}
+    found = [record(seed, **changed) for seed in (4, 5)]
+    found.append(record(4, model__token_mixers="identity", **changed))
+    text = render(found, "md")
+    fields = {"optim.epochs": 7, "model.mlp_ratio": 2.0, "seed": 5}
+    wanted = resolve("mini", {**fields, "model.token_mixers": "identity"}).run_id
+    single = [command for command in commands(text) if " train " in command]
+    assert [cells_of(command) for command in single] == [[wanted]]
+    rows = {run for command in commands(text) for run in cells_of(command)}
+    assert resolve("mini", {**fields, "model.pool_size": 5}).run_id in rows
+
+
+@pytest.mark.parametrize("preset", [None, *preset_names("mini")])
+def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
+    found = [*BASE, record(0, preset=preset)] if preset else [*BASE]
+    rows = [row for study in studies(found) for row in study.rows if row.lacking]
+    for row in rows:
+        assert row.lacking == [1, 2]
+        command = missing.seeds_command(studies(found)[0], row, row.lacking)
+        assert cells_of(command) == [resolve("mini", {"seed": s}, preset).run_id for s in (1, 2)]
+    assert bool(rows) == (resolve("mini", preset=preset).run_id != BASE[0].run_id)
+
+
+def test_failed_seeds_are_missing_too():
+    failed = record(1, None, model__norm="batch", status="failed")
+    text = render([*BASE, record(0, model__norm="batch"), failed], "md")
+    assert "Missing Modified LayerNorm -> BatchNorm, seeds 1, 2: `for seed in 1 2; do" in text
+
+
+def test_commands_name_the_folder_that_was_read(tmp_path):
+    (study,) = studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
+    for command in commands(written([study], "md")):
+        assert f"--results '{tmp_path}/my runs'" in command
+    assert ablation(study).frame["Top-1 (%)"].tolist().count("missing") == 5
+
+
+def test_every_row_of_the_paper_is_in_the_sweep_that_its_command_names():
+    (study,) = studies([record(0)])
+    absent = missing.paper_rows(study, whole=True)
+    assert len(absent) == 17
+    for row in absent:
+        made = [of(config) for config in configs_of(missing.row_command(study, row))]
+        assert row.label in {other.label for other in studies(made)[0].rows}
+
+
+def of(config: RunConfig) -> Record:
+    """A run of a config that was never trained."""
+    return replace(record(), run_id=config.run_id, config=config.to_json())
+
+
+def test_a_command_does_not_override_what_its_sweep_varies():
+    """The baseline may be another row of the paper: as a flag, its mixer would be every cell's."""
+    found = [*BASE, *IDENTITY]
+    (study,) = studies(found, IDENTITY[0].run_id)
+    text = written([study], "md")
+    asked = {run for command in commands(text) for run in cells_of(command)}
+    assert resolve("mini", {"model.token_mixers": "random"}).run_id in asked
+    assert "Missing Pooling -> Identity mapping" not in text
+
+
+def test_a_command_names_the_pictures_plugins_and_precision_of_its_study():
+    found = [record(seed) for seed in (0, 1)] + [record(0, model__norm="none")]
+    for run in found:
+        run.config["data"]["root"] = "/pictures"
+        run.config["system"] |= {"plugins": ["mine"], "precision": "bf16-mixed"}
+    (study,) = studies(found)
+    for command in commands(written([study], "md")):
+        for flag in ("--data.root /pictures", "--plugins mine", "--system.precision bf16-mixed"):
+            assert flag in command

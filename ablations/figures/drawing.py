@@ -1,0 +1,227 @@
+"""What all figures share: colours, marks, a canvas of its own each, and what lies off an axis.
+
+Figures are objects, never pyplot's: none is kept or shown behind the caller's back, and a notebook
+shows what a cell returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from PIL import Image
+
+# Okabe and Ito's palette (jfly.uni-koeln.de/color, 2002) without its yellow, which is faint on
+# white. A test looks at them through Machado's simulations of colour blindness.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+CYCLE = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]
+# No colour stands alone: marks and dashes repeat at other lengths than colours do.
+MARKS = ["o", "s", "^", "D", "v", "P", "X"]
+DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
+GREY = "#6E6E6E"
+
+WIDTH = 7.2  # inches: both columns of a paper, and what a notebook shows unscaled
+DPI = 120  # pixels of a notebook an inch
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 9.0,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.unicode_minus": True,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",  # comes with matplotlib and has → Δ ± †
+    "font.size": 8.5,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "legend.title_fontsize": 8.0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.0,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "ablations",  # ids of an SVG follow from what it shows alone
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+
+
+Given = ParamSpec("Given")
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows as the value of a cell."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        across, up = (round(DPI * inches) for inches in self.get_size_inches())
+        return png(self), {"width": across, "height": up}
+
+
+def styled(draw: Callable[Given, Drawing]) -> Callable[Given, Drawing]:
+    """A function that draws in the house's style, whatever the reader's own is."""
+
+    @functools.wraps(draw)
+    def inside(*args: Given.args, **kwargs: Given.kwargs) -> Drawing:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def sheet(height: float, title: str, notes: Sequence[str] = ()) -> Drawing:
+    """An empty figure with its title at the top and small print at the bottom.
+
+    Args:
+        height: In inches, small print included.
+        title: What the figure says.
+        notes: What a reader must know besides, each from a new line.
+    """
+    made = Drawing(figsize=(WIDTH, height), dpi=DPI)
+    FigureCanvasAgg(made)
+    lines = [line for text in notes for line in wrapped(text, 7.5)]
+    taken = (len(lines) * 10.5 + 5) / 72 / height if lines else 0.0
+    made.set_layout_engine("constrained", rect=(0, taken, 1, 1 - taken))
+    heading = "\n".join(wrapped(title, 10.5, bold=True))
+    made.suptitle(heading, x=0.008, ha="left", fontsize=10.5, fontweight="bold")
+    if lines:
+        small: dict[str, Any] = {"va": "bottom", "fontsize": 7.5, "color": GREY, "linespacing": 1.3}
+        made.text(0.008, 4 / 72 / height, "\n".join(lines), **small)
+    return made
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> Legend:
+    """A legend below the axes, which make room for it: it never covers data.
+
+    matplotlib's own "outside" legends would lie on the small print.
+
+    Args:
+        figure: One of ``sheet``, with this one legend.
+        handles: Its entries.
+        columns: Into how many they are set; fewer, where those would not fit.
+    """
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    left, bottom, across, up = engine.get()["rect"]
+    how: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0, bottom, 1, up)}
+    for count in range(columns, 0, -1):
+        made = figure.legend(handles=list(handles), ncols=count, **how)
+        box = made.get_window_extent().transformed(figure.transFigure.inverted())
+        if box.width <= 1 or count == 1:
+            break
+        made.remove()
+    made.set_in_layout(False)
+    taken = box.height + 4 / 72 / figure.get_figheight()
+    engine.set(rect=(left, bottom + taken, across, up - taken))
+    return made
+
+
+def png(figure: Figure, dpi: float = 1.5 * DPI) -> bytes:
+    """A figure as a PNG file, for a screen by default of one and a half dots a pixel.
+
+    Its colours are reduced to 256, which nobody sees and which makes it a third as large.
+    """
+    with Image.open(io.BytesIO(_saved(figure, "png", dpi=dpi))) as drawn:
+        few = drawn.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+    file = io.BytesIO()
+    few.save(file, "png", optimize=True, dpi=(dpi, dpi))
+    return file.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element that needs no font; the same figure gives the same text."""
+    text = _saved(figure, "svg", metadata={"Date": None, "Creator": None}).decode()
+    return text[text.index("<svg") :]
+
+
+def _saved(figure: Figure, form: str, **how: Any) -> bytes:
+    file = io.BytesIO()
+    with _style():
+        figure.savefig(file, format=form, **how)
+    return file.getvalue()
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **look)
+
+
+def arrows(text: str) -> str:
+    """A label as print has it."""
+    return text.replace("->", "→")
+
+
+def folded(text: str) -> str:
+    """A label on two lines, broken at the blank or comma that is nearest to its middle."""
+    breaks = [place for place, letter in enumerate(text[:-1], start=1) if letter in " ,"]
+    if not breaks:
+        return text
+    middle = min(breaks, key=lambda place: abs(2 * place - len(text)))
+    return f"{text[:middle].rstrip()}\n{text[middle:]}"
+
+
+def sentence(text: str) -> str:
+    """Text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def width(texts: Sequence[str], size: float, bold: bool = False) -> float:
+    """The widest of some texts, in points, as a screen draws it."""
+    pen = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    found = [
+        float(pen.get_text_width_height_descent(text, font, ismath=False)[0])  # type: ignore[no-untyped-call]
+        for text in texts
+    ]
+    return 72 / DPI * max(found, default=0.0)
+
+
+def points(value: float, digits: int = 2) -> str:
+    """A difference with its sign, as print has it; zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
+
+
+def wrapped(text: str, size: float, bold: bool = False) -> list[str]:
+    """Text in lines as wide as a figure."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width([longer], size, bold) <= 72 * WIDTH - 8:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... between two numbers; over more than two decades 1, 10, 100, ... alone."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if high <= 100 * low else (1,)
+    found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return [tick for tick in found if low <= tick <= high]

@@ -1,0 +1,167 @@
+"""Records -> one page that needs nothing besides itself: words, tables, plots, runs, how to cite.
+
+All of it is computed from records and their histories, so the same records give the same page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from markupsafe import Markup
+
+from ablations import labels
+from ablations.claims import NOT_RUN
+from ablations.page import document, fill
+from ablations.reading import Reading
+from ablations.records import FILE
+from ablations.report import curves, runs, summary
+from ablations.report.curves import History
+from ablations.report.plots import plots
+from ablations.study import Row, Study, studies
+from ablations.tables import Table, ablation, claims, missing, provenance
+from ablations.tables.html import html
+
+TABLES: list[Callable[[Study], Table]] = [ablation, claims]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page and what it lacks.
+
+    Args:
+        page: The whole page.
+        problems: A line for each record or history that is left out; the page has them too.
+    """
+
+    page: str
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of a row as the template has them."""
+
+    title: str
+    also: str
+    runs: list[runs.Shown]
+
+
+def report(
+    found: Reading, every: Sequence[Study] | None = None, problems: Sequence[str] | None = None
+) -> Report:
+    """The page of all records.
+
+    Args:
+        found: Usable records, where each comes from, and what is left out.
+        every: The studies of the records, where they are known.
+        problems: What is left out, where that is more than of the records.
+    """
+    all_studies = studies(found.records) if every is None else every
+    histories, broken = curves.read(found)
+    told = [*(found.problems if problems is None else problems), *broken]
+    whole = len(found.records) <= runs.WHOLE
+    parts = [
+        _study(study, f"s{number}", found, histories, whole)
+        for number, study in enumerate(all_studies, start=1)
+    ]
+    body = fill(
+        "report.html",
+        runs=summary.counted(len(found.records), "run"),
+        studies=list(zip(all_studies, parts, strict=True)),
+        told=summary.counted(len(all_studies), "study").replace("studys", "studies"),
+        problems=told,
+        version=version("metaformer-ablations"),
+        commits=provenance.commits(found.records),
+    )
+    return Report(document("MetaFormer ablations: report", body), told)
+
+
+def _study(
+    study: Study, name: str, found: Reading, histories: dict[str, History], whole: bool
+) -> Markup:
+    """The part of one study; the ids of its elements start with ``name``."""
+    known = {record.run_id: (row, record) for row in study.rows for record in row.records}
+    absent = dict.fromkeys(
+        line
+        for whole_paper in (False, True)
+        for line in missing.notes(study, missing.paper_rows(study, whole_paper))
+    )
+    tables = []
+    for number, make in enumerate(TABLES, start=1):
+        table = make(study)
+        if set(table.badges) == {NOT_RUN}:
+            continue  # a study of which the paper says nothing, or one that has just begun
+        table.foot = [line for line in table.foot if line not in absent]  # told below
+        links = [[runs.link(*known[run_id]) for run_id in own] for own in table.runs]
+        tables.append(Markup(html(table, f"{name}t{number}", links)))
+    return fill(
+        "study.html",
+        name=name,
+        study=study,
+        sentences=summary.sentences(study),
+        tables=tables,
+        plots=plots(study, histories, name),
+        missing=absent,
+        facts=_facts(study, found),
+        commands=_commands(study),
+        groups=[_group(row, found, histories, whole) for row in study.rows],
+        whole=whole,
+    )
+
+
+def _group(row: Row, found: Reading, histories: dict[str, History], whole: bool) -> Group:
+    shown = [
+        runs.shown(row, run, found.places.get(run.run_id, ""), histories.get(run.run_id, []), whole)
+        for run in row.records
+    ]
+    title = row.label if row.axis == row.label else f"{row.axis}: {row.label}"
+    return Group(title, ", ".join(row.also), shown)
+
+
+def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
+    """How a study was run."""
+    records = study.records
+    measured = [record for record in records if record.environment]
+    packages = sorted({name for r in measured for name in r.environment.get("versions", {})})
+    versions = [f"{name} {', '.join(provenance.versions(measured, name))}" for name in packages]
+    seconds = sum(record.timing.get("epoch_seconds", 0) for record in records)
+    sources = {_source(found.places[r.run_id]) for r in records if r.run_id in found.places}
+    facts = {
+        "Recipe": study.recipe,
+        "All runs with": ", ".join(labels.listed(study.shared)),
+        "Pictures": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
+        "Length": summary.counted(study.epochs, "epoch"),
+        "Precision": study.precision,
+        "Seeds": summary.numbers(missing.seeds(study)),
+        "Device": ", ".join(provenance.distinct(measured, "device")),
+        "Platform": ", ".join(provenance.distinct(measured, "platform")),
+        "Threads": ", ".join(provenance.distinct(measured, "threads")),
+        "Python": ", ".join(provenance.distinct(measured, "python")),
+        "Packages": ", ".join(versions),
+        "Code": ", ".join(provenance.commits(records)),
+        "Ended": provenance.dates(measured).removeprefix("ended ").removeprefix("dates "),
+        "Time": f"{seconds / 3600:.2f} hours of training and validation" if seconds else "",
+        "Records": ", ".join(sorted(sources)),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _source(place: str) -> str:
+    """The folder of results or the project that a record comes from."""
+    path = Path(place)
+    return str(path.parent.parent if path.name == FILE else path.parent)
+
+
+def _commands(study: Study) -> list[str]:
+    """The commands that make the study once more; what is done is reused."""
+    seeds = missing.seeds(study)
+    commands: dict[str, None] = {}
+    for row in study.rows:
+        if row.paper and row.axis in missing.SWEEPS:
+            commands[missing.row_command(study, row)] = None
+        elif row.records:
+            commands[missing.seeds_command(study, row, seeds)] = None
+    return list(commands)

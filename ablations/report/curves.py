@@ -1,0 +1,69 @@
+"""Histories of runs as small curves: a line, its ends in numbers, gaps where nothing was finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from ablations import records
+from ablations.page import svg
+from ablations.reading import Reading
+from ablations.records import RecordError
+
+History = list[dict[str, float]]
+
+WIDTH, HEIGHT = 260, 96  # pixels
+LEFT, RIGHT, TOP, FLOOR = 44, 8, 10, HEIGHT - 18  # room for the numbers
+MOST = 120  # points; of a longer history every so manieth epoch, and the last
+
+
+def read(found: Reading) -> tuple[dict[str, History], list[str]]:
+    """The histories beside records on disk, by run id, and a line for each that cannot be read."""
+    histories, problems = {}, []
+    for run_id, place in found.places.items():
+        path = Path(place)
+        if path.name != records.FILE:
+            continue  # a run of W&B
+        try:
+            histories[run_id] = records.read_history(path.parent / records.HISTORY)
+        except (RecordError, OSError) as error:
+            problems.append(str(error))
+    return histories, problems
+
+
+def curve(history: Sequence[Mapping[str, float]], metric: str) -> Markup:
+    """A metric over the epochs as SVG; empty below two epochs that have it."""
+    points = [(row["epoch"], row.get(metric, math.nan)) for row in history if "epoch" in row]
+    known = [(epoch, value) for epoch, value in points if math.isfinite(value)]
+    if len(known) < 2:
+        return Markup()
+    stride = math.ceil(len(points) / MOST)
+    points = [*points[:-1:stride], points[-1]]
+    (first, start), (last, end) = known[0], known[-1]
+    low, high = (pick(value for _, value in known) for pick in (min, max))
+    told = f"{metric}, epoch {first:g} to {last:g}: from {start:.4g} to {end:.4g}"
+    picture = svg.picture("curve", WIDTH, HEIGHT, told)
+
+    def place(epoch: float, value: float) -> str:
+        across = (epoch - first) / max(last - first, 1)
+        up = (value - low) / (high - low) if high > low else 0.5
+        x = LEFT + across * (WIDTH - LEFT - RIGHT)
+        return f"{x:.1f} {FLOOR - up * (FLOOR - TOP):.1f}"
+
+    frame = f"M{LEFT} {TOP}V{FLOOR}H{WIDTH - RIGHT}"
+    svg.add(picture, "path", "frame", d=frame, fill="none", stroke="#999")
+    path, pen = "", "M"
+    for epoch, value in points:
+        finite = math.isfinite(value)
+        path += f"{pen}{place(epoch, value)}" if finite else ""
+        pen = "L" if finite else "M"
+    svg.add(picture, "path", "line", d=path, fill="none", stroke="#0072b2", stroke_width=1.5)
+    svg.write(picture, f"{high:.4g}", LEFT - 4, TOP + 4, "end")
+    if high > low:
+        svg.write(picture, f"{low:.4g}", LEFT - 4, FLOOR + 3, "end")
+    svg.write(picture, f"epoch {first:g}", LEFT, HEIGHT - 4, "start")
+    svg.write(picture, f"{last:g}", WIDTH - RIGHT, HEIGHT - 4, "end")
+    return svg.markup(picture)

@@ -1,0 +1,119 @@
+"""What a page tells of one run: all that its record holds, and its history as curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from ablations import labels
+from ablations.page import arrows
+from ablations.records import Record
+from ablations.report.curves import History, curve
+from ablations.study import Row
+from ablations.tables.html import Link
+
+WHOLE = 300  # up to so many runs a page tells all of each; of more, what tells them apart
+METRICS = ["val/top1", "train/loss"]  # those with a curve
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run as the template has it.
+
+    Args:
+        target: The id of its element.
+        result: Its top-1, or what became of it.
+        failure: Why it failed; empty where it did not.
+        place: The file or address of its record.
+        metrics: Name, last and best value.
+        facts: A heading and lines each: where and how it ran, its costs, its config.
+        config: Lines of its config, and whether they are changes against the baseline.
+        curves: Metric and picture.
+    """
+
+    target: str
+    seed: int
+    run_id: str
+    status: str
+    result: str
+    failure: str
+    place: str
+    metrics: list[tuple[str, str, str]]
+    facts: list[tuple[str, str]]
+    config: list[tuple[str, bool]]
+    curves: list[tuple[str, Markup]]
+
+
+def target(run_id: str) -> str:
+    """The id of a run's element."""
+    return f"run-{run_id}"
+
+
+def link(row: Row, record: Record) -> Link:
+    """A link to a run, named after its seed."""
+    wrong = "" if record.status == "finished" else f" {record.status}"
+    seed = record.config["seed"]
+    title = f"{arrows(row.label)}, seed {seed}: {_result(record)}"
+    return Link(f"{seed}{wrong}", target(record.run_id), title)
+
+
+def shown(row: Row, record: Record, place: str, history: History, whole: bool) -> Shown:
+    """A run in full, or (``whole`` is false) what tells it from others alone."""
+    changed = set(row.changed)
+    if whole:
+        config = [
+            (line, line.split(" = ")[0] in changed)
+            for group in ("model", "data", "optim", "system")
+            for line in _lines(record.config.get(group, {}), f"{group}.")
+        ]
+    else:
+        config = [(line, False) for line in labels.listed(labels.against_recipe(record.config))]
+    groups = {
+        "Environment": record.environment,
+        "Cost": record.cost,
+        "Time": record.timing,
+        "Pictures": record.data,
+        "W&B": record.tracker,
+    }
+    failure = record.failure
+    return Shown(
+        target=target(record.run_id),
+        seed=record.config["seed"],
+        run_id=record.run_id,
+        status=record.status,
+        result=_result(record),
+        failure=f"{failure['kind']}: {failure['message']}" if failure else "",
+        place=place,
+        metrics=[
+            (name, _number(values.get("last")), _number(values.get("best")))
+            for name, values in sorted(record.metrics.items())
+        ],
+        facts=[(heading, "\n".join(_lines(group))) for heading, group in groups.items() if group]
+        if whole
+        else [],
+        config=config,
+        curves=[(name, drawn) for name in METRICS if whole and (drawn := curve(history, name))],
+    )
+
+
+def _result(record: Record) -> str:
+    top1 = record.metric()
+    told = f"{top1:.2f}% top-1" if top1 is not None else "no result"
+    return told if record.status == "finished" else f"{told}, {record.status}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _lines(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """``name = value`` for each leaf of a mapping."""
+    for name, value in sorted(tree.items()):
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name} = {json.dumps(value, ensure_ascii=False)}"

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from ablations.config import RunConfig
+
+@dataclass(frozen=True)
+class Finding:
+    """What a benchmark found.
+
+    Args:
+        lines: For a reader.
+        kept: Whether every limit is kept.
+    """
+
+    lines: list[str]
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -71,50 +80,31 @@ def compare(
     return Comparison((subject[0], peer[0]), (seconds[subject[0]], seconds[peer[0]]), limit)
 
 
-def tracker(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Comparison:
-    """A run mirrored to W&B against the same run without: at most 2% of its wall time.
-
-    Args:
-        config: The run; trained anew each time, in a folder that is thrown away.
-        rounds: How often.
-        told: Called with a line a round.
-    """
-    from ablations.train import train
-
-    def trained(name: str) -> Callable[[], object]:
-        cell = replace(config, system=replace(config.system, tracker=name))
-
-        def call() -> None:
-            with tempfile.TemporaryDirectory() as scratch:
-                record = train(cell, Path(scratch))
-            if not record.done:
-                raise RuntimeError(f"the run failed: {record.failure}")
-
-        return call
-
-    return compare(("wandb", trained("wandb")), ("none", trained("none")), rounds, 1.02, told)
-
-
-def summary(title: str, comparison: Comparison) -> str:
-    """What was found, in lines for a reader."""
+def summary(title: str, comparison: Comparison) -> Finding:
+    """A comparison in lines for a reader."""
     lines = [title]
     for name, seconds in zip(comparison.names, comparison.seconds, strict=True):
-        lines.append(
-            f"  {name:8} median {statistics.median(seconds):.2f} s "
-            f"({min(seconds):.2f} to {max(seconds):.2f}, n={len(seconds)})"
-        )
+        lines.append(f"  {name:8} {spread(seconds)}")
     ratios = comparison.ratios
-    verdict = "within" if comparison.ratio <= comparison.limit else "ABOVE"
+    kept = comparison.ratio <= comparison.limit
     lines.append(
         f"  {comparison.names[0]} / {comparison.names[1]}: median {comparison.ratio:.3f} "
-        f"({min(ratios):.3f} to {max(ratios):.3f}), {verdict} the limit of {comparison.limit:g}"
+        f"({min(ratios):.3f} to {max(ratios):.3f}), {verdict(kept, f'{comparison.limit:g}')}"
     )
-    return "\n".join(lines)
+    return Finding(lines, kept)
 
 
-BENCHES: Mapping[str, Callable[[RunConfig, int, Callable[[str], None]], Comparison]] = {
-    "tracker": tracker,
-}
+def spread(seconds: Sequence[float]) -> str:
+    """Median and range of times."""
+    return (
+        f"median {statistics.median(seconds):.2f} s "
+        f"({min(seconds):.2f} to {max(seconds):.2f}, n={len(seconds)})"
+    )
+
+
+def verdict(kept: bool, limit: str) -> str:
+    """Whether a limit is kept, in words."""
+    return f"{'within' if kept else 'ABOVE'} the limit of {limit}"
 
 
 def machine() -> str:

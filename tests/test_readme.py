@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ablations import records
+from ablations.study import studies
 from ablations.tables import render
 from poolformer import create
 from poolformer.checkpoints import write_weights
@@ -50,6 +51,7 @@ def test_make_knows_its_targets(command):
     assert expected[command] in done.stdout
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
     """In a folder that holds what the README speaks of, nothing else.
 
@@ -130,3 +132,15 @@ def test_the_readmes_table_is_that_of_the_committed_records():
     assert len(found) == 54
     (table,) = re.findall(r"<!-- table -->\n(.*?)<!-- /table -->", README, flags=re.DOTALL)
     assert table.strip() == render(found, "md").strip()
+
+
+def test_the_readmes_numbers_of_the_control_are_those_of_the_committed_records():
+    found, problems = records.read_all([Path("results/controls")])
+    assert not problems
+    rows = {row.label: row for row in studies(found)[0].rows}
+    row = rows["[Pool,Pool,Attention,Attention]"]
+    delta, control = row.delta, row.control.delta
+    text = " ".join(README.split())
+    assert f"by {delta.mean:.2f} points" in text
+    told = f"keeps {control.mean:.2f} points, 95% interval {control.low:.2f} to {control.high:.2f}"
+    assert told in text

@@ -217,17 +217,16 @@ def test_the_filter_leaves_the_rows_with_all_its_words(browser, mini_report):
 
 
 def test_a_row_leads_to_its_runs(browser, mini_report):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     browser.open(mini_report)
     assert browser.js("all('details[open]').length") == 0
     target = browser.js("all('td a')[4].hash")
     browser.js("all('td a')[4].click()")
     assert browser.js("all('details[open]').map(el => '#' + el.id)") == [target]
-    browser.driver.implicitly_wait(2)
-    box = "document.querySelector('details[open]').getBoundingClientRect()"
-    for _ in range(50):
-        if 0 <= browser.js(f"{box}.top") < DESK[1]:
-            break
-    assert 0 <= browser.js(f"{box}.top") < DESK[1]
+    # The page glides there.
+    top = "document.querySelector('details[open]').getBoundingClientRect().top"
+    WebDriverWait(browser.driver, 60).until(lambda _: 0 <= browser.js(top) < DESK[1])
     assert browser.js("document.querySelector('details[open] svg.curve').checkVisibility()")
     # So does an address from elsewhere.
     browser.open(mini_report, at=target)

@@ -82,7 +82,7 @@ def ask(server: WandbServer, folder: Path, code: str) -> Any:
     return json.loads(said.split(">>>")[1])
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], seconds: float = 300) -> None:
     """Wait for something that another process or thread brings about."""
     stop = time.monotonic() + seconds
     while not condition():

@@ -1,0 +1,42 @@
+"""Records of the rows that the paper's claims compare, made by hand."""
+
+from __future__ import annotations
+
+from ablations.claims import hold
+from ablations.claims.paper import BASELINE
+from ablations.places import ROWS
+from ablations.study import studies
+from ablations.tables import written_claims
+from tests.ablations.test_tables import record
+
+
+def render_claims(found, form: str) -> str:
+    return written_claims(studies(found), form)
+
+
+def runs(variant, *outcomes, first=0, status="finished", **overrides):
+    """Records of a row of the paper, an outcome a seed; for the baseline, ``BASELINE``."""
+    if variant != BASELINE:
+        field, value = ROWS[variant]
+        overrides[field] = value
+    return [
+        record(seed, top1, status=status, **overrides)
+        for seed, top1 in enumerate(outcomes, start=first)
+    ]
+
+
+def moved(*differences):
+    """Outcomes that differ by so much from the baseline's, seed by seed."""
+    outcomes = (80.0, 81.0, 83.0)
+    return [base + by for base, by in zip(outcomes, differences, strict=True)]
+
+
+def verdict(own, *found):
+    """What the records say of the claim with this id."""
+    (study,) = studies(found)
+    return {each.claim.id: each for each in hold(study)}[own]
+
+
+BASE = runs(BASELINE, 80.0, 81.0, 83.0)
+IDENTITY, RANDOM = "Pooling -> Identity mapping", "Pooling -> Global random matrix"
+POOL5, DEPTHWISE = "Pooling size 3 -> 5", "Pooling -> Depthwise convolution"

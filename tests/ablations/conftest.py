@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from ablations.resolve import resolve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ablations.study import Study
+
+EMBEDDED = "results/mini"
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +24,35 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 
     folder = tmp_path_factory.mktemp("undisturbed")
     return train(resolve("mini", {**LONG, "system.tracker": "none"}), folder).metrics
+
+
+@pytest.fixture(scope="session")
+def mini() -> Study:
+    """The embedded study."""
+    from ablations import tables
+
+    (study,) = tables.read(EMBEDDED)
+    return study
+
+
+@pytest.fixture(scope="session")
+def histories() -> dict[str, list[dict[str, float]]]:
+    """The histories of its runs."""
+    from ablations import tables
+
+    return tables.histories(EMBEDDED)
+
+
+@pytest.fixture(scope="session")
+def drawn(mini: Study, histories: dict[str, list[dict[str, float]]]) -> dict[str, Figure]:
+    """Every figure, of the embedded study where it is of one, laid out."""
+    from ablations import figures
+    from tests.ablations.figure_studies import every_figure
+
+    found = {
+        "accuracy against cost": figures.accuracy_against_cost([mini]),
+        "published speed": figures.published_speed(),
+    }
+    for figure in found.values():
+        figure.draw_without_rendering()
+    return found | every_figure(mini, histories)

@@ -1,0 +1,26 @@
+"""Outcomes by seed that hypothesis draws, for the tests of the statistics."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+CLOSE = {"rel": 1e-9, "abs": 1e-9}
+
+# Where cores are shared, an example may wait for one.
+patiently = settings(deadline=None)
+few = settings(max_examples=25, deadline=None)
+
+# Accuracies on 10,000 pictures, as they come: hundredths of a percent.
+percent = st.integers(0, 10_000).map(lambda pictures: pictures / 100)
+outcomes = st.dictionaries(st.integers(0, 9), percent, max_size=8)
+pairs = st.lists(st.tuples(percent, percent), min_size=2, max_size=12)
+
+
+def by_seed(values, first=0) -> dict[int, float]:
+    return dict(enumerate(values, start=first))
+
+
+def both(found) -> tuple[dict[int, float], dict[int, float]]:
+    """Pairs of a row's and the baseline's outcome, by seed."""
+    return by_seed(row for row, _ in found), by_seed(baseline for _, baseline in found)

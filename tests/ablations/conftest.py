@@ -1,7 +1,8 @@
-"""What several files of the lab's tests share and is made once."""
+"""What several files of the lab's tests share."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from ablations.study import Study
 
 EMBEDDED = "results/mini"
+
+
+@pytest.fixture
+def no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither variables nor a home of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("NETRC", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -182,6 +182,21 @@ def test_the_recipe_can_come_from_the_environment(monkeypatch, capsys, tmp_path)
     assert "323c7b62a458" in capsys.readouterr().out  # PoolFormer-S12 with the paper's training
 
 
+def test_results_and_data_come_from_the_environment(tiny, tmp_path, monkeypatch, capsys):
+    sweep = tmp_path / "s.yaml"
+    sweep.write_text("method: grid\nparameters:\n  model.pool_size: {values: [3]}\n")
+    monkeypatch.setenv("ABLATIONS_RESULTS", str(tmp_path / "there"))
+    monkeypatch.setenv("ABLATIONS_DATA_ROOT", str(tmp_path / "pictures"))
+    monkeypatch.setenv("ABLATIONS_RECIPE", "imagenet")
+    words = ["run", str(sweep), "--tracker=none", "--model.num_classes=3", "--workers=1"]
+    assert main(words) == 2
+    assert f"{tmp_path / 'pictures'}" in capsys.readouterr().err
+    assert main([*words, "--data.root", "elsewhere"]) == 2
+    assert "elsewhere" in capsys.readouterr().err
+    assert main(["status"]) == 2
+    assert f"no folder {tmp_path / 'there'}" in capsys.readouterr().err
+
+
 def test_convert_tells_what_it_read_and_never_overwrites(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = perturbed(create("metaformer_ppaa_s12_224", num_classes=3)).state_dict()

@@ -9,7 +9,7 @@ import pytest
 
 from ablations import reading, records
 from ablations.__main__ import main
-from ablations.records import RecordError
+from ablations.records import Record, RecordError
 from tests.ablations.test_tables import BASE, IDENTITY, record
 
 
@@ -44,6 +44,29 @@ def test_the_same_run_in_two_folders_is_one_unless_the_numbers_differ(tmp_path):
     found, problems = records.read_all([tmp_path / "a", tmp_path / "c"])
     assert len(found) == 1
     assert "differs from" in problems[0]
+
+
+def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny):
+    config = tiny().to_json()
+    good = Record("a", "finished", config, metrics={"val/top1": {"last": 1.0}})
+    bad = Record("a", "failed", config)
+    other = Record("a", "finished", config, metrics={"val/top1": {"last": 2.0}})
+    assert records.merge([(bad, "x"), (good, "y"), (good, "z")]) == ([(good, "y")], [])
+    assert records.merge([(good, "x"), (bad, "y")]) == ([(good, "x")], [])
+    found, (problem,) = records.merge([(good, "x"), (other, "y")])
+    assert found == [(good, "x")]
+    assert problem.startswith("y differs from x in its metrics")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("metrics", "x"), ("metrics", {"val/top1": 3}), ("cost", []), ("failure", {"kind": "oom"})],
+)
+def test_a_record_with_a_field_of_another_kind_is_none(tiny, name, value):
+    tree = {"schema": 1, "run_id": "a", "status": "finished", "config": tiny().to_json()}
+    assert Record.of(tree, "here").run_id == "a"
+    with pytest.raises(records.RecordError, match="here has a field that is no mapping"):
+        Record.of({**tree, name: value}, "here")
 
 
 def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -1,0 +1,142 @@
+"""Runs that have begun and have no record yet, and done cells that are trained again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ablations import begun, records
+from ablations.__main__ import main
+from ablations.records import Record
+from ablations.train import train
+
+# Runs without a record
+
+
+def test_a_start_tells_a_run_that_goes_on_from_one_that_crashed(tiny, tmp_path):
+    config = tiny()
+    (tmp_path / config.run_id).mkdir()
+
+    def interrupted():
+        with begun.marked(config, tmp_path, {"wandb": "x"}):
+            assert begun.read(tmp_path, config.run_id).state == "running"
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    start = begun.read(tmp_path, config.run_id)
+    assert start.state == "interrupted"
+    assert begun.tracker_ids(tmp_path, config.run_id, None) == {"wandb": "x"}
+    with begun.marked(config, tmp_path, {}):
+        pass
+    assert begun.read(tmp_path, config.run_id) is None
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as sleeper:
+        birth = begun.process_birth(sleeper.pid)
+        other = begun.Begun(config.run_id, config.to_json(), pid=sleeper.pid, birth=birth)
+        assert other.state == "running"
+        sleeper.send_signal(signal.SIGKILL)
+        while begun.process_birth(sleeper.pid):  # until it is a zombie
+            pass
+        assert other.state == "crashed"
+    assert other.state == "crashed"
+    far = begun.Begun(config.run_id, config.to_json(), host="elsewhere", pid=1, birth="0")
+    assert far.state == "running"
+
+
+def test_a_broken_note_of_a_start_is_no_obstacle(tiny, tmp_path):
+    config = tiny()
+    folder = tmp_path / config.run_id
+    folder.mkdir()
+    for text in ("", "[]", "{}", '{"run_id": 1, "odd": 2}'):
+        (folder / begun.FILE).write_text(text)
+        assert begun.read(tmp_path, config.run_id) is None
+
+
+def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
+    cells = {
+        state: tiny(seed=seed)
+        for seed, state in enumerate(["finished", "failed", "crashed", "interrupted", "running"])
+    }
+    for state in ("finished", "failed"):
+        config = cells[state]
+        failure = {"kind": "oom", "message": "too big"} if state == "failed" else None
+        metrics = {"val/top1": {"last": 81.5, "best": 82}} if state == "finished" else {}
+        Record(config.run_id, state, config.to_json(), metrics=metrics, failure=failure).write(
+            tmp_path
+        )
+    for state, more in (("crashed", {"birth": "0"}), ("interrupted", {"stopped": True})):
+        config = cells[state]
+        begun.Begun(config.run_id, config.to_json(), **more).write(tmp_path)
+    config = cells["running"]
+    begun.Begun(config.run_id, config.to_json()).write(tmp_path)
+    records.write_history(
+        tmp_path / config.run_id / "history.csv", [{"epoch": 1, "val/top1": 50.0}]
+    )
+    assert main(["status", "--results", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "5 runs: 1 running, 1 crashed, 1 interrupted, 1 failed, 1 finished"
+    for state, config in cells.items():
+        (line,) = [line for line in lines if config.run_id in line]
+        assert f" {state} " in line
+        assert f"seed {config.seed}" in line
+    assert "oom: too big" in "".join(lines)
+    assert "1/2      50.00" in "".join(lines)
+    # A failed cell that was begun again and crashed has crashed.
+    config = cells["failed"]
+    begun.Begun(config.run_id, config.to_json(), birth="0").write(tmp_path)
+    assert main(["status", "--results", str(tmp_path)]) == 0
+    assert "5 runs: 1 running, 2 crashed, 1 interrupted, 1 finished" in capsys.readouterr().out
+    assert main(["status", "--results", str(tmp_path / "none")]) == 2
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "record.json").write_text("{")
+    assert main(["status", "--results", str(tmp_path)]) == 1
+
+
+# A second training of a done cell
+
+
+@pytest.fixture
+def done_twice(tiny, tmp_path):
+    """A done cell, what its folder had, and the same cell begun again until its second epoch."""
+
+    def again(error):
+        config = tiny()
+        record = train(config, tmp_path)
+        names = ("record.json", "history.csv")
+        before = {name: (tmp_path / config.run_id / name).read_text() for name in names}
+
+        def stop(body):
+            if body["epoch"] == 1:
+                raise error
+
+        return config, record, before, lambda: train(config, tmp_path, stop, reuse=False)
+
+    return again
+
+
+def test_a_second_training_that_fails_leaves_what_there_was(done_twice, tmp_path):
+    config, record, before, again = done_twice(RuntimeError("lost"))
+    assert again().status == "failed"
+    folder = tmp_path / config.run_id
+    assert {name: (folder / name).read_text() for name in before} == before
+    assert records.find(tmp_path, config.run_id) == record
+    assert not (folder / records.PREVIOUS).exists()
+
+
+def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(done_twice, tmp_path):
+    config, record, before, again = done_twice(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        again()
+    folder = tmp_path / config.run_id
+    # No record beside half of another history; what there was is kept until the end.
+    assert records.find(tmp_path, config.run_id) is None
+    assert {name: (folder / records.PREVIOUS / name).read_text() for name in before} == before
+    assert begun.read(tmp_path, config.run_id).state == "interrupted"
+    finished = train(config, tmp_path)
+    assert finished.metrics == record.metrics
+    assert not (folder / records.PREVIOUS).exists()
+    assert not (folder / begun.FILE).exists()

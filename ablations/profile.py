@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablations import labels, places, published, study
+from ablations import labels, places, published, rows
 from ablations.config import RunConfig
 from ablations.cost import activation_bytes, at_paper_size, model_cost
 from ablations.published import PaperRow
@@ -94,7 +94,7 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
 
 def _place(variant: Variant) -> tuple[int, float]:
     """The sizes first, then the paper's order; what it lacks stays in the order of the files."""
-    order = dict.fromkeys(["Model size", *study.ORDER])
+    order = dict.fromkeys(["Model size", *rows.ORDER])
     axis = list(order).index(variant.axis) if variant.axis in order else len(order)
     return axis, variant.paper.position if variant.paper else float("inf")
 

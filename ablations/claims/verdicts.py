@@ -33,7 +33,7 @@ from ablations import labels, places, published, stats
 from ablations.claims.paper import ABOVE, BELOW, MARGIN, WITHIN, Claim, read
 from ablations.places import BASELINE_HAS
 from ablations.published import BASELINE
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 
 VERDICTS = ["agrees", "contradicts", "undetermined", "not run"]
 AGREES, CONTRADICTS, UNDETERMINED, NOT_RUN = VERDICTS

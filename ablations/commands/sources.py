@@ -15,7 +15,7 @@ from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
     from ablations.reading import Reading
-    from ablations.study import Study
+    from ablations.rows import Study
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:

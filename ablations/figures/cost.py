@@ -31,7 +31,7 @@ from ablations.figures.drawing import (
 )
 from ablations.labels import BASELINE
 from ablations.published import ImageNetRow, imagenet_rows
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 from ablations.tables.bars import reach
 
 # A test holds it against the numbers.

@@ -24,7 +24,7 @@ from ablations.figures.drawing import (
     styled,
 )
 from ablations.reading import METRIC
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 from ablations.tables.bars import FAR, NEAR
 
 History = Sequence[Mapping[str, float]]  # a row an epoch

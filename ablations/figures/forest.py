@@ -22,7 +22,8 @@ from ablations.figures.drawing import (
     styled,
     width,
 )
-from ablations.study import CONFIDENCE, Row, Study
+from ablations.rows import Row, Study
+from ablations.study import CONFIDENCE
 from ablations.tables.bars import reach
 
 OURS, PAPER = BLUE, VERMILLION

@@ -23,7 +23,7 @@ from ablations.figures.drawing import (
     styled,
 )
 from ablations.published import speed_rows
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 
 # What the paper's sizes are said to be as fast as, and are as accurate as or more.
 PAIRS = {

@@ -20,7 +20,8 @@ from ablations.records import FILE
 from ablations.report import curves, runs, summary
 from ablations.report.curves import History
 from ablations.report.plots import plots
-from ablations.study import Row, Study, studies
+from ablations.rows import Row, Study
+from ablations.study import studies
 from ablations.tables import Table, ablation, claims, missing, provenance
 from ablations.tables.html import html
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ablations import figures
 from ablations.report.curves import History
-from ablations.study import Study
+from ablations.rows import Study
 
 MOST = 60  # rows; names of more cannot be read beside their marks
 # Digits of coordinates beyond a hundredth of a point are half of a figure's size.

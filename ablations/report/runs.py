@@ -13,7 +13,7 @@ from ablations import labels
 from ablations.page import arrows
 from ablations.records import Record
 from ablations.report.curves import History, curve
-from ablations.study import Row
+from ablations.rows import Row
 from ablations.tables.html import Link
 
 WHOLE = 300  # up to so many runs a page tells all of each; of more, what tells them apart

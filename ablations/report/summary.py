@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from ablations.claims import NOT_RUN, VERDICTS, hold
 from ablations.records import STATUSES
-from ablations.study import CONFIDENCE, Row, Study
+from ablations.rows import Row, Study
+from ablations.study import CONFIDENCE
 from ablations.tables.ablation import accuracy
 from ablations.tables.table import signed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ablations.study import Study
+from ablations.rows import Study
 from ablations.tables import reference
 from ablations.tables.ablation import STYLES, ablation, tidy
 from ablations.tables.claims import claims, claims_tidy

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ablations import controls, labels, stats
 from ablations.claims import hold, of_row
-from ablations.study import Row, Study, place
+from ablations.rows import Row, Study, place
 from ablations.tables import missing, provenance
 from ablations.tables.table import Drawn, Table, number, p_value, signed, significant
 

@@ -18,7 +18,7 @@ from ablations.claims import (
     hold,
 )
 from ablations.published import BASELINE
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 from ablations.tables import missing, provenance
 from ablations.tables.ablation import (
     CONTROL,

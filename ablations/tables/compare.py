@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ablations import stats
-from ablations.study import Row, Study, place
+from ablations.rows import Row, Study, place
 from ablations.tables import provenance
 from ablations.tables.ablation import (
     WELCH,

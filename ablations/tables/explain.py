@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ablations.records import Record
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 from ablations.tables import provenance
 from ablations.tables.ablation import accuracy, difference, interval
 from ablations.tables.table import MISSING, Table, number, p_value, signed

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ablations import reading
 from ablations.records import HISTORY, RecordError, read_history
-from ablations.study import Study, studies
+from ablations.rows import Study
+from ablations.study import studies
 
 
 def read(*folders: str | Path) -> list[Study]:

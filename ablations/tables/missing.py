@@ -9,7 +9,7 @@ from typing import Any
 from ablations import labels, places
 from ablations.labels import Changes
 from ablations.places import BASELINE_HAS
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 
 # The sweep file of each section of the paper's table; pool sizes have one of their own.
 SWEEPS = {

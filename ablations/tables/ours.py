@@ -12,7 +12,7 @@ from ablations.labels import Changes
 from ablations.places import SHAPE
 from ablations.published import MODELS
 from ablations.resolve import size_name
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 from ablations.tables import provenance
 from ablations.tables.table import Table
 from poolformer.config import SIZES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablations.records import Record
-from ablations.study import Study
+from ablations.rows import Study
 
 
 def lines(study: Study) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from ablations import published
 from ablations.published import ImageNetRow
 from ablations.records import Record
-from ablations.study import Row, Study
+from ablations.rows import Row, Study
 from ablations.tables.ablation import accuracy
 from ablations.tables.downstream import (
     ade20k,

@@ -11,8 +11,8 @@ import pandas as pd
 from ablations import labels, places, published, stats
 from ablations.published import PaperRow
 from ablations.resolve import size_name
+from ablations.rows import Row, Study
 from ablations.stats import Difference
-from ablations.study import Row, Study
 from ablations.tables import missing, provenance
 from ablations.tables.ablation import accuracy, heading, interval
 from ablations.tables.ours import counted, sources

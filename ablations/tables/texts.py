@@ -8,7 +8,8 @@ import pandas as pd
 
 from ablations import reading
 from ablations.records import Record
-from ablations.study import Study, studies
+from ablations.rows import Study
+from ablations.study import studies
 from ablations.tables import reference
 from ablations.tables.ablation import ablation, tidy
 from ablations.tables.claims import claims, claims_tidy

@@ -11,7 +11,8 @@ from typing import Any
 
 from ablations.config import SystemConfig
 from ablations.records import Record
-from ablations.study import Study, studies
+from ablations.rows import Study
+from ablations.study import studies
 from ablations.tables import FORMATS, render, tidy
 from ablations.tracking import client
 

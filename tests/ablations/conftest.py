@@ -12,7 +12,7 @@ from ablations.resolve import resolve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ablations.study import Study
+    from ablations.rows import Study
 
 EMBEDDED = "results/mini"
 

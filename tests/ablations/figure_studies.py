@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from ablations import figures
 from ablations.records import Record
 from ablations.resolve import resolve
-from ablations.study import Study, studies
+from ablations.rows import Study
+from ablations.study import studies
 
 COST = {
     "mini": {"params": 421_882, "macs": 1_344_000, "image_size": 32},

@@ -1,0 +1,194 @@
+"""What a row of a table is (a variant with its runs), and a study: rows that may be compared.
+
+They hold what was found; ``ablations.study`` finds it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ablations import controls, labels, places, stats
+from ablations.labels import Changes
+from ablations.published import PaperRow
+from ablations.reading import METRIC
+from ablations.records import Record
+
+# Axes in the order of the paper's table; what it lacks follows.
+ORDER = [
+    labels.BASELINE,
+    "Token mixers",
+    "Normalization",
+    "Activation",
+    "Other components",
+    labels.HYBRID,
+    controls.AXIS,
+    "Model size",
+]
+
+
+@dataclass(frozen=True)
+class Against:
+    """A row's difference from a control of it.
+
+    Args:
+        kind: What the control shares with the row besides the axis: one of ``controls.KINDS``.
+        control: The control's row.
+        delta: Difference in points; None where either has no result.
+    """
+
+    kind: str
+    control: Row
+    delta: stats.Difference | None
+
+
+@dataclass
+class Row:
+    """One variant with its runs.
+
+    Args:
+        changed: Its changes against the study's baseline.
+        records: Its runs, by seed; none for a row of the paper that the study lacks.
+        paper: The paper's row of the same change, if it has one.
+        top1: Mean and spread of ``val/top1`` in percent over the runs that have it.
+        delta: Difference from the baseline in points; None where either has no result.
+        p: The p-value of ``delta`` after Holm's correction over the study.
+        lacking: Seeds that the baseline has a result of and this row has not.
+        controls: Its differences from its controls.
+        bootstrap: A 95% bootstrap interval of the mean in percent, where it was asked for.
+    """
+
+    axis: str
+    label: str
+    changed: Changes
+    records: list[Record]
+    paper: PaperRow | None = None
+    top1: stats.Spread | None = None
+    delta: stats.Difference | None = None
+    p: float | None = None
+    lacking: list[int] = field(default_factory=list)
+    controls: list[Against] = field(default_factory=list)
+    bootstrap: tuple[float, float] | None = None
+
+    def count(self, status: str) -> int:
+        """Runs with a status."""
+        return sum(record.status == status for record in self.records)
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How many runs failed, by kind."""
+        return Counter(record.failure["kind"] for record in self.records if record.failure)
+
+    @property
+    def also(self) -> list[str]:
+        """Changes besides the row's own, in words; a control's name has them all."""
+        return [] if self.axis == controls.AXIS else labels.also(self.changed)
+
+    @cached_property
+    def values(self) -> dict[int, float]:
+        """Seed -> final top-1 in percent, of the runs that have one."""
+        found = {run.config["seed"]: run.metric(METRIC) for run in self.records if run.done}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What a model of the row costs, of the first run that knows; empty where none does."""
+        return next((record.cost for record in self.records if record.cost), {})
+
+    @property
+    def control(self) -> Against | None:
+        """Its difference from the control that shares most with it: all but the axis, if there is.
+
+        Else the one with its other changes, else the one of its size.
+        """
+        wanted = (controls.BOTH, controls.RECIPE, controls.SIZE)
+        found = {each.kind: each for each in self.controls}
+        return next((found[kind] for kind in wanted if kind in found), None)
+
+    @property
+    def minimum_effect(self) -> float | None:
+        """The smallest true difference in points that its seeds find with 80% power, at 5%."""
+        if self.delta is None or self.delta.std is None:
+            return None
+        pairs = None if self.delta.paired else self.delta.n_baseline
+        return stats.minimum_effect(self.delta.std, self.delta.n, pairs)
+
+
+@dataclass
+class Study:
+    """Rows that may be compared, the baseline first, in the paper's order.
+
+    Args:
+        baseline: The row that the others are compared with; None where there is none.
+        candidates: Where more than one row could be the baseline: those.
+        shared: What the baseline, and so every row, changes against the recipe.
+        best: The row of the highest mean, where it is above every other row of two seeds or more
+            with 95% confidence.
+        results: The folder of its runs, where more of them belong; None for the default.
+    """
+
+    recipe: str
+    data: str
+    fingerprint: str
+    epochs: int
+    precision: str
+    rows: list[Row] = field(default_factory=list)
+    baseline: Row | None = None
+    candidates: list[Row] = field(default_factory=list)
+    shared: Changes = field(default_factory=dict)
+    best: Row | None = None
+    results: Path | None = None
+
+    @property
+    def records(self) -> list[Record]:
+        """All runs of all rows."""
+        return [record for row in self.rows for record in row.records]
+
+    def trouble(self, places: Mapping[str, str]) -> str | None:
+        """Why there are no differences, in a line with files; None where there are, or is one row.
+
+        Args:
+            places: Run id -> the file or address of its record.
+        """
+        if self.baseline is not None or len(self.rows) < 2:
+            return None
+        runs = [row.records[0] for row in self.candidates or self.rows]
+        files = ", ".join(places.get(run.run_id, run.run_id) for run in runs)
+        if self.candidates:
+            return (
+                f"differences of {self.name}: each of {files} could be of the baseline: choose "
+                "with --baseline RUN_ID"
+            )
+        return f"differences of {self.name}: none of {files} is of a baseline"
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the baseline is the paper's, in the fields that the paper's rows change."""
+        if self.baseline is None:
+            return False
+        return not places.against_paper({}, labels.flat_config(self.baseline.records[0].config))
+
+    @property
+    def name(self) -> str:
+        """What tells it from other studies, in words."""
+        pictures = f"{self.data} ({self.fingerprint[:8]})" if self.fingerprint else self.data
+        return (
+            f"recipe {self.recipe}, data {pictures}, {self.epochs} epochs, {self.precision} "
+            "precision"
+        )
+
+
+def place(row: Row) -> tuple[int, str, float, str]:
+    """Where a row stands: in the paper's order, what it lacks under its axis."""
+    known = row.axis in ORDER
+    position = row.paper.position if row.paper else float("inf")
+    return (
+        ORDER.index(row.axis) if known else len(ORDER),
+        "" if known else row.axis,
+        position,
+        row.label,
+    )

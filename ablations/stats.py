@@ -21,6 +21,8 @@ from scipy.special import chdtr, nctdtr, stdtr, stdtrit
 if TYPE_CHECKING:
     import numpy as np
 
+ALPHA = 0.05  # the level of every test, unless its caller asks for another
+CONFIDENCE = 1 - ALPHA  # and the coverage of every interval
 FEW = 5  # up to so many values say more than their deviation
 MOST_SEEDS = 1_000_000  # a plan for more is none
 
@@ -122,7 +124,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def difference(
-    row: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95
+    row: Mapping[int, float], baseline: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> Difference | None:
     """Row minus baseline by the test that the seeds allow; None where either has no seed.
 
@@ -147,7 +149,7 @@ def difference(
 
 
 def paired_difference(
-    row: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95
+    row: Mapping[int, float], baseline: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> Difference | None:
     """Row minus baseline over the seeds that both have; None where they share none.
 
@@ -186,7 +188,7 @@ def paired_difference(
 
 
 def unpaired_difference(
-    row: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95
+    row: Mapping[int, float], baseline: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> Difference | None:
     """Mean of the row minus mean of the baseline; None where either has no seed.
 
@@ -279,7 +281,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def detection_power(
-    effect: float, std: float, n: int, n_baseline: int | None = None, alpha: float = 0.05
+    effect: float, std: float, n: int, n_baseline: int | None = None, alpha: float = ALPHA
 ) -> float | None:
     """The chance that a two-sided t test finds a true difference; None for ``std`` 0 or n below 2.
 
@@ -307,7 +309,7 @@ def detection_power(
 
 
 def minimum_effect(
-    std: float, n: int, n_baseline: int | None = None, power: float = 0.8, alpha: float = 0.05
+    std: float, n: int, n_baseline: int | None = None, power: float = 0.8, alpha: float = ALPHA
 ) -> float | None:
     """The smallest true difference in points that n seeds find with this power.
 
@@ -333,7 +335,7 @@ def minimum_effect(
 
 
 def seeds_needed(
-    effect: float, std: float, paired: bool = True, power: float = 0.8, alpha: float = 0.05
+    effect: float, std: float, paired: bool = True, power: float = 0.8, alpha: float = ALPHA
 ) -> int | None:
     """The fewest seeds (of the row and of the baseline each) that find a true difference.
 
@@ -378,7 +380,7 @@ def equivalence_seeds(
     margin: float,
     paired: bool = True,
     power: float = 0.8,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
 ) -> int | None:
     """The fewest seeds (of the row and of the baseline each) for which ``equivalence`` rejects.
 
@@ -424,7 +426,7 @@ def equivalence_seeds(
 def bootstrap_interval(
     values: Sequence[float],
     generator: np.random.Generator,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     resamples: int = 9999,
 ) -> tuple[float, float] | None:
     """Lower and upper end in percent of a bootstrap interval for the mean of values (n,).

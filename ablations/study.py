@@ -21,8 +21,6 @@ from ablations.resolve import resolve
 from ablations.rows import Against, Row, Study, place
 from poolformer.config import ConfigError
 
-CONFIDENCE = 0.95
-
 
 def studies(
     records: Iterable[Record],
@@ -79,7 +77,7 @@ def bootstrap(found: Iterable[Study], seed: int) -> None:
             own = zlib.crc32(row.records[0].variant.encode())
             generator = np.random.default_rng([seed, own])
             values = list(row.values.values())
-            row.bootstrap = stats.bootstrap_interval(values, generator, CONFIDENCE)
+            row.bootstrap = stats.bootstrap_interval(values, generator)
 
 
 def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
@@ -202,10 +200,10 @@ def _best(rows: Sequence[Row]) -> Row | None:
     p_values = []
     for _, row in others:
         above = stats.difference(best.values, row.values)
-        if above is None or above.p is None or above.p >= 1 - CONFIDENCE or above.mean <= 0:
+        if above is None or above.p is None or above.p >= stats.ALPHA or above.mean <= 0:
             return None  # mostly the second best already
         p_values.append(above.p)
-    sure = all(p is not None and p < 1 - CONFIDENCE for p in stats.holm(p_values))
+    sure = all(p is not None and p < stats.ALPHA for p in stats.holm(p_values))
     return best if sure else None
 
 

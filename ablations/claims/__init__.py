@@ -5,7 +5,6 @@ from __future__ import annotations
 from ablations.claims.paper import ABOVE, BELOW, MARGIN, OTHERS, WITHIN, Claim, read
 from ablations.claims.verdicts import (
     AGREES,
-    ALPHA,
     CONTRADICTS,
     NOT_RUN,
     UNDETERMINED,
@@ -21,7 +20,6 @@ from ablations.claims.verdicts import (
 __all__ = [
     "ABOVE",
     "AGREES",
-    "ALPHA",
     "BELOW",
     "CONTRADICTS",
     "MARGIN",

@@ -37,7 +37,6 @@ from ablations.rows import Row, Study
 
 VERDICTS = ["agrees", "contradicts", "undetermined", "not run"]
 AGREES, CONTRADICTS, UNDETERMINED, NOT_RUN = VERDICTS
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Verdict:
     @property
     def survives(self) -> bool:
         """Whether a verdict stands after Holm's correction; True where there is nothing to lose."""
-        return not self.decided or (self.p_holm is not None and self.p_holm < ALPHA)
+        return not self.decided or (self.p_holm is not None and self.p_holm < stats.ALPHA)
 
     @property
     def paper_inside(self) -> bool | None:
@@ -137,7 +136,7 @@ def judge(
         verdict = AGREES if side == kind else CONTRADICTS
         return verdict, delta.p, f"the 95% interval lies {side} 0"
     p = stats.equivalence(delta, margin)
-    if p is not None and p < ALPHA:
+    if p is not None and p < stats.ALPHA:
         return AGREES, p, f"the 90% interval lies within {margin:g} points"
     if p is not None and abs(delta.mean) > margin:
         p = min(1.0, 2 * (1 - p))  # the other hypothesis: no more than the margin, two-sided

@@ -23,7 +23,7 @@ from ablations.figures.drawing import (
     width,
 )
 from ablations.rows import Row, Study
-from ablations.study import CONFIDENCE
+from ablations.stats import ALPHA
 from ablations.tables.bars import reach
 
 OURS, PAPER = BLUE, VERMILLION
@@ -203,14 +203,14 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
 
 def _sure(row: Row) -> bool:
     """Whether a row differs from the baseline after the correction over its table."""
-    return row.p is not None and row.p < 1 - CONFIDENCE
+    return row.p is not None and row.p < ALPHA
 
 
 def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     theirs = " The paper: ImageNet-1K, 300 epochs." if any(row.paper for row in rows) else ""
     told = [f"Ours: {study.name}.{theirs}"]
     if any(map(_sure, rows)):
-        told.append("Bold: told apart, p < 0.05 after Holm's correction over the table.")
+        told.append(f"Bold: told apart, p < {ALPHA} after Holm's correction over the table.")
     if any(row.also for row in rows):
         told.append("† Changes more than its axis: the footnotes of the table say what.")
     return told

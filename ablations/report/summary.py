@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from ablations.claims import NOT_RUN, VERDICTS, hold
 from ablations.records import STATUSES
 from ablations.rows import Row, Study
-from ablations.study import CONFIDENCE
+from ablations.stats import ALPHA
 from ablations.tables.ablation import accuracy
 from ablations.tables.table import signed
 
-ALPHA = f"{1 - CONFIDENCE:.0%}"
+LEVEL = f"{ALPHA:.0%}"
 
 
 def sentences(study: Study) -> list[str]:
     """A study in sentences, the most important first."""
     told = [_size(study), _baseline(study), *_differences(study), _power(study)]
     if study.best is not None:
-        told.append(f"{study.best.label} is above every other variant, at {ALPHA} after Holm.")
+        told.append(f"{study.best.label} is above every other variant, at {LEVEL} after Holm.")
     told.append(_claims(study))
     return [sentence for sentence in [*told, *_troubles(study)] if sentence]
 
@@ -71,8 +71,8 @@ def _differences(study: Study) -> list[str]:
         why = "that takes two seeds or more whose results vary"
         compared = any(row.delta for row in study.rows)
         return [f"No variant could be tested against it: {why}."] if compared else []
-    apart = [row for row in tested if row.p is not None and row.p < 1 - CONFIDENCE]
-    beyond = f"from the baseline beyond what chance gives (t test, {ALPHA} after Holm's correction)"
+    apart = [row for row in tested if row.p is not None and row.p < ALPHA]
+    beyond = f"from the baseline beyond what chance gives (t test, {LEVEL} after Holm's correction)"
     if not apart:
         of = "The variant tested does not differ" if len(tested) == 1 else "No variant differs"
         return [f"{of} {beyond}, which is no proof of equality."]
@@ -98,7 +98,7 @@ def _power(study: Study) -> str:
     return (
         f"What the study could have seen: a true difference of {statistics.median(effects):.2f} "
         f"points in the median variant ({effects[0]:.2f} to {effects[-1]:.2f}), with 80% power at "
-        f"{ALPHA} before any correction."
+        f"{LEVEL} before any correction."
     )
 
 

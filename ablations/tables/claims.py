@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ablations.claims import (
-    ALPHA,
     MARGIN,
     NOT_RUN,
     OTHERS,
@@ -19,6 +18,7 @@ from ablations.claims import (
 )
 from ablations.published import BASELINE
 from ablations.rows import Row, Study
+from ablations.stats import ALPHA
 from ablations.tables import missing, provenance
 from ablations.tables.ablation import (
     CONTROL,

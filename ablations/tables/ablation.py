@@ -9,7 +9,7 @@ import pandas as pd
 from ablations import controls, labels, stats
 from ablations.claims import hold, of_row
 from ablations.rows import Row, Study, place
-from ablations.tables import missing, provenance
+from ablations.tables import columns, missing, provenance
 from ablations.tables.table import Drawn, Table, number, p_value, signed, significant
 
 STYLES = ["full", "paper"]
@@ -34,48 +34,35 @@ def tidy(study: Study) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
-def _tidy_row(study: Study, row: Row) -> dict[str, object]:
-    cost, delta = row.cost, row.delta
-    big = cost.get("paper") or {}
+def _tidy_row(study: Study, row: Row) -> columns.Columns:
+    delta, big = row.delta, row.cost.get("paper") or {}
     command = missing.seeds_command(study, row, row.lacking) if row.lacking else ""
     if not row.records:
         command = missing.row_command(study, row)
     return {
-        "recipe": study.recipe,
-        "data": study.data,
-        "fingerprint": study.fingerprint,
-        "epochs": study.epochs,
-        "precision": study.precision,
+        **columns.of_study(study),
         "ablation": row.axis,
         "variant": row.label,
         "also_changes": "; ".join(row.also),
         "shared_changes": "; ".join(labels.listed(study.shared)),
-        "top1_mean": row.top1.mean if row.top1 else None,
-        "top1_std": row.top1.std if row.top1 else None,
-        "n": row.top1.n if row.top1 else 0,
+        **columns.of_outcome(row),
         "top1_bootstrap_low": row.bootstrap[0] if row.bootstrap else None,
         "top1_bootstrap_high": row.bootstrap[1] if row.bootstrap else None,
-        "top1_by_seed": " ".join(f"{seed}:{value}" for seed, value in row.values.items()),
-        "delta_mean": delta.mean if delta else None,
+        "top1_by_seed": columns.by_seed(row),
+        "delta_mean": None,  # filled below; here it keeps its place before the half width
         "delta_ci95": delta.half_width if delta else None,
-        "delta_low": delta.low if delta else None,
-        "delta_high": delta.high if delta else None,
-        "delta_n": delta.n if delta else 0,
-        "delta_test": _test(delta),
+        **columns.of_difference(delta),
+        "delta_test": columns.test_of(delta),
         "p": delta.p if delta else None,
         "p_holm": row.p,
         **_control_columns(row),
         "seed_correlation": delta.correlation if delta else None,
         "minimum_effect": row.minimum_effect,
-        "diverged": row.count("diverged"),
-        "failed": row.count("failed"),
+        **columns.of_ends(row),
         "failures": "; ".join(f"{count} {kind}" for kind, count in sorted(row.failures.items())),
         "missing_seeds": " ".join(map(str, row.lacking)),
         "missing_command": command,
-        "params": cost.get("params"),
-        "frozen_params": cost.get("frozen_params"),
-        "macs": cost.get("macs"),
-        "image_size": cost.get("image_size"),
+        **columns.of_cost(row),
         "s12_params": big.get("params"),
         "s12_frozen_params": big.get("frozen_params"),
         "s12_macs": big.get("macs"),
@@ -83,32 +70,23 @@ def _tidy_row(study: Study, row: Row) -> dict[str, object]:
         "paper_macs_g": row.paper.macs_g if row.paper else None,
         "paper_top1": row.paper.top1 if row.paper else None,
         "paper_delta": row.paper.delta if row.paper else None,
-        "commits": " ".join(provenance.commits(row.records)),
-        "run_ids": " ".join(record.run_id for record in row.records),
+        **columns.of_records(row),
     }
 
 
-def _control_columns(row: Row) -> dict[str, object]:
+def _control_columns(row: Row) -> columns.Columns:
     """Its differences from its controls, of each kind that there is."""
-    columns: dict[str, object] = {}
+    found: columns.Columns = {}
     for kind in controls.KINDS:
         against = next((each for each in row.controls if each.kind == kind), None)
         delta = against.delta if against else None
         name = f"control_{kind.replace(' ', '_')}"
-        columns |= {
+        found |= {
             name: against.control.label if against else None,
-            f"{name}_delta_mean": delta.mean if delta else None,
-            f"{name}_delta_low": delta.low if delta else None,
-            f"{name}_delta_high": delta.high if delta else None,
+            **columns.of_interval(delta, f"{name}_delta"),
             f"{name}_n": delta.n if delta else 0,
         }
-    return columns
-
-
-def _test(delta: stats.Difference | None) -> str | None:
-    if delta is None or delta.p is None:
-        return None
-    return "paired t" if delta.paired else "Welch t"
+    return found
 
 
 def ablation(study: Study, style: str = "full") -> Table:

@@ -19,7 +19,7 @@ from ablations.claims import (
 from ablations.published import BASELINE
 from ablations.rows import Row, Study
 from ablations.stats import ALPHA
-from ablations.tables import missing, provenance
+from ablations.tables import columns, missing, provenance
 from ablations.tables.ablation import (
     CONTROL,
     WELCH,
@@ -46,17 +46,12 @@ def claims_tidy(study: Study) -> pd.DataFrame:
     return frame
 
 
-def _tidy_row(study: Study, held: Verdict) -> dict[str, object]:
+def _tidy_row(study: Study, held: Verdict) -> columns.Columns:
     claim, delta = held.claim, held.delta
     against = row.control if (row := _controlled(held)) else None
-    from_it = against.delta if against else None
-    subject, comparison = (_side(row) for row in (held.subject, held.comparison))
+    subject, comparison = map(columns.of_outcome, (held.subject, held.comparison))
     return {
-        "recipe": study.recipe,
-        "data": study.data,
-        "fingerprint": study.fingerprint,
-        "epochs": study.epochs,
-        "precision": study.precision,
+        **columns.of_study(study),
         "claim": claim.id,
         "subject": claim.subject,
         "comparison": claim.comparison,
@@ -67,22 +62,17 @@ def _tidy_row(study: Study, held: Verdict) -> dict[str, object]:
         "why": held.why,
         "notes": " ".join(held.notes),
         "subject_variant": claim.rows[0],
-        "subject_top1_mean": subject["mean"],
+        "subject_top1_mean": subject["top1_mean"],
         "subject_n": subject["n"],
         "comparison_variant": claim.rows[1],
-        "comparison_top1_mean": comparison["mean"],
+        "comparison_top1_mean": comparison["top1_mean"],
         "comparison_n": comparison["n"],
-        "delta_mean": delta.mean if delta else None,
-        "delta_low": delta.low if delta else None,
-        "delta_high": delta.high if delta else None,
-        "delta_n": delta.n if delta else 0,
+        **columns.of_difference(delta),
         "delta_n_comparison": delta.n_baseline if delta else 0,
         "delta_test": _test(held),
         "control": against.control.label if against else None,
         "control_kind": against.kind if against else None,
-        "control_delta_mean": from_it.mean if from_it else None,
-        "control_delta_low": from_it.low if from_it else None,
-        "control_delta_high": from_it.high if from_it else None,
+        **columns.of_interval(against.delta if against else None, "control_delta"),
         "p": held.p,
         "p_holm": held.p_holm,
         "survives_holm": held.survives if held.decided else None,
@@ -92,16 +82,8 @@ def _tidy_row(study: Study, held: Verdict) -> dict[str, object]:
         "paper_in_interval": held.paper_inside,
         "paper_top1": claim.value,
         "paper_comparison_top1": claim.reference,
-        "subject_run_ids": subject["ids"],
-        "comparison_run_ids": comparison["ids"],
-    }
-
-
-def _side(row: Row | None) -> dict[str, object]:
-    return {
-        "mean": row.top1.mean if row and row.top1 else None,
-        "n": row.top1.n if row and row.top1 else 0,
-        "ids": " ".join(record.run_id for record in row.records) if row else "",
+        "subject_run_ids": columns.run_ids(held.subject),
+        "comparison_run_ids": columns.run_ids(held.comparison),
     }
 
 
@@ -112,9 +94,9 @@ def _controlled(held: Verdict) -> Row | None:
 
 
 def _test(held: Verdict) -> str | None:
-    if held.delta is None or held.p is None:
+    if held.p is None:
         return None
-    test = "paired t" if held.delta.paired else "Welch t"
+    test = columns.test_of(held.delta)
     return f"two one-sided, {test}" if held.claim.kind == WITHIN else test
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablations import stats
 from ablations.rows import Row, Study, place
-from ablations.tables import provenance
+from ablations.tables import columns, provenance
 from ablations.tables.ablation import (
     WELCH,
     accuracy,
@@ -77,28 +77,21 @@ def tidy(pair: Pair, names: Names) -> pd.DataFrame:
     return pd.DataFrame([_tidy_row(pair, names, rows) for rows in _rows(pair)])
 
 
-def _tidy_row(pair: Pair, names: Names, rows: Rows) -> dict[str, object]:
+def _tidy_row(pair: Pair, names: Names, rows: Rows) -> columns.Columns:
     known = next(row for row in rows if row)
-    line: dict[str, object] = {"ablation": known.axis, "variant": known.label}
+    line: columns.Columns = {"ablation": known.axis, "variant": known.label}
     for side, name, study, row in zip("ab", names, (pair.left, pair.right), rows, strict=True):
-        top1, delta = (row.top1, row.delta) if row else (None, None)
         line |= {
             f"{side}_name": name,
             f"{side}_study": study.name,
-            f"{side}_top1_mean": top1.mean if top1 else None,
-            f"{side}_top1_std": top1.std if top1 else None,
-            f"{side}_n": top1.n if top1 else 0,
-            f"{side}_delta_mean": delta.mean if delta else None,
-            f"{side}_delta_low": delta.low if delta else None,
-            f"{side}_delta_high": delta.high if delta else None,
+            **columns.of_outcome(row, f"{side}_"),
+            **columns.of_interval(row.delta if row else None, f"{side}_delta"),
             f"{side}_p_holm": row.p if row else None,
         }
     change = _change(pair, *rows)
     return line | {
         "change_of": "top1" if pair.alike else "delta",
-        "change_mean": change.mean if change else None,
-        "change_low": change.low if change else None,
-        "change_high": change.high if change else None,
+        **columns.of_interval(change, "change"),
         "paper_delta": known.paper.delta if known.paper else None,
     }
 

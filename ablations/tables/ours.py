@@ -13,7 +13,7 @@ from ablations.places import SHAPE
 from ablations.published import MODELS
 from ablations.resolve import size_name
 from ablations.rows import Row, Study
-from ablations.tables import provenance
+from ablations.tables import columns, provenance
 from ablations.tables.table import Table
 from poolformer.config import SIZES
 
@@ -56,19 +56,13 @@ class Ours:
         return f"{self.model} (ours: {self.told}, n = {n}){mark}"
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> columns.Columns:
         """What tidy numbers say of any row of ours."""
         return {
-            "recipe": self.study.recipe,
-            "data": self.study.data,
-            "fingerprint": self.study.fingerprint,
-            "epochs": self.study.epochs,
-            "precision": self.study.precision,
+            **columns.of_study(self.study),
             "also_changes": "; ".join(self.also),
-            "diverged": self.row.count("diverged"),
-            "failed": self.row.count("failed"),
-            "commits": " ".join(provenance.commits(self.row.records)),
-            "run_ids": " ".join(record.run_id for record in self.row.records),
+            **columns.of_ends(self.row),
+            **columns.of_records(self.row),
         }
 
 

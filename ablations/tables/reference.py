@@ -11,6 +11,7 @@ from ablations import published
 from ablations.published import ImageNetRow
 from ablations.records import Record
 from ablations.rows import Row, Study
+from ablations.tables import columns
 from ablations.tables.ablation import accuracy
 from ablations.tables.downstream import (
     ade20k,
@@ -132,9 +133,9 @@ def _cells(table: Table, each: ImageNetRow | Ours) -> tuple[str, dict[str, str]]
     }
 
 
-def _tidy_row(each: ImageNetRow | Ours) -> dict[str, object]:
+def _tidy_row(each: ImageNetRow | Ours) -> columns.Columns:
     if isinstance(each, Ours):
-        cost, top1 = each.row.cost, each.row.top1
+        cost = each.row.cost
         return {
             "source": "ours",
             "general_arch": "MetaFormer",
@@ -144,9 +145,7 @@ def _tidy_row(each: ImageNetRow | Ours) -> dict[str, object]:
             "params_m": counted(cost, "params", 1e6),
             "frozen_params_m": counted(cost, "frozen_params", 1e6),
             "macs_g": counted(cost, "macs", 1e9),
-            "top1_mean": top1.mean if top1 else None,
-            "top1_std": top1.std if top1 else None,
-            "n": top1.n if top1 else 0,
+            **columns.of_outcome(each.row),
             **each.facts,
         }
     return {

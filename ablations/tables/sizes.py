@@ -13,7 +13,7 @@ from ablations.published import PaperRow
 from ablations.resolve import size_name
 from ablations.rows import Row, Study
 from ablations.stats import Difference
-from ablations.tables import missing, provenance
+from ablations.tables import columns, missing, provenance
 from ablations.tables.ablation import accuracy, heading, interval
 from ablations.tables.ours import counted, sources
 from ablations.tables.table import Drawn, Table, number, p_value, signed
@@ -226,49 +226,33 @@ def _foot(study: Study | None, found: Sequence[Size]) -> list[str]:
     return [*lines, *provenance.lines(replace(study, rows=rows))]
 
 
-def _tidy_row(study: Study, size: Size) -> dict[str, object]:
+def _tidy_row(study: Study, size: Size) -> columns.Columns:
     row, delta = size.row, size.delta
-    cost = row.cost if row else {}
-    top1 = row.top1 if row else None
     command = _command(study)
     if row:
         command = missing.seeds_command(study, row, size.lacking) if size.lacking else ""
-    records = row.records if row else []
     return {
         "source": "ours",
-        "recipe": study.recipe,
-        "data": study.data,
-        "fingerprint": study.fingerprint,
-        "epochs": study.epochs,
-        "precision": study.precision,
+        **columns.of_study(study),
         "shared_changes": "; ".join(labels.listed(study.shared)),
         "model": size.name.upper(),
         "depths": " ".join(map(str, size.depths)),
         "widths": " ".join(map(str, size.widths)),
-        "params": cost.get("params"),
-        "macs": cost.get("macs"),
-        "image_size": cost.get("image_size"),
-        "top1_mean": top1.mean if top1 else None,
-        "top1_std": top1.std if top1 else None,
-        "n": top1.n if top1 else 0,
-        "top1_by_seed": " ".join(f"{s}:{v}" for s, v in row.values.items()) if row else "",
-        "delta_mean": delta.mean if delta else None,
-        "delta_low": delta.low if delta else None,
-        "delta_high": delta.high if delta else None,
-        "delta_n": delta.n if delta else 0,
+        **columns.of_cost(row),
+        **columns.of_outcome(row),
+        "top1_by_seed": columns.by_seed(row),
+        **columns.of_difference(delta),
         "delta_paired": delta.paired if delta else None,
         "p": delta.p if delta else None,
         "p_holm": size.p,
-        "diverged": row.count("diverged") if row else 0,
-        "failed": row.count("failed") if row else 0,
+        **columns.of_ends(row),
         "missing_seeds": " ".join(map(str, size.lacking)),
         "missing_command": command,
-        "commits": " ".join(provenance.commits(records)),
-        "run_ids": " ".join(record.run_id for record in records),
+        **columns.of_records(row),
     }
 
 
-def _published() -> list[dict[str, object]]:
+def _published() -> list[columns.Columns]:
     return [
         {
             "source": "published",

@@ -10,13 +10,12 @@ seen.
 
 from __future__ import annotations
 
-import csv
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablations import published
-from ablations.published import BASELINE
+from ablations import facts, published
+from ablations.facts import Line, Number, Sheet, quoted
+from ablations.published import BASELINE, NAME, NOTE, PERCENT, POINTS
 
 FILE = "claims.csv"
 ABOVE, BELOW, WITHIN = "above", "below", "within"
@@ -72,9 +71,23 @@ ROWS = {
     "hybrid [P,P,P,FC]": "[Pool,Pool,Pool,SpatialFC]",
     "hybrid [P,P,FC,FC]": "[Pool,Pool,SpatialFC,SpatialFC]",
 }
-NUMBERS = ["value", "reference_value", "stated_delta", "delta_from_tables"]
-COLUMNS = ["id", "subject", "comparison", "metric", *NUMBERS]
 METRIC = "ImageNet-1K top-1"
+NUMBERS = {
+    "value": PERCENT,
+    "reference_value": PERCENT,
+    "stated_delta": POINTS,
+    "delta_from_tables": POINTS,
+}
+SHEET = Sheet(
+    {
+        "id": Number(1, OTHERS[-1], whole=True),
+        "subject": NAME,
+        "comparison": NAME,
+        "metric": NAME,
+        **dict.fromkeys(NUMBERS, NOTE),  # the other claims have words there, too
+    },
+    key=("id",),
+)
 
 
 @dataclass(frozen=True)
@@ -124,32 +137,21 @@ def read(path: Path | None = None) -> tuple[list[Claim], list[str]]:
         path: The file; the shipped one, if None. One that cannot be read is told, too.
     """
     path = path or published.PAPER / FILE
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # some editors begin with a mark
-            lines = csv.DictReader(file, strict=True)
-            lacking = [name for name in COLUMNS if name not in (lines.fieldnames or [])]
-            if lacking:
-                return [], [f"{path} has no column {', '.join(lacking)}"]
-            placed = [(lines.line_num, line) for line in lines]
-    except OSError as error:
-        return [], [f"{path} cannot be read: {error.strerror}"]
-    except (UnicodeDecodeError, csv.Error) as error:
-        return [], [f"{path} is no CSV: {error}"]
-    seen: set[int] = set()
+    lines, problems = facts.read(path, SHEET)
+    broken = sum(problem.startswith(f"{path}, line ") for problem in problems)
+    if broken < len(problems):
+        return [], problems  # the file as a whole is not what it must be
+    ids = {line.values["id"] for line in lines}
+    gone = [str(own) for own in (*READINGS, *OTHERS) if own not in ids]
+    if len(gone) > broken:  # else what lacks is a line that is told already
+        problems.append(f"{path} has no claim {', '.join(gone)}")
     found: list[Claim] = []
-    problems: list[str] = []
-    for number, line in placed:
-        try:
-            own = _id(line, seen)
-            seen.add(own)
-            if own in READINGS:
-                found.append(_claim(own, line))
-        except _NonsenseError as problem:
-            problems.append(f"{path}, line {number}: {problem}")
-    known = [*READINGS, *OTHERS]
-    if len(placed) < len(known):  # else what lacks is a line whose id is told already
-        gone = ", ".join(str(own) for own in known if own not in seen)
-        problems.append(f"{path} has no claim {gone}")
+    for line in lines:
+        if line.values["id"] in READINGS:
+            try:
+                found.append(_claim(line))
+            except _NonsenseError as problem:
+                problems.append(f"{line.place}: {problem}")
     return sorted(found, key=lambda claim: claim.id), problems
 
 
@@ -157,31 +159,23 @@ class _NonsenseError(ValueError):
     """Why a line of the file cannot be used."""
 
 
-def _id(line: dict[str, str], known: set[int]) -> int:
-    text = line["id"]
-    if None in line or None in line.values():
-        raise _NonsenseError(f"{'more' if None in line else 'fewer'} cells than columns")
-    if not text.isdecimal() or not (int(text) in READINGS or int(text) in OTHERS):
-        raise _NonsenseError(f"id {text!r} is none of the paper's claims, 1 to {OTHERS[-1]}")
-    if int(text) in known:
-        raise _NonsenseError(f"id {text} is there already")
-    return int(text)
-
-
-def _claim(own: int, line: dict[str, str]) -> Claim:
-    kind, reading = READINGS[own]
+def _claim(line: Line) -> Claim:
+    cells = line.values
+    kind, reading = READINGS[cells["id"]]
     for name in ("subject", "comparison"):
-        if line[name] not in ROWS:
-            raise _NonsenseError(f"{name} {line[name]!r} is no row of the paper's ablation table")
-    if ROWS[line["subject"]] == ROWS[line["comparison"]]:
-        raise _NonsenseError(f"{line['subject']} is {line['comparison']}: nothing is compared")
-    if line["metric"] != METRIC:
-        raise _NonsenseError(f"metric {line['metric']!r} is not {METRIC}")
-    value, reference, stated, difference = (_number(line, name) for name in NUMBERS)
+        if cells[name] not in ROWS:
+            raise _NonsenseError(
+                f"{name} {quoted(cells[name])} is no row of the paper's ablation table"
+            )
+    if ROWS[cells["subject"]] == ROWS[cells["comparison"]]:
+        raise _NonsenseError(f"{cells['subject']} is {cells['comparison']}: nothing is compared")
+    if cells["metric"] != METRIC:
+        raise _NonsenseError(f"metric {quoted(cells['metric'])} is not {METRIC}")
+    value, reference, stated, difference = (_number(name, cells[name]) for name in NUMBERS)
     claim = Claim(
-        own,
-        line["subject"],
-        line["comparison"],
+        cells["id"],
+        cells["subject"],
+        cells["comparison"],
         kind,
         reading,
         value,
@@ -205,11 +199,10 @@ def _claim(own: int, line: dict[str, str]) -> Claim:
     return claim
 
 
-def _number(line: dict[str, str], name: str) -> float:
+def _number(name: str, text: str) -> float:
     try:
-        found = float(line[name])
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise _NonsenseError(f"{name} {line[name]!r} is no number")
+        found = NUMBERS[name](text)
+    except ValueError as valid:
+        raise _NonsenseError(f"{name} {quoted(text)} must be {valid}") from valid
+    assert found is not None  # none of them may be empty
     return found

@@ -109,9 +109,9 @@ def edited(tmp_path, monkeypatch):
 
 FIRST = "1,identity token mixer,pooling baseline,ImageNet-1K top-1,74.3,77.2,-2.9,-2.9"
 NONSENSE = {
-    "line 2: value 'abc' is no number": (FIRST, FIRST.replace("74.3", "abc")),
-    "line 2: value 'nan' is no number": (FIRST, FIRST.replace("74.3", "nan")),
-    "line 2: reference_value '' is no number": (FIRST, FIRST.replace("77.2", "")),
+    "line 2: value 'abc' must be a number from 0 to 100": (FIRST, FIRST.replace("74.3", "abc")),
+    "line 2: value 'nan' must be a number from 0 to 100": (FIRST, FIRST.replace("74.3", "nan")),
+    "line 2: reference_value '' must be a number from 0 to 100": (FIRST, FIRST.replace("77.2", "")),
     "line 2: value 75.3, but Pooling -> Identity mapping has 74.3": (
         FIRST,
         FIRST.replace("74.3", "75.3"),
@@ -130,17 +130,18 @@ NONSENSE = {
         FIRST.replace("identity token mixer", "pooling baseline"),
     ),
     "line 2: metric 'COCO AP' is not": (FIRST, FIRST.replace("ImageNet-1K top-1", "COCO AP")),
-    "line 2: id 'one' is none of the paper's claims, 1 to 34": (FIRST, "one" + FIRST[1:]),
-    "line 2: id '99' is none": (FIRST, "99" + FIRST[1:]),
-    "line 3: id 1 is there already": ("\n2,", "\n1,"),
-    "line 2: fewer cells than columns": (FIRST + ",V3 text+Table 5; ARTICLE", FIRST),
-    "line 2: more cells than columns": (FIRST, FIRST + ",,,"),
+    "line 2: id 'one' must be a whole number from 1 to 34": (FIRST, "one" + FIRST[1:]),
+    "line 2: id '99' must be a whole number from 1 to 34": (FIRST, "99" + FIRST[1:]),
+    "line 3: id '1' stands in line 2 already": ("\n2,", "\n1,"),
+    "line 2: 10 cells where the header has 11": (FIRST + ",V3 text+Table 5; ARTICLE", FIRST),
+    "line 2: 14 cells where the header has 11": (FIRST, FIRST + ",,,"),
     "line 2: the paper says pool": (
         FIRST,
         "1,pooling baseline,identity,ImageNet-1K top-1,77.2,74.3,2.9,2.9",
     ),
-    "has no column subject": ("id,subject,", "id,topic,"),
-    "is no CSV": ("derived", 'derived""" ,"'),
+    "lacks the column subject": ("id,subject,", "id,topic,"),
+    "lacks the column stated_delta": (",stated_delta,", ",delta,"),
+    "line 2: ',' expected after": ("derived", 'derived""" ,"'),
 }
 
 
@@ -162,7 +163,7 @@ def test_a_line_that_is_gone_is_told(edited):
     found, problems = read(edited("\n5,pool size 5,", "\n6,pool size 5,"))
     assert [claim.id for claim in found] == [1, 2, 3, 4, 6, *range(7, 19)]
     (problem,) = problems
-    assert problem.endswith("id 6 is there already")
+    assert problem.endswith("line 7: id '6' stands in line 6 already")
     lines = SHIPPED.read_text().splitlines(keepends=True)
     path = edited("".join(lines[5:7]), "")
     assert read(path)[1] == [f"{path} has no claim 5, 6"]
@@ -180,6 +181,6 @@ def test_bytes_that_are_no_text_are_told(edited):
     path.write_bytes(b"\xff\xfe\x00id")
     found, (problem,) = read()
     assert found == []
-    assert problem.startswith(f"{path} is no CSV")
+    assert problem.startswith(f"{path} cannot be read: byte 0 is not UTF-8")
     (study,) = studies(BASE)
     assert claims(study).foot[0] == "0 claims on ablations: none can be read."

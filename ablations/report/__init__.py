@@ -72,7 +72,7 @@ def report(
         "report.html",
         runs=summary.counted(len(found.records), "run"),
         studies=list(zip(all_studies, parts, strict=True)),
-        told=summary.counted(len(all_studies), "study").replace("studys", "studies"),
+        told=summary.counted(len(all_studies), "study", "studies"),
         problems=told,
         version=version("metaformer-ablations"),
         commits=provenance.commits(found.records),
@@ -96,7 +96,7 @@ def _study(
         if set(table.badges) == {NOT_RUN}:
             continue  # a study of which the paper says nothing, or one that has just begun
         table.foot = [line for line in table.foot if line not in absent]  # told below
-        links = [[runs.link(*known[run_id]) for run_id in own] for own in table.runs]
+        links = [[[runs.link(*known[i]) for i in ids] for ids in own] for own in table.runs]
         tables.append(Markup(html(table, f"{name}t{number}", links)))
     return fill(
         "study.html",

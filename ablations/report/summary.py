@@ -25,9 +25,9 @@ def sentences(study: Study) -> list[str]:
     return [sentence for sentence in [*told, *_troubles(study)] if sentence]
 
 
-def counted(count: int, what: str) -> str:
-    """3, "run" -> "3 runs"."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def counted(count: int, what: str, plural: str = "") -> str:
+    """3, "run" -> "3 runs"; the plural is given where it is another than with an s."""
+    return f"{count} {what if count == 1 else plural or f'{what}s'}"
 
 
 def numbers(values: Iterable[int]) -> str:

@@ -116,7 +116,7 @@ def ablation(study: Study, style: str = "full") -> Table:
         if row is study.best:
             table.bold.add((position, "Top-1 (%)"))
     table.frame = pd.DataFrame(lines).astype(str)
-    table.runs = [[record.run_id for record in row.records] for row in rows]
+    table.runs = [[[record.run_id for record in row.records]] for row in rows]
     if style == "full":
         table.drawn = [_drawn(row) for row in rows]
         verdicts = hold(study)

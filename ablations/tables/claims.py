@@ -116,9 +116,9 @@ def claims(study: Study) -> Table:
     return table
 
 
-def _runs(held: Verdict) -> list[str]:
-    rows = [row for row in (held.subject, held.comparison) if row]
-    return [record.run_id for row in rows for record in row.records]
+def _runs(held: Verdict) -> list[list[str]]:
+    rows = (held.subject, held.comparison)
+    return [[record.run_id for record in row.records] if row else [] for row in rows]
 
 
 def _cells(table: Table, held: Verdict) -> dict[str, str]:

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from ablations.page import arrows, document, fill
 from ablations.tables.bars import Scale, axis, bar, legend, numbers, scale_of
-from ablations.tables.table import Table
+from ablations.tables.table import MISSING, Table
 
 VERDICT, DRAWN, RUNS = "Verdict", "Difference, points", "Runs"  # what only this format has
 INTERVALS, COUNTS = ["95% CI", "Δ"], ["n"]  # and right of which columns it has them
@@ -41,19 +41,22 @@ class Link:
     title: str = ""
 
 
+Links = Sequence[Sequence[Link]]  # the runs of a row, or of one variant and of another
+
+
 def page(tables: Sequence[Table]) -> str:
     """A whole page of tables that needs nothing besides itself."""
     parts = [html(table, f"table-{number}") for number, table in enumerate(tables, start=1)]
     return document("Ablation tables", fill("tables.html", tables=map(Markup, parts)))
 
 
-def html(table: Table, name: str = "table", links: Sequence[Sequence[Link]] = ()) -> str:
+def html(table: Table, name: str = "table", links: Sequence[Links] = ()) -> str:
     """A table with its heading and footnotes, as a part of a page of ``ablations.page``.
 
     Args:
         table: The table.
         name: Its id, unlike those of all other elements of the page.
-        links: The runs of each row, where the page has them.
+        links: The runs of each row as ``Table.runs`` has them, where the page has them.
     """
     if not any(map(numbers, table.drawn)):
         table = replace(table, drawn=[])
@@ -79,7 +82,7 @@ def _notes(table: Table, scale: Scale) -> list[str]:
     return notes
 
 
-def _frame(table: Table, scale: Scale, links: Sequence[Sequence[Link]]) -> pd.DataFrame:
+def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
     """The cells as markup, and the columns that only this format has."""
     frame = table.frame.copy()
     for column in frame.columns:
@@ -97,8 +100,7 @@ def _frame(table: Table, scale: Scale, links: Sequence[Sequence[Link]]) -> pd.Da
         drawn = [_drawn(bar(row, scale), row.mean) for row in table.drawn]
         frame.insert(_after(frame, INTERVALS), DRAWN, drawn)
     if links:
-        made = [Markup(" ").join(map(_link, row)) for row in links]
-        frame.insert(_after(frame, COUNTS), RUNS, made)
+        frame.insert(_after(frame, COUNTS), RUNS, [_runs(row) for row in links])
     return frame
 
 
@@ -169,6 +171,12 @@ def _badge(word: str) -> Markup:
         return Markup()
     kind = re.sub(r"[^a-z]+", "-", word.lower())
     return Markup('<span class="badge badge-{}">{}</span>').format(kind, word)
+
+
+def _runs(links: Links) -> Markup:
+    """The links of a row; where it holds one variant against another, those of either."""
+    sides = [Markup(" ").join(map(_link, side)) or Markup(MISSING) for side in links]
+    return Markup(" against ").join(sides) if any(links) else Markup()
 
 
 def _link(link: Link) -> Markup:

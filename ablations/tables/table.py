@@ -43,7 +43,8 @@ class Table:
         foot: What a reader must know beside the table, a line each.
         drawn: A difference a row, for formats that can draw; empty where there are none.
         badges: A verdict a row on what the paper claims of it, "" for none; empty without any.
-        runs: Ids of the runs of each row, for formats that can link; empty where none are known.
+        runs: Ids of the runs of each row, for formats that can link: a list of them, or two where
+            the row holds one variant against another. Empty where none are known.
     """
 
     title: str
@@ -55,7 +56,7 @@ class Table:
     foot: list[str] = field(default_factory=list)
     drawn: list[Drawn] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
-    runs: list[list[str]] = field(default_factory=list)
+    runs: list[list[list[str]]] = field(default_factory=list)
 
     @property
     def lines(self) -> list[str]:

@@ -91,7 +91,7 @@ def test_every_string_is_escaped_once(text):
     )
     made.title = text
     whole = page([made])
-    cells = Cells(html(made, links=[[Link(text, text, text)], []]))
+    cells = Cells(html(made, links=[[[Link(text, text, text)]], []]))
     assert cells.rows[0] == ["Name", text, VERDICT, DRAWN, RUNS]
     told = [text, f"{text} ¹", ""]
     assert cells.rows[1:] == [[text], [text, *told, text], ["b", *told, ""]]

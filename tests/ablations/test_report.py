@@ -142,6 +142,15 @@ def test_claims_are_told_where_there_are_any(bare):
     assert "Claims:" not in report(placed(*BASE)).page
 
 
+def test_the_runs_of_a_claims_two_rows_stand_apart(bare):
+    rows = Cells(report(placed(*BASE, *IDENTITY)).page).rows
+    shown = {row[0]: row[7] for row in rows if len(row) == 12}
+    assert shown["identity token mixer below pooling baseline"] == "0 1 2 against 0 1 2"
+    assert shown["global random matrix above identity"] == "– against 0 1 2"
+    assert shown["SiLU within 0.5 of GELU"] == "– against 0 1 2"
+    assert shown["hybrid [P,P,P,A] above pooling baseline"] == "– against 0 1 2"
+
+
 def test_what_is_missing_is_told_once_with_its_command(bare):
     page = report(placed(*BASE, *IDENTITY[:2])).page
     line = "Missing Pooling → Identity mapping, seed 2:"

@@ -11,6 +11,7 @@ against both.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -368,10 +369,8 @@ def seeds_needed(
         few, many = many, 2 * many
         if few > MOST_SEEDS:
             return None
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if enough(middle) else (middle, many)
-    return many if many <= MOST_SEEDS else None
+    found = bisect_left(range(many), True, lo=few + 1, key=enough)
+    return found if found <= MOST_SEEDS else None
 
 
 def equivalence_seeds(
@@ -416,11 +415,7 @@ def equivalence_seeds(
         found = [detection_power(end, std, n, n_baseline, 2 * alpha) or 0.0 for end in ends]
         return sum(found) - 1 >= power - 1e-9
 
-    few, many = least - 1, most
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if enough(middle) else (middle, many)
-    return many
+    return bisect_left(range(most), True, lo=least, key=enough)
 
 
 def bootstrap_interval(

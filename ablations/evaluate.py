@@ -16,8 +16,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from ablations import data, plugins, records
 from ablations.config import SOURCES, RunConfig
 from ablations.data.batches import VALIDATION_BATCH, validation
+from ablations.fit import WEIGHTS, on_gpu
 from ablations.resolve import DERIVED, flatten, resolve
-from ablations.train import WEIGHTS, on_gpu
 from poolformer.checkpoints import fitting, load_checkpoint, read_weights
 from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest
 from poolformer.layouts import CheckpointError, convert, layout_of

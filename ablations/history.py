@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ablations import data, plugins, records
+from ablations import code, data, plugins, records
 from ablations.tasks.classification import Classification
 from ablations.tracking.tracker import Tracker
 
@@ -52,6 +52,7 @@ class History(pl.Callback):
         checkpoint["run_id"] = pl_module.run.run_id
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["diverged"] = pl_module.diverged
+        checkpoint["code"] = code.versions()
         checkpoint["plugins"] = plugins.versions(pl_module.run.model.mixers)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -143,6 +143,7 @@ class Record:
         return Record(**tree)
 
 
+PARTIAL = ".partial"  # how the names of files end that are not whole yet
 NAMES = {item.name for item in fields(Record)}
 GROUPS = ["cost", "timing", "data", "environment", "tracker", "metrics"]
 EMPTY: dict[str, Any] = {}
@@ -152,7 +153,7 @@ REASON = {"kind", "message"}
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
@@ -163,6 +164,17 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Halves of files that a killed process left in the folder of a run."""
+    return list(folder.glob(f"*{PARTIAL}"))
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove them; for who has the run's lease, so that nobody is writing one."""
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
 
 
 def check_writable(results: Path) -> None:

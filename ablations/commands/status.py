@@ -82,8 +82,9 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     Raises:
         RecordError: There is no such folder.
     """
-    from ablations import begun, records
+    from ablations import begun, leases, records
 
+    held = leases.living(results)
     done, problems = records.read_folders([results])
     lines = [_of_record(record, results) for record, _ in done]
     for path in sorted(results.glob(f"*/{begun.FILE}")):
@@ -91,7 +92,9 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
         if start:
             # A cell that failed and was begun again has a record too, of the earlier start.
             lines = [line for line in lines if line.run_id != start.run_id]
-            lines.append(_line(start.run_id, start.config, start.state, results))
+            stopped = "interrupted" if start.stopped else "crashed"
+            state = "running" if start.run_id in held else stopped
+            lines.append(_line(start.run_id, start.config, state, results))
     for line in list(lines):
         if problem := unknown_recipe(line.config["recipe"]):
             problems.append(f"{results / line.run_id}: {problem}")

@@ -33,6 +33,82 @@ class Observer(Protocol):
 
     def started(self, cell: RunConfig, place: str) -> None:
         """A worker has taken a cell."""
+
+    def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
+        """A cell has finished an epoch."""
+
+    def again(self, cell: RunConfig, why: str) -> None:
+        """A cell waits once more."""
+
+    def elsewhere(self, cell: RunConfig, who: str) -> None:
+        """Another runner has a cell."""
+
+    def refused(self, cell: RunConfig, why: str) -> None:
+        """A cell cannot be trained, and has no record."""
+
+    def done(self, record: Record) -> None:
+        """A cell has its record."""
+
+    def aside(self, place: str, cells: int) -> None:
+        """A place gets no more cells, because so many failed there one after another."""
+
+
+@dataclass
+class Running:
+    """A cell in a worker."""
+
+    config: RunConfig
+    place: str
+    begun: float = field(default_factory=time.monotonic)
+    last: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1."""
+        return float(self.last["epoch"] / self.last["epochs"]) if self.last else 0.0
+
+
+class Progress:
+    """Counts what the runner does and says how long the rest will take.
+
+    Args:
+        cells: The whole study.
+        todo: The cells of it that are to be trained.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[RunConfig],
+        todo: Sequence[RunConfig],
+        console: Console | None = None,
+    ) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.names = names({cell.run_id: cell.to_json() for cell in cells})
+        self.waiting = {cell.run_id: cell for cell in todo}
+        self.running: dict[str, Running] = {}
+        self.others: set[str] = set()  # cells that other runners have
+        self.seconds: dict[str, list[float]] = {}  # variant -> what its cells took
+        self.total, self.reused = len(todo), len(cells) - len(todo)
+        self.ended: set[str] = set()
+        self.begun = time.monotonic()
+        self.live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    def started(self, cell: RunConfig, place: str) -> None:
+        """A worker has taken a cell."""
         self.waiting.pop(cell.run_id, None)
         self.running[cell.run_id] = Running(cell, place)
 
@@ -43,8 +119,7 @@ class Observer(Protocol):
     def again(self, cell: RunConfig, why: str) -> None:
         """A cell waits once more."""
         self._leave(cell.run_id)
-        if cell.run_id in self.ended:
-            self.ended.remove(cell.run_id)
+        self.ended.discard(cell.run_id)
         self.waiting[cell.run_id] = cell
         self.say(f"{self.names[cell.run_id]}: {why}; it is tried again")
 
@@ -101,7 +176,7 @@ class Observer(Protocol):
 
         work = sum(expected(cell) for cell in self.waiting.values())
         work += sum(expected(run.config) * (1 - run.share) for run in self.running.values())
-        return work / max(1, min(self.workers, len(self.waiting) + len(self.running)))
+        return work / max(1, len(self.running))
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0))

@@ -177,8 +177,9 @@ def run(
 
 
 class Work:
-    """The cells that are to be trained, each in one of four states: waiting, running (here),
-    elsewhere (another runner has it) or ended.
+    """The cells that are to be trained.
+
+    Each is waiting, running (here), elsewhere (another runner has it) or at its end.
 
     Args:
         todo: The cells.

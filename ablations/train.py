@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ablations import begun, code, data, environment, leases, plugins, records
+from ablations import begun, code, data, environment, failures, leases, plugins, records
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data import DataError
@@ -167,7 +167,7 @@ def _train(
                     log.error("%s", traceback.format_exc())
                     record = Record(
                         status="failed",
-                        failure={"kind": failure_kind(error), "message": one_line(error)},
+                        failure=failures.reason(failure_kind(error), one_line(error), folder),
                         environment=where | environment.ended(),
                         **shared,
                     )

@@ -1,8 +1,8 @@
-"""Where cells run: this machine's warm workers, or a Ray cluster. What the runner knows of either."""
+"""Where cells run: this machine's warm workers or a Ray cluster, and what both tell the runner."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ class Launcher(Protocol):
     def start(self) -> None:
         """Start the processes."""
 
-    def slots(self) -> list[Slot]:
+    def slots(self) -> Sequence[Slot]:
         """All room that there is now, taken or not."""
 
     def give(self, slot: Any, cell: RunConfig, alone: bool = False) -> None:

@@ -226,11 +226,16 @@ def gpu_groups(devices: int, per_gpu: int) -> list[list[str]]:
     free = free_memory() if per_gpu > 1 else {}
     shares = [max(1, round(per_gpu * min(free.get(gpu, 1.0) for gpu in own))) for own in groups]
     # Round by round, so that fewer cells than there is room for spread over all GPUs.
-    return [own for turn in range(per_gpu) for own, share in zip(groups, shares, strict=True) if turn < share]
+    return [
+        own
+        for turn in range(per_gpu)
+        for own, share in zip(groups, shares, strict=True)
+        if turn < share
+    ]
 
 
 def free_memory() -> dict[str, float]:
-    """GPU, by index and by UUID -> share of its memory that is free; empty where nobody can tell."""
+    """GPU, by index and by UUID -> share of its memory that is free; empty where none is known."""
     query = ["nvidia-smi", "--query-gpu=index,uuid,memory.free,memory.total"]
     query.append("--format=csv,noheader,nounits")
     try:
@@ -241,6 +246,6 @@ def free_memory() -> dict[str, float]:
         return {}
 
 
-def default_workers(on_gpus: bool) -> int:
-    """One worker a GPU where there are some, else one a core that this process may use."""
-    return (len(gpus()) if on_gpus else 0) or len(os.sched_getaffinity(0))
+def default_workers(devices: int = 1) -> int:
+    """One worker a core that this process may use, or fewer where a cell takes several."""
+    return max(1, len(os.sched_getaffinity(0)) // devices)

@@ -43,9 +43,7 @@ def serve(connection: Connection, results: Path, reuse: bool) -> None:
             os._exit(143)
 
 
-def trained(
-    cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event], None]
-) -> Event:
+def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event], None]) -> Event:
     """Train a cell; what came of it.
 
     Args:
@@ -82,7 +80,7 @@ def _free_gpu() -> None:
     """Give a GPU's memory back, so that a neighbour can have it while this worker waits."""
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.memory_reserved():
         import gc
 
         gc.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +23,18 @@ def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
         "threads": threads,
         **device,
     }
+
+
+@functools.cache
+def processor() -> str:
+    """The model of this machine's CPU: another one rounds otherwise, in the last digits."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    name = next(named, "") or platform.processor() or platform.machine()
+    return " ".join(re.sub(r"\((R|TM)\)", "", name).split())
 
 
 def ended() -> dict[str, str]:

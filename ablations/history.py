@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from ablations import code, data, plugins, records
+from ablations.environment import processor
 from ablations.tasks.classification import Classification
 from ablations.tracking.tracker import Tracker
 
@@ -57,8 +58,9 @@ class History(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Here, because Lightning moves the model back to the CPU when it is done.
+        on_gpu = pl_module.device.type == "cuda"
         self.device = {
-            "device": torch.cuda.get_device_name() if pl_module.device.type == "cuda" else "cpu",
+            "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({processor()})",
             "precision": str(trainer.precision),
         }
         # A resumed run mirrors its whole history: the tracker's run may be a new one.

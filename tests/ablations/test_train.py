@@ -16,6 +16,7 @@ import torch
 
 from ablations import begun, code, leases, records
 from ablations.__main__ import main
+from ablations.environment import processor
 from ablations.fit import CHECKPOINT, WEIGHTS
 from ablations.records import Record
 from ablations.train import train
@@ -58,7 +59,8 @@ def test_a_run_learns_and_leaves_a_whole_record(trained):
     }
     assert record.cost["params"] == sum(p.numel() for p in MetaFormer(config.model).parameters())
     assert record.cost["paper"] is None  # no size of the recipe has these widths
-    assert record.environment["device"] == "cpu"
+    assert record.environment["device"] == f"cpu ({processor()})"
+    assert "(R)" not in processor()
     assert record.environment["precision"] == "32-true"
     assert torch.__version__.startswith(record.environment["versions"]["torch"])
     assert record.timing["pictures_per_second"] > 0

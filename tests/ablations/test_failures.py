@@ -6,18 +6,20 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from collections import deque
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ablations import failures, leases, records, runner
+from ablations import data, failures, leases, records, runner
 from ablations.__main__ import main
 from ablations.failures import IN_A_ROW, Attempts, Places
 from ablations.launchers import Event
 from ablations.launchers.local import LocalWorkers
 from ablations.records import Record
+from ablations.runner import Work
 from ablations.sweep import Cell
 from tests.conftest import TINY_FLAGS
 
@@ -51,7 +53,8 @@ class Script:
         self.given.append((cell.seed, slot.place, alone))
         what = self.fate(cell.seed, slot.place, tries)
         if what == "done":
-            record = Record(cell.run_id, "finished", cell.to_json())
+            pictures = {"fingerprint": data.load(cell.data).fingerprint}
+            record = Record(cell.run_id, "finished", cell.to_json(), data=pictures)
             record.write(self.results)
             self._ends(Event("done", cell.run_id, record), slot.place)
         elif what in ("oom", "data", "error"):
@@ -247,22 +250,34 @@ def test_a_cell_that_needs_too_much_memory_fails_with_its_own_word(sweep, tmp_pa
     assert run(sweep, tmp_path / "runs", *wide) == 1
     (record,) = records.read_all([tmp_path / "runs"])[0]
     assert record.failure["kind"] == "oom"
-    assert "Traceback" in record.failure["log"]
+    assert "can't allocate memory" in record.failure["log"].splitlines()[-2]
     out, err = capsys.readouterr()
     assert "it is tried again" in err
     assert "1 failed: oom" in out
     assert "--retry-failed" in err
 
 
-def test_a_timeout_ends_a_real_cell_and_a_longer_one_finishes_it(sweep, tmp_path, capsys):
+def test_a_timeout_ends_a_real_cell_which_can_go_on_from_there(
+    sweep, tmp_path, monkeypatch, capsys
+):
+    """The hour is over once the cell has told two epochs."""
+    hear, heard = Work._hear, []
+
+    def hearing(self, event):
+        hear(self, event)
+        heard.append(event.kind)
+        if heard.count("epoch") == 2:
+            self.running = dict.fromkeys(self.running, time.monotonic() - 3601)
+
+    monkeypatch.setattr(Work, "_hear", hearing)
     results = tmp_path / "runs"
-    words = ["--optim.epochs=400", "--workers=2", "--seeds=0"]
-    assert run(sweep, results, *words, "--cell-timeout=20s") == 1
+    words = ["--optim.epochs=400", "--workers=1", "--seeds=0", "--cell-timeout=1h"]
+    assert run(sweep, results, *words) == 1
     (record,) = records.read_all([results])[0]
     assert record.failure["kind"] == "timeout"
     assert "epoch 1/400" in record.failure["log"]
     assert not list(results.glob("*/begun.json"))
-    assert "timeout: longer than --cell-timeout, 20 seconds" in capsys.readouterr().err
+    assert "timeout: longer than --cell-timeout, 3600 seconds" in capsys.readouterr().err
     assert list(results.glob("*/last.ckpt"))  # --retry-failed goes on from there
 
 
@@ -353,7 +368,7 @@ def test_a_worker_killed_for_want_of_memory_is_told_from_others(
         (["--workers-per-gpu", "0"], "--workers-per-gpu 0 must be 1 or more"),
         (["--workers-per-gpu", "2"], "--workers-per-gpu 2: the cells are to be trained on the CPU"),
         (["--cell-timeout", "soon"], "--cell-timeout 'soon' must be a time above 0, such as 90s"),
-        (["--cell-timeout", "-5m"], "--cell-timeout '-5m' must be a time above 0, such as 90s"),
+        (["--cell-timeout=-5m"], "--cell-timeout '-5m' must be a time above 0, such as 90s"),
         (["--cell-timeout", "infh"], "--cell-timeout 'infh' must be a time above 0, such as 90s"),
     ],
 )

@@ -15,14 +15,11 @@ from torch.utils.data import DataLoader
 
 from ablations.config import RunConfig
 from ablations.history import History
-from ablations.records import PARTIAL
+from ablations.records import CHECKPOINT, PARTIAL, WEIGHTS
 from ablations.signals import Interrupted, Signals
 from ablations.tasks.classification import Classification
 from poolformer.checkpoints import write_weights
 from poolformer.config import ConfigError
-
-CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
-WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
 
 
 class AtBatchEnd(pl.Callback):
@@ -45,7 +42,8 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         partial = Path(f"{path}{PARTIAL}")
-        torch.save(checkpoint, partial)
+        with partial.open("wb") as file:  # which says, unlike torch, that the disk is full
+            torch.save(checkpoint, file)
         partial.replace(path)
 
 

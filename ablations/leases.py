@@ -237,8 +237,11 @@ def _draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{run_id}.", suffix=".draft")
     try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({**asdict(Holder(run_id)), "at": None}, file, indent=2)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({**asdict(Holder(run_id)), "at": None}, file, indent=2)
+        except OSError as error:
+            raise _no_lease(results, error) from error
         yield Path(name), os.stat(name).st_mtime
     finally:
         _tidy(Path(name))
@@ -269,10 +272,14 @@ def _link(draft: Path, path: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise LeaseError(
-            f"results folder {path.parent.parent} takes no leases (hard links fail there: "
-            f"{error.strerror}): choose another with --results DIR"
-        ) from error
+        raise _no_lease(path.parent.parent, error, "hard links fail there: ") from error
+
+
+def _no_lease(results: Path, error: OSError, why: str = "") -> LeaseError:
+    return LeaseError(
+        f"results folder {results} takes no leases ({why}{error.strerror}): choose another with "
+        "--results DIR"
+    )
 
 
 def _read(path: Path) -> Holder | None:

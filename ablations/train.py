@@ -22,11 +22,11 @@ from ablations.cost import run_cost
 from ablations.data import DataError
 from ablations.data.batches import loaders
 from ablations.data.checks import check_classes, check_same_data
-from ablations.fit import CHECKPOINT, WEIGHTS, fit, on_gpu
+from ablations.fit import fit, on_gpu
 from ablations.history import History, Progress, summarize
 from ablations.leases import Lease, LostError
 from ablations.logs import to_file
-from ablations.records import Record
+from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, Record
 from ablations.signals import Interrupted, Signals
 from ablations.tracking import mirror
 
@@ -165,6 +165,8 @@ def _train(
                     raise
                 except Exception as error:
                     log.error("%s", traceback.format_exc())
+                    if full := records.no_space(error, folder):
+                        raise full from error
                     record = Record(
                         status="failed",
                         failure=failures.reason(failure_kind(error), one_line(error), folder),
@@ -183,9 +185,9 @@ def _train(
             if tracker.unsent and unsent:
                 unsent(tracker.unsent)
             raise
-        except OSError:  # a full disk, say
+        except OSError as error:
             tracker.interrupt(1)  # the next run in this process must not find it open
-            raise
+            raise records.no_space(error, folder) or error from None
         if record.done:
             (folder / CHECKPOINT).unlink(missing_ok=True)
         tracker.finish(record, kept(folder, config.system.log_model))
@@ -226,7 +228,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
         raise
     except Exception as error:  # torch raises what the broken file makes it raise
         reason = f"cannot be read ({one_line(error)})"
-    aside = checkpoint.with_suffix(".broken")
+    aside = checkpoint.with_name(BROKEN)
     checkpoint.replace(aside)
     print(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}", file=sys.stderr)
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ablations.commands import (
     bench,
     claims,
+    clean,
     convert,
     evaluate,
     profile,
@@ -18,4 +19,4 @@ from ablations.commands import (
     train,
 )
 
-COMMANDS = [train, run, status, table, claims, report, evaluate, profile, convert, bench]
+COMMANDS = [train, run, status, clean, table, claims, report, evaluate, profile, convert, bench]

@@ -53,6 +53,7 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         tell: Called with what happens on the way.
     """
     from ablations.leases import BusyError, LostError
+    from ablations.records import NO_SPACE
     from ablations.tracking.client import TrackerError
     from ablations.train import train
 
@@ -69,6 +70,8 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
     except TrackerError as error:
         return Event("stop", cell.run_id, str(error))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return Event("refused", cell.run_id, f"{error.filename or results}: {error.strerror}")
         ours = type(error).__module__.split(".")[0] in ("ablations", "poolformer")
         message = str(error) if ours else f"{type(error).__name__}: {error}"
         return Event("refused" if ours else "failed", cell.run_id, message)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 
 from ablations import begun, leases, records
@@ -71,18 +74,36 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
         stopped = state == "interrupted"
         begun.Begun(config.run_id, config.to_json(), stopped=stopped).write(tmp_path)
     records.write_history(
-        tmp_path / config.run_id / "history.csv", [{"epoch": 1, "val/top1": 50.0}]
+        tmp_path / config.run_id / "history.csv",
+        [
+            {
+                "epoch": 1,
+                "val/top1": 50.0,
+                "pictures": 8000,
+                "train_seconds": 4.0,
+                "epoch_seconds": 5.0,
+            }
+        ],
     )
     with leases.held(tmp_path, config.run_id):
         assert main(["status", "--results", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+        lines = capsys.readouterr().out.splitlines()
+        assert main(["status", "--results", str(tmp_path), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+    assert told["counts"] == dict.fromkeys(cells, 1)
+    (running,) = [run for run in told["runs"] if run["state"] == "running"]
+    assert running["run_id"] == config.run_id
+    assert running["holder"]["pid"] == os.getpid()
+    assert running["pictures_per_second"] == 2000
+    assert running["seconds_left"] == 5
+    assert f"process {os.getpid()} on " in "".join(lines)
     assert lines[-1] == "5 runs: 1 running, 1 crashed, 1 interrupted, 1 failed, 1 finished"
     for state, config in cells.items():
         (line,) = [line for line in lines if config.run_id in line]
         assert f" {state} " in line
         assert f"seed {config.seed}" in line
     assert "oom: too big" in "".join(lines)
-    assert "1/2      50.00" in "".join(lines)
+    assert "1/2      50.00        2000  0:05" in "".join(lines)
     # A failed cell that was begun again and crashed has crashed.
     config = cells["failed"]
     begun.Begun(config.run_id, config.to_json()).write(tmp_path)

@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -186,5 +189,61 @@ def test_a_runner_takes_over_what_another_one_leaves(twelve, tmp_path):
     assert {"again", "done"} <= {event["event"] for event in told if event.get("run_id") == held}
     assert told[-1]["event"] == "end"
     assert told[-1]["trained"] + told[-1]["elsewhere"] == 4
+    assert len(metrics(results)) == 4
+    assert_tidy(results)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system takes a machine's root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", [0, 40_000, 150_000])  # for nothing, a lease, some cells
+def test_a_full_disk_is_told_and_the_study_ends_well_once_there_is_space(
+    twelve, small_disk, tmp_path, room
+):
+    results, ballast = small_disk / "runs", small_disk / "ballast"
+    few = ["--seeds=0", "--workers=1"]
+    ballast.write_bytes(b"0" * (shutil.disk_usage(small_disk).free - room))
+    full = subprocess.run(command(twelve, results, *few), capture_output=True, text=True)
+    assert full.returncode in (1, 2), full
+    assert "No space left on device" in full.stderr
+    assert "Traceback" not in full.stderr
+    for path in results.glob("*/record.json"):
+        assert records.Record.read(path).status == "finished"  # whole, or not there
+    ballast.unlink()
+    again = subprocess.run(command(twelve, results, *few), capture_output=True, text=True)
+    assert again.returncode == 0, again
+    undisturbed = tmp_path / "undisturbed"
+    subprocess.run(command(twelve, undisturbed, *few), check=True, capture_output=True)
+    assert metrics(results) == metrics(undisturbed)
+    assert_tidy(results)
+
+
+@pytest.mark.slow
+def test_files_that_may_not_grow_are_told_as_a_full_disk_is(twelve, tmp_path):
+    """RLIMIT_FSIZE: what a quota does to the checkpoint, while small files can be written."""
+    results = tmp_path / "runs"
+    words = command(twelve, results, "--seeds=0", "--workers=1")
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    full = subprocess.run(words, capture_output=True, text=True, preexec_fn=limited)
+    assert full.returncode == 1, full
+    assert full.stderr.count("File too large") == 8  # as it happens, and at the end
+    assert "0 failed, 4 refused" in full.stderr
+    assert not list(results.glob("*/*.json.*"))
+    assert not list(results.glob("*/record.json"))
+    assert subprocess.run(words, capture_output=True).returncode == 0
     assert len(metrics(results)) == 4
     assert_tidy(results)

@@ -17,8 +17,7 @@ import torch
 from ablations import begun, code, leases, records
 from ablations.__main__ import main
 from ablations.environment import processor
-from ablations.fit import CHECKPOINT, WEIGHTS
-from ablations.records import Record
+from ablations.records import CHECKPOINT, WEIGHTS, Record
 from ablations.train import train
 from poolformer import MetaFormer
 from tests.conftest import TINY_FLAGS

@@ -142,6 +142,7 @@ def test_a_study_killed_at_twenty_random_moments_ends_as_if_nothing_had_been(twe
     assert_tidy(results)
 
 
+@pytest.mark.slow
 def test_two_runners_on_one_folder_train_each_cell_once(twelve, tmp_path):
     results = tmp_path / "runs"
     words = command(twelve, results, "--optim.epochs=1", "--workers=1")
@@ -162,6 +163,7 @@ def test_two_runners_on_one_folder_train_each_cell_once(twelve, tmp_path):
     assert_tidy(results)
 
 
+@pytest.mark.slow
 def test_a_runner_takes_over_what_another_one_leaves(twelve, tmp_path):
     """The first is killed with a cell in its hands; the second, already waiting, finishes it."""
     results = tmp_path / "runs"

@@ -10,7 +10,7 @@ import platform
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ablations.tracking.reuse import fetch
 from poolformer.config import ConfigError
 
 SOURCE = ["name", "root"]  # the fields of DataConfig that say which pictures
+Stamp = tuple[int, int]
 LOOK_SECONDS = 2.0  # how often the runner looks after cells that another one trains
 
 
@@ -146,6 +147,8 @@ def run(
         DataError: Missing or broken pictures.
         TrackerError: W&B refuses: no API key, no such entity.
     """
+    # Before anything is read: what another runner writes meanwhile is seen as its work.
+    before = {cell.config.run_id: stamp(results, cell.config.run_id) for cell in cells}
     if reuse:
         fetch([cell.config for cell in cells], results)
         there, todo = split(cells, results, retry_failed)
@@ -162,7 +165,7 @@ def run(
     try:
         with signals.handled(), progress([cell.config for cell in cells], todo) as shown:
             pool.start()
-            work = Work(todo, results, pool, shown, outcome, cell_timeout, unsent)
+            work = Work(todo, before, results, pool, shown, outcome, cell_timeout, unsent)
             while work.goes_on():
                 signals.check()
                 work.step()
@@ -170,10 +173,19 @@ def run(
         outcome.interrupted = getattr(stopped, "code", 130)
     finally:
         # A second Ctrl-C must not leave half of the workers running.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         pool.stop()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
     return outcome
+
+
+def stamp(results: Path, run_id: str) -> Stamp | None:
+    """What tells the record on disk from a later one; None where there is none."""
+    try:
+        found = (results / run_id / records.FILE).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 class Work:
@@ -183,6 +195,7 @@ class Work:
 
     Args:
         todo: The cells.
+        before: Run id -> ``stamp`` of its record when the runner began.
         results: The folder of all runs.
         pool: Where they run.
         shown: Who is told.
@@ -194,6 +207,7 @@ class Work:
     def __init__(
         self,
         todo: Sequence[RunConfig],
+        before: Mapping[str, Stamp | None],
         results: Path,
         pool: Launcher,
         shown: Observer,
@@ -210,7 +224,7 @@ class Work:
         self.cell_timeout, self.unsent = cell_timeout, unsent
         self.attempts, self.places = Attempts(), Places(aside=outcome.aside)
         # What is on disk of cells that failed before is not what becomes of them now.
-        self.before = {run_id: self._stamp(run_id) for run_id in self.by_id}
+        self.before = dict(before)
         self.looked = time.monotonic()
 
     def goes_on(self) -> bool:
@@ -280,8 +294,7 @@ class Work:
 
     def _ended_elsewhere(self, run_id: str) -> bool:
         """Take a record that another runner has written since this one began."""
-        stamp = self._stamp(run_id)
-        if stamp is None or stamp == self.before[run_id]:
+        if stamp(self.results, run_id) in (None, self.before[run_id]):
             return False
         record = records.find(self.results, run_id)
         if record is None:
@@ -289,14 +302,6 @@ class Work:
         self.outcome.elsewhere += record.done
         self._ends(record)
         return True
-
-    def _stamp(self, run_id: str) -> tuple[int, int] | None:
-        """What tells the record on disk from another; None where there is none."""
-        try:
-            found = (self.results / run_id / records.FILE).stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino
 
     # Hearing
 
@@ -358,7 +363,8 @@ class Work:
             self._suspect(cell, place)
 
     def _again(self, cell: RunConfig, why: str) -> None:
-        self.before[cell.run_id] = self._stamp(cell.run_id)  # its failed record is no other's
+        # Its failed record, if it has one, is not another runner's.
+        self.before[cell.run_id] = stamp(self.results, cell.run_id)
         self.waiting.appendleft(cell.run_id)
         self.shown.again(cell, why)
 

@@ -23,9 +23,7 @@ def add(commands: Any) -> None:
         epilog=fields_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument(
-        "names", nargs="*", metavar="name", help="which; by default all"
-    )
+    command.add_argument("names", nargs="*", metavar="name", help="which; by default all")
     command.add_argument("--rounds", type=int, default=7, help="how often each is timed (7)")
     add_recipe(command)
     command.set_defaults(run=run)

@@ -75,11 +75,7 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
         trainer = pl.Trainer(
-            accelerator=config.system.accelerator,
-            devices=1,
-            precision=precision(config),  # type: ignore[arg-type]
-            max_epochs=config.optim.all_epochs,
-            gradient_clip_val=config.optim.grad_clip,
+            **options(config),
             callbacks=[
                 history,
                 AtBatchEnd(check),
@@ -91,13 +87,6 @@ def fit(
                 ),
             ],
             plugins=[WholeFiles()],
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            # A GPU operator without a deterministic form is told in the log, not refused.
-            deterministic="warn" if torch.cuda.is_available() else True,
-            use_distributed_sampler=False,
         )
         if state and state["diverged"]:
             # It had ended; only its record is missing.
@@ -115,6 +104,24 @@ def fit(
                 raise Interrupted(signals.came or 130) from stopped
     write_weights(task.model.state_dict(), folder / WEIGHTS)
     return "diverged" if task.diverged else "finished"
+
+
+def options(config: RunConfig) -> dict[str, Any]:
+    """What Lightning's Trainer is told of a run; a plan times its steps with the same."""
+    return {
+        "accelerator": config.system.accelerator,
+        "devices": 1,
+        "precision": precision(config),
+        "max_epochs": config.optim.all_epochs,
+        "gradient_clip_val": config.optim.grad_clip,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        # A GPU operator without a deterministic form is told in the log, not refused.
+        "deterministic": "warn" if torch.cuda.is_available() else True,
+        "use_distributed_sampler": False,
+    }
 
 
 def on_gpu(accelerator: str) -> bool:

@@ -11,6 +11,7 @@ from ablations.commands import (
     clean,
     convert,
     evaluate,
+    plan,
     profile,
     report,
     run,
@@ -19,4 +20,5 @@ from ablations.commands import (
     train,
 )
 
-COMMANDS = [train, run, status, clean, table, claims, report, evaluate, profile, convert, bench]
+COMMANDS = [plan, train, run, status, clean, table, claims, report, evaluate, profile]
+COMMANDS += [convert, bench]

@@ -20,7 +20,7 @@ def serve(connection: Connection, results: Path, reuse: bool) -> None:
     """Train the cells that come through a connection."""
     # Ctrl-C reaches the whole foreground group; the runner decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
     # One file beside the runs has what the libraries print, and what a crash leaves.
     log = os.open(results / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
@@ -90,7 +90,7 @@ def _free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A worker never outlives its runner, not even one that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None

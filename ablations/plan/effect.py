@@ -57,7 +57,8 @@ def spread(cells: Sequence[RunConfig], known: Iterable[Record], std: float | Non
     ]
     value, rows = pooled(measured)
     if value:
-        return Spread(value, f"pooled over {rows} rows of records with two or more paired seeds")
+        many = "1 row" if rows == 1 else f"{rows} rows"
+        return Spread(value, f"pooled over {many} of records with two or more paired seeds")
     shipped = _likeness(resolve(recipe).to_json())
     if recipe in MEASURED and plan == {shipped}:
         return Spread(

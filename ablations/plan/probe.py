@@ -199,7 +199,7 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
         picture_seconds=clock.step_seconds() / batch,
         val_picture_seconds=clock.val_batch_seconds() / val_batch,
         checkpoint_bytes=sizes.size,
-        weights_bytes=saved_bytes(task.model.state_dict()),
+        weights_bytes=saved_bytes(dict(task.model.state_dict())),
         loading=pictures is not None,
         share=clock.share() / config.system.threads,
     )

@@ -95,6 +95,6 @@ def _apart(cell: Expected, record: Record | None) -> str | None:
     device = where.get("device") or "an unknown device"
     if device != cell.device:
         return f"ran on {device}, planned for {cell.device}"
-    if device == "cpu" and where.get("threads") != cell.threads:
+    if device.startswith("cpu") and where.get("threads") != cell.threads:
         return f"ran on {where.get('threads')} threads, planned for {cell.threads}"
     return None

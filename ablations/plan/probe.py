@@ -25,6 +25,7 @@ from ablations.cost import model_cost
 from ablations.data import Pictures
 from ablations.data.batches import VALIDATION_BATCH, loaders, validation
 from ablations.fit import on_gpu, options
+from ablations.history import device_name
 from ablations.plan.pictures import some
 from ablations.tasks.classification import Classification
 from ablations.train import failure_kind, one_line
@@ -46,7 +47,7 @@ class Measured:
 
     Args:
         cost: ``params``, ``frozen_params`` and ``macs``.
-        device: The GPU's name, or cpu.
+        device: As records name it.
         batch: Pictures a step of the probe.
         picture_seconds: Of training, a picture on one device.
         val_picture_seconds: Of validation, a picture.
@@ -101,8 +102,7 @@ class Clock(pl.Callback):
         self.val_marks.append(now(trainer))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        device = pl_module.device
-        self.device = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+        self.device = device_name(pl_module)
         trainer.save_checkpoint("counted")  # by Sizes, which writes no file
         trainer.should_stop = True
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
 from rich.table import Table
 
 from ablations.plan.check import Checked
@@ -27,12 +28,6 @@ def duration(seconds: float) -> str:
             return f"{seconds / size:.3g} {unit}"
     hours = seconds / 3600
     return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.3g} h"
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that suits them: ``1.27 MB``."""
-    value, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Table:
@@ -92,20 +87,22 @@ def _below(found: Plan) -> Iterator[str]:
         )
         yield _device(found)
         yield from _caveats(probed)
-    disk = found.disk
+    kept, running, free = (
+        decimal(found.disk[f"{name}_bytes"]) for name in ("kept", "running", "free")
+    )
     yield (
-        f"Disk: {size(disk['kept_bytes'])} stay, {size(disk['running_bytes'])} more while cells "
-        f"train (a checkpoint each and the next one); {size(disk['free_bytes'])} are free."
+        f"Disk: {kept} stay, {running} more while cells train (a checkpoint each and the next "
+        f"one); {free} are free."
     )
     yield from _effect(found)
 
 
 def _device(found: Plan) -> str:
-    if found.devices == ["cpu"]:
+    if all(device.startswith("cpu") for device in found.devices):
         threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
         return (
-            f"These hours are of this machine's cpu ({found.cores} cores), {threads} a cell; a GPU "
-            "takes other ones."
+            f"These hours are of this machine's {' and '.join(found.devices)}, {found.cores} "
+            f"cores, {threads} a cell; a GPU takes other ones."
         )
     return f"These hours are of {' and '.join(found.devices)}; another device takes other ones."
 
@@ -128,7 +125,7 @@ def _caveats(probed: Sequence[Line]) -> Iterator[str]:
             f"The whole batches are too large to be tried here: {len(cut)} probes had {sizes} "
             "pictures a step, and are scaled by pictures."
         )
-    shares = [line.probe.share for line in probed if line.probe and line.probe.device == "cpu"]
+    shares = [line.probe.share for line in probed if line.probe and _on_cpu(line)]
     if shares and (share := statistics.median(shares)) < BUSY and not _loaders(probed):
         yield (
             f"The machine is busy: the probes had {share:.0%} of their cores; what runs beside "
@@ -136,6 +133,10 @@ def _caveats(probed: Sequence[Line]) -> Iterator[str]:
         )
     if any(line.config.system.processes > 1 for line in probed):
         yield "A cell's devices were probed one by one: what they tell each other is not in it."
+
+
+def _on_cpu(line: Line) -> bool:
+    return line.probe is not None and line.probe.device.startswith("cpu")
 
 
 def _loaders(probed: Sequence[Line]) -> bool:

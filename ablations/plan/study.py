@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
+
 from ablations import reading
 from ablations.fit import on_gpu
 from ablations.plan import file
@@ -90,8 +92,8 @@ class Plan:
         ]
         if self.disk["needed_bytes"] > self.disk["free_bytes"]:
             lines.append(
-                f"the disk is too small: {self.disk['needed_bytes'] / 1e9:.3g} GB are needed, "
-                f"{self.disk['free_bytes'] / 1e9:.3g} GB are free"
+                f"the disk is too small: {decimal(self.disk['needed_bytes'])} are needed, "
+                f"{decimal(self.disk['free_bytes'])} are free"
             )
         return lines + [f"left out: {problem}" for problem in self.problems]
 

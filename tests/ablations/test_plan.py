@@ -18,6 +18,7 @@ from ablations.plan.estimate import disk, wall_seconds
 from ablations.plan.study import Plan
 from tests.conftest import TINY_FLAGS
 
+CPU = "cpu (Z80)"
 SWEEP = """
 method: grid
 parameters:
@@ -176,7 +177,7 @@ def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny, tmp
 def test_a_disk_that_is_too_small_is_told():
     sizes = {"kept_bytes": 0, "running_bytes": 0, "needed_bytes": 3 * 10**9, "free_bytes": 10**9}
     found = Plan([], 1, 0.0, sizes, Spread(None, ""), [])
-    assert found.complaints == ["the disk is too small: 3 GB are needed, 1 GB are free"]
+    assert found.complaints == ["the disk is too small: 3.0 GB are needed, 1.0 GB are free"]
     full = {**sizes, "free_bytes": 3 * 10**9}
     assert not Plan([], 1, 0.0, full, Spread(None, ""), []).complaints
 
@@ -189,7 +190,10 @@ def unprobed(monkeypatch):
     def probes(jobs, where):
         for name, (_, pictures) in jobs.items():
             cost = {"params": 10**6, "frozen_params": 0, "macs": 10**9}
-            yield name, Measured(cost, "cpu", 4, 0.5, 0.1, 3000, 1000, pictures is not None, 0.5)
+            yield (
+                name,
+                Measured(cost, CPU, 4, 0.5, 0.1, 3000, 1000, pictures is not None, 0.5),
+            )
 
     monkeypatch.setattr(study, "probes", probes)
 
@@ -200,7 +204,7 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     out = " ".join(capsys.readouterr().out.split())
     # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
     assert f"{310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600:,.0f} h" in out
-    assert "These hours are of this machine's cpu (" in out
+    assert "These hours are of this machine's cpu (Z80), " in out
     assert "1 thread a cell; a GPU takes other ones" in out
     assert "Loading the pictures is not in the hours" in out
     assert "4 probes had 4 pictures a step, and are scaled by pictures" in out

@@ -11,15 +11,16 @@ from ablations.__main__ import main
 from ablations.plan import file
 from ablations.plan.check import check
 from ablations.plan.file import Expected
-from ablations.plan.show import duration, size
+from ablations.plan.show import duration
 from poolformer import ConfigError
 from tests.ablations.test_tables import BASE, record
 
-CELL = Expected("Baseline: Baseline", 0, 90.0, 10.0, True, "cpu", 1, "2026-01-01T00:00:00+00:00")
+CPU = "cpu (Z80)"
+CELL = Expected("Baseline: Baseline", 0, 90.0, 10.0, True, CPU, 1, "2026-01-01T00:00:00+00:00")
 ODD = replace(CELL, variant="Activation: GELU -> ReLU")
 
 
-def ran(each, seconds=150.0, device="cpu", threads=1):
+def ran(each, seconds=150.0, device=CPU, threads=1):
     where = {**each.environment, "device": device, "threads": threads}
     return replace(each, timing={"epoch_seconds": seconds}, environment=where)
 
@@ -40,7 +41,7 @@ def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
     assert (first["expected_seconds"], first["took_seconds"]) == (300, 600)
     assert second["ratio"] is None
     assert second["not_compared"] == {
-        "ran on NVIDIA H200, planned for cpu": 1,
+        "ran on NVIDIA H200, planned for cpu (Z80)": 1,
         "ran on 2 threads, planned for 1": 1,
         "failed": 1,
         "no record yet": 1,
@@ -118,10 +119,4 @@ def test_numbers_have_the_unit_that_suits_them():
         "1.67 min",
         "2 h",
         "1,000 h",
-    ]
-    assert [size(count) for count in (1_500, 2_500_000, 3_000_000_000, 250 * 10**9)] == [
-        "0.0015 MB",
-        "2.5 MB",
-        "3 GB",
-        "250 GB",
     ]

@@ -10,6 +10,7 @@ import torch
 
 from ablations import data
 from ablations.data import cifar, mini
+from ablations.environment import processor
 from ablations.fit import CHECKPOINT, WEIGHTS
 from ablations.plan import probe
 from ablations.plan.pictures import IMAGENET, KNOWN, some, source
@@ -60,7 +61,8 @@ def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
     monkeypatch.setattr(probe.Probed, "training_step", step)
     found = probed(config)
     assert found.loading
-    assert (found.device, found.batch) == ("cpu", 250)
+    assert found.device == f"cpu ({processor()})"  # as in records
+    assert found.batch == 250
     assert found.cost["params"] > 0
     assert min(found.picture_seconds, found.val_picture_seconds, found.share) > 0
     assert [tuple(batch.shape) for batch in seen] == [(250, 1, 32, 32)] * (probe.WARM_STEPS + 2)

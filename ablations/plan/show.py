@@ -86,7 +86,7 @@ def _below(found: Plan) -> Iterator[str]:
             "cells share the machine, and starting each takes some seconds more."
         )
         yield _device(found)
-        yield from _caveats(probed)
+        yield from _caveats(probed, found.device_seconds)
     kept, running, free = (
         decimal(found.disk[f"{name}_bytes"]) for name in ("kept", "running", "free")
     )
@@ -107,7 +107,7 @@ def _device(found: Plan) -> str:
     return f"These hours are of {' and '.join(found.devices)}; another device takes other ones."
 
 
-def _caveats(probed: Sequence[Line]) -> Iterator[str]:
+def _caveats(probed: Sequence[Line], seconds: float) -> Iterator[str]:
     if any(line.probe and not line.probe.loading for line in probed):
         yield (
             "Loading the pictures is not in the hours: they are not on this machine (--data.root "
@@ -128,8 +128,8 @@ def _caveats(probed: Sequence[Line]) -> Iterator[str]:
     shares = [line.probe.share for line in probed if line.probe and _on_cpu(line)]
     if shares and (share := statistics.median(shares)) < BUSY and not _loaders(probed):
         yield (
-            f"The machine is busy: the probes had {share:.0%} of their cores; what runs beside "
-            "them is in the hours."
+            f"The machine is busy: the probes had {share:.0%} of their cores. Left to itself it "
+            f"would take about {duration(share * seconds)} of device time."
         )
     if any(line.config.system.processes > 1 for line in probed):
         yield "A cell's devices were probed one by one: what they tell each other is not in it."

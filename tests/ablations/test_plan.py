@@ -203,12 +203,14 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     assert main(["plan", *words, "--recipe=imagenet", "--system.accelerator=cpu"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
-    assert f"{310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600:,.0f} h" in out
+    hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
+    assert f"{hours:,.0f} h" in out
     assert "These hours are of this machine's cpu (Z80), " in out
     assert "1 thread a cell; a GPU takes other ones" in out
     assert "Loading the pictures is not in the hours" in out
     assert "4 probes had 4 pictures a step, and are scaled by pictures" in out
     assert "The machine is busy: the probes had 50% of their cores" in out
+    assert f"would take about {4 * hours / 2:,.0f} h of device time" in out
     assert "with 1 seed: none" in out
     assert main(["plan", *words[:-1], "--recipe=imagenet", "--system.devices=2"]) == 0
     assert "what they tell each other is not in it" in " ".join(capsys.readouterr().out.split())

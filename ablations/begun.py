@@ -1,22 +1,21 @@
 """What is known of a run before it has a record: ``<results>/<run_id>/begun.json``.
 
 Written when a run starts and removed when its record is there. Where it is found without a record,
-it tells a run that is being trained from one that was stopped and from one that crashed.
+nobody having the run's lease, it tells a run that was stopped from one that crashed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ablations.config import RunConfig, id_of
+from ablations.leases import LostError
 from ablations.records import Record, write_atomically
 
 FILE = "begun.json"
@@ -30,28 +29,14 @@ class Begun:
     Args:
         run_id: The run.
         config: Its resolved config as JSON values.
-        host: The machine that trains it.
-        pid: The process there.
-        birth: When that process began, as its system counts; tells it from a later one of its pid.
         tracker: Ids of the W&B run, so that the next start continues it.
         stopped: Whether a signal or an error ended it in an orderly way.
     """
 
     run_id: str
     config: dict[str, Any]
-    host: str = field(default_factory=socket.gethostname)
-    pid: int = field(default_factory=os.getpid)
-    birth: str | None = field(default_factory=lambda: process_birth(os.getpid()))
     tracker: dict[str, Any] = field(default_factory=dict)
     stopped: bool = False
-
-    @property
-    def state(self) -> str:
-        """running, interrupted or crashed; of another machine only the file is known: running."""
-        if self.stopped:
-            return "interrupted"
-        here = self.host == socket.gethostname()
-        return "crashed" if here and not alive(self.pid, self.birth) else "running"
 
     def write(self, results: Path) -> None:
         """Write it beside the run's other files."""
@@ -69,6 +54,8 @@ def marked(config: RunConfig, results: Path, tracker: Mapping[str, Any]) -> Iter
     mark.write(results)
     try:
         yield
+    except LostError:
+        raise  # the folder is another process's now
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk, say, is told by the error itself
             replace(mark, stopped=True).write(results)
@@ -91,8 +78,7 @@ def tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, A
     """The tracker's ids of a run that is not done, for its next start to continue."""
     last = read(results, run_id)
     if last:
-        # Two processes in one W&B run would write over each other.
-        return {} if last.state == "running" else last.tracker
+        return last.tracker
     return known.tracker if known and not known.done else {}
 
 
@@ -107,23 +93,3 @@ def folder(results: Path, run_id: str) -> Iterator[Path]:
         if [file.name for file in path.iterdir()] in ([], [LOG]):
             shutil.rmtree(path, ignore_errors=True)
         raise
-
-
-def process_birth(pid: int) -> str | None:
-    """When a process began, in clock ticks since its machine did; None where that is not told."""
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state == "Z" else rest[18]  # a zombie has ended
-
-
-def alive(pid: int, birth: str | None) -> bool:
-    """Whether a process of this machine still runs and is the one that was born then."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's, but alive
-    return birth is None or process_birth(pid) == birth

@@ -194,6 +194,9 @@ class SystemConfig:
 
     Args:
         accelerator: auto, cpu or gpu.
+        devices: GPUs (or processes on the CPU) a run trains on, on each of its machines; the
+            pictures of a step are shared out among them.
+        nodes: Machines a run trains on.
         precision: auto (bf16-mixed on a GPU that has it, 32-true elsewhere), 32-true, bf16-mixed
             or 16-mixed.
         threads: CPU threads of torch. One is the default because two processes of one thread beat
@@ -207,6 +210,8 @@ class SystemConfig:
     """
 
     accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
     precision: str = "auto"
     threads: int = 1
     loader_workers: int = 0
@@ -220,8 +225,14 @@ class SystemConfig:
         one_of("system.accelerator", self.accelerator, ACCELERATORS)
         one_of("system.precision", self.precision, PRECISIONS)
         one_of("system.tracker", self.tracker, TRACKERS)
-        at_least("system.threads", self.threads, 1)
+        for name in ("devices", "nodes", "threads"):
+            at_least(f"system.{name}", getattr(self, name), 1)
         at_least("system.loader_workers", self.loader_workers, 0)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train one run."""
+        return self.devices * self.nodes
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         within("seed", self.seed, 0, 2**31 - 1)
+        if self.data.batch_size % self.system.processes:
+            raise ConfigError(
+                f"data.batch_size {self.data.batch_size} is the batch over all devices, and cannot "
+                f"be shared out evenly among system.devices {self.system.devices} on system.nodes "
+                f"{self.system.nodes}"
+            )
 
     @property
     def run_id(self) -> str:

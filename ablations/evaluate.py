@@ -16,8 +16,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from ablations import data, plugins, records
 from ablations.config import SOURCES, RunConfig
 from ablations.data.batches import VALIDATION_BATCH, validation
+from ablations.fit import on_gpu
 from ablations.resolve import DERIVED, flatten, resolve
-from ablations.train import WEIGHTS, on_gpu
 from poolformer.checkpoints import fitting, load_checkpoint, read_weights
 from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest
 from poolformer.layouts import CheckpointError, convert, layout_of
@@ -173,8 +173,10 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
         known = [path.parent.name for path in results.glob(f"*/{records.FILE}")]
         otherwise = f"{results} has {len(known)} records"
         raise ConfigError(nearest("run", run_id, known, otherwise))
-    if not (results / run_id / WEIGHTS).is_file():
-        raise ConfigError(f"run {run_id} ({record.status}) has no {WEIGHTS} in {results / run_id}")
+    if not (results / run_id / records.WEIGHTS).is_file():
+        raise ConfigError(
+            f"run {run_id} ({record.status}) has no {records.WEIGHTS} in {results / run_id}"
+        )
     stored = {name: record.config[name] for name in ("model", "data", "optim")}
     values = {name: value for name, value in flatten(stored).items() if name not in DERIVED}
     values["system.plugins"] = record.config.get("system", {}).get("plugins", [])
@@ -182,7 +184,7 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
     config = resolve(record.config["recipe"], {**values, **overrides})
     plugins.check_same(run_id, record.environment.get("plugins", {}), config.model.mixers)
     model = MetaFormer(config.model)
-    load_checkpoint(model, results / run_id / WEIGHTS)
+    load_checkpoint(model, results / run_id / records.WEIGHTS)
     before = record.metric("val/top1")
     told = [f"its record has top-1 {before:.2f}%"] if before is not None else []
     return Subject(run_id, config, model, told + _changed(overrides))

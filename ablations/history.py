@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ablations import data, plugins, records
+from ablations import code, data, plugins, records
 from ablations.environment import processor
 from ablations.tasks.classification import Classification
 from ablations.tracking.tracker import Tracker
@@ -53,13 +53,13 @@ class History(pl.Callback):
         checkpoint["run_id"] = pl_module.run.run_id
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["diverged"] = pl_module.diverged
+        checkpoint["code"] = code.versions()
         checkpoint["plugins"] = plugins.versions(pl_module.run.model.mixers)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Here, because Lightning moves the model back to the CPU when it is done.
-        on_gpu = pl_module.device.type == "cuda"
         self.device = {
-            "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({processor()})",
+            "device": device_name(pl_module),
             "precision": str(trainer.precision),
         }
         # A resumed run mirrors its whole history: the tracker's run may be a new one.
@@ -131,6 +131,12 @@ class History(pl.Callback):
             "train_seconds": round(trained, 3),
             "pictures_per_second": round(pictures / trained, 1) if trained else 0.0,
         }
+
+
+def device_name(module: pl.LightningModule) -> str:
+    """The GPU or the CPU that a module is on, as records name it."""
+    on_gpu = module.device.type == "cuda"
+    return torch.cuda.get_device_name() if on_gpu else f"cpu ({processor()})"
 
 
 def mirrored(row: dict[str, float]) -> dict[str, float]:

@@ -1,11 +1,13 @@
-"""What a runner shows while it works: a live table on a terminal, plain lines elsewhere."""
+"""What a runner shows while it works: a live table on a terminal, plain lines, or JSON lines."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,11 +19,46 @@ from ablations.labels import names
 from ablations.records import Record
 
 
+class Observer(Protocol):
+    """Who is told of what a runner does."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def started(self, cell: RunConfig, place: str) -> None:
+        """A worker has taken a cell."""
+
+    def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
+        """A cell has finished an epoch."""
+
+    def again(self, cell: RunConfig, why: str) -> None:
+        """A cell waits once more."""
+
+    def elsewhere(self, cell: RunConfig, who: str) -> None:
+        """Another runner has a cell."""
+
+    def refused(self, cell: RunConfig, why: str) -> None:
+        """A cell cannot be trained, and has no record."""
+
+    def done(self, record: Record) -> None:
+        """A cell has its record."""
+
+    def aside(self, place: str, cells: int) -> None:
+        """A place gets no more cells, because so many failed there one after another."""
+
+
 @dataclass
 class Running:
     """A cell in a worker."""
 
     config: RunConfig
+    place: str
     begun: float = field(default_factory=time.monotonic)
     last: Mapping[str, Any] = field(default_factory=dict)
 
@@ -37,27 +74,26 @@ class Progress:
     Args:
         cells: The whole study.
         todo: The cells of it that are to be trained.
-        workers: How many cells run at once.
     """
 
     def __init__(
         self,
         cells: Sequence[RunConfig],
         todo: Sequence[RunConfig],
-        workers: int,
         console: Console | None = None,
     ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.names = names({cell.run_id: cell.to_json() for cell in cells})
         self.waiting = {cell.run_id: cell for cell in todo}
         self.running: dict[str, Running] = {}
+        self.others: set[str] = set()  # cells that other runners have
         self.seconds: dict[str, list[float]] = {}  # variant -> what its cells took
-        self.total, self.reused, self.workers = len(todo), len(cells) - len(todo), workers
-        self.finished = 0
+        self.total, self.reused = len(todo), len(cells) - len(todo)
+        self.ended: set[str] = set()
         self.begun = time.monotonic()
         self.live: Live | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
             self.live.start()
@@ -71,37 +107,61 @@ class Progress:
         """A line that stays."""
         self.console.print(Text(text), soft_wrap=True)
 
-    def started(self, cell: RunConfig) -> None:
+    def started(self, cell: RunConfig, place: str) -> None:
         """A worker has taken a cell."""
         self.waiting.pop(cell.run_id, None)
-        self.running[cell.run_id] = Running(cell)
+        self.running[cell.run_id] = Running(cell, place)
 
     def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
         """A cell has finished an epoch."""
         self.running[run_id].last = body
 
-    def again(self, cell: RunConfig, reason: str) -> None:
-        """A cell's worker is gone; the cell waits for another."""
-        self.running.pop(cell.run_id, None)
+    def again(self, cell: RunConfig, why: str) -> None:
+        """A cell waits once more."""
+        self._leave(cell.run_id)
+        self.ended.discard(cell.run_id)
         self.waiting[cell.run_id] = cell
-        self.say(f"{self.names[cell.run_id]}: {reason}; it continues in a new worker")
+        self.say(f"{self.names[cell.run_id]}: {why}; it is tried again")
+
+    def elsewhere(self, cell: RunConfig, who: str) -> None:
+        """Another runner has a cell."""
+        self._leave(cell.run_id)
+        self.others.add(cell.run_id)
+        self.say(f"{self.names[cell.run_id]}: {who}")
+
+    def refused(self, cell: RunConfig, why: str) -> None:
+        """A cell cannot be trained, and has no record."""
+        self._leave(cell.run_id)
+        self.ended.add(cell.run_id)
+        self.say(f"[{len(self.ended)}/{self.total}] REFUSED {self.names[cell.run_id]}: {why}")
+
+    def aside(self, place: str, cells: int) -> None:
+        """A place gets no more cells, because so many failed there one after another."""
+        self.say(f"{place} is set aside: {cells} cells failed there one after another")
 
     def done(self, record: Record) -> None:
         """A cell has its record."""
-        running = self.running.pop(record.run_id)
-        took = time.monotonic() - running.begun
-        self.finished += 1
-        if record.done:
+        running = self._leave(record.run_id)
+        self.ended.add(record.run_id)
+        took = time.monotonic() - running.begun if running else None
+        if running and took is not None and record.done:
             self.seconds.setdefault(running.config.variant_id, []).append(took)
         top1 = record.metric("val/top1")
         result = "no top-1" if top1 is None else f"top-1 {top1:.2f}%"
         if record.failure:
             result = f"{record.failure['kind']}: {record.failure['message']}"
         word = "" if record.status == "finished" else f" {record.status.upper()}"
+        how = "by another runner" if took is None else f"{took:.0f} s"
         self.say(
-            f"[{self.finished}/{self.total}]{word} {self.names[record.run_id]}: {result}, "
-            f"{took:.0f} s, {clock(self.left())} left"
+            f"[{len(self.ended)}/{self.total}]{word} {self.names[record.run_id]}: {result}, "
+            f"{how}, {clock(self.left())} left"
         )
+
+    def _leave(self, run_id: str) -> Running | None:
+        """A cell is no longer where it was; what is known of it, if it ran here."""
+        self.waiting.pop(run_id, None)
+        self.others.discard(run_id)
+        return self.running.pop(run_id, None)
 
     def left(self) -> float | None:
         """Seconds until the study is done, from what its cells took; None before the first."""
@@ -116,27 +176,81 @@ class Progress:
 
         work = sum(expected(cell) for cell in self.waiting.values())
         work += sum(expected(run.config) * (1 - run.share) for run in self.running.values())
-        return work / max(1, min(self.workers, len(self.waiting) + len(self.running)))
+        return work / max(1, len(self.running))
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for name in ("running", "epoch", "top-1 (%)", "pictures/s", "seconds"):
-            table.add_column(name, justify="left" if name == "running" else "right")
+        for name in ("running", "on", "epoch", "top-1 (%)", "pictures/s", "seconds"):
+            table.add_column(name, justify="left" if name in ("running", "on") else "right")
         for run_id, run in self.running.items():
             last = run.last
             table.add_row(
                 self.names[run_id],
+                run.place,
                 f"{last['epoch']}/{last['epochs']}" if last else "–",
                 f"{last['val/top1']:.2f}" if last else "–",
                 f"{last['speed']:.0f}" if last else "–",
                 f"{time.monotonic() - run.begun:.0f}",
             )
+        others = f"{len(self.others)} with other runners, " if self.others else ""
         summary = (
-            f"{self.finished}/{self.total} cells trained, {self.reused} reused, "
-            f"{len(self.waiting)} waiting, {clock(time.monotonic() - self.begun)} gone, "
+            f"{len(self.ended)}/{self.total} cells ended, {self.reused} were there, "
+            f"{len(self.waiting)} waiting, {others}{clock(time.monotonic() - self.begun)} gone, "
             f"{clock(self.left())} left"
         )
         return Group(table, Text(summary))
+
+
+class JsonLines:
+    """The same as one JSON object a line on standard output, for programs.
+
+    Each has ``event``, one of the names of Observer's methods, and ``time`` (seconds since 1970).
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def started(self, cell: RunConfig, place: str) -> None:
+        """A worker has taken a cell."""
+        self._say("started", cell.run_id, place=place)
+
+    def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
+        """A cell has finished an epoch."""
+        self._say("epoch", run_id, **body)
+
+    def again(self, cell: RunConfig, why: str) -> None:
+        """A cell waits once more."""
+        self._say("again", cell.run_id, why=why)
+
+    def elsewhere(self, cell: RunConfig, who: str) -> None:
+        """Another runner has a cell."""
+        self._say("elsewhere", cell.run_id, who=who)
+
+    def refused(self, cell: RunConfig, why: str) -> None:
+        """A cell cannot be trained, and has no record."""
+        self._say("refused", cell.run_id, why=why)
+
+    def done(self, record: Record) -> None:
+        """A cell has its record."""
+        self._say(
+            "done",
+            record.run_id,
+            status=record.status,
+            metrics=record.metrics,
+            failure=record.failure,
+        )
+
+    def aside(self, place: str, cells: int) -> None:
+        """A place gets no more cells."""
+        self._say("aside", None, place=place, cells=cells)
+
+    def _say(self, event: str, run_id: str | None, **more: Any) -> None:
+        told = {"event": event, "time": round(time.time(), 3)}
+        told |= {"run_id": run_id} if run_id else {}
+        print(json.dumps(told | more), flush=True)
 
 
 def clock(seconds: float | None) -> str:

@@ -7,6 +7,7 @@ atomic rename. Beside it lie ``history.csv`` (a line an epoch), the checkpoint a
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import io
 import json
@@ -25,6 +26,9 @@ from ablations.config import variant_of
 SCHEMA = 1
 FILE = "record.json"
 HISTORY = "history.csv"
+CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
+BROKEN = "last.broken"  # one that could not be read
+WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
 # Of a row an epoch: losses are means over the epoch, accuracies percent, seconds wall time.
 HISTORY_COLUMNS = ["epoch", "train/loss", "lr", "val/top1", "val/top5", "val/loss", "pictures"]
 HISTORY_COLUMNS += ["train_seconds", "epoch_seconds"]
@@ -143,6 +147,8 @@ class Record:
         return Record(**tree)
 
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PARTIAL = ".partial"  # how the names of files end that are not whole yet
 NAMES = {item.name for item in fields(Record)}
 GROUPS = ["cost", "timing", "data", "environment", "tracker", "metrics"]
 EMPTY: dict[str, Any] = {}
@@ -152,7 +158,7 @@ REASON = {"kind", "message"}
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
@@ -163,6 +169,29 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Halves of files that a killed process left in the folder of a run."""
+    return list(folder.glob(f"*{PARTIAL}"))
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove them; for who has the run's lease, so that nobody is writing one."""
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
+
+
+def no_space(error: BaseException | None, folder: Path) -> OSError | None:
+    """The lack of disk space that is behind an error, with the folder's name; None for others.
+
+    It is no outcome of a run: no record tells it, and the next start goes on.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return OSError(error.errno, os.strerror(error.errno), str(folder))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def check_writable(results: Path) -> None:

@@ -1,28 +1,34 @@
-"""Cells -> records: skip what is done, launch the rest, retry what was killed, report progress."""
+"""Cells -> records: skip what is done, launch the rest, retry what was killed, report progress.
+
+The truth is on disk: a cell is done once its record is there, whoever wrote it, and somebody has it
+as long as its lease says so. Runners that share a folder so share the work.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import platform
 import signal
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations import data, plugins, records
+from ablations import data, failures, leases, plugins, records
 from ablations.config import RunConfig
 from ablations.data.checks import check_classes, check_same_data
-from ablations.launchers import LOG, LocalWorkers, default_workers
-from ablations.progress import Progress
+from ablations.failures import Attempts, Places
+from ablations.launchers import Event, Launcher, Slot
+from ablations.progress import Observer
 from ablations.records import Record
 from ablations.signals import Signals
 from ablations.sweep import Cell
 from ablations.tracking.reuse import fetch
 from poolformer.config import ConfigError
 
-# How often a cell may lose its worker before it is given up as killed.
-ATTEMPTS = 3
 SOURCE = ["name", "root"]  # the fields of DataConfig that say which pictures
+Stamp = tuple[int, int]
+LOOK_SECONDS = 2.0  # how often the runner looks after cells that another one trains
 
 
 @dataclass
@@ -32,43 +38,64 @@ class Outcome:
     Args:
         records: All cells' records, those reused included.
         reused: How many were done before.
+        elsewhere: How many another runner trained meanwhile.
+        refused: Run id -> why it could not be trained, and has no record.
+        aside: Places that were set aside -> the cells that failed there one after another.
+        left: How many cells are left to other runners, because no place was left here.
         interrupted: The exit code of the signal that stopped it, 0 where none did.
     """
 
     records: list[Record] = field(default_factory=list)
     reused: int = 0
+    elsewhere: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    aside: dict[str, list[str]] = field(default_factory=dict)
+    left: int = 0
     interrupted: int = 0
 
     @property
     def failed(self) -> list[Record]:
-        """Records of cells that failed."""
+        """Records of cells that failed, now or before."""
         return [record for record in self.records if record.status == "failed"]
 
     @property
     def trained(self) -> int:
-        """How many cells were trained to their end."""
-        return len(self.records) - self.reused - len(self.failed)
+        """How many cells were trained to their end here."""
+        return len(self.records) - self.reused - self.elsewhere - len(self.failed)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each cell has its result."""
+        return not (self.failed or self.refused or self.left)
 
 
-def split(cells: Sequence[Cell], results: Path) -> tuple[list[Record], list[RunConfig]]:
-    """The records of cells that are done, and the cells that are still to be trained.
+def split(
+    cells: Sequence[Cell], results: Path, retry_failed: bool = False
+) -> tuple[list[Record], list[RunConfig]]:
+    """The records of cells that stay as they are, and the cells that are still to be trained.
 
-    Failed cells are to be trained again.
+    Args:
+        cells: What is wanted.
+        results: The folder of all runs.
+        retry_failed: Whether cells that failed are all trained again, not only those whose process
+            was killed.
 
     Raises:
         RecordError: A record that cannot be read; it is left as it is.
         ConfigError: A record of another version of a plugin's mixer.
     """
-    done, todo = [], []
+    there, todo = [], []
     for cell in cells:
         record = records.find(results, cell.config.run_id)
         if record is not None and record.done:
             before = record.environment.get("plugins", {})
             plugins.check_same(record.run_id, before, cell.config.model.mixers)
-            done.append(record)
+            there.append(record)
+        elif record is not None and failures.stays(record, retry_failed):
+            there.append(record)
         else:
             todo.append(cell.config)
-    return done, todo
+    return there, todo
 
 
 def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
@@ -91,8 +118,11 @@ def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
 def run(
     cells: Sequence[Cell],
     results: Path,
-    workers: int | None = None,
+    launcher: Callable[[int], Launcher],
+    progress: Callable[[Sequence[RunConfig], Sequence[RunConfig]], Observer],
     reuse: bool = True,
+    retry_failed: bool = False,
+    cell_timeout: float | None = None,
     unsent: Callable[[Path], None] = lambda _: None,
 ) -> Outcome:
     """Train all cells that are not done yet.
@@ -103,88 +133,276 @@ def run(
     Args:
         cells: What to train.
         results: The folder of all runs.
-        workers: Cells at once; by default one a GPU, or one a core without GPUs.
+        launcher: Given the number of cells to train, where they run.
+        progress: Given all cells and those to train, who is told of what happens.
         reuse: Whether cells that are done, here or in W&B, are left as they are.
+        retry_failed: Whether cells that failed before are all tried again.
+        cell_timeout: Seconds that a cell may take from its start here; None for any.
         unsent: Called with a tracker's folder where not all of a run has arrived.
 
     Raises:
-        ConfigError: ``workers`` is below 1.
-        RecordError: The folder cannot be written, or holds a record that cannot be read.
+        ConfigError: The launcher cannot be had; nothing was trained.
+        RecordError: The folder cannot be written or takes no leases, or holds a record that cannot
+            be read.
         DataError: Missing or broken pictures.
         TrackerError: W&B refuses: no API key, no such entity.
     """
-    on_gpus = any(cell.config.system.accelerator != "cpu" for cell in cells)
-    if workers is None:
-        workers = default_workers(on_gpus)
-    if workers < 1:
-        raise ConfigError(f"--workers {workers} must be 1 or more")
+    # Before anything is read: what another runner writes meanwhile is seen as its work.
+    before = {cell.config.run_id: stamp(results, cell.config.run_id) for cell in cells}
     if reuse:
         fetch([cell.config for cell in cells], results)
-        done, todo = split(cells, results)
+        there, todo = split(cells, results, retry_failed)
     else:
-        done, todo = [], [cell.config for cell in cells]
-    check_data(done, todo)
+        there, todo = [], [cell.config for cell in cells]
+    check_data([record for record in there if record.done], todo)
     records.check_writable(results)
-    outcome = Outcome(list(done), reused=len(done))
+    leases.check(results)
+    outcome = Outcome(there, reused=sum(record.done for record in there))
     if not todo:
         return outcome
-    workers = min(workers, len(todo))
-    queue, lost = deque(todo), Counter[str]()
-    by_id = {cell.run_id: cell for cell in todo}
-    pool, signals = LocalWorkers(results, on_gpus, reuse), Signals()
+    pool = launcher(len(todo))
+    signals = Signals()
     try:
-        pool.start(workers)
-        shown = Progress([cell.config for cell in cells], todo, workers)
-        with signals.handled(), shown as progress:
-            while queue or progress.running:
+        with signals.handled(), progress([cell.config for cell in cells], todo) as shown:
+            pool.start()
+            work = Work(todo, before, results, pool, shown, outcome, cell_timeout, unsent)
+            while work.goes_on():
                 signals.check()
-                for worker in pool.idle():
-                    if queue:
-                        cell = queue.popleft()
-                        worker.give(cell)
-                        progress.started(cell)
-                for event in pool.events(timeout=0.5):
-                    ended = None
-                    if event.kind == "epoch":
-                        progress.epoch(event.run_id, event.body)
-                    elif event.kind == "unsent":
-                        unsent(event.body)
-                    elif event.kind == "done":
-                        ended = event.body
-                    elif event.kind == "refused":
-                        raise ConfigError(event.body)
-                    elif event.kind == "failed":
-                        ended = failed(by_id[event.run_id], results, "error", event.body)
-                    elif event.run_id:  # its worker died
-                        lost[event.run_id] += 1
-                        if lost[event.run_id] < ATTEMPTS:
-                            queue.appendleft(by_id[event.run_id])
-                            progress.again(by_id[event.run_id], event.body)
-                        else:
-                            message = f"{ATTEMPTS} times {event.body}, see {results / LOG}"
-                            ended = failed(by_id[event.run_id], results, "killed", message)
-                    if ended:
-                        outcome.records.append(ended)
-                        progress.done(ended)
+                work.step()
     except KeyboardInterrupt as stopped:
         outcome.interrupted = getattr(stopped, "code", 130)
     finally:
         # A second Ctrl-C must not leave half of the workers running.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         pool.stop()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
     return outcome
 
 
-def failed(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
-    """The record of a cell that could not write one itself."""
-    record = Record(
-        run_id=cell.run_id,
-        status="failed",
-        config=cell.to_json(),
-        failure={"kind": kind, "message": message},
-    )
-    # Where even this cannot be written, the runner still tells it at the end.
-    with contextlib.suppress(OSError):
-        record.write(results)
-    return record
+def stamp(results: Path, run_id: str) -> Stamp | None:
+    """What tells the record on disk from a later one; None where there is none."""
+    try:
+        found = (results / run_id / records.FILE).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+class Work:
+    """The cells that are to be trained.
+
+    Each is waiting, running (here), elsewhere (another runner has it) or at its end.
+
+    Args:
+        todo: The cells.
+        before: Run id -> ``stamp`` of its record when the runner began.
+        results: The folder of all runs.
+        pool: Where they run.
+        shown: Who is told.
+        outcome: Where they end.
+        cell_timeout: Seconds a cell; None for any.
+        unsent: Called with a tracker's folder where not all of a run has arrived.
+    """
+
+    def __init__(
+        self,
+        todo: Sequence[RunConfig],
+        before: Mapping[str, Stamp | None],
+        results: Path,
+        pool: Launcher,
+        shown: Observer,
+        outcome: Outcome,
+        cell_timeout: float | None,
+        unsent: Callable[[Path], None],
+    ) -> None:
+        self.by_id = {cell.run_id: cell for cell in todo}
+        self.waiting = deque(self.by_id)
+        self.running: dict[str, float] = {}  # since when
+        self.elsewhere: set[str] = set()
+        self.late: set[str] = set()  # told to end, for the time they took
+        self.results, self.pool, self.shown, self.outcome = results, pool, shown, outcome
+        self.cell_timeout, self.unsent = cell_timeout, unsent
+        self.attempts, self.places = Attempts(), Places(aside=outcome.aside)
+        # What is on disk of cells that failed before is not what becomes of them now.
+        self.before = dict(before)
+        self.looked = time.monotonic()
+
+    def goes_on(self) -> bool:
+        """Whether there is more to do, or to wait for."""
+        if self.waiting and not self.running and not self._places():
+            self.outcome.left = len(self.waiting) + len(self.elsewhere)
+            return False
+        return bool(self.waiting or self.running or self.elsewhere)
+
+    def step(self) -> None:
+        """Give cells to whoever has room, and hear what has happened for half a second."""
+        self._look_elsewhere()
+        for slot in self.pool.slots():
+            if slot.cell is None and slot.place not in self.places.aside:
+                self._fill(slot)
+        for event in self.pool.events(timeout=0.5):
+            self._hear(event)
+        for run_id, since in self.running.items():
+            if self.cell_timeout and time.monotonic() - since > self.cell_timeout:
+                self.late.add(run_id)
+                self.pool.end(run_id)
+
+    # Giving
+
+    def _fill(self, slot: Slot) -> None:
+        """Give the next cell to a slot, unless somebody needs its place alone."""
+        there = [s.cell.run_id for s in self.pool.slots() if s.place == slot.place and s.cell]
+        if self.attempts.alone.intersection(there):
+            return
+        while self.waiting:
+            run_id = self.waiting[0]
+            alone = run_id in self.attempts.alone
+            if alone and there:
+                return  # the place empties first, and this cell is the next one there
+            self.waiting.popleft()
+            if self._taken(run_id):
+                continue
+            self.pool.give(slot, self.by_id[run_id], alone)
+            self.running[run_id] = time.monotonic()
+            self.shown.started(self.by_id[run_id], slot.place)
+            return
+
+    def _taken(self, run_id: str) -> bool:
+        """Whether another runner has a cell, or has ended it."""
+        if holder := leases.living(self.results).get(run_id):
+            self._give_way(run_id, f"process {holder.pid} on {holder.host} trains it")
+            return True
+        return self._ended_elsewhere(run_id)
+
+    def _give_way(self, run_id: str, who: str) -> None:
+        self.elsewhere.add(run_id)
+        self.shown.elsewhere(self.by_id[run_id], who)
+
+    # Other runners
+
+    def _look_elsewhere(self) -> None:
+        """See what has become of cells that other runners have."""
+        if not self.elsewhere or time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        living = leases.living(self.results)
+        for run_id in self.elsewhere - living.keys():
+            self.elsewhere.discard(run_id)
+            if not self._ended_elsewhere(run_id):
+                self.waiting.append(run_id)  # its runner is gone
+                self.shown.again(self.by_id[run_id], "its other runner is gone")
+
+    def _ended_elsewhere(self, run_id: str) -> bool:
+        """Take a record that another runner has written since this one began."""
+        if stamp(self.results, run_id) in (None, self.before[run_id]):
+            return False
+        record = records.find(self.results, run_id)
+        if record is None:
+            return False
+        self.outcome.elsewhere += record.done
+        self._ends(record)
+        return True
+
+    # Hearing
+
+    def _hear(self, event: Event) -> None:
+        run_id = event.run_id
+        if event.kind == "stop":
+            raise ConfigError(event.body)
+        if event.kind == "unsent":
+            self.unsent(event.body)
+        elif event.kind == "epoch":
+            self.shown.epoch(run_id, event.body)
+        elif run_id not in self.running:
+            return  # a worker died without a cell
+        else:
+            del self.running[run_id]
+            self._end_of(event)
+
+    def _end_of(self, event: Event) -> None:
+        """A worker is done with its cell, one way or another."""
+        cell = self.by_id[event.run_id]
+        if event.kind == "busy":
+            self._give_way(cell.run_id, event.body)
+        elif event.kind == "refused":
+            self.outcome.refused[cell.run_id] = event.body
+            self.shown.refused(cell, event.body)
+            self._suspect(cell, event.place)
+        elif cell.run_id in self.late and event.kind in ("died", "oom"):
+            assert self.cell_timeout
+            took = f"longer than --cell-timeout, {self.cell_timeout:g} seconds"
+            self._fails(cell, "timeout", took, event.place)
+        elif event.kind == "died":
+            if self.attempts.after_loss(cell.run_id):
+                self._again(cell, event.body)
+            else:
+                message = f"{failures.ATTEMPTS} times {event.body}"
+                self._fails(cell, "killed", message, event.place)
+        elif event.kind == "oom":
+            if self.attempts.after_oom(cell.run_id):
+                self._again(cell, event.body)
+            else:
+                self._fails(cell, "oom", event.body, event.place)
+        elif event.kind == "failed":
+            self._fails(cell, "error", event.body, event.place)
+        else:
+            self._has_record(cell, event.body, event.place)
+
+    def _has_record(self, cell: RunConfig, record: Record, place: str) -> None:
+        if record.done:
+            self.places.succeeded(place)
+        elif (
+            record.failure
+            and record.failure["kind"] == "oom"
+            and self.attempts.after_oom(cell.run_id)
+        ):
+            self._again(cell, record.failure["message"])
+            return
+        self._ends(record)
+        if not record.done:
+            self._suspect(cell, place)
+
+    def _again(self, cell: RunConfig, why: str) -> None:
+        # Its failed record, if it has one, is not another runner's.
+        self.before[cell.run_id] = stamp(self.results, cell.run_id)
+        self.waiting.appendleft(cell.run_id)
+        self.shown.again(cell, why)
+
+    def _fails(self, cell: RunConfig, kind: str, message: str, place: str) -> None:
+        self._ends(failures.failed(cell, self.results, kind, message))
+        if kind != "timeout":
+            self._suspect(cell, place)
+
+    def _ends(self, record: Record) -> None:
+        self.outcome.records.append(record)
+        self.shown.done(record)
+
+    # Places
+
+    def _places(self) -> set[str]:
+        """Those that get cells."""
+        return {slot.place for slot in self.pool.slots()} - self.places.aside.keys()
+
+    def _suspect(self, cell: RunConfig, place: str) -> None:
+        """Set a place aside where cells fail one after another and there is another to go on at.
+
+        The cells that failed there are tried elsewhere: it may have been the place.
+        """
+        if place in self.places.aside:
+            return
+        ours = len(self._places() - {place}) > 0
+        cells = self.places.failed(place, cell.run_id, ours or self._other_runners())
+        if not cells:
+            return
+        name = f"{place} of {platform.node()}" if place.startswith(("cpu", "gpu")) else place
+        self.shown.aside(name, len(cells))
+        if ours:
+            self.outcome.records = [r for r in self.outcome.records if r.run_id not in cells]
+            for run_id in cells:
+                self.outcome.refused.pop(run_id, None)
+                self._again(self.by_id[run_id], f"it failed on {name}, which is set aside")
+
+    def _other_runners(self) -> bool:
+        """Whether another runner works in the folder."""
+        ours = set(self.running)
+        return any(run_id not in ours for run_id in leases.living(self.results))

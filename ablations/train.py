@@ -10,35 +10,27 @@ import logging
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch.utils.data import DataLoader
 
-from ablations import begun, data, environment, plugins, records
+from ablations import begun, code, data, environment, failures, leases, plugins, records
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data import DataError
 from ablations.data.batches import loaders
 from ablations.data.checks import check_classes, check_same_data
+from ablations.fit import fit, on_gpu
 from ablations.history import History, Progress, summarize
+from ablations.leases import Lease, LostError
 from ablations.logs import to_file
-from ablations.records import Record
+from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, Record
 from ablations.signals import Interrupted, Signals
-from ablations.tasks.classification import Classification
 from ablations.tracking import mirror
-from poolformer.checkpoints import write_weights
-from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
-CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
-WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
 
 
 def train(
@@ -68,39 +60,65 @@ def train(
         ConfigError: What this machine or these pictures cannot give: a GPU, the model's classes.
         DataError: The pictures are missing, or other ones than the run was begun or ended with.
         RecordError: The results folder cannot be written.
+        BusyError: Another process trains the run.
+        LostError: Another process has taken the run over while this one slept.
         TrackerError: W&B refuses the run: no such entity, another key.
         Interrupted: SIGINT or SIGTERM.
     """
     signals = signals or Signals()
     with signals.handled():
-        return _train(config, results, progress, reuse, unsent, signals)
+        plugins.load(config.system.plugins)
+        on_gpu(config.system.accelerator)
+        pictures = data.load(config.data)
+        check_classes(config, len(pictures.classes))
+        if known := reusable(config, results, pictures, reuse):
+            return known
+        records.check_writable(results)
+        with leases.held(results, config.run_id) as lease:
+            # Whoever had it a moment ago may have finished it.
+            if known := reusable(config, results, pictures, reuse):
+                return known
+            return _train(config, results, pictures, progress, unsent, signals, lease)
+
+
+def reusable(
+    config: RunConfig, results: Path, pictures: data.Pictures, reuse: bool
+) -> Record | None:
+    """The record of a run that is done, where that is enough.
+
+    Raises:
+        DataError: It is of other pictures.
+        ConfigError: It is of other code of a plugin's mixer.
+    """
+    known = records.find(results, config.run_id)
+    if not (known and known.done and reuse):
+        return None
+    check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
+    before = known.environment.get("plugins", {})
+    plugins.check_same(known.run_id, before, config.model.mixers)
+    return known
 
 
 def _train(
     config: RunConfig,
     results: Path,
+    pictures: data.Pictures,
     progress: Progress | None,
-    reuse: bool,
     unsent: Callable[[Path], None] | None,
     signals: Signals,
+    lease: Lease,
 ) -> Record:
     started = time.perf_counter()
-    plugins.load(config.system.plugins)
     mixers = plugins.versions(config.model.mixers)
     where = environment.describe({"plugins": mixers}, config.system.threads)
-    on_gpu(config.system.accelerator)
-    pictures = data.load(config.data)
-    check_classes(config, len(pictures.classes))
     known = records.find(results, config.run_id)
-    if known and known.done and reuse:
-        check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
-        plugins.check_same(known.run_id, known.environment.get("plugins", {}), mixers)
-        return known
     # What is wrong with the input shows here, before anything is written.
     state = usable(results / config.run_id / CHECKPOINT, config.run_id)
     if state:
         check_same_data(config.run_id, state["fingerprint"], pictures.fingerprint)
         plugins.check_same(config.run_id, state.get("plugins", {}), mixers)
+        code.check_same(results / config.run_id / CHECKPOINT, state.get("code", {}))
+    records.clear_leftovers(results / config.run_id)
     batches = loaders(
         pictures,
         config.data,
@@ -108,7 +126,6 @@ def _train(
         config.system.loader_workers,
         epoch=state["epoch"] + 1 if state else 0,
     )
-    records.check_writable(results)
     shared: dict[str, Any] = {
         "run_id": config.run_id,
         "config": config.to_json(),
@@ -131,7 +148,12 @@ def _train(
                 try:
                     shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
                     history = History(folder, pictures, tracker, progress)
-                    status = fit(config, batches, folder, history, signals, state)
+
+                    def check() -> None:
+                        signals.check()
+                        lease.check()
+
+                    status = fit(config, batches, folder, history, signals, check, state)
                     record = Record(
                         status=status,
                         metrics=summarize(history.rows),
@@ -139,15 +161,23 @@ def _train(
                         environment=where | history.device | environment.ended(),
                         **shared,
                     )
+                except LostError:
+                    raise
                 except Exception as error:
                     log.error("%s", traceback.format_exc())
+                    if full := records.no_space(error, folder):
+                        raise full from error
                     record = Record(
                         status="failed",
-                        failure={"kind": failure_kind(error), "message": one_line(error)},
+                        failure=failures.reason(failure_kind(error), one_line(error), folder),
                         environment=where | environment.ended(),
                         **shared,
                     )
+                lease.check(now=True)
                 records.replace(results, record)
+        except LostError:
+            tracker.interrupt(1)
+            raise
         except KeyboardInterrupt as stopped:
             tracker.interrupt(getattr(stopped, "code", 130))
             if isinstance(stopped, Interrupted):
@@ -155,9 +185,9 @@ def _train(
             if tracker.unsent and unsent:
                 unsent(tracker.unsent)
             raise
-        except OSError:  # a full disk, say
+        except OSError as error:
             tracker.interrupt(1)  # the next run in this process must not find it open
-            raise
+            raise records.no_space(error, folder) or error from None
         if record.done:
             (folder / CHECKPOINT).unlink(missing_ok=True)
         tracker.finish(record, kept(folder, config.system.log_model))
@@ -181,119 +211,6 @@ def cost_or_none(config: RunConfig) -> dict[str, Any]:
         return {}
 
 
-class StopAtBatchEnd(pl.Callback):
-    """Raises Interrupted at the end of a batch where a signal has come."""
-
-    def __init__(self, signals: Signals) -> None:
-        self.signals = signals
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.signals.check()
-
-    def on_validation_batch_end(self, *_: Any) -> None:
-        self.signals.check()
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints that are replaced by a rename within their folder: never half a file."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        partial = Path(f"{path}.partial")
-        torch.save(checkpoint, partial)
-        partial.replace(path)
-
-
-def fit(
-    config: RunConfig,
-    batches: tuple[DataLoader[Any], DataLoader[Any]],
-    folder: Path,
-    history: History,
-    signals: Signals,
-    state: dict[str, Any] | None,
-) -> str:
-    """Run Lightning's loop to the end; the status.
-
-    Args:
-        config: The cell.
-        batches: Of training and validation.
-        folder: Where its checkpoint and its weights go.
-        history: Its callback.
-        signals: The one that ends it early.
-        state: The checkpoint that it continues from.
-
-    Raises:
-        Interrupted: A signal.
-    """
-    torch.set_num_threads(config.system.threads)
-    task = Classification(config)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
-        trainer = pl.Trainer(
-            accelerator=config.system.accelerator,
-            devices=1,
-            precision=precision(config),  # type: ignore[arg-type]
-            max_epochs=config.optim.all_epochs,
-            gradient_clip_val=config.optim.grad_clip,
-            callbacks=[
-                history,
-                StopAtBatchEnd(signals),
-                ModelCheckpoint(
-                    folder,
-                    Path(CHECKPOINT).stem,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                ),
-            ],
-            plugins=[WholeFiles()],
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            # A GPU operator without a deterministic form is told in the log, not refused.
-            deterministic="warn" if torch.cuda.is_available() else True,
-            use_distributed_sampler=False,
-        )
-        if state and state["diverged"]:
-            # It had ended; only its record is missing.
-            task.load_state_dict(state["state_dict"])
-            history.load_state_dict(state["callbacks"][history.state_key])
-            history.on_fit_start(trainer, task)
-            task.diverged = True
-        else:
-            try:
-                with signals.held():
-                    path = str(folder / CHECKPOINT) if state else None
-                    trainer.fit(task, *batches, ckpt_path=path)
-                signals.check()
-            except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
-                raise Interrupted(signals.came or 130) from stopped
-    write_weights(task.model.state_dict(), folder / WEIGHTS)
-    return "diverged" if task.diverged else "finished"
-
-
-def on_gpu(accelerator: str) -> bool:
-    """Whether ``system.accelerator`` means a GPU on this machine.
-
-    Raises:
-        ConfigError: One is asked for and there is none.
-    """
-    found = torch.cuda.is_available()
-    if accelerator == "gpu" and not found:
-        raise ConfigError("system.accelerator gpu: this machine has none that torch can use")
-    return found and accelerator != "cpu"
-
-
-def precision(config: RunConfig) -> str:
-    """Lightning's precision: bfloat16 where a GPU has it; a CPU is faster in float32."""
-    asked = config.system.precision
-    if asked != "auto":
-        return asked
-    bf16 = on_gpu(config.system.accelerator) and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if bf16 else "32-true"
-
-
 def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
     """The checkpoint of this run, or None where there is none that can be read.
 
@@ -311,7 +228,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
         raise
     except Exception as error:  # torch raises what the broken file makes it raise
         reason = f"cannot be read ({one_line(error)})"
-    aside = checkpoint.with_suffix(".broken")
+    aside = checkpoint.with_name(BROKEN)
     checkpoint.replace(aside)
     print(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}", file=sys.stderr)
     return None

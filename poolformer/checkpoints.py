@@ -131,7 +131,8 @@ def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
 
             save_file(plain, partial, metadata={"format": "pt"})  # without it some readers refuse
         else:
-            torch.save(plain, partial)
+            with partial.open("wb") as file:  # which says, unlike torch, that the disk is full
+                torch.save(plain, file)
         partial.replace(path)
     except Exception as error:  # both writers have errors of their own beside OSError
         with contextlib.suppress(OSError):

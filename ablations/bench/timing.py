@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -67,24 +67,38 @@ def compare(
         limit: The ratio that the subject should stay under.
         told: Called with a line a round.
     """
-    seconds: dict[str, list[float]] = {subject[0]: [], peer[0]: []}
+    seconds = in_turns({subject[0]: subject[1], peer[0]: peer[1]}, rounds, told)
+    return Comparison((subject[0], peer[0]), (seconds[subject[0]], seconds[peer[0]]), limit)
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int, told: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """Time calls in turns, after one round that does not count: name -> seconds, round by round.
+
+    Args:
+        calls: Name -> call.
+        rounds: How often; every second round in the other order.
+        told: Called with a line a round.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
-        for name, call in (subject, peer) if number % 2 else (peer, subject):
+        for name in list(calls) if number % 2 else reversed(list(calls)):
             begun = time.perf_counter()
-            call()
-            if number:  # the first one also loads what both need
+            calls[name]()
+            if number:  # the first one also loads what all need
                 seconds[name].append(time.perf_counter() - begun)
         if number:
             last = ", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items())
             told(f"round {number}/{rounds}: {last}")
-    return Comparison((subject[0], peer[0]), (seconds[subject[0]], seconds[peer[0]]), limit)
+    return seconds
 
 
 def summary(title: str, comparison: Comparison) -> Finding:
     """A comparison in lines for a reader."""
     lines = [title]
     for name, seconds in zip(comparison.names, comparison.seconds, strict=True):
-        lines.append(f"  {name:8} {spread(seconds)}")
+        lines.append(f"  {name:12} {spread(seconds)}")
     ratios = comparison.ratios
     kept = comparison.ratio <= comparison.limit
     lines.append(

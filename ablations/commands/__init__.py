@@ -8,8 +8,10 @@ from __future__ import annotations
 from ablations.commands import (
     bench,
     claims,
+    clean,
     convert,
     evaluate,
+    plan,
     profile,
     report,
     run,
@@ -18,4 +20,5 @@ from ablations.commands import (
     train,
 )
 
-COMMANDS = [train, run, status, table, claims, report, evaluate, profile, convert, bench]
+COMMANDS = [plan, train, run, status, clean, table, claims, report, evaluate, profile]
+COMMANDS += [convert, bench]

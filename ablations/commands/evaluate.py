@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
 
     from ablations import evaluate
-    from ablations.train import on_gpu
+    from ablations.fit import on_gpu
 
     overrides = {**evaluate.defaults(), **fields_set}
     if arguments.run_id:

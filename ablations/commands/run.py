@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablations.flags import (
     add_recipe,
@@ -19,6 +20,14 @@ from ablations.flags import (
     sync_command,
 )
 from poolformer.config import ConfigError
+
+if TYPE_CHECKING:
+    from ablations.launchers import Launcher
+    from ablations.progress import Observer
+    from ablations.runner import Outcome
+    from ablations.sweep import Cell
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def add(commands: Any) -> None:
@@ -33,7 +42,26 @@ def add(commands: Any) -> None:
     )
     command.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
     command.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
-    command.add_argument("--workers", type=int, help="cells at once; by default one a core")
+    command.add_argument(
+        "--workers", type=int, help="cells at once; by default one a GPU, or one a core"
+    )
+    command.add_argument(
+        "--workers-per-gpu",
+        type=int,
+        metavar="N",
+        help="cells at once on a GPU that is free; fewer where others have part of its memory",
+    )
+    command.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="train all cells that failed before again, not only those that were killed",
+    )
+    command.add_argument(
+        "--cell-timeout",
+        metavar="TIME",
+        help="how long a cell may take from its start here, such as 90s, 30m or 12h",
+    )
+    command.add_argument("--json", action="store_true", help="events as JSON lines, no table")
     command.add_argument("--dry-run", action="store_true", help="list the cells and what is done")
     add_recipe(command)
     add_results(command)
@@ -44,6 +72,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Run them; 1 where a cell fails, 130 where the user stops it."""
     from ablations import runner
+    from ablations.progress import JsonLines, Progress
     from ablations.sweep import expand
 
     cells = expand(
@@ -55,10 +84,23 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     )
     if arguments.dry_run:
         return list_cells(cells, arguments.results)
+    launcher = local(arguments, cells)
+    limit = duration("--cell-timeout", arguments.cell_timeout)
+
+    def progress(every: Any, todo: Any) -> Observer:
+        return JsonLines() if arguments.json else Progress(every, todo)
+
     unsent: list[Path] = []
     try:
         outcome = runner.run(
-            cells, arguments.results, arguments.workers, not arguments.no_reuse, unsent.append
+            cells,
+            arguments.results,
+            launcher,
+            progress,
+            reuse=not arguments.no_reuse,
+            retry_failed=arguments.retry_failed,
+            cell_timeout=limit,
+            unsent=unsent.append,
         )
     finally:
         if unsent:
@@ -71,24 +113,109 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             file=sys.stderr,
         )
         return outcome.interrupted
-    print(
-        f"{len(cells)} cells: {outcome.trained} trained, {outcome.reused} reused, "
-        f"{len(outcome.failed)} failed",
-        file=sys.stderr,
-    )
+    print(summary(outcome, len(cells)), file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(as_json(outcome, len(cells))))
+    else:
+        from ablations.study import studies
+        from ablations.tables import written
 
-    from ablations.study import studies
-    from ablations.tables import written
+        emit(written(studies(outcome.records, results=arguments.results), "md"))
+    for line in complaints(outcome, arguments.results):
+        print(line, file=sys.stderr)
+    return 0 if outcome.whole else 1
 
-    emit(written(studies(outcome.records, results=arguments.results), "md"))
+
+def local(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[int], Launcher]:
+    """This machine's workers, by the flags.
+
+    Raises:
+        ConfigError: None of them, or more GPUs a cell than there are.
+    """
+    from ablations.launchers.local import LocalWorkers, default_workers, gpu_groups
+
+    for name in ("workers", "workers_per_gpu"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
+    systems = [cell.config.system for cell in cells]
+    on_gpus = any(system.accelerator != "cpu" for system in systems)
+    devices = max((system.devices for system in systems), default=1)
+    groups = gpu_groups(devices, arguments.workers_per_gpu or 1) if on_gpus else []
+    if arguments.workers_per_gpu and not groups:
+        raise ConfigError(
+            f"--workers-per-gpu {arguments.workers_per_gpu}: "
+            + ("there is no GPU here" if on_gpus else "the cells are to be trained on the CPU")
+        )
+    workers = arguments.workers or len(groups) or default_workers(devices)
+
+    def launcher(count: int) -> Launcher:
+        reuse = not arguments.no_reuse
+        return LocalWorkers(arguments.results, min(workers, count), groups, reuse)
+
+    return launcher
+
+
+def duration(flag: str, text: str | None) -> float | None:
+    """``90``, ``90s``, ``30m`` or ``12h`` in seconds."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        seconds = float(number) * UNITS[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"{flag} {text!r} must be a time above 0, such as 90s, 30m or 12h")
+    return seconds
+
+
+def summary(outcome: Outcome, cells: int) -> str:
+    """What became of the cells, in a line."""
+    parts = {
+        "trained": outcome.trained,
+        "reused": outcome.reused,
+        "trained by other runners": outcome.elsewhere,
+        "failed": len(outcome.failed),
+        "refused": len(outcome.refused),
+        "left to other runners": outcome.left,
+    }
+    always = ("trained", "reused", "failed")
+    told = [f"{count} {name}" for name, count in parts.items() if count or name in always]
+    return f"{cells} cells: {', '.join(told)}"
+
+
+def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
+    """The last line of --json."""
+    return {
+        "event": "end",
+        "cells": cells,
+        "trained": outcome.trained,
+        "reused": outcome.reused,
+        "elsewhere": outcome.elsewhere,
+        "failed": [record.run_id for record in outcome.failed],
+        "refused": outcome.refused,
+        "aside": outcome.aside,
+        "left": outcome.left,
+    }
+
+
+def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
+    """A line for each cell without a result and each place that was set aside."""
+    from ablations.failures import stays
+
     for record in outcome.failed:
         assert record.failure is not None
-        print(
-            f"failed: {arguments.results / record.run_id}: {record.failure['kind']}: "
-            f"{record.failure['message']}",
-            file=sys.stderr,
+        yield (
+            f"failed: {results / record.run_id}: {record.failure['kind']}: "
+            f"{record.failure['message']}"
         )
-    return 1 if outcome.failed else 0
+    for run_id, why in outcome.refused.items():
+        yield f"refused: {results / run_id}: {why}"
+    for place in outcome.aside:
+        yield f"set aside: {place}"
+    if any(stays(record, retry=False) for record in outcome.failed):
+        yield "`ablations run --retry-failed` with the same files trains failed cells again"
 
 
 def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int] | None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ablations.flags import add_results, emit_table, refuse_fields
+from ablations.flags import add_results, emit, emit_table, refuse_fields
 from ablations.resolve import unknown_recipe
 from poolformer.config import ConfigError
 
+if TYPE_CHECKING:
+    from ablations.begun import Begun
+    from ablations.leases import Holder
+    from ablations.records import Record
+
+NUMBERS = ("epoch", "top-1 (%)", "pictures/s", "left")
 ORDER = ["running", "crashed", "interrupted", "failed", "diverged", "finished"]
 
 
@@ -21,10 +28,15 @@ class Line:
     """What is known of one run.
 
     Args:
+        run_id: The run.
+        config: Its config as JSON values.
         state: A record's status; without a record running, interrupted or crashed.
         epoch: The last one in its history.
         epochs: All that it trains.
         top1: Of that epoch, in percent.
+        pictures_per_second: In training, in that epoch.
+        seconds_left: Of a run that is being trained, by its mean epoch so far.
+        holder: Who trains it: host, pid and since when.
         note: Why it failed.
     """
 
@@ -34,7 +46,16 @@ class Line:
     epoch: int
     epochs: int
     top1: float | None
+    pictures_per_second: float | None = None
+    seconds_left: float | None = None
+    holder: dict[str, Any] | None = None
     note: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """All but the config, as JSON values."""
+        return {
+            item.name: getattr(self, item.name) for item in fields(self) if item.name != "config"
+        }
 
 
 def add(commands: Any) -> None:
@@ -46,6 +67,7 @@ def add(commands: Any) -> None:
         "crashed. `ablations run` with the same files finishes what is not done.",
     )
     add_results(command)
+    command.add_argument("--json", action="store_true", help="one JSON document")
     command.set_defaults(run=run)
 
 
@@ -56,24 +78,45 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from rich.table import Table
 
     from ablations.labels import names
+    from ablations.progress import clock
 
     lines, problems = read(arguments.results)
     if not lines and not problems:
         raise ConfigError(f"no runs in {arguments.results}: `ablations run` makes them")
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("run", "cell", "state", "epoch", "top-1 (%)", ""):
-        table.add_column(name, justify="right" if name in ("epoch", "top-1 (%)") else "left")
     cells = names({line.run_id: line.config for line in lines})
-    for line in sorted(lines, key=lambda line: (ORDER.index(line.state), cells[line.run_id])):
-        top1 = "–" if line.top1 is None else f"{line.top1:.2f}"
-        epoch = f"{line.epoch}/{line.epochs}"
-        table.add_row(line.run_id, cells[line.run_id], line.state, epoch, top1, line.note)
+    lines.sort(key=lambda line: (ORDER.index(line.state), cells[line.run_id]))
     counts = Counter(line.state for line in lines)
+    if arguments.json:
+        runs = [{"cell": cells[line.run_id], **line.facts()} for line in lines]
+        tree = {"runs": runs, "counts": counts, "problems": problems}
+        emit(json.dumps(tree, indent=2) + "\n")
+        return 1 if problems else 0
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "cell", "state", *NUMBERS, ""):
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
+    for line in lines:
+        table.add_row(
+            line.run_id,
+            cells[line.run_id],
+            line.state,
+            f"{line.epoch}/{line.epochs}",
+            "–" if line.top1 is None else f"{line.top1:.2f}",
+            "–" if line.pictures_per_second is None else f"{line.pictures_per_second:.0f}",
+            "" if line.seconds_left is None else clock(line.seconds_left),
+            _remark(line),
+        )
     told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
     emit_table(table, f"{len(lines)} runs: {told}")
     return 1 if problems else 0
+
+
+def _remark(line: Line) -> str:
+    """Why a run failed, or who trains it."""
+    if line.holder:
+        return "process {pid} on {host} since {since}".format(**line.holder)
+    return line.note
 
 
 def read(results: Path) -> tuple[list[Line], list[str]]:
@@ -82,8 +125,9 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     Raises:
         RecordError: There is no such folder.
     """
-    from ablations import begun, records
+    from ablations import begun, leases, records
 
+    held = leases.living(results)
     done, problems = records.read_folders([results])
     lines = [_of_record(record, results) for record, _ in done]
     for path in sorted(results.glob(f"*/{begun.FILE}")):
@@ -91,7 +135,7 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
         if start:
             # A cell that failed and was begun again has a record too, of the earlier start.
             lines = [line for line in lines if line.run_id != start.run_id]
-            lines.append(_line(start.run_id, start.config, start.state, results))
+            lines.append(_of_start(start, held.get(start.run_id), results))
     for line in list(lines):
         if problem := unknown_recipe(line.config["recipe"]):
             problems.append(f"{results / line.run_id}: {problem}")
@@ -99,23 +143,37 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     return lines, problems
 
 
-def _of_record(record: Any, results: Path) -> Line:
+def _of_record(record: Record, results: Path) -> Line:
     note = f"{record.failure['kind']}: {record.failure['message']}" if record.failure else ""
-    return _line(record.run_id, record.config, record.status, results, note, record.metric())
+    line = _line(record.run_id, record.config, record.status, results)
+    top1 = line.top1 if record.metric() is None else record.metric()
+    return replace(line, top1=top1, note=note)
 
 
-def _line(
-    run_id: str,
-    config: dict[str, Any],
-    state: str,
-    results: Path,
-    note: str = "",
-    top1: float | None = None,
-) -> Line:
+def _of_start(start: Begun, holder: Holder | None, results: Path) -> Line:
+    if not holder:
+        state = "interrupted" if start.stopped else "crashed"
+        return _line(start.run_id, start.config, state, results)
+    line = _line(start.run_id, start.config, "running", results)
+    who = {"host": holder.host, "pid": holder.pid, "since": holder.since}
+    left = None
+    if rows := _history(start.run_id, results):
+        mean = sum(row.get("epoch_seconds", 0.0) for row in rows) / len(rows)
+        left = mean * (line.epochs - line.epoch)
+    return replace(line, holder=who, seconds_left=left)
+
+
+def _line(run_id: str, config: dict[str, Any], state: str, results: Path) -> Line:
+    rows = _history(run_id, results)
+    last = rows[-1] if rows else {}
+    seconds = last.get("train_seconds")
+    speed = last["pictures"] / seconds if seconds else None
+    epochs = config["optim"]["epochs"] + config["optim"]["cooldown_epochs"]
+    epoch, top1 = int(last.get("epoch", 0)), last.get("val/top1")
+    return Line(run_id, config, state, epoch, epochs, top1, speed)
+
+
+def _history(run_id: str, results: Path) -> list[dict[str, float]]:
     from ablations import records
 
-    rows = records.read_history(results / run_id / records.HISTORY)
-    last = rows[-1] if rows else {}
-    epochs = config["optim"]["epochs"] + config["optim"]["cooldown_epochs"]
-    measured = top1 if top1 is not None else last.get("val/top1")
-    return Line(run_id, config, state, int(last.get("epoch", 0)), epochs, measured, note)
+    return records.read_history(results / run_id / records.HISTORY)

@@ -56,6 +56,7 @@ def _run(
     reuse, results = not arguments.no_reuse, arguments.results
 
     from ablations import records
+    from ablations.leases import LostError
     from ablations.tracking.reuse import fetch, mirror
 
     fetched = fetch([config], results) if reuse else []
@@ -71,7 +72,11 @@ def _run(
             flush=True,
         )
 
-    record = train(config, results, show, reuse, unsent.append, signals)
+    try:
+        record = train(config, results, show, reuse, unsent.append, signals)
+    except LostError as error:
+        print(f"ablations: {error}", file=sys.stderr)
+        return 1
     if record.failure:
         print(f"{record.failure['kind']}: {record.failure['message']}", file=sys.stderr)
     if reused:

@@ -9,7 +9,7 @@ import numpy as np
 from ablations.config import DataConfig
 from ablations.data.base import DataError, Pictures, Split
 
-__all__ = ["DataError", "Pictures", "Split", "load"]
+__all__ = ["DataError", "Pictures", "Split", "here", "load"]
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:
@@ -37,6 +37,19 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
                 "use data.fit resize or a larger data.image_size"
             )
     return pictures
+
+
+def here(data: DataConfig) -> bool:
+    """Whether ``load`` finds files without a download; they may still be broken."""
+    from ablations.data import cifar, fashion, imagenette
+
+    if data.name == "fashion":
+        return fashion.find_files(data.root) is not None
+    if data.name in ("cifar10", "cifar100"):
+        return cifar.folder(data.name, data.root).is_dir()
+    if data.name == "imagenette":
+        return imagenette.find(data.root) is not None
+    return data.name == "mini" or data.root is not None
 
 
 @lru_cache(maxsize=2)

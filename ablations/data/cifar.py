@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from ablations.data.base import CIFAR_STATS, DataError, Pictures, from_arrays
+
+
+def _source(name: str) -> Any:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    return {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+
+
+def folder(name: str, root: str | None) -> Path:
+    """Where the files of ``cifar10`` or ``cifar100`` are, once they are there."""
+    return Path(root or "data", _source(name).base_folder)
 
 
 def load(name: str, root: str | None) -> Pictures:
@@ -13,19 +27,16 @@ def load(name: str, root: str | None) -> Pictures:
     Raises:
         DataError: No files and no network, or files with other checksums.
     """
-    from torchvision.datasets import CIFAR10, CIFAR100
-
-    source = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
-    folder = root or "data"
+    source, where = _source(name), root or "data"
     try:
-        train, val = (source(folder, train=train, download=False) for train in (True, False))
+        train, val = (source(where, train=train, download=False) for train in (True, False))
     except RuntimeError:
         try:
-            train, val = (source(folder, train=train, download=True) for train in (True, False))
+            train, val = (source(where, train=train, download=True) for train in (True, False))
         except (OSError, RuntimeError) as error:
             raise DataError(
-                f"no {name} in {folder}: unpack its python version so that "
-                f"{folder}/{source.base_folder} exists (--data.root DIR)"
+                f"no {name} in {where}: unpack its python version so that "
+                f"{folder(name, root)} exists (--data.root DIR)"
             ) from error
     return from_arrays(
         (train.data, np.asarray(train.targets)),

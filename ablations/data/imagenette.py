@@ -17,10 +17,10 @@ def load(data: DataConfig) -> Pictures:
         DataError: No files and no network, or a tree that is not ten classes.
     """
     root = Path(data.root or "data")
-    tree = _find(root)
+    tree = find(data.root)
     if tree is None:
         _download(root)
-        tree = _find(root)
+        tree = find(data.root)
     if tree is None:
         raise DataError(
             f"no Imagenette in {root}: unpack imagenette2-320.tgz there (--data.root DIR)"
@@ -31,9 +31,11 @@ def load(data: DataConfig) -> Pictures:
     return pictures
 
 
-def _find(root: Path) -> Path | None:
+def find(root: str | None) -> Path | None:
+    """The folder of both splits in ``root``, or ``root`` itself; None where there is none."""
     names = ("", "imagenette2-320", "imagenette2-160", "imagenette2")
-    return next((root / name for name in names if (root / name / "train").is_dir()), None)
+    places = (Path(root or "data", name) for name in names)
+    return next((place for place in places if (place / "train").is_dir()), None)
 
 
 def _download(root: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
+import json
+import os
 
 import pytest
 
-from ablations import begun, records
+from ablations import begun, leases, records
 from ablations.__main__ import main
 from ablations.records import Record
 from ablations.train import train
@@ -16,35 +15,37 @@ from ablations.train import train
 # Runs without a record
 
 
-def test_a_start_tells_a_run_that_goes_on_from_one_that_crashed(tiny, tmp_path):
+def test_a_start_is_noted_until_it_ends_well(tiny, tmp_path):
     config = tiny()
     (tmp_path / config.run_id).mkdir()
 
     def interrupted():
         with begun.marked(config, tmp_path, {"wandb": "x"}):
-            assert begun.read(tmp_path, config.run_id).state == "running"
+            assert not begun.read(tmp_path, config.run_id).stopped
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         interrupted()
-    start = begun.read(tmp_path, config.run_id)
-    assert start.state == "interrupted"
+    assert begun.read(tmp_path, config.run_id).stopped
     assert begun.tracker_ids(tmp_path, config.run_id, None) == {"wandb": "x"}
     with begun.marked(config, tmp_path, {}):
         pass
     assert begun.read(tmp_path, config.run_id) is None
 
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as sleeper:
-        birth = begun.process_birth(sleeper.pid)
-        other = begun.Begun(config.run_id, config.to_json(), pid=sleeper.pid, birth=birth)
-        assert other.state == "running"
-        sleeper.send_signal(signal.SIGKILL)
-        while begun.process_birth(sleeper.pid):  # until it is a zombie
-            pass
-        assert other.state == "crashed"
-    assert other.state == "crashed"
-    far = begun.Begun(config.run_id, config.to_json(), host="elsewhere", pid=1, birth="0")
-    assert far.state == "running"
+
+def test_who_has_lost_a_run_leaves_the_others_note_alone(tiny, tmp_path):
+    config = tiny()
+    (tmp_path / config.run_id).mkdir()
+
+    def lost():
+        with begun.marked(config, tmp_path, {}):
+            begun.Begun(config.run_id, config.to_json(), {"wandb": "theirs"}).write(tmp_path)
+            raise leases.LostError
+
+    with pytest.raises(leases.LostError):
+        lost()
+    assert begun.read(tmp_path, config.run_id).tracker == {"wandb": "theirs"}
+    assert not begun.read(tmp_path, config.run_id).stopped
 
 
 def test_a_broken_note_of_a_start_is_no_obstacle(tiny, tmp_path):
@@ -68,28 +69,46 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
         Record(config.run_id, state, config.to_json(), metrics=metrics, failure=failure).write(
             tmp_path
         )
-    for state, more in (("crashed", {"birth": "0"}), ("interrupted", {"stopped": True})):
+    for state in ("crashed", "interrupted", "running"):
         config = cells[state]
-        begun.Begun(config.run_id, config.to_json(), **more).write(tmp_path)
-    config = cells["running"]
-    begun.Begun(config.run_id, config.to_json()).write(tmp_path)
+        stopped = state == "interrupted"
+        begun.Begun(config.run_id, config.to_json(), stopped=stopped).write(tmp_path)
     records.write_history(
-        tmp_path / config.run_id / "history.csv", [{"epoch": 1, "val/top1": 50.0}]
+        tmp_path / config.run_id / "history.csv",
+        [
+            {
+                "epoch": 1,
+                "val/top1": 50.0,
+                "pictures": 8000,
+                "train_seconds": 4.0,
+                "epoch_seconds": 5.0,
+            }
+        ],
     )
-    assert main(["status", "--results", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    with leases.held(tmp_path, config.run_id):
+        assert main(["status", "--results", str(tmp_path)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert main(["status", "--results", str(tmp_path), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+    assert told["counts"] == dict.fromkeys(cells, 1)
+    (running,) = [run for run in told["runs"] if run["state"] == "running"]
+    assert running["run_id"] == config.run_id
+    assert running["holder"]["pid"] == os.getpid()
+    assert running["pictures_per_second"] == 2000
+    assert running["seconds_left"] == 5
+    assert f"process {os.getpid()} on " in "".join(lines)
     assert lines[-1] == "5 runs: 1 running, 1 crashed, 1 interrupted, 1 failed, 1 finished"
     for state, config in cells.items():
         (line,) = [line for line in lines if config.run_id in line]
         assert f" {state} " in line
         assert f"seed {config.seed}" in line
     assert "oom: too big" in "".join(lines)
-    assert "1/2      50.00" in "".join(lines)
+    assert "1/2      50.00        2000  0:05" in "".join(lines)
     # A failed cell that was begun again and crashed has crashed.
     config = cells["failed"]
-    begun.Begun(config.run_id, config.to_json(), birth="0").write(tmp_path)
+    begun.Begun(config.run_id, config.to_json()).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
-    assert "5 runs: 1 running, 2 crashed, 1 interrupted, 1 finished" in capsys.readouterr().out
+    assert "5 runs: 3 crashed, 1 interrupted, 1 finished" in capsys.readouterr().out
     assert main(["status", "--results", str(tmp_path / "none")]) == 2
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "record.json").write_text("{")
@@ -135,7 +154,7 @@ def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(do
     # No record beside half of another history; what there was is kept until the end.
     assert records.find(tmp_path, config.run_id) is None
     assert {name: (folder / records.PREVIOUS / name).read_text() for name in before} == before
-    assert begun.read(tmp_path, config.run_id).state == "interrupted"
+    assert begun.read(tmp_path, config.run_id).stopped
     finished = train(config, tmp_path)
     assert finished.metrics == record.metrics
     assert not (folder / records.PREVIOUS).exists()

@@ -38,6 +38,7 @@ sys.exit(f"imported {heavy}" if heavy else code)
         ["--help"],
         ["run", "--help"],
         ["run", "sweeps/pool_size.yaml", "--dry-run"],
+        ["plan", "--help"],
         ["table", "{results}"],
         ["table", "{results}", "--format", "csv"],
         ["table", "{results}", "--format", "tex"],

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations import launchers, records, runner
+from ablations import records, runner
 from ablations.__main__ import main
-from ablations.launchers import LocalWorkers, Worker
+from ablations.launchers import local
+from ablations.launchers.local import LocalWorkers, Worker
+from ablations.progress import Progress
 from ablations.sweep import expand
 from tests.conftest import TINY_FLAGS
 
@@ -122,7 +124,7 @@ def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_p
     cells = expand(
         [Path(path) for path in sweeps], "mini", dict(w[2:].split("=") for w in TINY_FLAGS)
     )
-    outcome = runner.run(cells, tmp_path, workers=2)
+    outcome = runner.run(cells, tmp_path, lambda _: LocalWorkers(tmp_path, 2), Progress)
     assert len(killed) == 1
     assert not outcome.failed
     assert numbers(tmp_path) == numbers(study[1])
@@ -237,9 +239,9 @@ def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
     counts = []
     start = LocalWorkers.start
 
-    def counting(self, count):
-        counts.append(count)
-        start(self, count)
+    def counting(self):
+        counts.append(self.count)
+        start(self)
 
     monkeypatch.setattr(LocalWorkers, "start", counting)
     words = ["run", sweeps[0], *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
@@ -285,9 +287,7 @@ def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("visible", "found"), [("0,1", ["0", "1"]), ("", []), ("-1", []), ("GPU-5", ["GPU-5"])]
 )
-def test_there_is_one_worker_a_gpu_and_without_gpus_one_a_core(monkeypatch, visible, found):
+def test_there_is_one_worker_a_gpu(monkeypatch, visible, found):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    cores = len(os.sched_getaffinity(0))
-    assert launchers.gpus() == found
-    assert launchers.default_workers(on_gpus=True) == (len(found) or cores)
-    assert launchers.default_workers(on_gpus=False) == cores
+    assert local.gpus() == found
+    assert local.gpu_groups(devices=1, per_gpu=1) == [[gpu] for gpu in found]

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ablations import begun, code, leases, records
+from ablations.__main__ import main
 from ablations.environment import processor
-from ablations.records import Record
-from ablations.train import CHECKPOINT, WEIGHTS, train
+from ablations.records import CHECKPOINT, WEIGHTS, Record
+from ablations.train import train
 from poolformer import MetaFormer
 from tests.conftest import TINY_FLAGS
 
@@ -316,3 +318,66 @@ def test_a_tracker_that_fails_does_not_fail_the_run(tiny, tmp_path, monkeypatch)
     record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
     assert record.status == "finished"
     assert "no tracker today" in (tmp_path / record.run_id / "log.txt").read_text()
+
+
+# Whose run it is, and by which code
+
+
+def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
+    config = tiny()
+    with leases.held(tmp_path, config.run_id):
+        words = ["train", *TINY_FLAGS, "--results", str(tmp_path)]
+        assert main(words) == 2
+        line = capsys.readouterr().err
+    assert line.startswith(f"ablations: run {config.run_id} is being trained by process ")
+    assert line.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny, tmp_path):
+    config = tiny(**{"optim.epochs": 3})
+    folder = tmp_path / config.run_id
+
+    def follow(body):
+        """Another process finds this one gone, and takes the run over."""
+        if body["epoch"] == 1:
+            (lease,) = (tmp_path / leases.FOLDER).iterdir()
+            lease.unlink()
+            (folder / begun.FILE).write_text("theirs")
+
+    with pytest.raises(leases.LostError):
+        train(config, tmp_path, follow, signals=None)
+    assert (folder / begun.FILE).read_text() == "theirs"
+    assert records.find(tmp_path, config.run_id) is None
+
+
+def test_half_a_run_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, capsys):
+    config = tiny()
+
+    def stop(body):
+        if body["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, stop)
+    checkpoint = tmp_path / config.run_id / CHECKPOINT
+    before = checkpoint.read_bytes()
+    now = code.versions()
+    monkeypatch.setattr(code, "versions", lambda: now | {"poolformer/mixers.py": "0" * 12})
+    assert main(["train", *TINY_FLAGS, "--results", str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert f"{checkpoint} was made by other code than this (poolformer/mixers.py)" in line
+    assert checkpoint.read_bytes() == before
+    monkeypatch.undo()
+    assert train(config, tmp_path).done
+
+
+def test_what_a_file_does_counts_and_what_it_says_does_not():
+    same = [
+        'def f(x):\n    """Twice."""\n    return 2 * x\n',
+        "# 2 times\ndef f(x):\n    return (2 * x)\n",
+    ]
+    assert code._digest(same[0]) == code._digest(same[1])
+    for other in ("def f(x):\n    return 3 * x\n", "def f(y):\n    return 2 * y\n", ""):
+        assert code._digest(other) != code._digest(same[0])
+    assert {"poolformer/mixers.py", "ablations/fit.py"} <= code.versions().keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ablations import records
+from ablations import leases, records
 from tests.ablations.wandb_cells import LONG_ID, WORDS, epochs, make_sweep
 from tests.wandb_server import WandbServer
 from tests.wandb_server.client import cli, outcome, start, until
 
 
 def pid_of(folder: Path, run_id: str) -> int:
-    pid: int = json.loads((folder / "runs" / run_id / "begun.json").read_text())["pid"]
-    return pid
+    return leases.living(folder / "runs")[run_id].pid
 
 
 @pytest.mark.slow

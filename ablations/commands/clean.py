@@ -1,0 +1,74 @@
+"""`ablations clean`: what a folder of results no longer needs, told first, then removed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ablations.flags import add_results, emit_table, refuse_fields
+from ablations.housekeeping import KINDS, removable, remove, size
+from poolformer.config import ConfigError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "clean",
+        help="remove checkpoints of finished cells and what killed processes left",
+        description="Tell what a folder of results no longer needs and how much it is, then remove "
+        "it: " + "; ".join(KINDS.values()) + ". Records, histories, weights and logs stay, and so "
+        "does all of cells that are being trained or can be continued.",
+    )
+    add_results(command)
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--dry-run", action="store_true", help="tell only")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Tell it, ask, remove it; 1 where a record cannot be read or the user says no."""
+    refuse_fields("clean", fields_set)
+
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from ablations import records
+
+    results: Path = arguments.results
+    if not results.is_dir():
+        raise ConfigError(f"no folder {results}: give one that `ablations run` has filled")
+    _, problems = records.read_folders([results])
+    for problem in problems:
+        print(f"left alone: {problem}", file=sys.stderr)
+    found = list(removable(results))
+    if not found:
+        print(f"nothing to remove in {results}")
+        return 1 if problems else 0
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("what", "files", "size"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for kind, words in KINDS.items():
+        paths = [path for known, path in found if known == kind]
+        if paths:
+            table.add_row(words, str(len(paths)), decimal(sum(map(size, paths))))
+    total = decimal(sum(size(path) for _, path in found))
+    emit_table(table, f"{len(found)} files, {total}, in {results}; no record is touched")
+    if arguments.dry_run:
+        return 1 if problems else 0
+    if not arguments.yes and not _agreed():
+        print("nothing is removed: say --yes to remove it")
+        return 1
+    # What has become somebody's meanwhile stays.
+    still = set(removable(results))
+    gone = [remove(path) for kind, path in found if (kind, path) in still]
+    print(f"removed {len(gone)} files, {decimal(sum(gone))}")
+    return 1 if problems else 0
+
+
+def _agreed() -> bool:
+    """Whether the user says yes; without a terminal nobody does."""
+    if not sys.stdin.isatty():
+        return False
+    return input("remove them? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,138 @@
+"""`ablations plan`: what a study will take, before it is launched; `--check`: what it took."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablations.commands.run import seeds
+from ablations.flags import (
+    add_recipe,
+    add_results,
+    add_training,
+    data_root,
+    emit,
+    emit_table,
+    fields_help,
+    folder,
+    refuse_fields,
+)
+from poolformer.config import ConfigError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "plan",
+        help="hours, disk and the smallest effect to expect of sweep files, before launching",
+        description="Train a few steps of every variant of sweep files on this machine, and tell "
+        "from that what `ablations run` with the same words will take.\n"
+        "--check DIR holds what was planned there against what the runs took.",
+        epilog=fields_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("sweeps", nargs="*", type=Path, help="sweep files, such as sweeps/*.yaml")
+    command.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
+    command.add_argument(
+        "--workers", type=int, help="cells at once; by default one a GPU, or one a core"
+    )
+    command.add_argument(
+        "--std",
+        type=float,
+        metavar="POINTS",
+        help="standard deviation of a row's difference from the baseline over seeds, in points",
+    )
+    command.add_argument(
+        "--check", type=folder, metavar="DIR", help="the folder of a planned study"
+    )
+    command.add_argument("--json", action="store_true", help="the numbers as one JSON document")
+    add_recipe(command)
+    add_results(command)
+    add_training(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Plan; 1 where a variant cannot be probed or the disk is too small."""
+    if arguments.check is not None:
+        return check(arguments, fields_set)
+    if not arguments.sweeps:
+        raise ConfigError("`ablations plan` needs sweep files, or --check DIR")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ConfigError(f"--workers {arguments.workers} must be 1 or more")
+
+    from ablations import records
+    from ablations.plan import show
+    from ablations.plan.study import plan
+    from ablations.sweep import expand
+
+    overrides = {**data_root(), **fields_set}
+    wanted = seeds(arguments, fields_set)
+    cells = expand(arguments.sweeps, arguments.recipe, fields_set, wanted, defaults=data_root())
+    records.check_writable(arguments.results)
+    found = plan(
+        cells,
+        overrides,
+        arguments.results,
+        arguments.workers,
+        arguments.std,
+        progress,
+        reuse=not arguments.no_reuse,
+    )
+    if arguments.json:
+        emit(json.dumps(found.to_json(), indent=2) + "\n")
+    else:
+        table, last = show.plan(found)
+        emit_table(table, last)
+    for complaint in found.complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if found.complaints else 0
+
+
+def progress(probes: Iterable[Any], total: int) -> Iterable[Any]:
+    """Show how far the probes are, where somebody watches."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(
+        probes,
+        "probing",
+        total,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def check(arguments: argparse.Namespace, fields_set: Mapping[str, Any]) -> int:
+    """Hold a plan against the records; 1 where one of these cannot be read."""
+    refuse_fields("plan --check", dict(fields_set))
+    if arguments.sweeps:
+        raise ConfigError("--check DIR takes no sweep files: the plan in DIR says what was planned")
+
+    from ablations.plan import file, show
+    from ablations.plan.check import check as checked
+    from ablations.records import read_all
+
+    expected = file.read(arguments.check)
+    if not expected:
+        raise ConfigError(
+            f"no plan in {arguments.check}: `ablations plan SWEEPS --results {arguments.check}` "
+            "makes one"
+        )
+    known, problems = read_all([arguments.check])
+    if not known and not problems:
+        raise ConfigError(f"no records in {arguments.check}: `ablations run` makes them")
+    found = checked(expected, known)
+    if arguments.json:
+        emit(json.dumps([each.to_json() for each in found], indent=2) + "\n")
+    else:
+        table, last = show.check(found)
+        emit_table(table, last)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0

@@ -1,0 +1,149 @@
+"""Why cells fail, and which of them are tried again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ablations import begun, records
+from ablations.config import RunConfig
+from ablations.records import Record
+
+# What failure["kind"] may be.
+KINDS = {
+    "oom": "memory, of a GPU or of the machine, was not enough",
+    "data": "pictures are missing or broken",
+    "killed": "its process ended from outside, or crashed",
+    "timeout": "it took longer than --cell-timeout",
+    "error": "the code failed",
+}
+# A later `ablations run` trains these again by itself, others with --retry-failed only: whatever
+# killed them may be over, and a cell continues from its checkpoint.
+AGAIN = ["killed"]
+ATTEMPTS = 3  # how often a cell may lose its process within one `ablations run`
+IN_A_ROW = 3  # so many cells that fail one after another at a place make it suspect
+TAIL_LINES = 20  # of a log, in the record
+
+
+def failed(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
+    """Write the record of a cell that could not write one itself.
+
+    Args:
+        cell: The cell.
+        results: The folder of all runs.
+        kind: One of ``KINDS``.
+        message: More of it, in a line.
+    """
+    folder = results / cell.run_id
+    start = begun.read(results, cell.run_id)
+    record = Record(
+        run_id=cell.run_id,
+        status="failed",
+        config=cell.to_json(),
+        tracker=start.tracker if start else {},  # its next start continues the run in W&B
+        failure=reason(kind, message, folder),
+    )
+    # Where even this cannot be written, the runner still tells it at the end.
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        records.replace(results, record)
+        (folder / begun.FILE).unlink(missing_ok=True)
+    return record
+
+
+def reason(kind: str, message: str, folder: Path) -> dict[str, str]:
+    """The failure of a record: kind, message, and the last lines of the run's log.
+
+    Args:
+        kind: One of ``KINDS``.
+        message: More of it, in a line.
+        folder: The run's.
+    """
+    try:
+        with (folder / begun.LOG).open(errors="replace") as file:
+            tail = "".join(file.readlines()[-TAIL_LINES:])
+    except OSError:
+        tail = ""
+    return {"kind": kind, "message": message} | ({"log": tail} if tail else {})
+
+
+def stays(record: Record, retry: bool) -> bool:
+    """Whether a cell that failed before is left as it is.
+
+    Args:
+        record: Its record, whose status is failed.
+        retry: Whether the user asks for all of them again.
+    """
+    assert record.failure is not None
+    return not retry and record.failure["kind"] not in AGAIN
+
+
+@dataclass
+class Places:
+    """Where cells fail again and again: a place whose cells do, one after another, is set aside.
+
+    A cell that fails at a second place is bad itself and speaks against neither.
+
+    Args:
+        failing: Place -> the cells that failed there since one succeeded.
+        aside: The places that get no more cells -> the cells that speak against them.
+        where: Cell -> the places where it failed.
+    """
+
+    failing: dict[str, list[str]] = field(default_factory=dict)
+    aside: dict[str, list[str]] = field(default_factory=dict)
+    where: dict[str, set[str]] = field(default_factory=dict)
+
+    def succeeded(self, place: str) -> None:
+        """A cell has come to its end there."""
+        self.failing.pop(place, None)
+
+    def failed(self, place: str, run_id: str, elsewhere: bool) -> list[str]:
+        """A cell has failed there; where that sets the place aside, the cells to try elsewhere.
+
+        Args:
+            place: The place.
+            run_id: The cell.
+            elsewhere: Whether there is another place to go on at: the last one is never set aside.
+        """
+        known = self.where.setdefault(run_id, set())
+        known.add(place)
+        if len(known) > 1:
+            self._clear(run_id)
+            return []
+        cells = self.failing.setdefault(place, [])
+        if run_id not in cells:
+            cells.append(run_id)
+        if len(cells) < IN_A_ROW or not elsewhere:
+            return []
+        self.aside[place] = self.failing.pop(place)
+        return list(self.aside[place])
+
+    def _clear(self, run_id: str) -> None:
+        """A cell is bad itself: places that were set aside for it get cells again."""
+        for cells in (*self.failing.values(), *self.aside.values()):
+            if run_id in cells:
+                cells.remove(run_id)
+        for place in [place for place, cells in self.aside.items() if len(cells) < IN_A_ROW]:
+            self.failing[place] = self.aside.pop(place)
+
+
+@dataclass
+class Attempts:
+    """How often a cell was tried within one `ablations run`."""
+
+    lost: Counter[str] = field(default_factory=Counter)
+    alone: set[str] = field(default_factory=set)
+
+    def after_loss(self, run_id: str) -> bool:
+        """Whether a cell that lost its process is tried again."""
+        self.lost[run_id] += 1
+        return self.lost[run_id] < ATTEMPTS
+
+    def after_oom(self, run_id: str) -> bool:
+        """Whether a cell without enough memory is tried again: once, alone on its device."""
+        again = run_id not in self.alone
+        self.alone.add(run_id)
+        return again

@@ -1,0 +1,71 @@
+"""What a folder of results no longer needs: never a record, a history, weights or a log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ablations import begun, leases, records
+from ablations.leases import Holder
+
+# What may be removed, in the order in which it is told.
+KINDS = {
+    "checkpoint": "checkpoints of cells that are done",
+    "leftover": "halves of files, and notes of starts, that killed processes left",
+    "broken": "checkpoints that could not be read, put aside",
+    "empty": "folders of cells with nothing in them",
+    "lease": "leases of processes that are gone",
+}
+RUN_ID = re.compile("[0-9a-f]{12}")
+Found = tuple[str, Path]  # one of KINDS and the file or folder
+
+
+def removable(results: Path) -> Iterator[Found]:
+    """What a folder no longer needs.
+
+    A cell that somebody trains is left alone, and so is one whose record cannot be read.
+    """
+    held = leases.living(results)
+    for folder in sorted(path for path in results.iterdir() if path.is_dir()):
+        if RUN_ID.fullmatch(folder.name):  # others are not ours: W&B's own files, say
+            yield from _of_cell(results, folder, held)
+    yield from (("lease", path) for path in leases.gone(results))
+
+
+def _of_cell(results: Path, folder: Path, held: dict[str, Holder]) -> Iterator[Found]:
+    if folder.name in held:
+        return
+    if not any(folder.iterdir()):
+        yield "empty", folder
+        return
+    try:
+        record = records.find(results, folder.name)
+    except records.RecordError:
+        return
+    yield from (("leftover", path) for path in sorted(records.leftovers(folder)))
+    if (folder / records.BROKEN).is_file():
+        yield "broken", folder / records.BROKEN
+    if record and record.done:
+        if (folder / records.CHECKPOINT).is_file():
+            yield "checkpoint", folder / records.CHECKPOINT
+        if (folder / begun.FILE).is_file():
+            yield "leftover", folder / begun.FILE
+
+
+def size(path: Path) -> int:
+    """Bytes of a file; of a folder none."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def remove(path: Path) -> int:
+    """Remove a file or an empty folder; the bytes that it had."""
+    bytes_ = size(path)
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+    return bytes_

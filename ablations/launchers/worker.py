@@ -1,0 +1,102 @@
+"""A worker's life on this machine: cells in, events out, until the runner is gone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from ablations.config import RunConfig
+from ablations.launchers import LOG, Event
+
+
+def serve(connection: Connection, results: Path, reuse: bool) -> None:
+    """Train the cells that come through a connection."""
+    # Ctrl-C reaches the whole foreground group; the runner decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    # One file beside the runs has what the libraries print, and what a crash leaves.
+    log = os.open(results / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+
+    def tell(event: Event) -> None:
+        try:
+            connection.send(event)
+        except OSError:  # the runner is gone; the checkpoint holds what was trained
+            os._exit(1)
+
+    while True:
+        try:
+            cell: RunConfig = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            tell(trained(cell, results, reuse, tell))
+        except KeyboardInterrupt:  # SIGTERM: the run has told what there was to tell
+            os._exit(143)
+
+
+def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event], None]) -> Event:
+    """Train a cell; what came of it.
+
+    Args:
+        cell: The cell.
+        results: The folder of all runs.
+        reuse: Whether a record that is there already is enough.
+        tell: Called with what happens on the way.
+    """
+    from ablations.leases import BusyError, LostError
+    from ablations.records import NO_SPACE
+    from ablations.tracking.client import TrackerError
+    from ablations.train import train
+
+    def on_the_way(kind: str, body: Any) -> None:
+        tell(Event(kind, cell.run_id, body))
+
+    try:
+        record = train(
+            cell, results, partial(on_the_way, "epoch"), reuse, partial(on_the_way, "unsent")
+        )
+        return Event("done", cell.run_id, record)
+    except (BusyError, LostError) as error:
+        return Event("busy", cell.run_id, str(error))
+    except TrackerError as error:
+        return Event("stop", cell.run_id, str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return Event("refused", cell.run_id, f"{error.filename or results}: {error.strerror}")
+        ours = type(error).__module__.split(".")[0] in ("ablations", "poolformer")
+        message = str(error) if ours else f"{type(error).__name__}: {error}"
+        return Event("refused" if ours else "failed", cell.run_id, message)
+    finally:
+        _free_gpu()
+
+
+def _free_gpu() -> None:
+    """Give a GPU's memory back, so that a neighbour can have it while this worker waits."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.memory_reserved():
+        import gc
+
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def end_with_parent() -> None:
+    """A worker never outlives its runner, not even one that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

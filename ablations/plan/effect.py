@@ -1,0 +1,102 @@
+"""The smallest true difference that a study's planned seeds can be expected to find."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablations import stats
+from ablations.config import RunConfig
+from ablations.records import Record
+from ablations.resolve import resolve
+from ablations.rows import Study
+from ablations.study import studies
+from poolformer.config import ConfigError
+
+EXAMPLE = 0.2  # points, for the line that shows what an effect in deviations means
+# Recipe -> standard deviation in points of a difference paired by seed, pooled over the rows of the
+# study that is committed in results/ (a test computes it again).
+MEASURED = {"mini": 0.335}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The deviation of paired differences that is expected.
+
+    Args:
+        std: In points; None where nothing is known.
+        source: Where it is from, in words.
+    """
+
+    std: float | None
+    source: str
+
+
+def spread(cells: Sequence[RunConfig], known: Iterable[Record], std: float | None) -> Spread:
+    """The deviation to plan with: the one given, else of the records, else of a committed study.
+
+    Args:
+        cells: What is planned, on one recipe.
+        known: Usable records.
+        std: What the user says.
+
+    Raises:
+        ConfigError: It is not above 0.
+    """
+    if std is not None:
+        if not 0 < std < math.inf:
+            raise ConfigError(f"--std {std} must be above 0, in percentage points")
+        return Spread(std, "--std")
+    recipe, plan = cells[0].recipe, {_likeness(cell.to_json()) for cell in cells}
+    alike = (record for record in known if record.config["recipe"] == recipe)
+    measured = [
+        study for study in studies(alike) if plan & {_likeness(r.config) for r in study.records}
+    ]
+    value, rows = pooled(measured)
+    if value:
+        many = "1 row" if rows == 1 else f"{rows} rows"
+        return Spread(value, f"pooled over {many} of records with two or more paired seeds")
+    shipped = _likeness(resolve(recipe).to_json())
+    if recipe in MEASURED and plan == {shipped}:
+        return Spread(
+            MEASURED[recipe],
+            f"assumed: that of the committed study results/{recipe}, if "
+            "this machine's seeds spread as its did",
+        )
+    return Spread(None, "not known: give --std, or run two seeds of a row and the baseline first")
+
+
+def pooled(found: Iterable[Study]) -> tuple[float | None, int]:
+    """The deviation of paired differences over all rows of studies in points, and how many rows.
+
+    Rows share their baseline, so it is less sure than so many independent ones.
+    """
+    deltas = [row.delta for study in found for row in study.rows if row.delta and row.delta.paired]
+    known = [(delta.std, delta.df) for delta in deltas if delta.std is not None and delta.df]
+    if not known:
+        return None, 0
+    squares = sum(df * std**2 for std, df in known)
+    return math.sqrt(squares / sum(df for _, df in known)), len(known)
+
+
+def _likeness(config: dict[str, Any]) -> tuple[str, int, int]:
+    """What must be alike for the spread of one run to say something about another's."""
+    return config["data"]["name"], config["data"]["image_size"], config["optim"]["epochs"]
+
+
+def effects(seeds: Iterable[int], found: Spread) -> Iterator[dict[str, Any]]:
+    """For each number of seeds a variant: how many variants, the effect in deviations and points.
+
+    With 80% power at 5%, paired by seed, before any correction; None for one seed.
+
+    Args:
+        seeds: Planned seeds of each variant.
+        found: The deviation.
+    """
+    for count, variants in sorted(Counter(seeds).items()):
+        of_one = stats.minimum_effect(1.0, count)
+        points = stats.minimum_effect(found.std, count) if found.std else None
+        yield {"seeds": count, "variants": variants, "in_std": of_one, "points": points}

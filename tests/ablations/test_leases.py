@@ -1,0 +1,217 @@
+"""Leases with real processes on a real file system: one holder a cell, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ablations import leases
+from ablations.leases import BusyError, Holder, LeaseError, LostError
+
+CELL = "0123456789ab"
+
+
+def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) -> Path:
+    """A lease as another process would have left it."""
+    path = results / leases.FOLDER / f"{holder.run_id}.{number}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "at"}))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def ended() -> Holder:
+    """The holder that a process of this machine was that has ended."""
+    with subprocess.Popen(["sleep", "9"]) as process:
+        birth = leases.process_birth(process.pid)
+        process.kill()
+    return Holder(CELL, pid=process.pid, birth=birth)
+
+
+def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):
+    with leases.held(tmp_path, CELL):
+        assert leases.living(tmp_path)[CELL].pid == os.getpid()
+        with (
+            pytest.raises(
+                BusyError, match=rf"run {CELL} is being trained by process {os.getpid()} on"
+            ),
+            leases.held(tmp_path, CELL),
+        ):
+            pass
+        with leases.held(tmp_path, "another"):
+            assert len(leases.living(tmp_path)) == 2
+    assert not leases.living(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cell_is_given_back_when_its_holder_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError), leases.held(tmp_path, CELL):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
+    dead = written(tmp_path, ended())
+    (dead.parent / f".{CELL}.left.draft").write_text("{")
+    assert not leases.living(tmp_path)
+    assert len(leases.gone(tmp_path)) == 2
+    with leases.held(tmp_path, CELL):
+        assert [path.name for path in dead.parent.iterdir()] == [f"{CELL}.2.json"]
+
+
+def test_a_later_process_of_the_same_id_is_not_the_holder(tmp_path):
+    written(tmp_path, Holder(CELL, birth="1"))
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+@pytest.mark.parametrize("age", [0, leases.GONE_SECONDS - 20])
+def test_another_machine_has_its_cell_while_it_says_so(tmp_path, age):
+    """Its process ids mean nothing here: this one's is not the process that is alive."""
+    far = Holder(CELL, host="far", machine="another boot", birth="1")
+    written(tmp_path, far, age=age)
+    assert leases.living(tmp_path)[CELL].host == "far"
+    with pytest.raises(BusyError, match="on far since"):
+        leases.take(tmp_path, CELL)
+    assert not leases.gone(tmp_path)
+
+
+def test_another_machine_that_is_silent_is_followed(tmp_path):
+    far = Holder(CELL, host="far", machine="another boot")
+    written(tmp_path, far, number=7, age=leases.GONE_SECONDS + 20)
+    with leases.held(tmp_path, CELL) as lease:
+        assert lease.path.name == f"{CELL}.8.json"
+        assert list(leases.living(tmp_path)) == [CELL]
+
+
+def test_a_heartbeat_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    with leases.held(tmp_path, CELL) as lease:
+        os.utime(lease.path, (0, 0))
+        deadline = time.monotonic() + 20
+        while lease.path.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert lease.path.stat().st_mtime > 0
+
+
+def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
+    lease = leases.take(tmp_path, CELL)
+    lease.check(now=True)
+    lease.path.rename(lease.path.with_name(f"{CELL}.2.json"))
+    with pytest.raises(LostError, match="another one took its cell over"):
+        lease.check(now=True)
+    lease.release()
+    assert CELL in leases.living(tmp_path)  # the follower's is left alone
+
+
+def test_two_that_find_a_dead_holder_at_once_do_not_both_follow(tmp_path, monkeypatch):
+    """The other one's lease appears after this one has looked: this one gives way."""
+    link = leases._link
+
+    def late(draft: Path, path: Path) -> None:
+        far = Holder(CELL, host="far", machine="another boot")
+        written(tmp_path, far, number=9)
+        link(draft, path)
+
+    monkeypatch.setattr(leases, "_link", late)
+    with pytest.raises(BusyError, match="on far"):
+        leases.take(tmp_path, CELL)
+    names = [path.name for path in (tmp_path / leases.FOLDER).iterdir()]
+    assert names == [f"{CELL}.9.json"]
+
+
+def test_a_folder_without_hard_links_is_refused_in_a_line(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as vfat and some network mounts do
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(LeaseError, match="takes no leases .hard links fail there: Operation not"):
+        leases.check(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_by_another_version_is_refused(tmp_path):
+    leases.check(tmp_path)
+    written(tmp_path, replace(Holder(CELL), schema=2))
+    with pytest.raises(LeaseError, match="writes records of version 2; this program writes 1"):
+        leases.check(tmp_path)
+
+
+# Take a cell again and again; two holders at once would meet in the file.
+HAMMER = f"""
+import os, random, sys, time
+from pathlib import Path
+from ablations import leases
+results, generator = Path(sys.argv[1]), random.Random(sys.argv[2])
+while True:
+    try:
+        with leases.held(results, "{CELL}"):
+            before = (results / "inside").read_text()
+            if before and leases.process_birth(int(before)):  # else it was killed in there
+                (results / "two holders").write_text(before)
+            (results / "inside").write_text(str(os.getpid()))
+            time.sleep(generator.random() * 0.004)
+            with (results / "count").open("a") as file:
+                file.write(sys.argv[2] + " ")
+            (results / "inside").write_text("")
+    except leases.BusyError:
+        time.sleep(generator.random() * 0.002)
+"""
+
+
+def test_never_two_holders_while_processes_are_killed_at_random(tmp_path):
+    (tmp_path / "inside").touch()
+    (tmp_path / "count").touch()
+    generator, workers = random.Random(0), []
+
+    def taken() -> list[str]:
+        return (tmp_path / "count").read_text().split()
+
+    try:
+        for number in range(24):
+            command = [sys.executable, "-c", HAMMER, str(tmp_path), str(number)]
+            workers.append(subprocess.Popen(command))
+            if number < 4:
+                continue
+            before, deadline = len(taken()), time.monotonic() + 60
+            while len(taken()) < before + 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert len(taken()) >= before + 20
+            victim = workers.pop(generator.randrange(len(workers)))
+            victim.kill()
+            victim.wait()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert not (tmp_path / "two holders").exists()
+    assert len(set(taken())) > 5
+    with leases.held(tmp_path, CELL):
+        pass
+    assert not (tmp_path / leases.FOLDER).exists()
+
+
+def test_a_process_that_is_killed_frees_its_cell(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from ablations import leases\n"
+        f"lease = leases.take(Path(sys.argv[1]), '{CELL}')\nprint('taken', flush=True)\n"
+        "time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "taken\n"
+    with pytest.raises(BusyError, match=f"process {process.pid} "):
+        leases.take(tmp_path, CELL)
+    process.kill()
+    process.communicate()
+    with leases.held(tmp_path, CELL):
+        pass

@@ -1,0 +1,266 @@
+"""`ablations plan` as a user types it: the numbers add up, what fails is named, --check follows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablations import records, stats
+from ablations.__main__ import main
+from ablations.plan import file, study
+from ablations.plan.effect import Spread
+from ablations.plan.estimate import disk, wall_seconds
+from ablations.plan.study import Plan
+from tests.conftest import TINY_FLAGS
+
+CPU = "cpu (Z80)"
+SWEEP = """
+method: grid
+parameters:
+  model.pool_size: {values: [3, 5]}
+  seed: {values: [0, 1]}
+"""
+MIXERS = """
+import os, signal
+from torch import nn
+from poolformer import register_mixer
+
+class Mixer(nn.Module):
+    def __init__(self, config, stage):
+        super().__init__()
+
+@register_mixer("broken")
+class Broken(Mixer):
+    def forward(self, x):
+        raise ValueError("this mixer is broken")
+
+@register_mixer("deadly")
+class Deadly(Mixer):
+    def forward(self, x):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def planned(capsys, *words: str, code: int = 0) -> dict:
+    assert main(["plan", *words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study of four cells, one of them done."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "pool.yaml").write_text(SWEEP)
+    words = ["train", *TINY_FLAGS, "--model.pool_size=5", "--seed=1", "--results"]
+    assert main([*words, str(folder / "runs")]) == 0
+    return folder
+
+
+def test_a_study_is_planned_run_and_checked(folder, capsys):
+    results = folder / "runs"
+    words = [str(folder / "pool.yaml"), *TINY_FLAGS, "--results", str(results)]
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    plan = planned(capsys, *words, "--std=0.4", "--workers=2")
+    assert {path for path in folder.rglob("*") if path.is_file()} - before == {results / file.FILE}
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+    base, five = plan["variants"]
+    assert [each["variant"] for each in (base, five)] == ["Baseline", "Pooling size 3 -> 5"]
+    assert [each["done"] for each in (base, five)] == [0, 1]
+    assert (plan["cells"], plan["todo"], plan["cells_at_once"]) == (4, 3, 2)
+    for each in (base, five):
+        assert each["steps"] == 8000 // 250
+        train = 2 * each["steps"] * each["step_seconds"]
+        assert each["train_seconds"] == pytest.approx(train)
+        assert each["validation_seconds"] == pytest.approx(2 * 2000 * each["val_picture_seconds"])
+        seconds = each["train_seconds"] + each["validation_seconds"]
+        assert each["cell_hours"] == pytest.approx(seconds / 3600)
+        assert each["device_hours"] == pytest.approx(each["todo"] * seconds / 3600)
+        assert each["loading"]
+        record = records.find(results, five["runs"][1])
+        assert {name: each[name] for name in ("params", "macs")} == {
+            name: record.cost[name] for name in ("params", "macs")
+        }
+    hours = [each["cell_hours"] for each in (base, five)]
+    assert plan["device_hours"] == pytest.approx(2 * hours[0] + hours[1])
+    # Two start; the one that is free first takes the baseline's second seed.
+    assert plan["wall_hours"] == pytest.approx(min(hours) + hours[0])
+    kept = [each["kept_bytes"] for each in (base, five)]
+    running = sum(2 * each["checkpoint_bytes"] for each in (base, base))
+    needed = {"kept_bytes": 2 * kept[0] + kept[1], "running_bytes": running}
+    assert {name: plan["disk"][name] for name in needed} == needed
+    assert plan["disk"]["needed_bytes"] == sum(needed.values())
+    assert plan["minimum_effect"] == [
+        {
+            "seeds": 2,
+            "variants": 2,
+            "in_std": stats.minimum_effect(1.0, 2),
+            "points": stats.minimum_effect(0.4, 2),
+        }
+    ]
+
+    expected = file.read(results)
+    assert set(expected) == {*base["runs"], five["runs"][0]}
+    assert expected[base["runs"][1]].train_seconds == base["train_seconds"]
+
+    assert main(["run", *words, "--workers=1"]) == 0
+    capsys.readouterr()
+    assert main(["plan", "--check", str(results), "--json"]) == 0
+    *_, whole = json.loads(capsys.readouterr().out)
+    took = {run_id: records.find(results, run_id).timing["epoch_seconds"] for run_id in expected}
+    ratios = sorted(took[run_id] / each.seconds for run_id, each in expected.items())
+    assert (whole["compared"], whole["not_compared"]) == (3, {})
+    assert [whole[name] for name in ("ratio_low", "ratio", "ratio_high")] == pytest.approx(ratios)
+    assert whole["took_seconds"] == pytest.approx(sum(took.values()))
+
+    # What is done needs no probe, and what was expected of it stays.
+    again = planned(capsys, *words)
+    assert (again["todo"], again["device_hours"], again["disk"]["needed_bytes"]) == (0, 0, 0)
+    assert [each["params"] for each in again["variants"]] == [base["params"], five["params"]]
+    assert again["std_source"].startswith("pooled over 1 row")
+    assert file.read(results) == expected
+    assert main(["plan", *words]) == 0
+    assert "4 cells of 2 variants: 4 done, 0 to do." in capsys.readouterr().out
+
+
+def test_variants_that_cannot_be_probed_are_named_and_the_others_planned(tmp_path):
+    """In a process of its own: the mixers are registered there."""
+    (tmp_path / "odd_mixers.py").write_text(MIXERS)
+    (tmp_path / "odd.yaml").write_text(
+        "method: grid\nparameters:\n  model.token_mixers: {values: [pool, broken, deadly]}\n"
+    )
+    words = ["plan", "odd.yaml", "--plugins=odd_mixers", "--workers=1", *TINY_FLAGS, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ablations", *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stderr
+    plan = json.loads(done.stdout)
+    failures = {each["variant"]: each["failure"] for each in plan["variants"]}
+    assert failures["Baseline"] is None
+    assert failures["Pooling -> broken"].startswith("error: ")
+    assert failures["Pooling -> broken"].endswith("ValueError: this mixer is broken")
+    assert failures["Pooling -> deadly"].startswith("killed: its process ended")
+    assert plan["device_hours"] == plan["variants"][0]["device_hours"] > 0
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("not in the plan: Pooling -> ") for line in lines)
+    assert list(file.read(tmp_path / "runs")) == plan["variants"][0]["runs"]
+
+
+class Line:
+    """What the arithmetic asks of a variant."""
+
+    def __init__(self, seconds, cells, running=0, kept=0):
+        self.seconds, self.running_bytes, self.kept_bytes = seconds, running, kept
+        self.variant = type("Variant", (), {"todo": cells, "name": "", "cells": cells})()
+        self.failure = None
+
+
+def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny, tmp_path):
+    cells = [tiny(seed=seed) for seed in range(4)]
+    lines = [Line(5.0, cells[:1], 70, 1), Line(2.0, cells[1:3], 50, 2), Line(4.0, cells[3:], 60, 3)]
+    assert wall_seconds(lines, cells, 1) == 13
+    assert wall_seconds(lines, cells, 2) == 8  # 5, and 2 + 2 + 4
+    assert wall_seconds(lines, cells, 9) == 5
+    found = disk(lines, 3, tmp_path / "not" / "there")
+    assert (found["kept_bytes"], found["running_bytes"]) == (8, 180)
+    assert found["free_bytes"] > 0
+
+
+def test_a_disk_that_is_too_small_is_told():
+    sizes = {"kept_bytes": 0, "running_bytes": 0, "needed_bytes": 3 * 10**9, "free_bytes": 10**9}
+    found = Plan([], 1, 0.0, sizes, Spread(None, ""), [])
+    assert found.complaints == ["the disk is too small: 3.0 GB are needed, 1.0 GB are free"]
+    full = {**sizes, "free_bytes": 3 * 10**9}
+    assert not Plan([], 1, 0.0, full, Spread(None, ""), []).complaints
+
+
+@pytest.fixture
+def unprobed(monkeypatch):
+    """Probes that take no time."""
+    from ablations.plan.probe import Measured
+
+    def probes(jobs, where):
+        for name, (_, pictures) in jobs.items():
+            cost = {"params": 10**6, "frozen_params": 0, "macs": 10**9}
+            yield (
+                name,
+                Measured(cost, CPU, 4, 0.5, 0.1, 3000, 1000, pictures is not None, 0.5),
+            )
+
+    monkeypatch.setattr(study, "probes", probes)
+
+
+def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path, capsys):
+    words = ["sweeps/pool_size.yaml", "--results", str(tmp_path), "--workers=3", "--seeds=4"]
+    assert main(["plan", *words, "--recipe=imagenet", "--system.accelerator=cpu"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
+    hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
+    assert f"{hours:,.0f} h" in out
+    assert "These hours are of this machine's cpu (Z80), " in out
+    assert "1 thread a cell; a GPU takes other ones" in out
+    assert "Loading the pictures is not in the hours" in out
+    assert "4 probes had 4 pictures a step, and are scaled by pictures" in out
+    assert "The machine is busy: the probes had 50% of their cores" in out
+    assert f"would take about {4 * hours / 2:,.0f} h of device time" in out
+    assert "with 1 seed: none" in out
+    assert main(["plan", *words[:-1], "--recipe=imagenet", "--system.devices=2"]) == 0
+    assert "what they tell each other is not in it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_shipped_sweep_is_planned_on_every_recipe(unprobed, tmp_path, capsys):
+    sweeps = [str(path) for path in sorted(Path("sweeps").glob("*.yaml"))]
+    for recipe in ("mini", "imagenet"):
+        plan = planned(capsys, *sweeps, f"--recipe={recipe}", "--results", str(tmp_path / recipe))
+        names = [(each["ablation"], each["variant"]) for each in plan["variants"]]
+        assert len(set(names)) == len(names)
+        assert sum(len(each["runs"]) for each in plan["variants"]) == plan["cells"] > 80
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "needs sweep files, or --check DIR"),
+        (["none.yaml"], "none.yaml cannot be read"),
+        (["sweeps/pool_size.yaml", "--std=0"], "--std 0.0 must be above 0"),
+        (["sweeps/pool_size.yaml", "--std=many"], "invalid float value"),
+        (["sweeps/pool_size.yaml", "--workers=0"], "--workers 0 must be 1 or more"),
+        (["sweeps/pool_size.yaml", "--seeds=a"], "must be numbers"),
+        (["sweeps/pool_size.yaml", "--system.accelerator=gpu"], "this machine has none"),
+        (["sweeps/pool_size.yaml", "--data.batch_size=9000"], "above the 8000"),
+        (["sweeps/pool_size.yaml", "--check=runs"], "--check DIR takes no sweep files"),
+        (["--check=runs", "--optim.epochs=2"], "does not take --optim.epochs"),
+        (["--check=/nowhere"], "no plan in /nowhere"),
+        (["--check="], "an empty name is no folder"),
+        (["sweeps/pool_size.yaml", "--chekc"], "did you mean '--check'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(words, told, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    results = [] if any("--check" in word for word in words) else ["--results", str(tmp_path)]
+    assert main(["plan", *words, *results]) == 2
+    out, err = capsys.readouterr()
+    assert told in err
+    assert (out, err.count("\n")) == ("", 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_is_checked_without_torch(tmp_path):
+    from tests.ablations.test_plan_check import BASE, CELL, ran
+
+    ran(BASE[0]).write(tmp_path)
+    file.write(tmp_path, {BASE[0].run_id: CELL})
+    code = (
+        "import sys; from ablations.__main__ import main; "
+        "code = main(sys.argv[1:]); sys.exit('torch' in sys.modules or code)"
+    )
+    command = [sys.executable, "-c", code, "plan", "--check", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True).returncode == 0

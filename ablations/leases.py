@@ -159,7 +159,7 @@ def take(results: Path, run_id: str) -> Lease:
                 files = _files(results, run_id)
                 _refuse_living(files, now)
                 number = max((int(path.suffixes[-2][1:]) for path in files), default=0) + 1
-                path = draft.with_name(f"{run_id}.{number}.json")
+                path = results / FOLDER / f"{run_id}.{number}.json"
                 _link(draft, path)
             break
         except FileNotFoundError:

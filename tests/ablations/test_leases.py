@@ -52,6 +52,14 @@ def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    leases.check(Path("runs"))
+    with leases.held(Path("runs"), CELL), pytest.raises(BusyError):
+        leases.take(tmp_path / "runs", CELL)
+
+
 def test_a_cell_is_given_back_when_its_holder_fails(tmp_path):
     with pytest.raises(ZeroDivisionError), leases.held(tmp_path, CELL):
         raise ZeroDivisionError

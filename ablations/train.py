@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from ablations import begun, code, data, environment, failures, leases, plugins, records
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data import DataError
-from ablations.data.batches import loaders
+from ablations.data.batches import loaders, resume
 from ablations.data.checks import check_classes, check_same_data
 from ablations.fit import fit, on_gpu
 from ablations.history import History, Progress, summarize
@@ -73,12 +74,14 @@ def train(
         check_classes(config, len(pictures.classes))
         if known := reusable(config, results, pictures, reuse):
             return known
+        # What is wrong with the input shows before anything is written.
+        batches = loaders(pictures, config.data, config.seed, config.system.loader_workers)
         records.check_writable(results)
         with leases.held(results, config.run_id) as lease:
             # Whoever had it a moment ago may have finished it.
             if known := reusable(config, results, pictures, reuse):
                 return known
-            return _train(config, results, pictures, progress, unsent, signals, lease)
+            return _train(config, results, pictures, batches, progress, unsent, signals, lease)
 
 
 def reusable(
@@ -103,6 +106,7 @@ def _train(
     config: RunConfig,
     results: Path,
     pictures: data.Pictures,
+    batches: tuple[DataLoader[Any], DataLoader[Any]],
     progress: Progress | None,
     unsent: Callable[[Path], None] | None,
     signals: Signals,
@@ -112,20 +116,13 @@ def _train(
     mixers = plugins.versions(config.model.mixers)
     where = environment.describe({"plugins": mixers}, config.system.threads)
     known = records.find(results, config.run_id)
-    # What is wrong with the input shows here, before anything is written.
     state = usable(results / config.run_id / CHECKPOINT, config.run_id)
     if state:
         check_same_data(config.run_id, state["fingerprint"], pictures.fingerprint)
         plugins.check_same(config.run_id, state.get("plugins", {}), mixers)
         code.check_same(results / config.run_id / CHECKPOINT, state.get("code", {}))
+        resume(batches[0], state["epoch"] + 1)
     records.clear_leftovers(results / config.run_id)
-    batches = loaders(
-        pictures,
-        config.data,
-        config.seed,
-        config.system.loader_workers,
-        epoch=state["epoch"] + 1 if state else 0,
-    )
     shared: dict[str, Any] = {
         "run_id": config.run_id,
         "config": config.to_json(),

@@ -9,7 +9,7 @@ from torch import nn
 
 from ablations import data
 from ablations.config import RunConfig
-from ablations.data.batches import loaders
+from ablations.data.batches import loaders, resume
 from ablations.seeding import derive
 from poolformer.metaformer import MetaFormer
 
@@ -48,7 +48,7 @@ def loop(config: RunConfig) -> float:
     step, right = 0, 0
     for epoch in range(optim.all_epochs):
         torch.manual_seed(derive(config.seed, "training", epoch) % 2**32)
-        train.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        resume(train, epoch)
         model.train()
         for images, labels in train:
             loss = criterion(model(images.contiguous(memory_format=torch.channels_last)), labels)

@@ -223,6 +223,12 @@ def loaders(
     )
 
 
+def resume(train: DataLoader[Any], epoch: int) -> None:
+    """Let the first pass over the training batches be an epoch."""
+    assert isinstance(train.sampler, EpochOrder)
+    train.sampler.set_epoch(epoch)
+
+
 def validation(
     pictures: Pictures, data: DataConfig, workers: int = 0, batch: int = VALIDATION_BATCH
 ) -> DataLoader[Any]:

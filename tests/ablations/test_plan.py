@@ -61,6 +61,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_study_is_planned_run_and_checked(folder, capsys):
     results = folder / "runs"
     words = [str(folder / "pool.yaml"), *TINY_FLAGS, "--results", str(results)]
@@ -130,6 +131,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     assert "4 cells of 2 variants: 4 done, 0 to do." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_variants_that_cannot_be_probed_are_named_and_the_others_planned(tmp_path):
     """In a process of its own: the mixers are registered there."""
     (tmp_path / "odd_mixers.py").write_text(MIXERS)

@@ -32,8 +32,8 @@ def test_the_ratio_is_the_median_over_the_rounds():
     assert finding.kept
     assert finding.lines == [
         "what",
-        "  new      median 3.00 s (2.00 to 9.00, n=3)",
-        "  old      median 3.00 s (1.00 to 3.00, n=3)",
+        "  new          median 3.00 s (2.00 to 9.00, n=3)",
+        "  old          median 3.00 s (1.00 to 3.00, n=3)",
         "  new / old: median 2.000 (1.000 to 3.000), within the limit of 2.5",
     ]
     above = timing.Comparison(("new", "old"), ([2.0], [1.0]), 1.02)

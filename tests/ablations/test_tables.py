@@ -270,7 +270,7 @@ def test_a_size_that_changes_more_than_a_size_has_no_paper_numbers():
 
 
 def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):
-    from ablations.runner import failed
+    from ablations.failures import failed
 
     killed = failed(resolve("mini", {"model.norm": "batch"}), tmp_path, "killed", "3 times")
     text = render([*BASE, killed], "md")
@@ -386,7 +386,7 @@ def test_a_study_of_another_mixer_has_no_numbers_of_the_paper_beside_it():
 
 
 def test_a_failure_joins_the_study_that_has_its_seed(tmp_path):
-    from ablations.runner import failed
+    from ablations.failures import failed
 
     half = [record(seed, 70.0, model__norm="none") for seed in (10, 11)]
     for run in half:

@@ -30,6 +30,7 @@ from ablations.logs import to_file
 from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, Record
 from ablations.signals import Interrupted, Signals
 from ablations.tracking import mirror
+from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
 
@@ -68,6 +69,11 @@ def train(
     """
     signals = signals or Signals()
     with signals.handled():
+        if config.system.processes > 1:
+            raise ConfigError(
+                f"system.devices {config.system.devices} and system.nodes {config.system.nodes}: "
+                "a run trains on one device, 1 and 1"
+            )
         plugins.load(config.system.plugins)
         on_gpu(config.system.accelerator)
         pictures = data.load(config.data)

@@ -22,7 +22,8 @@ KINDS = {
 # A later `ablations run` trains these again by itself, others with --retry-failed only: whatever
 # killed them may be over, and a cell continues from its checkpoint.
 AGAIN = ["killed"]
-ATTEMPTS = 3  # how often a cell may lose its process within one `ablations run`
+# How often a cell may lose its process within one `ablations run` without an epoch in between.
+ATTEMPTS = 3
 IN_A_ROW = 3  # so many cells that fail one after another at a place make it suspect
 TAIL_LINES = 20  # of a log, in the record
 
@@ -141,6 +142,10 @@ class Attempts:
         """Whether a cell that lost its process is tried again."""
         self.lost[run_id] += 1
         return self.lost[run_id] < ATTEMPTS
+
+    def went_on(self, run_id: str) -> None:
+        """A cell has finished an epoch: what it lost before is made up for."""
+        self.lost.pop(run_id, None)
 
     def after_oom(self, run_id: str) -> bool:
         """Whether a cell without enough memory is tried again: once, alone on its device."""

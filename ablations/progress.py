@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,8 +50,8 @@ class Observer(Protocol):
     def done(self, record: Record) -> None:
         """A cell has its record."""
 
-    def aside(self, place: str, cells: int) -> None:
-        """A place gets no more cells, because so many failed there one after another."""
+    def aside(self, place: str, why: str) -> None:
+        """A place gets no more cells."""
 
 
 @dataclass
@@ -135,9 +136,9 @@ class Progress:
         self.ended.add(cell.run_id)
         self.say(f"[{len(self.ended)}/{self.total}] REFUSED {self.names[cell.run_id]}: {why}")
 
-    def aside(self, place: str, cells: int) -> None:
-        """A place gets no more cells, because so many failed there one after another."""
-        self.say(f"{place} is set aside: {cells} cells failed there one after another")
+    def aside(self, place: str, why: str) -> None:
+        """A place gets no more cells."""
+        self.say(f"{place} is set aside: {why}")
 
     def done(self, record: Record) -> None:
         """A cell has its record."""
@@ -207,6 +208,9 @@ class JsonLines:
     Each has ``event``, one of the names of Observer's methods, and ``time`` (seconds since 1970).
     """
 
+    def __init__(self) -> None:
+        self.out = sys.stdout  # of now: what libraries print later is sent elsewhere
+
     def __enter__(self) -> Self:
         return self
 
@@ -243,14 +247,14 @@ class JsonLines:
             failure=record.failure,
         )
 
-    def aside(self, place: str, cells: int) -> None:
+    def aside(self, place: str, why: str) -> None:
         """A place gets no more cells."""
-        self._say("aside", None, place=place, cells=cells)
+        self._say("aside", None, place=place, why=why)
 
     def _say(self, event: str, run_id: str | None, **more: Any) -> None:
         told = {"event": event, "time": round(time.time(), 3)}
         told |= {"run_id": run_id} if run_id else {}
-        print(json.dumps(told | more), flush=True)
+        print(json.dumps(told | more), file=self.out, flush=True)
 
 
 def clock(seconds: float | None) -> str:

@@ -6,6 +6,7 @@ as long as its lease says so. Runners that share a folder so share the work.
 
 from __future__ import annotations
 
+import math
 import platform
 import signal
 import time
@@ -41,7 +42,7 @@ class Outcome:
         elsewhere: How many another runner trained meanwhile.
         refused: Run id -> why it could not be trained, and has no record.
         aside: Places that were set aside -> the cells that failed there one after another.
-        left: How many cells are left to other runners, because no place was left here.
+        left: How many cells are left, because there is no place for them any more.
         interrupted: The exit code of the signal that stopped it, 0 where none did.
     """
 
@@ -217,7 +218,7 @@ class Work:
     ) -> None:
         self.by_id = {cell.run_id: cell for cell in todo}
         self.waiting = deque(self.by_id)
-        self.running: dict[str, float] = {}  # since when
+        self.running: dict[str, float] = {}  # since when; for ever later until it has begun
         self.elsewhere: set[str] = set()
         self.late: set[str] = set()  # told to end, for the time they took
         self.results, self.pool, self.shown, self.outcome = results, pool, shown, outcome
@@ -229,7 +230,8 @@ class Work:
 
     def goes_on(self) -> bool:
         """Whether there is more to do, or to wait for."""
-        if self.waiting and not self.running and not self._places():
+        stuck = self.waiting and not self.running and not self._places()
+        if stuck and not self.pool.may_grow():
             self.outcome.left = len(self.waiting) + len(self.elsewhere)
             return False
         return bool(self.waiting or self.running or self.elsewhere)
@@ -263,8 +265,7 @@ class Work:
             if self._taken(run_id):
                 continue
             self.pool.give(slot, self.by_id[run_id], alone)
-            self.running[run_id] = time.monotonic()
-            self.shown.started(self.by_id[run_id], slot.place)
+            self.running[run_id] = math.inf
             return
 
     def _taken(self, run_id: str) -> bool:
@@ -311,10 +312,16 @@ class Work:
             raise ConfigError(event.body)
         if event.kind == "unsent":
             self.unsent(event.body)
-        elif event.kind == "epoch":
-            self.shown.epoch(run_id, event.body)
+        elif event.kind == "unfit":
+            self.shown.aside(event.place, event.body)
         elif run_id not in self.running:
             return  # a worker died without a cell
+        elif event.kind == "began":
+            self.running[run_id] = time.monotonic()
+            self.shown.started(self.by_id[run_id], event.place)
+        elif event.kind == "epoch":
+            self.attempts.went_on(run_id)
+            self.shown.epoch(run_id, event.body)
         else:
             del self.running[run_id]
             self._end_of(event)
@@ -395,7 +402,7 @@ class Work:
         if not cells:
             return
         name = f"{place} of {platform.node()}" if place.startswith(("cpu", "gpu")) else place
-        self.shown.aside(name, len(cells))
+        self.shown.aside(name, f"{len(cells)} cells failed there one after another")
         if ours:
             self.outcome.records = [r for r in self.outcome.records if r.run_id not in cells]
             for run_id in cells:

@@ -11,8 +11,10 @@ from ablations.config import RunConfig
 LOG = "workers.log"  # what the libraries print, and what a crash leaves
 # How long a worker may take to end its batch and to tell W&B before it is killed.
 GRACE_SECONDS = 15
-# What an event says of its cell. The first three leave it where it is.
+# What an event says of its cell, or of a place. The first ones leave a cell where it is.
 KINDS = {
+    "unfit": "a place can have no cells: why",
+    "began": "its training begins, now that a process is there for it",
     "epoch": "it has finished one: its metrics",
     "unsent": "the folder of its tracker, of which not all has arrived",
     "done": "it has a record: that",
@@ -31,7 +33,7 @@ class Event:
 
     Args:
         kind: One of ``KINDS``, which says what the body is.
-        run_id: The cell; empty where a worker died without one.
+        run_id: The cell; empty where there is none.
         body: More of it.
         place: Where that was.
     """
@@ -62,6 +64,9 @@ class Launcher(Protocol):
 
     def slots(self) -> Sequence[Slot]:
         """All room that there is now, taken or not."""
+
+    def may_grow(self) -> bool:
+        """Whether room may come where there is none now."""
 
     def give(self, slot: Any, cell: RunConfig, alone: bool = False) -> None:
         """Start a cell; alone: what others at that place keep in memory is freed first."""

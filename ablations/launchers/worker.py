@@ -37,6 +37,7 @@ def serve(connection: Connection, results: Path, reuse: bool) -> None:
             cell: RunConfig = connection.recv()
         except (EOFError, OSError):
             return
+        tell(Event("began", cell.run_id))
         try:
             tell(trained(cell, results, reuse, tell))
         except KeyboardInterrupt:  # SIGTERM: the run has told what there was to tell

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ from tests.conftest import TINY_FLAGS
 class Script:
     """A launcher that plays what is written: cell and place -> the events of one try."""
 
-    def __init__(self, results: Path, places: list[str], fate) -> None:
-        self.results, self.fate = results, fate
+    def __init__(self, results: Path, places: list[str], fate, later: Sequence[str] = ()) -> None:
+        self.results, self.fate, self.later = results, fate, list(later)
         self.room = [Room(place) for place in places]
         self.given: list[tuple[int, str, bool]] = []
         self.happened: deque[Event] = deque()
@@ -45,12 +46,18 @@ class Script:
     def slots(self):
         return self.room
 
+    def may_grow(self):
+        if grows := bool(self.later):
+            self.room.append(Room(self.later.pop()))
+        return grows
+
     def give(self, slot, cell, alone=False) -> None:
         there = [room for room in self.room if room.place == slot.place and room.cell]
         assert not (alone and there)
         slot.cell = cell
         tries = sum(seed == cell.seed for seed, _, _ in self.given)
         self.given.append((cell.seed, slot.place, alone))
+        self._ends(Event("began", cell.run_id))
         what = self.fate(cell.seed, slot.place, tries)
         if what == "done":
             pictures = {"fingerprint": data.load(cell.data).fingerprint}
@@ -63,7 +70,8 @@ class Script:
             record.write(self.results)
             self._ends(Event("done", cell.run_id, record), slot.place)
         elif what:
-            self._ends(Event(what, cell.run_id, "a reason"), slot.place)
+            for kind in [what] if isinstance(what, str) else what:
+                self._ends(Event(kind, cell.run_id, "a reason"), slot.place)
 
     def _ends(self, event: Event, place: str = "") -> None:
         self.happened.append(dataclasses.replace(event, place=place))
@@ -74,7 +82,7 @@ class Script:
             for room in self.room:
                 if room.cell and room.cell.run_id == event.run_id:
                     event = dataclasses.replace(event, place=room.place)
-                    room.cell = None
+                    room.cell = room.cell if event.kind in ("began", "epoch") else None
             yield event
 
 
@@ -104,9 +112,9 @@ class Silent:
 def play(tiny, tmp_path):
     """``play(cells, places, fate)``: what the runner makes of it, and who got what."""
 
-    def run(count: int, places: list[str], fate, **options):
+    def run(count: int, places: list[str], fate, later: Sequence[str] = (), **options):
         cells = [Cell(tiny(seed=seed), ()) for seed in range(count)]
-        script = Script(tmp_path, places, fate)
+        script = Script(tmp_path, places, fate, later)
         outcome = runner.run(cells, tmp_path, lambda _: script, Silent, **options)
         return outcome, script.given
 
@@ -120,6 +128,16 @@ def test_a_killed_cell_is_tried_three_times_and_the_others_go_on(play):
     assert failed.failure["kind"] == "killed"
     assert failed.failure["message"] == "3 times a reason"
     assert (outcome.trained, outcome.whole) == (2, False)
+
+
+def test_an_epoch_between_two_losses_makes_up_for_the_first(play):
+    """Days of spot instances: a cell that goes on in between is not given up."""
+
+    def fate(seed, place, tries):
+        return ["epoch", "died"] if tries < 5 else "done"
+
+    outcome, given = play(1, ["cpu"], fate)
+    assert (len(given), outcome.trained) == (6, 1)
 
 
 @pytest.mark.parametrize("how", ["oom"])
@@ -207,6 +225,13 @@ def test_a_place_gets_cells_again_once_they_have_failed_elsewhere_too():
     assert places.failed("a", "4", elsewhere=True) == ["2", "3", "4"]
     places.succeeded("b")
     assert [places.failed("b", cell, elsewhere=False) for cell in "56789"] == [[]] * 5
+
+
+def test_a_runner_without_a_place_waits_while_one_may_come(play):
+    outcome, given = play(2, [], lambda *_: "done", later=["node b"])
+    assert ([place for _, place, _ in given], outcome.whole) == (["node b"] * 2, True)
+    outcome, given = play(4, [], lambda *_: "done")
+    assert (given, outcome.left, outcome.whole) == ([], 2, False)
 
 
 def test_the_last_place_is_never_set_aside(play):

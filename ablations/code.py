@@ -35,14 +35,18 @@ def check_same(checkpoint: Path, before: Mapping[str, str]) -> None:
         checkpoint: Its file, for the message.
         before: ``versions`` when it was made.
     """
-    now = versions()
-    if changed := sorted(
-        name for name in now.keys() | before.keys() if now.get(name) != before.get(name)
-    ):
+    if changed := differing(before):
         raise ConfigError(
             f"{checkpoint} was made by other code than this ({', '.join(changed)}): finish the run "
             "with that code, or remove the file to train the run anew"
         )
+
+
+def differing(before: Mapping[str, str]) -> list[str]:
+    """The files whose ``versions`` were others."""
+    now = versions()
+    names = now.keys() | before.keys()
+    return sorted(name for name in names if now.get(name) != before.get(name))
 
 
 def _digest(source: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablations.commands import launching
 from ablations.flags import (
     add_recipe,
     add_results,
@@ -22,10 +23,8 @@ from ablations.flags import (
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
-    from ablations.launchers import Launcher
     from ablations.progress import Observer
     from ablations.runner import Outcome
-    from ablations.sweep import Cell
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -42,15 +41,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
     command.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
-    command.add_argument(
-        "--workers", type=int, help="cells at once; by default one a GPU, or one a core"
-    )
-    command.add_argument(
-        "--workers-per-gpu",
-        type=int,
-        metavar="N",
-        help="cells at once on a GPU that is free; fewer where others have part of its memory",
-    )
+    launching.add(command)
     command.add_argument(
         "--retry-failed",
         action="store_true",
@@ -84,7 +75,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     )
     if arguments.dry_run:
         return list_cells(cells, arguments.results)
-    launcher = local(arguments, cells)
+    launcher = launching.launcher(arguments, cells)
     limit = duration("--cell-timeout", arguments.cell_timeout)
 
     def progress(every: Any, todo: Any) -> Observer:
@@ -126,36 +117,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     return 0 if outcome.whole else 1
 
 
-def local(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[int], Launcher]:
-    """This machine's workers, by the flags.
-
-    Raises:
-        ConfigError: None of them, or more GPUs a cell than there are.
-    """
-    from ablations.launchers.local import LocalWorkers, default_workers, gpu_groups
-
-    for name in ("workers", "workers_per_gpu"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
-    systems = [cell.config.system for cell in cells]
-    on_gpus = any(system.accelerator != "cpu" for system in systems)
-    devices = max((system.devices for system in systems), default=1)
-    groups = gpu_groups(devices, arguments.workers_per_gpu or 1) if on_gpus else []
-    if arguments.workers_per_gpu and not groups:
-        raise ConfigError(
-            f"--workers-per-gpu {arguments.workers_per_gpu}: "
-            + ("there is no GPU here" if on_gpus else "the cells are to be trained on the CPU")
-        )
-    workers = arguments.workers or len(groups) or default_workers(devices)
-
-    def launcher(count: int) -> Launcher:
-        reuse = not arguments.no_reuse
-        return LocalWorkers(arguments.results, min(workers, count), groups, reuse)
-
-    return launcher
-
-
 def duration(flag: str, text: str | None) -> float | None:
     """``90``, ``90s``, ``30m`` or ``12h`` in seconds."""
     if text is None:
@@ -178,7 +139,7 @@ def summary(outcome: Outcome, cells: int) -> str:
         "trained by other runners": outcome.elsewhere,
         "failed": len(outcome.failed),
         "refused": len(outcome.refused),
-        "left to other runners": outcome.left,
+        "left without a place": outcome.left,
     }
     always = ("trained", "reused", "failed")
     told = [f"{count} {name}" for name, count in parts.items() if count or name in always]

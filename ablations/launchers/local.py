@@ -12,19 +12,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from ablations.config import RunConfig
 from ablations.launchers import GRACE_SECONDS, Event
+from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
 from ablations.launchers.worker import serve
 from poolformer.config import ConfigError
 
-# Inherited by the workers before they load the libraries that read them.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# Each worker has a W&B client of its own: with the runner's, its end would end their runs well.
-OWN_CLIENT = {"WANDB_SERVICE": None}
 ENDED = ("done", "busy", "refused", "stop", "failed")  # events after which a worker is idle
 CGROUP = Path("/sys/fs/cgroup/memory.events")
 
@@ -118,6 +115,10 @@ class LocalWorkers:
         """The workers."""
         return list(self.workers)
 
+    def may_grow(self) -> bool:
+        """No: a machine has the devices that it has."""
+        return False
+
     def give(self, slot: Worker, cell: RunConfig, alone: bool = False) -> None:
         """Start a cell; alone: in a fresh process, while no other is at that place."""
         if alone:
@@ -167,25 +168,6 @@ class LocalWorkers:
         for worker in self.workers:
             worker.process.join()
             worker.connection.close()
-
-
-@contextlib.contextmanager
-def inherited(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Environment variables that a process started here sees; this one's stay as they are."""
-    before = {name: os.environ.get(name) for name in variables}
-    _set(variables)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 def oom_kills() -> int:

@@ -18,7 +18,8 @@ from typing import Any
 
 from ablations.config import RunConfig, SystemConfig
 from ablations.data import Pictures
-from ablations.launchers.local import ONE_THREAD, default_workers, gpu_groups, inherited
+from ablations.launchers.local import default_workers, gpu_groups
+from ablations.launchers.variables import ONE_THREAD, inherited
 from ablations.launchers.worker import end_with_parent
 from ablations.plan.probe import Measured, attempt
 

@@ -1,0 +1,128 @@
+"""Where `ablations run` trains cells, by its flags."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ablations.config import SystemConfig, one_of
+from poolformer.config import ConfigError
+
+if TYPE_CHECKING:
+    from ablations.launchers import Launcher
+    from ablations.sweep import Cell
+
+LAUNCHERS = ["local", "ray"]
+BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    command.add_argument(
+        "--launcher",
+        help="local (workers of this machine, the default) or ray (tasks of a Ray cluster)",
+    )
+    command.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; implies --launcher ray, which "
+        "without one takes $RAY_ADDRESS, or starts a cluster of this machine alone",
+    )
+    command.add_argument(
+        "--workers",
+        type=int,
+        help="cells at once; by default one a GPU, or one a core, and all that a cluster holds",
+    )
+    command.add_argument(
+        "--workers-per-gpu",
+        type=int,
+        metavar="N",
+        help="cells at once on a GPU that is free; fewer where others have part of its memory",
+    )
+    command.add_argument(
+        "--memory-per-cell",
+        metavar="SIZE",
+        help="what a cell takes of a Ray node's memory, such as 8GB; by default 2GB a process and "
+        "1GB for each that loads pictures",
+    )
+
+
+def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[int], Launcher]:
+    """Given the number of cells to train, where they run.
+
+    Raises:
+        ConfigError: No such place: no workers, more GPUs a cell than there are, an unknown name.
+    """
+    for name in ("workers", "workers_per_gpu"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
+    chosen = arguments.launcher or ("ray" if arguments.ray_address else "local")
+    one_of("--launcher", chosen, LAUNCHERS)
+    systems = [cell.config.system for cell in cells]
+    if chosen == "ray":
+        return _ray(arguments, systems)
+    for name in ("ray_address", "memory_per_cell"):
+        if getattr(arguments, name):
+            raise ConfigError(f"--{name.replace('_', '-')} goes with --launcher ray, not local")
+    return _local(arguments, systems)
+
+
+def _local(
+    arguments: argparse.Namespace, systems: Sequence[SystemConfig]
+) -> Callable[[int], Launcher]:
+    from ablations.launchers.local import LocalWorkers, default_workers, gpu_groups
+
+    on_gpus = any(system.accelerator != "cpu" for system in systems)
+    devices = max((system.devices for system in systems), default=1)
+    groups = gpu_groups(devices, arguments.workers_per_gpu or 1) if on_gpus else []
+    if arguments.workers_per_gpu and not groups:
+        raise ConfigError(
+            f"--workers-per-gpu {arguments.workers_per_gpu}: "
+            + ("there is no GPU here" if on_gpus else "the cells are to be trained on the CPU")
+        )
+    workers = arguments.workers or len(groups) or default_workers(devices)
+
+    def launch(count: int) -> Launcher:
+        reuse = not arguments.no_reuse
+        return LocalWorkers(arguments.results, min(workers, count), groups, reuse)
+
+    return launch
+
+
+def _ray(
+    arguments: argparse.Namespace, systems: Sequence[SystemConfig]
+) -> Callable[[int], Launcher]:
+    from ablations.launchers.needs import needs
+
+    per_gpu = arguments.workers_per_gpu or 1
+    if per_gpu > 1 and any(system.devices > 1 for system in systems):
+        raise ConfigError(
+            f"--workers-per-gpu {per_gpu}: cells on a Ray cluster share GPUs only where each has "
+            "one, system.devices 1"
+        )
+    memory = size("--memory-per-cell", arguments.memory_per_cell)
+    wanted = partial(needs, systems, per_gpu=per_gpu, memory=memory)
+
+    def launch(count: int) -> Launcher:
+        from ablations.launchers.cluster import RayCluster
+
+        at_once = min(arguments.workers or count, count)
+        reuse, address = not arguments.no_reuse, arguments.ray_address
+        return RayCluster(arguments.results, at_once, wanted, reuse, address)
+
+    return launch
+
+
+def size(flag: str, text: str | None) -> float | None:
+    """``800MB``, ``8GB`` or ``1.5TB`` in bytes."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)", text.strip(), re.IGNORECASE)
+    value = float(found[1]) * BYTES[found[2].upper()] if found else 0.0
+    if not value:
+        raise ConfigError(f"{flag} {text!r} must be a size above 0, such as 800MB or 8GB")
+    return value

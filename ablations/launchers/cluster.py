@@ -1,0 +1,431 @@
+"""A Ray cluster: a cell is a task with its needs, on a node that the runner can set aside.
+
+Ray starts, watches and ends processes; which cell is tried where, and whether again, the runner
+decides by its own rules, so a node that dies gives its cells to the others. Where a node sees the
+folder of results, the task works in it as any worker does. Where it does not, the runner has the
+cell's lease, and the task sends back what it writes, checkpoints included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ablations import code, leases, records
+from ablations.config import RunConfig
+from ablations.launchers import GRACE_SECONDS, LOG, Event, luggage
+from ablations.launchers.local import default_workers
+from ablations.launchers.needs import Needs, room
+from ablations.launchers.task import Errand, Sight, carry_out, look
+from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited, tracking
+from ablations.leases import Lease
+from poolformer.config import ConfigError
+
+LOOK_SECONDS = 2.0  # between two looks at which nodes there are
+ANSWER_SECONDS = 120.0  # that a node has to say what it is like when the runner starts
+PATIENCE_SECONDS = 600.0  # that a cluster may be without any node for cells
+CONNECT_SECONDS = 10.0
+
+
+@dataclass
+class Node:
+    """A machine of the cluster.
+
+    Args:
+        id: Ray's.
+        place: Its name, for people.
+        resources: What Ray gives to tasks there.
+        asked: The task that looks at it, until it has answered.
+        sight: What it is like.
+    """
+
+    id: str
+    place: str
+    resources: dict[str, float]
+    asked: Any = None
+    sight: Sight | None = None
+
+
+@dataclass
+class Slot:
+    """Room for one cell on a node, and the cell that it has.
+
+    Args:
+        node: The node.
+        place: Its name.
+        key: Of the errand.
+        ref: Ray's reference to what its task gives back.
+        lease: The cell's, where the node does not see the folder of results.
+        kill_at: When the task is killed, if asking has not ended it.
+    """
+
+    node: Node
+    place: str
+    cell: RunConfig | None = None
+    key: str = ""
+    ref: Any = None
+    lease: Lease | None = None
+    kill_at: float | None = None
+
+
+class RayCluster:
+    """Tasks of a Ray cluster.
+
+    Args:
+        results: The folder of all runs.
+        count: How many cells at once, at most.
+        needs: What a cell takes of a node, given whether the cluster has GPUs.
+        reuse: Whether records that are there already are enough.
+        address: Of a cluster: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``; None for that in
+            RAY_ADDRESS, else a cluster of this machine alone that ends with the runner.
+
+    Raises:
+        ConfigError: Ray is not installed, nobody answers, or no node has what a cell takes.
+    """
+
+    def __init__(
+        self,
+        results: Path,
+        count: int,
+        needs: Callable[[bool], Needs],
+        reuse: bool = True,
+        address: str | None = None,
+    ) -> None:
+        self.results, self.count, self.reuse = results, count, reuse
+        self._nodes: dict[str, Node] = {}
+        self._slots: list[Slot] = []
+        self._told = deque[Event]()
+        self._looked = self._had_room = 0.0
+        self._context = contextlib.ExitStack()
+        connect(address)
+        self._context.callback(_ray().shutdown)
+        self._log = (results / LOG).resolve()
+        self._word = f"runner {secrets.token_hex(8)}"
+        try:
+            with self._log.open("a") as file:
+                file.write(f"{self._word} asks nodes of Ray whether they see this file\n")
+            self.needs = needs(bool(_ray().cluster_resources().get("GPU")))
+            self._meet()
+        except BaseException:
+            self._context.close()
+            raise
+
+    def _meet(self) -> None:
+        """Wait until the nodes that there are have said what they are like.
+
+        Raises:
+            ConfigError: None of them can have a cell.
+        """
+        ray = _ray()
+        self._look_around()
+        asked = [node.asked for node in self._nodes.values() if node.asked]
+        ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)
+        self._look_around()
+        if self._slots:
+            return
+        if self._told:
+            raise ConfigError(f"{self._told[0].place}: {self._told[0].body}")
+        if silent := [node.place for node in self._nodes.values() if node.asked]:
+            raise ConfigError(f"no answer in {ANSWER_SECONDS:g} seconds from {', '.join(silent)}")
+        raise ConfigError(
+            f"no node of the Ray cluster has what a cell takes, {self.needs}: the largest has "
+            + str(max((Needs.of(n.resources) for n in self._nodes.values()), key=Needs.size))
+        )
+
+    def start(self) -> None:
+        """Make the mailbox for what tasks tell on their way."""
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ray = _ray()
+        # Ray's word on workers that died goes to standard output, where others read our results.
+        log = self._context.enter_context(self._log.open("a"))
+        self._context.enter_context(contextlib.redirect_stdout(log))
+        here = ray.get_runtime_context().get_node_id()
+        near = NodeAffinitySchedulingStrategy(here, soft=True)
+        self._mailbox = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": near})
+        fresh = bool(self.needs.gpus)  # a process keeps the GPU that it had first
+        self._task = ray.remote(max_retries=0, max_calls=1 if fresh else 0)(_work)
+        self._alone = ray.remote(max_retries=0, max_calls=1)(_work)
+
+    def slots(self) -> list[Slot]:
+        """All room on the nodes that are there now, spread over them."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._look_around()
+        busy = [slot for slot in self._slots if slot.cell]
+        return (busy + [slot for slot in self._slots if not slot.cell])[: self.count]
+
+    def may_grow(self) -> bool:
+        """Whether a node may still come, or come back, where there is none."""
+        return not self._slots and time.monotonic() - self._had_room < PATIENCE_SECONDS
+
+    def _look_around(self) -> None:
+        """Greet nodes that have come, and forget those that have gone."""
+        ray = _ray()
+        self._looked = time.monotonic()
+        there = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        for node_id in self._nodes.keys() - there.keys():
+            gone = self._nodes.pop(node_id)
+            # Those with a cell stay until its task has ended, as Ray will say.
+            self._slots = [s for s in self._slots if s.node is not gone or s.cell]
+        for node_id, found in there.items():
+            if node_id not in self._nodes:
+                place = f"node {found['NodeManagerHostname']} ({node_id[:6]})"
+                self._nodes[node_id] = Node(node_id, place, found["Resources"])
+                self._nodes[node_id].asked = self._ask(self._nodes[node_id])
+        for node in list(self._nodes.values()):
+            if node.asked and ray.wait([node.asked], timeout=0)[0]:
+                self._hear_of(node)
+        if self._slots:
+            self._had_room = self._looked
+
+    def _ask(self, node: Node) -> Any:
+        options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on(node)}
+        return _ray().remote(**options)(look).remote(str(self._log), self._word)
+
+    def _hear_of(self, node: Node) -> None:
+        """A node has answered: there is room on it, or it is told why not."""
+        try:
+            sight: Sight = _ray().get(node.asked)
+        except Exception as error:  # whatever keeps a task from being run there
+            self._told.append(
+                Event("unfit", "", f"no task can be run there: {_plain(error)}", node.place)
+            )
+            return
+        finally:
+            node.asked = None
+        changed = code.differing(sight.code)
+        if changed or sight.schema != records.SCHEMA:
+            why = "other code of this package is there than here"
+            why += (
+                f" ({', '.join(changed)})" if changed else f" (records of version {sight.schema})"
+            )
+            self._told.append(Event("unfit", "", why, node.place))
+            return
+        node.sight = sight
+        found = [Slot(node, node.place) for _ in range(room(Needs.of(node.resources), self.needs))]
+        self._slots += found
+        # Round by round, so that fewer cells than there is room for spread over all nodes.
+        turns = dict[str, int]()
+
+        def turn(slot: Slot) -> int:
+            turns[slot.node.id] = turns.get(slot.node.id, 0) + 1
+            return turns[slot.node.id]
+
+        self._slots.sort(key=turn)
+
+    def give(self, slot: Slot, cell: RunConfig, alone: bool = False) -> None:
+        """Start a cell; alone: in a fresh process."""
+        assert slot.node.sight is not None
+        slot.cell, slot.key, slot.kill_at = cell, secrets.token_hex(8), None
+        shared = slot.node.sight.shared
+        if not shared:
+            try:
+                slot.lease = leases.take(self.results, cell.run_id)
+            except leases.BusyError as busy:
+                self._told.append(Event("busy", cell.run_id, str(busy), slot.place))
+                return
+        errand = Errand(
+            key=slot.key,
+            cell=cell,
+            results=str(self.results.resolve()),
+            shared=shared,
+            reuse=self.reuse,
+            files={} if shared else luggage.needed(self.results, cell.run_id),
+            variables=tracking(shared),
+        )
+        task = self._alone if alone else self._task
+        here = self.needs.within(Needs.of(slot.node.resources))
+        options = {"name": f"cell {cell.run_id}", "scheduling_strategy": _on(slot.node)}
+        slot.ref = task.options(**options, **here.options()).remote(errand, self._mailbox)
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """What has happened, after waiting for at most ``timeout`` seconds."""
+        ray, now = _ray(), time.monotonic()
+        busy = {slot.ref: slot for slot in self._slots if slot.ref is not None}
+        for slot in busy.values():
+            if slot.kill_at is not None and now > slot.kill_at:
+                ray.cancel(slot.ref, force=True)
+        ended = []
+        if busy:
+            ended, _ = ray.wait(list(busy), num_returns=1, timeout=timeout)
+        else:
+            time.sleep(timeout)
+        yield from self._letters()  # first what an ended cell has told on its way
+        for ref in ended:
+            self._told.append(self._ended(busy[ref]))
+        while self._told:
+            event = self._told.popleft()
+            for slot in self._slots:
+                if event.kind not in ON_THE_WAY and slot.cell and slot.cell.run_id == event.run_id:
+                    self._leave(slot)
+            yield event
+
+    def _leave(self, slot: Slot) -> None:
+        """A slot is free again, or goes where its node has gone."""
+        if slot.lease:
+            slot.lease.release()
+        slot.cell = slot.ref = slot.lease = slot.kill_at = None
+        if slot.node.id not in self._nodes:
+            self._slots.remove(slot)
+
+    def _letters(self) -> Iterator[Event]:
+        """What running tasks have told; files among it are kept."""
+        slots = {slot.key: slot for slot in self._slots if slot.ref is not None}
+        try:
+            letters = self._mailbox.get_nowait_batch(self._mailbox.qsize())
+        except Exception:  # the mailbox is gone; records and checkpoints do not come through it
+            return
+        for key, text in letters:
+            event: Event = pickle.loads(text)
+            if key not in slots:
+                continue  # of a try that has ended
+            if event.kind == "files":
+                with contextlib.suppress(OSError):  # a full disk is told at the end
+                    luggage.unpack(event.body, self.results)
+            else:
+                yield replace(event, place=slots[key].place)
+
+    def _ended(self, slot: Slot) -> Event:
+        """What came of a task."""
+        assert slot.cell is not None
+        run_id = slot.cell.run_id
+        try:
+            event: Event
+            event, files = _ray().get(slot.ref)
+            self._take_back(run_id, files)
+        except Exception as error:
+            event = Event(*_loss(error, run_id, slot.place))
+        return replace(event, place=slot.place)
+
+    def _take_back(self, run_id: str, files: luggage.Files) -> None:
+        """Keep what a node without the folder of results has written.
+
+        Raises:
+            OSError: It cannot be written here.
+        """
+        if not files:
+            return
+        luggage.unpack(files, self.results)
+        for name in luggage.needed(self.results, run_id).keys() - files.keys():
+            (self.results / name).unlink(missing_ok=True)  # the checkpoint of a cell that is done
+
+    def end(self, run_id: str) -> None:
+        """Ask a cell's task to end, and kill it where it does not."""
+        for slot in self._slots:
+            asked = slot.kill_at is not None
+            if slot.cell and slot.cell.run_id == run_id and slot.ref is not None and not asked:
+                _ray().cancel(slot.ref)
+                slot.kill_at = time.monotonic() + GRACE_SECONDS
+
+    def stop(self) -> None:
+        """End all tasks; what they trained so far lies in their checkpoints."""
+        ray = _ray()
+        busy = {slot.ref: slot for slot in self._slots if slot.ref is not None}
+        with contextlib.suppress(Exception):  # a cluster that is gone has no tasks
+            for ref in busy:
+                ray.cancel(ref)
+            ended = []
+            if busy:
+                ended, running = ray.wait(list(busy), num_returns=len(busy), timeout=GRACE_SECONDS)
+                for ref in running:
+                    ray.cancel(ref, force=True)
+            for ref in ended:
+                self._ended(busy[ref])
+        for slot in list(self._slots):
+            self._leave(slot)
+        self._context.close()
+
+
+ON_THE_WAY = ("began", "epoch", "unsent", "files", "unfit")  # events after which a cell goes on
+
+
+def _work(errand: Errand, mailbox: Any) -> tuple[Event, luggage.Files]:
+    return carry_out(errand, mailbox.put_nowait)
+
+
+def _on(node: Node) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node.id, soft=False)
+
+
+def _ray() -> Any:
+    import ray  # its import takes more than a second
+
+    return ray
+
+
+def connect(address: str | None) -> None:
+    """Connect this process to a cluster, or start one of this machine alone.
+
+    Raises:
+        ConfigError: Ray is not installed, or nobody answers.
+    """
+    try:
+        ray = _ray()
+    except ImportError as error:
+        raise ConfigError(
+            "--launcher ray needs Ray: install this package with its extra, "
+            "metaformer-ablations[cluster]"
+        ) from error
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        options |= {"num_cpus": default_workers(), "include_dashboard": False}
+    elif address != "auto":
+        _reach(address)
+    try:
+        with inherited({**ONE_THREAD, **OWN_CLIENT}):
+            ray.init(address=address, **options)
+    except Exception as error:  # whatever it finds wrong with address, version or token
+        raise ConfigError(f"--ray-address {address}: {_plain(error)}") from error
+
+
+def _reach(address: str) -> None:
+    """Raise ConfigError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    why = "that is no HOST:PORT"
+    if host and port.isdigit() and 0 < int(port) < 65536:
+        try:
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+            return
+        except OSError as error:
+            why = f"nobody answers there ({error.strerror or error})"
+    raise ConfigError(
+        f"--ray-address {address}: {why}; give the address that `ray start --head` printed, or auto"
+    )
+
+
+def _loss(error: Exception, run_id: str, place: str) -> tuple[str, str, str]:
+    """Kind of event, run id and cause, where a task has given nothing back."""
+    from ray import exceptions
+
+    if isinstance(error, OSError):
+        name = os.strerror(error.errno) if error.errno else str(error)
+        return "refused", run_id, f"{error.filename or 'the folder of results'}: {name}"
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return "oom", run_id, f"Ray has ended its process, for {place} was short of memory"
+    if isinstance(error, exceptions.RayTaskError):
+        return "failed", run_id, _plain(error)
+    if isinstance(error, exceptions.TaskCancelledError):
+        return "died", run_id, "it was ended"
+    if isinstance(error, exceptions.WorkerCrashedError):
+        return "died", run_id, f"its process on {place} ended"
+    return "died", run_id, f"{place} is gone"
+
+
+def _plain(error: Exception) -> str:
+    """An error of Ray's in a line: the cause on the node, where there is one."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

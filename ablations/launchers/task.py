@@ -1,0 +1,121 @@
+"""A Ray task's life: one cell, in the folder of results where its node sees it, else on its own."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ablations import code
+from ablations.config import RunConfig
+from ablations.launchers import Event
+from ablations.launchers.luggage import Courier, Files, unpack, whole
+from ablations.launchers.variables import inherited
+from ablations.records import SCHEMA
+
+Letter = tuple[str, bytes]  # the errand that it is of, and what it says, pickled
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A cell that is sent to a node.
+
+    Args:
+        key: Tells it from other tries of the cell.
+        cell: The cell.
+        results: The folder of all runs, as the runner names it.
+        shared: Whether the node sees that folder.
+        reuse: Whether a record that is there already is enough.
+        files: Where it does not: what the cell goes on from.
+        variables: Environment variables, such as the key of the tracker. They come as an argument
+            and not as Ray's runtime environment, which everybody on the cluster can read.
+    """
+
+    key: str
+    cell: RunConfig
+    results: str
+    shared: bool
+    reuse: bool
+    files: Files = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a node is like.
+
+    Args:
+        host: Its name.
+        shared: Whether it sees the folder of results.
+        code: Versions of what computes, as ``code.versions``.
+        schema: The version of the records that it writes.
+    """
+
+    host: str
+    shared: bool
+    code: Mapping[str, str]
+    schema: int
+
+
+def look(log: str, word: str) -> Sight:
+    """See what this node is like.
+
+    Args:
+        log: A file in the runner's folder of results.
+        word: What the runner has just written there.
+    """
+    try:
+        shared = word in Path(log).read_text(errors="replace")
+    except OSError:
+        shared = False
+    return Sight(platform.node(), shared, code.versions(), SCHEMA)
+
+
+def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, Files]:
+    """Train the cell; what came of it, and the files where the folder of results is elsewhere.
+
+    Args:
+        errand: The cell.
+        post: Called with what happens on the way.
+    """
+    from ablations.launchers.worker import trained
+
+    def tell(event: Event) -> None:
+        # The runner's mailbox may be gone; what was trained is not lost with it.
+        with contextlib.suppress(Exception):
+            post((errand.key, pickle.dumps(event)))
+
+    cell = errand.cell
+    with inherited(errand.variables):
+        tell(Event("began", cell.run_id))
+        try:
+            if errand.shared:
+                return trained(cell, Path(errand.results), errand.reuse, tell), {}
+            with tempfile.TemporaryDirectory(prefix="ablations-") as scratch:
+                return _away(errand, Path(scratch), tell)
+        except KeyboardInterrupt:
+            return Event("died", cell.run_id, "it was ended"), {}
+
+
+def _away(errand: Errand, scratch: Path, tell: Callable[[Event], None]) -> tuple[Event, Files]:
+    from ablations.launchers.worker import trained
+
+    cell = errand.cell
+
+    def on_the_way(event: Event) -> None:
+        if event.kind == "unsent":  # its files come back with the others
+            there = Path(errand.results, event.body.relative_to(scratch))
+            event = replace(event, body=there)
+        tell(event)
+
+    unpack(errand.files, scratch)
+    try:
+        with Courier(scratch, cell.run_id, lambda files: tell(Event("files", cell.run_id, files))):
+            event = trained(cell, scratch, errand.reuse, on_the_way)
+    except KeyboardInterrupt:
+        event = Event("died", cell.run_id, "it was ended")
+    return event, whole(scratch)

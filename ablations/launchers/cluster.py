@@ -228,11 +228,16 @@ class RayCluster:
         assert slot.node.sight is not None
         slot.cell, slot.key, slot.kill_at = cell, secrets.token_hex(8), None
         shared = slot.node.sight.shared
+        files: luggage.Files = {}
         if not shared:
             try:
                 slot.lease = leases.take(self.results, cell.run_id)
+                files = luggage.needed(self.results, cell.run_id)
             except leases.BusyError as busy:
                 self._told.append(Event("busy", cell.run_id, str(busy), slot.place))
+                return
+            except (OSError, leases.LeaseError) as error:
+                self._told.append(Event("refused", cell.run_id, str(error), slot.place))
                 return
         errand = Errand(
             key=slot.key,
@@ -240,7 +245,7 @@ class RayCluster:
             results=str(self.results.resolve()),
             shared=shared,
             reuse=self.reuse,
-            files={} if shared else luggage.needed(self.results, cell.run_id),
+            files=files,
             variables=tracking(shared),
         )
         task = self._alone if alone else self._task
@@ -290,10 +295,16 @@ class RayCluster:
             if key not in slots:
                 continue  # of a try that has ended
             if event.kind == "files":
-                with contextlib.suppress(OSError):  # a full disk is told at the end
-                    luggage.unpack(event.body, self.results)
+                self._keep(slots[key], event.body)
             else:
                 yield replace(event, place=slots[key].place)
+
+    def _keep(self, slot: Slot, files: luggage.Files) -> None:
+        assert slot.lease is not None
+        # Who has lost its lease, or has no disk left, hears of it at the end.
+        with contextlib.suppress(OSError, leases.LostError):
+            slot.lease.check(now=True)
+            luggage.unpack(files, self.results)
 
     def _ended(self, slot: Slot) -> Event:
         """What came of a task."""
@@ -302,22 +313,14 @@ class RayCluster:
         try:
             event: Event
             event, files = _ray().get(slot.ref)
-            self._take_back(run_id, files)
+            if slot.lease:
+                slot.lease.check(now=True)
+                luggage.take_back(files, self.results, run_id)
+        except leases.LostError as lost:
+            event = Event("busy", run_id, str(lost))
         except Exception as error:
             event = Event(*_loss(error, run_id, slot.place))
         return replace(event, place=slot.place)
-
-    def _take_back(self, run_id: str, files: luggage.Files) -> None:
-        """Keep what a node without the folder of results has written.
-
-        Raises:
-            OSError: It cannot be written here.
-        """
-        if not files:
-            return
-        luggage.unpack(files, self.results)
-        for name in luggage.needed(self.results, run_id).keys() - files.keys():
-            (self.results / name).unlink(missing_ok=True)  # the checkpoint of a cell that is done
 
     def end(self, run_id: str) -> None:
         """Ask a cell's task to end, and kill it where it does not."""

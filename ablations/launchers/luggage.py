@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from ablations.begun import LOG
 Files = dict[str, bytes]  # path below a folder of results -> content
 # Of a run, what its next start goes on from. Weights are not: they follow from a checkpoint.
 NEEDED = [records.FILE, records.HISTORY, BEGUN, LOG, records.CHECKPOINT]
+NEEDED += [f"{records.PREVIOUS}/{name}" for name in (records.FILE, records.HISTORY)]
 LOOK_SECONDS = 5.0
 CHECKPOINT_SECONDS = 60.0  # between two of a cell's checkpoints, which may have gigabytes
 
@@ -42,6 +44,24 @@ def _read(results: Path, paths: Iterable[Path]) -> Files:
     return files
 
 
+def take_back(files: Files, results: Path, run_id: str) -> None:
+    """Make a run's files what they are on the node where it ended.
+
+    Args:
+        files: All that there is of it.
+        results: The folder of all runs.
+        run_id: The run.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    unpack(files, results)
+    for name in needed(results, run_id).keys() - files.keys():
+        (results / name).unlink(missing_ok=True)  # the checkpoint of a cell that is done, say
+    with contextlib.suppress(OSError):  # it has files, or is not there
+        (results / run_id / records.PREVIOUS).rmdir()
+
+
 def unpack(files: Files, results: Path) -> None:
     """Write files where they belong, each whole or not at all; records come last.
 
@@ -54,6 +74,8 @@ def unpack(files: Files, results: Path) -> None:
 
 class Courier:
     """Sends what changes in the folder of a run, from a thread, while the block lasts.
+
+    Not of a cell that is trained once more: what it had stays as it was until it has a new record.
 
     Args:
         results: The folder of results in which the run is trained.
@@ -78,6 +100,8 @@ class Courier:
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
+            if (self.results / self.run_id / records.PREVIOUS).exists():
+                return
             self._waited += LOOK_SECONDS
             names = self._changed(self._waited >= CHECKPOINT_SECONDS)
             if records.CHECKPOINT in names:
@@ -89,9 +113,9 @@ class Courier:
     def _changed(self, checkpoint: bool = True) -> list[str]:
         """Names of the files that are others than at the last look."""
         found = []
-        for name in NEEDED:
-            if name == records.FILE or (name == records.CHECKPOINT and not checkpoint):
-                continue  # a record comes with all the rest, in the end
+        for name in (records.HISTORY, BEGUN, LOG, records.CHECKPOINT):
+            if name == records.CHECKPOINT and not checkpoint:
+                continue
             try:
                 stat = (self.results / self.run_id / name).stat()
             except OSError:

@@ -283,6 +283,59 @@ def test_a_courier_sends_what_changes(tmp_path, monkeypatch):
     assert sent == [{"abc/last.ckpt": b"one"}, {"abc/history.csv": b"epoch"}]
 
 
+def test_a_courier_leaves_the_files_of_a_first_record_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(luggage, "LOOK_SECONDS", 0.01)
+    sent = list[luggage.Files]()
+    (tmp_path / "abc" / "previous").mkdir(parents=True)
+    courier = luggage.Courier(tmp_path, "abc", sent.append)
+    with courier:
+        (tmp_path / "abc" / "history.csv").write_text("of the second training")
+        courier._thread.join()
+    assert not sent
+
+
+def test_what_a_node_has_removed_is_removed_here_too(tmp_path):
+    """A cell that was trained once more: its first record was set aside, and is replaced."""
+    before = {f"abc/{name}": b"old" for name in luggage.NEEDED}
+    luggage.unpack(before, tmp_path)
+    after = {"abc/record.json": b"new", "abc/history.csv": b"new", "abc/weights.pt": b"new"}
+    luggage.take_back(after, tmp_path, "abc")
+    assert luggage.whole(tmp_path) == after
+    assert not (tmp_path / "abc" / "previous").exists()
+
+
+# What Ray's errors mean
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        ("OutOfMemoryError", "oom", "node a was short of memory"),
+        ("WorkerCrashedError", "died", "its process on node a ended"),
+        ("NodeDiedError", "died", "node a is gone"),
+        ("TaskCancelledError", "died", "it was ended"),
+        ("OwnerDiedError", "died", "node a is gone"),
+    ],
+)
+def test_what_becomes_of_a_task_is_told_by_kind(error, kind, told):
+    from ray import exceptions
+
+    from ablations.launchers.cluster import _loss
+
+    made = getattr(exceptions, error)
+    what = made.__new__(made)
+    assert _loss(what, "abc", "node a")[:2] == (kind, "abc")
+    assert told in _loss(what, "abc", "node a")[2]
+
+
+def test_a_full_disk_is_told_by_its_name():
+    from ablations.launchers.cluster import _loss
+
+    full = OSError(28, "No space left on device", "runs/abc/last.ckpt")
+    told = ("refused", "abc", "runs/abc/last.ckpt: No space left on device")
+    assert _loss(full, "abc", "node a") == told
+
+
 # Needs
 
 

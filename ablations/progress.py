@@ -60,13 +60,25 @@ class Running:
 
     config: RunConfig
     place: str
-    begun: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=lambda: time.monotonic())
     last: Mapping[str, Any] = field(default_factory=dict)
+    heard: int = 0  # epochs since it began here; it may have gone on from an earlier start
+
+    def hear(self, body: Mapping[str, Any]) -> None:
+        """It has finished an epoch."""
+        self.last, self.heard = {**body, "at": time.monotonic()}, self.heard + 1
 
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
         return float(self.last["epoch"] / self.last["epochs"]) if self.last else 0.0
+
+    @property
+    def whole(self) -> float | None:
+        """Seconds that it takes from its first epoch to its last; None before it has told one."""
+        if not self.last:
+            return None
+        return float((self.last["at"] - self.begun) / self.heard * self.last["epochs"])
 
 
 class Progress:
@@ -115,7 +127,7 @@ class Progress:
 
     def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
         """A cell has finished an epoch."""
-        self.running[run_id].last = body
+        self.running[run_id].hear(body)
 
     def again(self, cell: RunConfig, why: str) -> None:
         """A cell waits once more."""
@@ -145,8 +157,8 @@ class Progress:
         running = self._leave(record.run_id)
         self.ended.add(record.run_id)
         took = time.monotonic() - running.begun if running else None
-        if running and took is not None and record.done:
-            self.seconds.setdefault(running.config.variant_id, []).append(took)
+        if running and running.whole and record.done:
+            self.seconds.setdefault(running.config.variant_id, []).append(running.whole)
         top1 = record.metric("val/top1")
         result = "no top-1" if top1 is None else f"top-1 {top1:.2f}%"
         if record.failure:
@@ -165,8 +177,9 @@ class Progress:
         return self.running.pop(run_id, None)
 
     def left(self) -> float | None:
-        """Seconds until the study is done, from what its cells took; None before the first."""
+        """Seconds until the study is done, from what cells take; None before the first epoch."""
         known = [took for times in self.seconds.values() for took in times]
+        known = known or [run.whole for run in self.running.values() if run.whole]
         if not known:
             return None
         average = sum(known) / len(known)
@@ -176,7 +189,8 @@ class Progress:
             return sum(times) / len(times) if times else average
 
         work = sum(expected(cell) for cell in self.waiting.values())
-        work += sum(expected(run.config) * (1 - run.share) for run in self.running.values())
+        for run in self.running.values():
+            work += (run.whole or expected(run.config)) * (1 - run.share)
         return work / max(1, len(self.running))
 
     def _table(self) -> Group:

@@ -22,6 +22,7 @@ import torch
 from ablations import published
 from ablations.config import RunConfig
 from ablations.resolve import resolve
+from tests.slurm_cluster import NO_SLURM
 
 if TYPE_CHECKING:
     from tests.wandb_server import WandbServer
@@ -131,12 +132,16 @@ def mini_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """A browser that is not there is told loudly: what readers see was then not tested."""
+    """A browser or a SLURM that is not there is told loudly: what it shows was then not tested."""
     skipped = terminalreporter.stats.get("skipped", [])
-    missing = [each for each in skipped if NO_BROWSER in str(each.longrepr)]
-    if missing:
-        terminalreporter.section("WITHOUT A BROWSER", red=True, bold=True)
-        terminalreporter.line(f"{len(missing)} tests of pages were skipped: {NO_BROWSER}", red=True)
+    for title, of, why in (
+        ("WITHOUT A BROWSER", "pages", NO_BROWSER),
+        ("WITHOUT SLURM", "the files in slurm/", NO_SLURM),
+    ):
+        missing = [each for each in skipped if why in str(each.longrepr)]
+        if missing:
+            terminalreporter.section(title, red=True, bold=True)
+            terminalreporter.line(f"{len(missing)} tests of {of} were skipped: {why}", red=True)
 
 
 @pytest.fixture

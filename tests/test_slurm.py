@@ -1,0 +1,210 @@
+"""The files in slurm/, submitted to a real SLURM of two nodes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablations import records
+from tests.ablations.test_killed import assert_tidy, epochs, metrics, stamps
+from tests.conftest import TINY_FLAGS
+from tests.slurm_cluster import NO_SLURM, SlurmCluster, missing
+
+pytestmark = pytest.mark.slow
+FILES = sorted(Path("slurm").glob("*.sbatch"))
+README = Path("README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[SlurmCluster]:
+    if missing():
+        pytest.skip(NO_SLURM)
+    with SlurmCluster(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory) -> Path:
+    """A study of six short cells: three pool sizes, two seeds."""
+    grid = {"model.pool_size": {"values": [3, 5, 7]}, "seed": {"values": [0, 1]}}
+    path = tmp_path_factory.mktemp("six") / "six.yaml"
+    path.write_text(yaml.safe_dump({"method": "grid", "parameters": grid}))
+    return path
+
+
+def words(sweep: Path, results: Path, count: int = 6) -> list[str]:
+    """What follows ``ablations run``; so many epochs a cell."""
+    flags = ["--model.drop_path=0.1", f"--optim.epochs={count}", "--workers=1"]
+    return [str(sweep), *TINY_FLAGS, *flags, "--results", str(results)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(six, tmp_path_factory) -> dict[str, dict]:
+    """The metrics of the six cells without SLURM, by run."""
+    results = tmp_path_factory.mktemp("undisturbed")
+    command = [sys.executable, "-m", "ablations", "run", *words(six, results)]
+    subprocess.run(command, check=True, capture_output=True, timeout=900)
+    assert len(metrics(results)) == 6
+    return metrics(results)
+
+
+def trained(output: str) -> dict[str, int]:
+    """Task -> how many cells it trained, by the last line of each runner."""
+    found = re.findall(r"^(\d+): 6 cells: (\d+) trained", output, re.MULTILINE)
+    return {task: int(count) for task, count in found}
+
+
+def begun_at(results: Path) -> list[str]:
+    """Each time that a cell was begun anew, by what its log says."""
+    return re.findall(r"epoch 1/\d+:", "".join(p.read_text() for p in results.glob("*/log.txt")))
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_slurm_takes_each_file(cluster, path):
+    told = cluster.run("sbatch", "--test-only", "--nodes=2", str(path), "sweep.yaml")
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"to start at .* on nodes n\[1-2\]", told.stderr), told.stderr
+
+
+def test_slurm_takes_each_command_of_the_readme(cluster):
+    commands = re.findall(r"^sbatch .*", README, re.MULTILINE)
+    assert {word for line in commands for word in line.split() if ".sbatch" in word} == set(
+        map(str, FILES)
+    )
+    for line in commands:
+        # The cluster here has two nodes of a core, and no GPU.
+        line = re.sub("--nodes 4", "--nodes 2", line.split("#")[0])
+        line = re.sub("--(gpus|ntasks)-per-node 8", "", line)
+        told = cluster.run(*line.replace("sbatch", "sbatch --test-only").split())
+        assert told.returncode == 0, told.stderr
+
+
+def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
+    cluster, six, undisturbed, tmp_path
+):
+    results = tmp_path / "runs"
+    job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    assert job.wait() == "COMPLETED", job.output
+    counts = trained(job.output)
+    assert counts.keys() == {"0", "1"}, job.output
+    assert min(counts.values()) > 0, job.output
+    assert sum(counts.values()) == 6, job.output
+    assert len(begun_at(results)) == 6
+    assert metrics(results) == undisturbed
+    assert_tidy(results)
+    before = stamps(results)
+    again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    assert again.wait() == "COMPLETED", again.output
+    assert again.output.count(": 6 cells: 0 trained, 6 reused, 0 failed") == 2
+    assert stamps(results) == before
+
+
+@pytest.mark.parametrize("how", ["asked to end", "killed"])
+def test_a_job_that_was_cancelled_and_submitted_again_ends_as_if_nothing_had_been(
+    cluster, six, undisturbed, tmp_path, how
+):
+    results = tmp_path / "runs"
+    job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    cluster.until(lambda: list(results.glob("*/last.ckpt")), "a cell has finished an epoch")
+    job.cancel(*(["--signal=TERM"] if how == "asked to end" else []))
+    assert job.wait() == {"asked to end": "FAILED", "killed": "CANCELLED"}[how], job.output
+    assert list(results.glob("*/last.ckpt"))
+    if how == "asked to end":
+        assert_told(job)
+        assert not list(results.glob(".leases/*"))
+    assert len(list(results.glob("*/record.json"))) < 6
+    again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    assert again.wait() == "COMPLETED", again.output
+    assert metrics(results) == undisturbed
+    assert_tidy(results)
+
+
+def assert_told(job) -> None:
+    """Both runners ended in an orderly way."""
+    told = r"^[01]: interrupted with \d of 6 cells done; the same command goes on from here"
+    assert len(re.findall(told, job.output, re.MULTILINE)) == 2, job.output
+    assert job.facts()["ExitCode"] == "143:0"
+
+
+def test_a_job_at_its_time_limit_keeps_every_cells_last_epoch(cluster, six, tmp_path):
+    """A study that has no end in either of two jobs."""
+    results = tmp_path / "runs"
+    submit = ["--nodes=2", "slurm/share.sbatch", *words(six, results, count=5000)]
+    job = cluster.submit(*submit)
+    cluster.until(lambda: len(list(results.glob("*/last.ckpt"))) == 2, "both nodes train")
+    # Set now, so that the warning finds both at work however slow this machine is.
+    hours, minutes, _ = job.facts()["RunTime"].rsplit("-")[-1].split(":")
+    limit = f"TimeLimit={60 * int(hours) + int(minutes) + 2}"
+    told = cluster.run("scontrol", "update", f"JobId={job.number}", limit)
+    assert told.returncode == 0, told.stderr
+    assert job.wait() == "FAILED", job.output
+    assert_told(job)
+    assert not list(results.glob(".leases/*"))
+    kept = epochs(results)
+    again = cluster.submit(*submit)
+    cluster.until(lambda: epochs(results) > kept + 2, "it goes on")
+    again.cancel("--signal=TERM")
+    again.wait()
+    assert len(begun_at(results)) == 2
+    for path in results.glob("*/history.csv"):
+        numbers = [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+WITHOUT_RAY = pytest.mark.skipif(not find_spec("ray"), reason="Ray is an extra: uv pip install ray")
+
+
+def ray_processes(cluster: SlurmCluster) -> list[str]:
+    """Processes of Ray on the nodes."""
+    told = cluster.run("bash", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
+    return re.findall("raylet|gcs_server", told)
+
+
+@WITHOUT_RAY
+def test_ray_comes_up_on_all_nodes_and_ends_with_the_job(cluster, tmp_path):
+    """Also where the command refuses its words, as here."""
+    job = cluster.submit("--nodes=2", "slurm/ray.sbatch", "nowhere.yaml", "--no-such-flag")
+    assert job.wait() == "FAILED", job.output
+    assert "Ray is up on 2 nodes" in job.output
+    assert job.facts()["ExitCode"] == "2:0", job.output
+    assert not ray_processes(cluster)
+
+
+def has_launcher() -> bool:
+    """Whether ``ablations run`` can use Ray."""
+    told = subprocess.run(
+        [sys.executable, "-m", "ablations", "run", "--help"], capture_output=True, text=True
+    )
+    return "--launcher" in told.stdout
+
+
+@WITHOUT_RAY
+def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path):
+    if not has_launcher():
+        pytest.skip("`ablations run` has no --launcher yet")
+    results = tmp_path / "runs"
+    job = cluster.submit("--nodes=2", "slurm/ray.sbatch", *words(six, results))
+    assert job.wait() == "COMPLETED", job.output
+    assert "6 cells: 6 trained, 0 reused, 0 failed" in job.output
+    assert metrics(results) == undisturbed
+    assert not list(results.glob(".leases/*"))
+    assert not ray_processes(cluster)
+
+
+def test_one_cell_over_two_nodes(cluster, tmp_path):
+    if "a run trains on one device" in Path("ablations/train.py").read_text():
+        pytest.skip("`ablations train` takes one device yet")
+    results = tmp_path / "runs"
+    flags = [*TINY_FLAGS, "--results", str(results)]
+    job = cluster.submit("--nodes=2", "slurm/ddp.sbatch", *flags)
+    assert job.wait() == "COMPLETED", job.output
+    (path,) = results.glob("*/record.json")
+    assert records.Record.read(path).status == "finished"
+    assert len(begun_at(results)) == 1

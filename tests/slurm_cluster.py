@@ -89,6 +89,7 @@ for node in n1 n2; do
   address=$((address + 1))
   ip netns exec $node unshare --uts --pid --mount --fork --kill-child --mount-proc \\
     bash -c "hostname $node; mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; slurmd -D & wait" &
+  echo $! >$node.machine
 done
 while true; do wait; sleep 1; done
 """
@@ -173,6 +174,11 @@ class SlurmCluster:
     def node_states(self) -> list[str]:
         """What SLURM says of each node."""
         return self.run("sinfo", "--noheader", "--Node", "--format=%T").stdout.split()
+
+    def lose(self, node: str) -> None:
+        """End a node as a power cut does."""
+        done = self.run("kill", "-KILL", (self.folder / f"{node}.machine").read_text().strip())
+        assert done.returncode == 0, done.stderr
 
     def until(self, true: Callable[[], Any], what: str) -> None:
         """Wait for something; AssertionError, with what the daemons say, where it does not come."""

@@ -15,7 +15,7 @@ import yaml
 from ablations import records
 from tests.ablations.test_killed import assert_tidy, epochs, metrics, stamps
 from tests.conftest import TINY_FLAGS
-from tests.slurm_cluster import NO_SLURM, SlurmCluster, missing
+from tests.slurm_cluster import NO_SLURM, Job, SlurmCluster, missing
 
 pytestmark = pytest.mark.slow
 FILES = sorted(Path("slurm").glob("*.sbatch"))
@@ -126,7 +126,7 @@ def test_a_job_that_was_cancelled_and_submitted_again_ends_as_if_nothing_had_bee
     assert_tidy(results)
 
 
-def assert_told(job) -> None:
+def assert_told(job: Job) -> None:
     """Both runners ended in an orderly way."""
     told = r"^[01]: interrupted with \d of 6 cells done; the same command goes on from here"
     assert len(re.findall(told, job.output, re.MULTILINE)) == 2, job.output
@@ -156,6 +156,22 @@ def test_a_job_at_its_time_limit_keeps_every_cells_last_epoch(cluster, six, tmp_
     for path in results.glob("*/history.csv"):
         numbers = [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_job_goes_on_without_a_node_that_dies(six, undisturbed, tmp_path, tmp_path_factory):
+    """The other one takes its cell over once nobody has touched the lease for two minutes."""
+    if missing():
+        pytest.skip(NO_SLURM)
+    results = tmp_path / "runs"
+    with SlurmCluster(tmp_path_factory.mktemp("slurm")) as own:
+        job = own.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+        own.until(lambda: len(list(results.glob("*/last.ckpt"))) == 2, "both nodes train")
+        own.lose("n2")
+        assert job.wait() == "COMPLETED", job.output
+        assert job.facts()["NodeList"] == "n1"
+        assert trained(job.output).keys() == {"0"}, job.output
+    assert metrics(results) == undisturbed
+    assert_tidy(results)
 
 
 WITHOUT_RAY = pytest.mark.skipif(not find_spec("ray"), reason="Ray is an extra: uv pip install ray")
@@ -198,13 +214,27 @@ def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path
     assert not ray_processes(cluster)
 
 
-def test_one_cell_over_two_nodes(cluster, tmp_path):
+def test_one_cell_over_two_nodes_and_again_after_it_was_asked_to_end(cluster, tmp_path):
     if "a run trains on one device" in Path("ablations/train.py").read_text():
         pytest.skip("`ablations train` takes one device yet")
-    results = tmp_path / "runs"
-    flags = [*TINY_FLAGS, "--results", str(results)]
-    job = cluster.submit("--nodes=2", "slurm/ddp.sbatch", *flags)
+    flags = [*TINY_FLAGS, "--model.drop_path=0.1", "--optim.epochs=12"]
+
+    def submit(results: Path) -> Job:
+        return cluster.submit("--nodes=2", "slurm/ddp.sbatch", *flags, "--results", str(results))
+
+    job = submit(tmp_path / "whole")
     assert job.wait() == "COMPLETED", job.output
-    (path,) = results.glob("*/record.json")
-    assert records.Record.read(path).status == "finished"
+    (whole,) = records.read_all([tmp_path / "whole"])[0]
+    assert whole.status == "finished"
+    assert whole.environment["processes"] == 2
+    results = tmp_path / "parts"
+    job = submit(results)
+    cluster.until(lambda: epochs(results) > 1, "it has finished two epochs")
+    job.cancel("--signal=TERM")
+    assert job.wait() == "FAILED", job.output
+    assert not list(results.glob("*/record.json")), job.output
+    assert not list(results.glob(".leases/*"))
+    again = submit(results)
+    assert again.wait() == "COMPLETED", again.output
+    assert metrics(results) == metrics(tmp_path / "whole")
     assert len(begun_at(results)) == 1

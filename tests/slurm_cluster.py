@@ -195,7 +195,8 @@ class SlurmCluster:
 
     def submit(self, *words: str, **environment: str) -> Job:
         """``sbatch`` with these words."""
-        done = self.run("sbatch", "--parsable", f"--output={self.folder}/%j.out", *words)
+        output = f"--output={self.folder}/%j.out"
+        done = self.run("sbatch", "--parsable", output, *words, **environment)
         assert done.returncode == 0, done.stderr
         return Job(self, done.stdout.strip())
 

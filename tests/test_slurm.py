@@ -15,7 +15,7 @@ import yaml
 from ablations import records
 from tests.ablations.test_killed import assert_tidy, epochs, metrics, stamps
 from tests.conftest import TINY_FLAGS
-from tests.slurm_cluster import NO_SLURM, Job, SlurmCluster, missing
+from tests.slurm_cluster import ENDED, NO_SLURM, Job, SlurmCluster, missing
 
 pytestmark = pytest.mark.slow
 FILES = sorted(Path("slurm").glob("*.sbatch"))
@@ -106,21 +106,25 @@ def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
     assert stamps(results) == before
 
 
-@pytest.mark.parametrize("how", ["asked to end", "killed"])
-def test_a_job_that_was_cancelled_and_submitted_again_ends_as_if_nothing_had_been(
+@pytest.mark.parametrize("how", ["asked to end", "killed", "requeued"])
+def test_a_job_that_is_ended_and_goes_on_ends_as_if_nothing_had_been(
     cluster, six, undisturbed, tmp_path, how
 ):
     results = tmp_path / "runs"
     job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
     cluster.until(lambda: list(results.glob("*/last.ckpt")), "a cell has finished an epoch")
-    job.cancel(*(["--signal=TERM"] if how == "asked to end" else []))
-    assert job.wait() == {"asked to end": "FAILED", "killed": "CANCELLED"}[how], job.output
-    assert list(results.glob("*/last.ckpt"))
-    if how == "asked to end":
-        assert_told(job)
-        assert not list(results.glob(".leases/*"))
-    assert len(list(results.glob("*/record.json"))) < 6
-    again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    if how == "requeued":  # what SLURM does with a job that others have to make way for
+        assert cluster.run("scontrol", "requeue", job.number).returncode == 0
+        again = job
+    else:
+        job.cancel(*(["--signal=TERM"] if how == "asked to end" else []))
+        assert job.wait() == {"asked to end": "FAILED", "killed": "CANCELLED"}[how], job.output
+        assert list(results.glob("*/last.ckpt"))
+        assert len(list(results.glob("*/record.json"))) < 6
+        if how == "asked to end":
+            assert_told(job)
+            assert not list(results.glob(".leases/*"))
+        again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
     assert again.wait() == "COMPLETED", again.output
     assert metrics(results) == undisturbed
     assert_tidy(results)
@@ -190,6 +194,48 @@ def test_ray_comes_up_on_all_nodes_and_ends_with_the_job(cluster, tmp_path):
     assert job.wait() == "FAILED", job.output
     assert "Ray is up on 2 nodes" in job.output
     assert job.facts()["ExitCode"] == "2:0", job.output
+    assert not ray_processes(cluster)
+
+
+# In place of `ablations`: a program of Ray's that is asked to end.
+STUB = """\
+#!/usr/bin/env python
+import signal, sys, time, ray
+
+print("given", *sys.argv[1:-1], flush=True)
+ray.init(sys.argv[-1], logging_level="error")
+node = ray.remote(lambda: time.sleep(1) or __import__("platform").node()).options(
+    num_cpus=1, scheduling_strategy="SPREAD"
+)
+print("worked on", *sorted(set(ray.get([node.remote() for _ in range(8)]))), flush=True)
+
+def end(*_):
+    time.sleep(3)
+    print("at the end", sum(node["Alive"] for node in ray.nodes()), "nodes", flush=True)
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, end)
+while True:
+    time.sleep(1)
+"""
+
+
+@WITHOUT_RAY
+def test_a_job_on_ray_that_is_asked_to_end_lets_its_runner_end_first(cluster, tmp_path):
+    (tmp_path / "bin").mkdir()
+    stub = tmp_path / "bin" / "ablations"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    (tmp_path / "bin" / "activate").write_text(f"PATH={tmp_path}/bin:{sys.prefix}/bin:$PATH")
+    file = ["slurm/ray.sbatch", "a.yaml", "--seeds", "0,1"]
+    job = cluster.submit("--nodes=2", *file, VIRTUAL_ENV=str(tmp_path))
+    cluster.until(lambda: "worked on" in job.output or job.state in ENDED, "Ray has worked")
+    assert "given run a.yaml --seeds 0,1 --launcher ray --ray-address\n" in job.output
+    assert "worked on n1 n2\n" in job.output
+    job.cancel("--batch", "--signal=TERM")
+    assert job.wait() == "FAILED", job.output
+    assert "at the end 2 nodes\n" in job.output
+    assert job.facts()["ExitCode"] == "143:0"
     assert not ray_processes(cluster)
 
 

@@ -188,11 +188,12 @@ def ray_processes(cluster: SlurmCluster) -> list[str]:
 
 
 @WITHOUT_RAY
-def test_ray_comes_up_on_all_nodes_and_ends_with_the_job(cluster, tmp_path):
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_ray_comes_up_on_all_nodes_and_ends_with_the_job(cluster, nodes):
     """Also where the command refuses its words, as here."""
-    job = cluster.submit("--nodes=2", "slurm/ray.sbatch", "nowhere.yaml", "--no-such-flag")
+    job = cluster.submit(f"--nodes={nodes}", "slurm/ray.sbatch", "nowhere.yaml", "--no-such-flag")
     assert job.wait() == "FAILED", job.output
-    assert "Ray is up on 2 nodes" in job.output
+    assert f"Ray is up on {nodes} nodes" in job.output
     assert job.facts()["ExitCode"] == "2:0", job.output
     assert not ray_processes(cluster)
 

@@ -163,14 +163,14 @@ def _compare(study: Study) -> None:
                 row.delta = stats.difference(row.values, reference)
                 ended = {run.config["seed"] for run in row.records if run.done}
                 row.lacking = sorted(reference.keys() - ended)
-        _control(study.rows)
+        take_apart(study.rows)
     corrected = stats.holm([row.delta.p if row.delta else None for row in study.rows])
     for row, p in zip(study.rows, corrected, strict=True):
         row.p = p
     study.best = _best(study.rows)
 
 
-def _control(rows: Sequence[Row]) -> None:
+def take_apart(rows: Sequence[Row]) -> None:
     """Find what rows' controls are, name those that are nothing else, and compare."""
     variants = controls.Variants(
         [

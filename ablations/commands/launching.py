@@ -74,17 +74,9 @@ def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[
 def _local(
     arguments: argparse.Namespace, systems: Sequence[SystemConfig]
 ) -> Callable[[int], Launcher]:
-    from ablations.launchers.local import LocalWorkers, default_workers, gpu_groups
+    from ablations.launchers.local import LocalWorkers, room
 
-    on_gpus = any(system.accelerator != "cpu" for system in systems)
-    devices = max((system.devices for system in systems), default=1)
-    groups = gpu_groups(devices, arguments.workers_per_gpu or 1) if on_gpus else []
-    if arguments.workers_per_gpu and not groups:
-        raise ConfigError(
-            f"--workers-per-gpu {arguments.workers_per_gpu}: "
-            + ("there is no GPU here" if on_gpus else "the cells are to be trained on the CPU")
-        )
-    workers = arguments.workers or len(groups) or default_workers(devices)
+    workers, groups = room(systems, arguments.workers, arguments.workers_per_gpu)
 
     def launch(count: int) -> Launcher:
         reuse = not arguments.no_reuse

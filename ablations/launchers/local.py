@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from ablations.config import RunConfig
+from ablations.config import RunConfig, SystemConfig
 from ablations.launchers import GRACE_SECONDS, Event
 from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
 from ablations.launchers.worker import serve
@@ -185,6 +185,30 @@ def gpus() -> list[str]:
     if visible is not None:
         return [name for name in visible.split(",") if name not in ("", "-1")]
     return [str(index) for index, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
+def room(
+    systems: Sequence[SystemConfig], workers: int | None, per_gpu: int | None = None
+) -> tuple[int, list[list[str]]]:
+    """How many cells train at once on this machine, and the GPUs that each may have; none: the CPU.
+
+    Args:
+        systems: Of the cells.
+        workers: As many as the user wants; None for one a GPU, or one a core.
+        per_gpu: Cells on a GPU; None for one.
+
+    Raises:
+        ConfigError: More GPUs a cell than there are, or several cells a GPU where none is used.
+    """
+    on_gpus = any(system.accelerator != "cpu" for system in systems)
+    devices = max((system.devices for system in systems), default=1)
+    groups = gpu_groups(devices, per_gpu or 1) if on_gpus else []
+    if per_gpu and not groups:
+        raise ConfigError(
+            f"--workers-per-gpu {per_gpu}: "
+            + ("there is no GPU here" if on_gpus else "the cells are to be trained on the CPU")
+        )
+    return workers or len(groups) or default_workers(devices), groups
 
 
 def gpu_groups(devices: int, per_gpu: int) -> list[list[str]]:

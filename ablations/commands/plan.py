@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,69 +70,53 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.plan.study import plan
     from ablations.sweep import expand
 
-    overrides = {**data_root(), **fields_set}
     wanted = seeds(arguments, fields_set)
     cells = expand(arguments.sweeps, arguments.recipe, fields_set, wanted, defaults=data_root())
     records.check_writable(arguments.results)
     found = plan(
         cells,
-        overrides,
+        {**data_root(), **fields_set},
         arguments.results,
         arguments.workers,
         arguments.std,
-        progress,
         reuse=not arguments.no_reuse,
     )
-    if arguments.json:
-        emit(json.dumps(found.to_json(), indent=2) + "\n")
-    else:
-        table, last = show.plan(found)
-        emit_table(table, last)
-    for complaint in found.complaints:
+    tell(arguments, found, show.plan)
+    for complaint in found["complaints"]:
         print(complaint, file=sys.stderr)
-    return 1 if found.complaints else 0
+    return 1 if found["complaints"] else 0
 
 
-def progress(probes: Iterable[Any], total: int) -> Iterable[Any]:
-    """Show how far the probes are, where somebody watches."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(
-        probes,
-        "probing",
-        total,
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+def tell(
+    arguments: argparse.Namespace, found: Any, shown: Callable[[Any], tuple[Any, str]]
+) -> None:
+    """Print JSON values, or the table that they are shown as."""
+    if arguments.json:
+        emit(json.dumps(found, indent=2) + "\n")
+    else:
+        emit_table(*shown(found))
 
 
-def check(arguments: argparse.Namespace, fields_set: Mapping[str, Any]) -> int:
+def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Hold a plan against the records; 1 where one of these cannot be read."""
-    refuse_fields("plan --check", dict(fields_set))
+    refuse_fields("plan --check", fields_set)
     if arguments.sweeps:
         raise ConfigError("--check DIR takes no sweep files: the plan in DIR says what was planned")
 
-    from ablations.plan import file, show
-    from ablations.plan.check import check as checked
+    from ablations.plan import check as plans
+    from ablations.plan import show
     from ablations.records import read_all
 
-    expected = file.read(arguments.check)
+    folder = arguments.check
+    expected = plans.read(folder)
     if not expected:
         raise ConfigError(
-            f"no plan in {arguments.check}: `ablations plan SWEEPS --results {arguments.check}` "
-            "makes one"
+            f"no plan in {folder}: `ablations plan SWEEPS --results {folder}` makes one"
         )
-    known, problems = read_all([arguments.check])
+    known, problems = read_all([folder])
     if not known and not problems:
-        raise ConfigError(f"no records in {arguments.check}: `ablations run` makes them")
-    found = checked(expected, known)
-    if arguments.json:
-        emit(json.dumps([each.to_json() for each in found], indent=2) + "\n")
-    else:
-        table, last = show.check(found)
-        emit_table(table, last)
+        raise ConfigError(f"no records in {folder}: `ablations run` makes them")
+    tell(arguments, plans.check(expected, known), show.check)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0

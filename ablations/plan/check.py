@@ -1,85 +1,118 @@
-"""A plan held against the records: what was expected of each variant, and what it took."""
+"""``<results>/plan.json``: what was expected of each cell, and that held against the records."""
 
 from __future__ import annotations
 
+import json
+import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from ablations.plan.file import Expected
-from ablations.records import Record
+from ablations.records import Record, write_atomically
+from poolformer.config import ConfigError
+
+FILE = "plan.json"
+SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What became of planned cells.
+class Expected:
+    """What a plan says of a cell.
 
     Args:
-        name: The variant; empty for all of them.
-        planned: How many cells.
-        pairs: Expected and taken seconds of each cell that ran to its end where it was planned.
-        apart: The other cells: why they are not compared, and how many.
+        variant: Its axis and label.
+        seed: Its seed.
+        train_seconds: Of all its epochs.
+        validation_seconds: Of all its epochs.
+        loading: Whether loading the pictures is in them.
+        device: For which it speaks, as in a record's environment.
+        threads: CPU threads a cell.
+        date: Of the plan, ISO 8601 in UTC.
     """
 
-    name: str
-    planned: int
-    pairs: list[tuple[float, float]]
-    apart: Counter[str]
+    variant: str
+    seed: int
+    train_seconds: float
+    validation_seconds: float
+    loading: bool
+    device: str
+    threads: int
+    date: str
 
     @property
-    def expected(self) -> float:
-        """Seconds that were expected of the compared cells."""
-        return sum(expected for expected, _ in self.pairs)
-
-    @property
-    def took(self) -> float:
-        """Seconds that they took."""
-        return sum(took for _, took in self.pairs)
-
-    @property
-    def ratios(self) -> list[float]:
-        """Taken over expected, of each compared cell, rising."""
-        return sorted(took / expected for expected, took in self.pairs)
-
-    def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values; a ratio is None where nothing is compared."""
-        ratios = self.ratios
-        return {
-            "variant": self.name,
-            "planned": self.planned,
-            "compared": len(self.pairs),
-            "expected_seconds": self.expected,
-            "took_seconds": self.took,
-            "ratio": statistics.median(ratios) if ratios else None,
-            "ratio_low": ratios[0] if ratios else None,
-            "ratio_high": ratios[-1] if ratios else None,
-            "not_compared": dict(self.apart),
-        }
+    def seconds(self) -> float:
+        """Training and validation, as ``epoch_seconds`` of a record."""
+        return self.train_seconds + self.validation_seconds
 
 
-def check(plan: Mapping[str, Expected], known: Iterable[Record]) -> list[Checked]:
-    """Each variant of a plan in its order, and all of them as the last.
+def read(results: Path) -> dict[str, Expected]:
+    """What is expected of cells, by run id; nothing where there is no plan.
+
+    Raises:
+        ConfigError: The file is none of a plan's, or of another version.
+    """
+    path = results / FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(_cells(json.loads(path.read_text())))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
+
+
+def _cells(tree: Any) -> Iterator[tuple[str, Expected]]:
+    if tree.get("schema") != SCHEMA:
+        raise ValueError(f"schema version {tree.get('schema')}, this program reads {SCHEMA}")
+    for run_id, values in tree["cells"].items():
+        cell = Expected(**values)
+        if not (isinstance(cell.variant, str) and 0 < cell.seconds < math.inf):
+            raise ValueError(f"of cell {run_id} the variant or the seconds are odd")
+        yield run_id, cell
+
+
+def write(results: Path, cells: Mapping[str, Expected]) -> None:
+    """Write what is expected, whole or not at all; what was expected of other cells stays."""
+    merged = {**read(results), **cells}
+    tree = {"schema": SCHEMA, "cells": {run_id: asdict(cell) for run_id, cell in merged.items()}}
+    write_atomically(results / FILE, json.dumps(tree, indent=2) + "\n")
+
+
+def check(plan: Mapping[str, Expected], known: Iterable[Record]) -> list[dict[str, Any]]:
+    """What became of each variant of a plan, in its order, and of all of them as the last.
+
+    As JSON values: how many cells, the seconds expected of those that ran to their end where they
+    were planned, what these took, the median, the least and the greatest of their ratios (None
+    where there is none), and why the other cells are not compared. All of them have an empty name.
 
     Args:
         plan: What is expected of cells, by run id.
         known: Records of the folder.
     """
     records = {record.run_id: record for record in known}
-    names = [*dict.fromkeys(cell.variant for cell in plan.values()), ""]
     found = []
-    for name in names:
+    for name in [*dict.fromkeys(cell.variant for cell in plan.values()), ""]:
         cells = {run_id: cell for run_id, cell in plan.items() if name in ("", cell.variant)}
-        pairs, apart = [], Counter[str]()
-        for run_id, cell in cells.items():
-            record = records.get(run_id)
-            if why := _apart(cell, record):
-                apart[why] += 1
-            else:
-                assert record is not None
-                pairs.append((cell.seconds, record.timing["epoch_seconds"]))
-        found.append(Checked(name, len(cells), pairs, apart))
+        why = {run_id: _apart(cell, records.get(run_id)) for run_id, cell in cells.items()}
+        compared = [cell for run_id, cell in cells.items() if why[run_id] is None]
+        took = [records[run_id].timing["epoch_seconds"] for run_id in cells if why[run_id] is None]
+        ratios = [each / cell.seconds for each, cell in zip(took, compared, strict=True)]
+        found.append(
+            {
+                "variant": name,
+                "planned": len(cells),
+                "compared": len(compared),
+                "without_loading": sum(not cell.loading for cell in compared),
+                "expected_seconds": sum(cell.seconds for cell in compared),
+                "took_seconds": sum(took),
+                "ratio": statistics.median(ratios) if ratios else None,
+                "ratio_low": min(ratios, default=None),
+                "ratio_high": max(ratios, default=None),
+                "not_compared": dict(Counter(reason for reason in why.values() if reason)),
+            }
+        )
     return found
 
 

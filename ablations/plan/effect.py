@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ablations import stats
@@ -16,27 +15,17 @@ from ablations.rows import Study
 from ablations.study import studies
 from poolformer.config import ConfigError
 
-EXAMPLE = 0.2  # points, for the line that shows what an effect in deviations means
 # Recipe -> standard deviation in points of a difference paired by seed, pooled over the rows of the
 # study that is committed in results/ (a test computes it again).
 MEASURED = {"mini": 0.335}
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The deviation of paired differences that is expected.
+def spread(
+    cells: Sequence[RunConfig], known: Iterable[Record], std: float | None
+) -> tuple[float | None, str]:
+    """The deviation of paired differences to plan with in points, and where it is from, in words.
 
-    Args:
-        std: In points; None where nothing is known.
-        source: Where it is from, in words.
-    """
-
-    std: float | None
-    source: str
-
-
-def spread(cells: Sequence[RunConfig], known: Iterable[Record], std: float | None) -> Spread:
-    """The deviation to plan with: the one given, else of the records, else of a committed study.
+    The one given, else that of the records, else of a committed study; None where nothing is known.
 
     Args:
         cells: What is planned, on one recipe.
@@ -49,7 +38,7 @@ def spread(cells: Sequence[RunConfig], known: Iterable[Record], std: float | Non
     if std is not None:
         if not 0 < std < math.inf:
             raise ConfigError(f"--std {std} must be above 0, in percentage points")
-        return Spread(std, "--std")
+        return std, "--std"
     recipe, plan = cells[0].recipe, {_likeness(cell.to_json()) for cell in cells}
     alike = (record for record in known if record.config["recipe"] == recipe)
     measured = [
@@ -58,15 +47,11 @@ def spread(cells: Sequence[RunConfig], known: Iterable[Record], std: float | Non
     value, rows = pooled(measured)
     if value:
         many = "1 row" if rows == 1 else f"{rows} rows"
-        return Spread(value, f"pooled over {many} of records with two or more paired seeds")
+        return value, f"pooled over {many} of records with two or more paired seeds"
     shipped = _likeness(resolve(recipe).to_json())
     if recipe in MEASURED and plan == {shipped}:
-        return Spread(
-            MEASURED[recipe],
-            f"assumed: that of the committed study results/{recipe}, if "
-            "this machine's seeds spread as its did",
-        )
-    return Spread(None, "not known: give --std, or run two seeds of a row and the baseline first")
+        return MEASURED[recipe], f"assumed: that of the committed study results/{recipe}"
+    return None, "not known: give --std, or run two seeds of a row and the baseline first"
 
 
 def pooled(found: Iterable[Study]) -> tuple[float | None, int]:
@@ -87,16 +72,21 @@ def _likeness(config: dict[str, Any]) -> tuple[str, int, int]:
     return config["data"]["name"], config["data"]["image_size"], config["optim"]["epochs"]
 
 
-def effects(seeds: Iterable[int], found: Spread) -> Iterator[dict[str, Any]]:
+def effects(seeds: Iterable[int], std: float | None) -> list[dict[str, Any]]:
     """For each number of seeds a variant: how many variants, the effect in deviations and points.
 
     With 80% power at 5%, paired by seed, before any correction; None for one seed.
 
     Args:
         seeds: Planned seeds of each variant.
-        found: The deviation.
+        std: The deviation of paired differences in points; None where it is not known.
     """
-    for count, variants in sorted(Counter(seeds).items()):
-        of_one = stats.minimum_effect(1.0, count)
-        points = stats.minimum_effect(found.std, count) if found.std else None
-        yield {"seeds": count, "variants": variants, "in_std": of_one, "points": points}
+    return [
+        {
+            "seeds": count,
+            "variants": variants,
+            "in_std": stats.minimum_effect(1.0, count),
+            "points": stats.minimum_effect(std, count) if std else None,
+        }
+        for count, variants in sorted(Counter(seeds).items())
+    ]

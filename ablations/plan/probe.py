@@ -6,20 +6,17 @@ loading is not in the figures.
 
 from __future__ import annotations
 
-import io
-import statistics
 import time
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import IO, Any, cast
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
-from ablations import code, plugins
+from ablations import plugins
 from ablations.config import RunConfig
 from ablations.cost import model_cost
 from ablations.data import Pictures
@@ -51,11 +48,11 @@ class Measured:
         batch: Pictures a step of the probe.
         picture_seconds: Of training, a picture on one device.
         val_picture_seconds: Of validation, a picture.
-        checkpoint_bytes: What is kept to resume from: weights and the optimizer's state.
         weights_bytes: What is kept at the end.
+        checkpoint_bytes: What is kept to resume from: weights and the optimizer's state.
         loading: Whether loading the pictures is in the seconds.
-        share: Of the time of its threads, what it had of a core: below 1 where others have the
-            rest, or it waits for a GPU or for loaders.
+        share: What its threads had of their cores, below 1 where others have the rest; None where
+            they wait for a GPU or for loaders anyway.
     """
 
     cost: dict[str, int]
@@ -63,10 +60,10 @@ class Measured:
     batch: int
     picture_seconds: float
     val_picture_seconds: float
-    checkpoint_bytes: int
     weights_bytes: int
+    checkpoint_bytes: int
     loading: bool
-    share: float
+    share: float | None
 
 
 class Probed(Classification):
@@ -79,82 +76,59 @@ class Probed(Classification):
 class Clock(pl.Callback):
     """Times batches and ends the first epoch once there are enough."""
 
-    def __init__(self, warm: int, mean: bool) -> None:
-        self.warm, self.mean = warm, mean
-        self.marks: list[tuple[int, float]] = []  # batches done, seconds
-        self.cpu_seconds: list[float] = []  # at the same moments
-        self.val_marks: list[float] = []
+    def __init__(self, warm: int) -> None:
+        self.warm = warm
+        self.train: list[Mark] = []
+        self.val: list[Mark] = []
         self.device = ""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
         done: int = given[-1] + 1
         counted = done - self.warm
-        on_gpu = trainer.strategy.root_device.type == "cuda"
-        if counted < 0 or (on_gpu and counted % EVERY):
+        if counted < 0 or (given[0].device.type == "cuda" and counted % EVERY):
             return
-        self.marks.append((done, now(trainer)))
-        self.cpu_seconds.append(time.process_time())
-        spent = self.marks[-1][1] - self.marks[0][1]
+        self.train.append(mark(done, given[0]))
+        spent = self.train[-1].seconds - self.train[0].seconds
         if (counted >= FEWEST and spent > SECONDS) or (counted and spent > LONGEST):
             trainer.should_stop = True
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.val_marks.append(now(trainer))
+    def on_validation_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
+        self.val.append(mark(len(self.val), given[0]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.device = device_name(pl_module)
-        trainer.save_checkpoint("counted")  # by Sizes, which writes no file
         trainer.should_stop = True
 
-    def on_save_checkpoint(self, *given: Any) -> None:
-        _, task, checkpoint = given  # a run's has these besides
-        checkpoint["code"] = code.versions()
-        checkpoint["plugins"] = plugins.versions(task.run.model.mixers)
 
-    def step_seconds(self) -> float:
-        """Of a step: the median, or the mean where loaders give batches in bursts."""
-        steps = [(end - begin) / (b - a) for (a, begin), (b, end) in pairwise(self.marks)]
-        if not self.mean:
-            return statistics.median(steps)
-        (first, begin), (last, end) = self.marks[0], self.marks[-1]
-        return (end - begin) / (last - first)
+class Mark(NamedTuple):
+    """A moment between two batches.
 
-    def share(self) -> float:
-        """CPU seconds a second while steps were counted."""
-        (_, begin), (_, end) = self.marks[0], self.marks[-1]
-        return (self.cpu_seconds[-1] - self.cpu_seconds[0]) / (end - begin)
+    Args:
+        done: Batches so far.
+        seconds: By the clock; on a GPU once it has done what it was given.
+        cpu_seconds: That this process has had.
+    """
 
-    def val_batch_seconds(self) -> float:
-        """Of a validation batch."""
-        return statistics.median(end - begin for begin, end in pairwise(self.val_marks))
+    done: int
+    seconds: float
+    cpu_seconds: float
 
 
-class Sizes(TorchCheckpointIO):
-    """How many bytes a checkpoint has, without writing it."""
-
-    size = 0
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        self.size = saved_bytes(checkpoint)
+def mark(done: int, module: pl.LightningModule) -> Mark:
+    """This moment."""
+    if module.device.type == "cuda":
+        torch.cuda.synchronize()
+    return Mark(done, time.perf_counter(), time.process_time())
 
 
-class Counter(io.RawIOBase):
-    """A file that only counts what is written to it."""
-
-    size = 0
-
-    def write(self, data: Any) -> int:
-        self.size += memoryview(data).nbytes
-        return memoryview(data).nbytes
+def each(marks: Sequence[Mark]) -> float:
+    """Seconds a batch from the first mark to the last."""
+    return (marks[-1].seconds - marks[0].seconds) / (marks[-1].done - marks[0].done)
 
 
-def saved_bytes(state: Any) -> int:
-    """The size of the file that ``torch.save`` makes of a state."""
-    counter = Counter()
-    torch.save(state, cast(IO[bytes], counter))
-    return counter.size
+def tensor_bytes(values: Iterable[Any]) -> int:
+    """Bytes of the tensors among values."""
+    return sum(value.nbytes for value in values if isinstance(value, torch.Tensor))
 
 
 def attempt(config: RunConfig, pictures: Pictures | None) -> Measured | str:
@@ -184,32 +158,30 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
         val_batch = min(val_batch, max(2, int(CPU_MACS / 3 / max(1, cost["macs"]))))
     workers = config.system.loader_workers if pictures and config.data.pipeline == "timm" else 0
     # What loaders hold ready when the first step begins is gone before steps are counted.
-    warm = WARM_STEPS + (2 * workers if gpu else 0)
-    clock, sizes = Clock(warm, mean=workers > 0), Sizes()
-    batches = _batches(config, pictures, batch, val_batch, warm + MOST)
-    own = {**options(config), "devices": 1, "callbacks": [clock], "plugins": [sizes]}
+    clock = Clock(WARM_STEPS + (2 * workers if gpu else 0))
+    batches = _batches(config, pictures, batch, val_batch, clock.warm + MOST)
     task = Probed(config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
-        pl.Trainer(**own, enable_checkpointing=False).fit(task, *batches)
+        trainer = pl.Trainer(
+            **{**options(config), "devices": 1}, callbacks=[clock], enable_checkpointing=False
+        )
+        trainer.fit(task, *batches)
+    weights = tensor_bytes(task.state_dict().values())
+    state = trainer.optimizers[0].state.values()
+    begin, end = clock.train[0], clock.train[-1]
+    share = (end.cpu_seconds - begin.cpu_seconds) / (end.seconds - begin.seconds)
     return Measured(
         cost=cost,
         device=clock.device,
         batch=batch,
-        picture_seconds=clock.step_seconds() / batch,
-        val_picture_seconds=clock.val_batch_seconds() / val_batch,
-        checkpoint_bytes=sizes.size,
-        weights_bytes=saved_bytes(dict(task.model.state_dict())),
+        picture_seconds=each(clock.train) / batch,
+        val_picture_seconds=each(clock.val) / val_batch,
+        weights_bytes=weights,
+        checkpoint_bytes=weights + sum(tensor_bytes(own.values()) for own in state),
         loading=pictures is not None,
-        share=clock.share() / config.system.threads,
+        share=None if gpu or workers else share / config.system.threads,
     )
-
-
-def now(trainer: pl.Trainer) -> float:
-    """Seconds; on a GPU once it has done what it was given."""
-    if trainer.strategy.root_device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def wanted(config: RunConfig, pictures: Pictures | None) -> Pictures | None:

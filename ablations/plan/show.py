@@ -1,21 +1,13 @@
-"""Plans and checks as tables for a terminal, with what must be known to read them."""
+"""The JSON of plans and checks -> tables for a terminal, with what must be known to read them."""
 
 from __future__ import annotations
 
 import statistics
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.filesize import decimal
 from rich.table import Table
-
-from ablations.plan.check import Checked
-from ablations.plan.effect import EXAMPLE
-
-if TYPE_CHECKING:  # it has torch
-    from ablations.plan.estimate import Line
-    from ablations.plan.study import Plan
 
 NONE = "–"
 BUSY = 0.9  # of its cores; a probe that has less shares them with others
@@ -26,8 +18,20 @@ def duration(seconds: float) -> str:
     for limit, size, unit in ((100, 1, "s"), (6000, 60, "min")):
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
-    hours = seconds / 3600
-    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.3g} h"
+    return f"{_digits(seconds / 3600)} h"
+
+
+def hours(value: float | None) -> str:
+    """Hours as ``duration``; a dash for none."""
+    return NONE if value is None else duration(3600 * value)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Table:
@@ -39,167 +43,136 @@ def _table(left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def plan(found: Plan) -> tuple[Table, str]:
-    """A row a variant, and the lines below it."""
-    macs = [line.variant.cost.get("macs", 0) for line in found.lines]
+def plan(found: Mapping[str, Any]) -> tuple[Table, str]:
+    """A row a variant, and the lines below it.
+
+    Args:
+        found: As ``study.plan`` gives it.
+    """
+    macs = [each["macs"] or 0 for each in found["variants"]]
     unit, letter = (1e6, "M") if max(macs) < 1e8 else (1e9, "G")
-    right = ["seeds", "done", "params (M)", f"MACs ({letter})", "step (ms)", "pictures/s"]
-    table = _table(["ablation", "variant"], [*right, "a cell", "to do"])
+    right = ["seeds", "done", "params (M)", f"MACs ({letter})", "pictures/s", "a cell", "to do"]
+    table = _table(["ablation", "variant"], right)
     before = None
-    for line in found.lines:
-        variant, probe = line.variant, line.probe
-        counts = [variant.cost.get(name) for name in ("params", "macs")]
-        speed = [NONE] * 4
-        if probe:
-            milliseconds = 1e3 * line.step_seconds
-            a_second = line.config.data.batch_size / line.step_seconds
-            speed = [f"{milliseconds:,.3g}" if milliseconds < 1e3 else f"{milliseconds:,.0f}"]
-            speed += [f"{a_second:,.3g}" if a_second < 1e3 else f"{a_second:,.0f}"]
-            speed += [duration(line.seconds), duration(line.device_seconds)]
+    for each in found["variants"]:
+        step, (params, macs) = each["step_seconds"], (each["params"], each["macs"])
         table.add_row(
-            variant.row.axis if variant.row.axis != before else "",
-            variant.name,
-            str(len(variant.cells)),
-            str(len(variant.done)),
-            *(
-                NONE if count is None else f"{count / by:.3f}"
-                for count, by in zip(counts, (1e6, unit), strict=True)
-            ),
-            *speed,
+            each["ablation"] if each["ablation"] != before else "",
+            each["variant"],
+            str(each["done"] + each["todo"]),
+            str(each["done"]),
+            NONE if params is None else f"{params / 1e6:.3f}",
+            NONE if macs is None else f"{macs / unit:.3f}",
+            NONE if step is None else _digits(each["batch"] / step),
+            hours(each["cell_hours"]),
+            hours(each["device_hours"]),
         )
-        before = variant.row.axis
+        before = each["ablation"]
     return table, "\n" + "\n".join(f"- {line}" for line in _below(found))
 
 
-def _below(found: Plan) -> Iterator[str]:
-    probed = [line for line in found.lines if line.probe]
+def _below(found: Mapping[str, Any]) -> Iterator[str]:
+    variants, cells, todo = found["variants"], found["cells"], found["todo"]
     yield (
-        f"{found.cells} cells of {len(found.lines)} variants: {found.cells - found.todo} done, "
-        f"{found.todo} to do."
+        f"{_counted(cells, 'cell')} of {_counted(len(variants), 'variant')}: {cells - todo} done, "
+        f"{todo} to do."
     )
-    failed = sum(len(line.variant.todo) for line in found.lines if line.failure)
+    probed = [each for each in variants if each["probe_batch"]]
     if probed:
-        without = f" (without {failed} cells that cannot be planned)" if failed else ""
+        failed = sum(each["todo"] for each in variants if each["failure"])
+        without = f" (without {failed} that cannot be planned)" if failed else ""
         yield (
-            f"To do: {duration(found.device_seconds)} of device time{without}; about "
-            f"{duration(found.wall)} here with {found.at_once} cells at once. That is an estimate: "
-            "cells share the machine, and starting each takes some seconds more."
+            f"To do{without}: {hours(found['device_hours'])} of device time; with "
+            f"{_counted(found['cells_at_once'], 'cell')} at once about "
+            f"{hours(found['wall_hours'])}, and some seconds more to start each."
         )
-        yield _device(found)
-        yield from _caveats(probed, found.device_seconds)
-    kept, running, free = (
-        decimal(found.disk[f"{name}_bytes"]) for name in ("kept", "running", "free")
-    )
+        yield from _caveats(found, probed)
+    disk = {name: decimal(size) for name, size in found["disk"].items()}
     yield (
-        f"Disk: {kept} stay, {running} more while cells train (a checkpoint each and the next "
-        f"one); {free} are free."
+        f"Disk: {disk['kept_bytes']} stay, {disk['running_bytes']} more while cells train; "
+        f"{disk['free_bytes']} are free."
     )
-    yield from _effect(found)
+    for each in found["minimum_effect"]:
+        yield _effect(found, each)
 
 
-def _device(found: Plan) -> str:
-    if all(device.startswith("cpu") for device in found.devices):
-        threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
-        return (
-            f"These hours are of this machine's {' and '.join(found.devices)}, {found.cores} "
-            f"cores, {threads} a cell; a GPU takes other ones."
-        )
-    return f"These hours are of {' and '.join(found.devices)}; another device takes other ones."
-
-
-def _caveats(probed: Sequence[Line], seconds: float) -> Iterator[str]:
-    if any(line.probe and not line.probe.loading for line in probed):
+def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    devices = " and ".join(found["devices"])
+    if all(device.startswith("cpu") for device in found["devices"]):
         yield (
-            "Loading the pictures is not in the hours: they are not on this machine (--data.root "
-            "DIR), and the probes had made-up ones."
+            f"Measured on this machine's {devices}, {_counted(found['cores'], 'core')}, "
+            f"{_counted(found['threads'], 'thread')} a cell: it says nothing of a GPU."
         )
-    cut = [
-        line.probe.batch
-        for line in probed
-        if line.probe
-        and line.probe.batch < line.config.data.batch_size // line.config.system.processes
-    ]
-    if cut:
-        sizes = f"{min(cut)} to {max(cut)}" if min(cut) < max(cut) else f"{cut[0]}"
+    else:
+        yield f"Measured on {devices}: it says nothing of another device."
+    if not all(each["loading"] for each in probed):
         yield (
-            f"The whole batches are too large to be tried here: {len(cut)} probes had {sizes} "
-            "pictures a step, and are scaled by pictures."
+            "Loading the pictures is not in it: they are not on this machine (--data.root DIR), "
+            "and the probes had made-up ones."
         )
-    shares = [line.probe.share for line in probed if line.probe and _on_cpu(line)]
-    if shares and (share := statistics.median(shares)) < BUSY and not _loaders(probed):
+    if any(each["probe_batch"] * each["devices"] < each["batch"] for each in probed):
+        yield (
+            "A CPU is too slow to try whole batches: the probes had fewer pictures a step, and "
+            "their seconds are scaled up."
+        )
+    shares = [each["cpu_share"] for each in probed if each["cpu_share"] is not None]
+    if shares and (share := statistics.median(shares)) < BUSY:
         yield (
             f"The machine is busy: the probes had {share:.0%} of their cores. Left to itself it "
-            f"would take about {duration(share * seconds)} of device time."
+            f"would take about {hours(share * found['device_hours'])} of device time."
         )
-    if any(line.config.system.processes > 1 for line in probed):
+    if any(each["devices"] > 1 for each in probed):
         yield "A cell's devices were probed one by one: what they tell each other is not in it."
 
 
-def _on_cpu(line: Line) -> bool:
-    return line.probe is not None and line.probe.device.startswith("cpu")
-
-
-def _loaders(probed: Sequence[Line]) -> bool:
-    """Whether a probe had loader processes to wait for."""
-    return any(
-        line.probe and line.probe.loading and line.config.system.loader_workers for line in probed
-    )
-
-
-def _effect(found: Plan) -> Iterator[str]:
-    for each in found.effects:
-        seeds = "1 seed" if each["seeds"] == 1 else f"{each['seeds']} seeds"
-        head = f"Smallest effect to expect with {seeds}"
-        head += "" if len(found.effects) == 1 else f" ({each['variants']} variants)"
-        if each["in_std"] is None:
-            yield f"{head}: none; one seed has no spread to hold a difference against."
-            continue
-        power = "found with 80% power at 5%, paired by seed, before any correction"
-        if each["points"] is not None:
-            yield (
-                f"{head}: {each['points']:.2f} points, {power}; a difference's standard deviation "
-                f"is taken as {found.spread.std:.2f} ({found.spread.source})."
-            )
-        else:
-            yield (
-                f"{head}: {each['in_std']:.1f} times the standard deviation of a difference, "
-                f"{power} (were that {EXAMPLE} points, {EXAMPLE * each['in_std']:.2f} points). It "
-                f"is {found.spread.source}."
-            )
-
-
-def check(found: Sequence[Checked]) -> tuple[Table, str]:
-    """A row a variant, and the line of all of them."""
-    table = _table(
-        ["variant"], ["planned", "compared", "expected", "took", "took/expected", "range"]
-    )
-    for each in found:
-        numbers = each.to_json()
-        ratio, spread = NONE, ""
-        if each.pairs:
-            ratio = f"{numbers['ratio']:.2f}"
-            spread = f"{numbers['ratio_low']:.2f} to {numbers['ratio_high']:.2f}"
-        table.add_row(
-            each.name or "all",
-            str(each.planned),
-            str(len(each.pairs)),
-            duration(each.expected) if each.pairs else NONE,
-            duration(each.took) if each.pairs else NONE,
-            ratio,
-            spread,
+def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
+    head = f"Smallest true difference to expect to find with {_counted(each['seeds'], 'seed')}"
+    if len(found["minimum_effect"]) > 1:
+        head += f" ({_counted(each['variants'], 'variant')})"
+    if each["in_std"] is None:
+        return f"{head}: none; one seed has no spread to hold a difference against."
+    power = "80% power at 5%, paired by seed, not corrected for the number of rows"
+    if each["points"] is None:
+        return (
+            f"{head}: {each['in_std']:.1f} standard deviations of a difference ({power}); that "
+            f"deviation is {found['std_source']}."
         )
+    return (
+        f"{head}: {each['points']:.2f} points ({power}), if a difference's standard deviation is "
+        f"{found['std']:.2f} ({found['std_source']})."
+    )
+
+
+def check(found: Sequence[Mapping[str, Any]]) -> tuple[Table, str]:
+    """A row a variant, and the line of all of them.
+
+    Args:
+        found: As ``plan.check.check`` gives it.
+    """
+    right = ["planned", "compared", "expected", "took", "took/expected", "range"]
+    table = _table(["variant"], right)
+    for each in found:
+        told = [NONE, NONE, NONE, ""]
+        if each["compared"]:
+            told = [duration(each["expected_seconds"]), duration(each["took_seconds"])]
+            told += [f"{each['ratio']:.2f}"]
+            told += [f"{each['ratio_low']:.2f} to {each['ratio_high']:.2f}"]
+        name, counts = each["variant"] or "all", (each["planned"], each["compared"])
+        table.add_row(name, *map(str, counts), *told)
     return table, _check_line(found[-1])
 
 
-def _check_line(whole: Checked) -> str:
-    apart = "; ".join(f"{count} {why}" for why, count in sorted(Counter(whole.apart).items()))
-    told = f"{len(whole.pairs)} of {whole.planned} planned cells are compared"
+def _check_line(whole: Mapping[str, Any]) -> str:
+    apart = "; ".join(f"{count} {why}" for why, count in sorted(whole["not_compared"].items()))
+    told = f"{whole['compared']} of {whole['planned']} planned cells are compared"
     told += f" ({apart})" if apart else ""
-    if not whole.pairs:
+    if not whole["compared"]:
         return f"{told}."
-    numbers = whole.to_json()
-    return (
-        f"{told}: they took {duration(whole.took)} of {duration(whole.expected)}, "
-        f"{whole.took / whole.expected:.2f} times; the median cell {numbers['ratio']:.2f} times. "
-        "Seconds are of training and validation, summed over cells."
+    expected, took = whole["expected_seconds"], whole["took_seconds"]
+    line = (
+        f"{told}: they took {duration(took)} of {duration(expected)}, {took / expected:.2f} times; "
+        f"the median cell {whole['ratio']:.2f} times. Seconds are of training and validation."
     )
+    if whole["without_loading"]:
+        line += f" Of {whole['without_loading']} the plan left out loading the pictures."
+    return line

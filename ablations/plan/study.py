@@ -2,121 +2,34 @@
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.filesize import decimal
+from rich.progress import track
 
 from ablations import reading
+from ablations.config import RunConfig
 from ablations.fit import on_gpu
-from ablations.plan import file
-from ablations.plan.effect import Spread, effects, spread
-from ablations.plan.estimate import HOUR, Line, disk, wall_seconds
+from ablations.launchers.local import room
+from ablations.plan import check
+from ablations.plan.effect import effects, spread
 from ablations.plan.pictures import source
 from ablations.plan.probe import wanted
-from ablations.plan.processes import Found, Job, probes, room
-from ablations.plan.variants import ordered, variants
-from ablations.records import Record
+from ablations.plan.processes import Job, probes
+from ablations.plan.variants import HOUR, Variant, variants
+from ablations.rows import place
+from ablations.study import take_apart
 from ablations.sweep import Cell
 
 SCHEMA = 1
-Progress = Callable[[Iterable[Found], int], Iterable[Found]]
-
-
-@dataclass
-class Plan:
-    """What a study will take.
-
-    Args:
-        lines: A variant each, in the order of tables.
-        at_once: How many cells train at once.
-        wall: Seconds from the first to the last, as it is.
-        disk: As ``estimate.disk`` gives it.
-        spread: The deviation of differences that is expected.
-        problems: Records that could not be used.
-    """
-
-    lines: list[Line]
-    at_once: int
-    wall: float
-    disk: dict[str, int]
-    spread: Spread
-    problems: list[str]
-
-    @property
-    def cells(self) -> int:
-        """All planned cells."""
-        return sum(len(line.variant.cells) for line in self.lines)
-
-    @property
-    def todo(self) -> int:
-        """Those that are not done."""
-        return sum(len(line.variant.todo) for line in self.lines)
-
-    @property
-    def device_seconds(self) -> float:
-        """Of all that is to do."""
-        return sum(line.device_seconds for line in self.lines)
-
-    @property
-    def effects(self) -> list[dict[str, Any]]:
-        """As ``effect.effects``."""
-        return list(effects((len(line.variant.cells) for line in self.lines), self.spread))
-
-    @property
-    def devices(self) -> list[str]:
-        """The devices of the probes."""
-        return sorted({line.probe.device for line in self.lines if line.probe})
-
-    @property
-    def threads(self) -> int:
-        """CPU threads a cell, at most."""
-        return max(line.config.system.threads for line in self.lines)
-
-    @property
-    def cores(self) -> int:
-        """How many cores this process may use."""
-        return len(os.sched_getaffinity(0))
-
-    @property
-    def complaints(self) -> list[str]:
-        """A line for each reason not to launch."""
-        lines = [
-            f"not in the plan: {line.variant.name}: {line.failure}"
-            for line in self.lines
-            if line.failure
-        ]
-        if self.disk["needed_bytes"] > self.disk["free_bytes"]:
-            lines.append(
-                f"the disk is too small: {decimal(self.disk['needed_bytes'])} are needed, "
-                f"{decimal(self.disk['free_bytes'])} are free"
-            )
-        return lines + [f"left out: {problem}" for problem in self.problems]
-
-    def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
-        return {
-            "schema": SCHEMA,
-            "recipe": self.lines[0].config.recipe,
-            "devices": self.devices,
-            "cores": self.cores,
-            "threads": self.threads,
-            "cells": self.cells,
-            "todo": self.todo,
-            "cells_at_once": self.at_once,
-            "device_hours": self.device_seconds / HOUR,
-            "wall_hours": self.wall / HOUR,
-            "disk": self.disk,
-            "std": self.spread.std,
-            "std_source": self.spread.source,
-            "minimum_effect": self.effects,
-            "variants": [line.to_json() for line in self.lines],
-            "complaints": self.complaints,
-        }
 
 
 def plan(
@@ -125,18 +38,16 @@ def plan(
     results: Path,
     workers: int | None,
     std: float | None,
-    progress: Progress,
-    reuse: bool = True,
-) -> Plan:
-    """Probe what is to do and estimate all of it; also writes ``<results>/plan.json``.
+    reuse: bool,
+) -> dict[str, Any]:
+    """Probe what is to do and estimate all of it, as JSON values; writes ``<results>/plan.json``.
 
     Args:
         cells: All cells of the study, on one recipe.
         overrides: Fields set in all of them.
-        results: The folder of all runs.
+        results: The folder of all runs; it exists.
         workers: Cells at once; None for as many as `ablations run` would start here.
         std: Deviation of differences in points; None for that of records.
-        progress: Wraps the probes, given how many there are.
         reuse: Whether cells that are done are left as they are.
 
     Raises:
@@ -146,63 +57,122 @@ def plan(
         RecordError: A record that cannot be read.
     """
     configs = [cell.config for cell in cells]
-    known, problems = _known(results)
-    expected_spread = spread(configs, known, std)
-    file.read(results)  # a broken one is told before minutes of probes
+    placed, broken, _ = reading.read_folders([results])
+    known = reading.usable(placed, broken)
+    std, std_source = spread(configs, known.records, std)
+    check.read(results)  # a broken one is told before minutes of probes
     for accelerator in {config.system.accelerator for config in configs}:
         on_gpu(accelerator)
-    here = room([config.system for config in configs], workers)
-    found = variants(configs[0].recipe, cells, overrides, results, reuse)
-    lines: dict[str, Line] = {}
-    jobs: dict[str, Job] = {}
-    for name, variant in found.items():
-        pictures = source(variant.cells[0])
-        lines[name] = Line(variant, pictures.train, pictures.val)
+    at_once, gpus = room([config.system for config in configs], workers)
+    found = variants(cells, overrides, results, reuse)
+    jobs: dict[int, Job] = {}
+    for index, variant in enumerate(found):
+        here = source(variant.cells[0])
+        variant.train, variant.val = here.train, here.val
         if variant.todo:
             config = variant.todo[0]
-            jobs[name] = config, wanted(config, pictures.pictures)
-    busy = min(here.at_once, sum(len(variant.todo) for variant in found.values()))
-    probed = probes(jobs, replace(here, at_once=busy)) if jobs else []
-    for name, result in progress(probed, len(jobs)):
+            jobs[index] = config, wanted(config, here.pictures)
+    busy = min(at_once, sum(len(variant.todo) for variant in found))
+    for index, result in track(
+        probes(jobs, busy, gpus),
+        "probing",
+        len(jobs),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ):
         if isinstance(result, str):
-            lines[name].failure = result
+            found[index].failure = result
         else:
-            lines[name].probe = result
-            lines[name].variant.cost = result.cost
-    by_variant = {id(line.variant): line for line in lines.values()}
-    shown = [by_variant[id(variant)] for variant in ordered(list(found.values()))]
-    file.write(results, dict(_expected(shown)))
-    return Plan(
-        shown,
-        here.at_once,
-        wall_seconds(shown, configs, here.at_once),
-        disk(shown, here.at_once, results),
-        expected_spread,
-        problems,
-    )
+            found[index].probe = result
+    take_apart(found)  # what is there as a control only is named so
+    found.sort(key=place)
+    check.write(results, _expected(found))
+    room_on_disk = disk(found, at_once, shutil.disk_usage(results).free)
+    return {
+        "schema": SCHEMA,
+        "recipe": configs[0].recipe,
+        "devices": sorted({each.probe.device for each in found if each.probe}),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": max(config.system.threads for config in configs),
+        "cells": len(configs),
+        "todo": sum(len(each.todo) for each in found),
+        "cells_at_once": at_once,
+        "device_hours": sum(each.device_seconds for each in found) / HOUR,
+        "wall_hours": wall_seconds(found, configs, at_once) / HOUR,
+        "disk": room_on_disk,
+        "std": std,
+        "std_source": std_source,
+        "minimum_effect": effects([len(each.cells) for each in found], std),
+        "variants": [each.to_json() for each in found],
+        "complaints": complaints(found, room_on_disk, known.problems),
+    }
 
 
-def _known(results: Path) -> tuple[list[Record], list[str]]:
-    found = reading.read([results])
-    empty = f"{results} has no records"
-    return found.records, [problem for problem in found.problems if problem != empty]
+def wall_seconds(found: Sequence[Variant], cells: Sequence[RunConfig], at_once: int) -> float:
+    """From the first cell to the end of the last, each given to whoever is free next.
+
+    Args:
+        found: The variants.
+        cells: Their cells, in the order in which they are trained.
+        at_once: How many train at once.
+    """
+    seconds = {cell.run_id: each.seconds for each in found for cell in each.todo}
+    free = [0.0] * at_once
+    for cell in cells:
+        if cell.run_id in seconds:
+            heapq.heappush(free, heapq.heappop(free) + seconds[cell.run_id])
+    return max(free)
 
 
-def _expected(lines: Sequence[Line]) -> Iterator[tuple[str, file.Expected]]:
+def disk(found: Sequence[Variant], at_once: int, free: int) -> dict[str, int]:
+    """Bytes that the cells to do leave, that they have besides while they train, and that are free.
+
+    Besides, each has a checkpoint and the next one, were the largest of them those that train.
+    """
+    kept = sum(each.kept_bytes * len(each.todo) for each in found)
+    probes = [each.probe for each in found if each.probe for _ in each.todo]
+    running = 2 * sum(sorted(probe.checkpoint_bytes for probe in probes)[-at_once:])
+    needed = kept + running
+    return {
+        "kept_bytes": kept,
+        "running_bytes": running,
+        "needed_bytes": needed,
+        "free_bytes": free,
+    }
+
+
+def complaints(
+    found: Sequence[Variant], sizes: Mapping[str, int], problems: Sequence[str]
+) -> list[str]:
+    """A line for each reason not to launch.
+
+    Args:
+        found: The variants.
+        sizes: As ``disk`` gives them.
+        problems: Records that cannot be used.
+    """
+    lines = [f"not in the plan: {each.name}: {each.failure}" for each in found if each.failure]
+    if sizes["needed_bytes"] > sizes["free_bytes"]:
+        needed, free = decimal(sizes["needed_bytes"]), decimal(sizes["free_bytes"])
+        lines.append(f"the disk is too small: {needed} are needed, {free} are free")
+    return lines + [f"left out: {problem}" for problem in problems]
+
+
+def _expected(found: Sequence[Variant]) -> dict[str, check.Expected]:
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    for line in lines:
-        if line.probe:
-            for cell in line.variant.todo:
-                yield (
-                    cell.run_id,
-                    file.Expected(
-                        variant=f"{line.variant.row.axis}: {line.variant.name}",
-                        seed=cell.seed,
-                        train_seconds=line.train_seconds,
-                        validation_seconds=line.validation_seconds,
-                        loading=line.probe.loading,
-                        device=line.probe.device,
-                        threads=cell.system.threads,
-                        date=date,
-                    ),
-                )
+    return {
+        cell.run_id: check.Expected(
+            variant=f"{variant.axis}: {variant.name}",
+            seed=cell.seed,
+            train_seconds=variant.train_seconds,
+            validation_seconds=variant.validation_seconds,
+            loading=variant.probe.loading,
+            device=variant.probe.device,
+            threads=cell.system.threads,
+            date=date,
+        )
+        for variant in found
+        if variant.probe
+        for cell in variant.todo
+    }

@@ -5,54 +5,132 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ablations import controls, labels, places, records, rows
+from ablations import labels, places, records
 from ablations.config import RunConfig
 from ablations.resolve import resolve
 from ablations.rows import Row
 from ablations.sweep import Cell
 
+if TYPE_CHECKING:  # it has torch
+    from ablations.plan.probe import Measured
+
+HOUR = 3600
+# Beside the weights of a cell that is done: its record, its history, its log, W&B's own files.
+RUN_BYTES, EPOCH_BYTES = 44_000, 1_250
+
 
 @dataclass
-class Variant:
-    """A variant and its planned cells.
+class Variant(Row):
+    """A row of a plan, and in the end of the table; its records are of the cells that are done.
 
     Args:
-        row: Its place in tables: axis, label, the paper's row. It has no records.
         cells: One a seed.
-        done: The run ids of those that need no more training.
-        cost: What its model costs; from a record until it is probed.
+        train: Training pictures an epoch.
+        val: Validation pictures.
+        probe: What its probe found; None where all its cells are done, or the probe failed.
+        failure: Why it failed.
     """
 
-    row: Row
     cells: list[RunConfig] = field(default_factory=list)
-    done: set[str] = field(default_factory=set)
-    cost: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def todo(self) -> list[RunConfig]:
-        """The cells that are not done."""
-        return [cell for cell in self.cells if cell.run_id not in self.done]
+    train: int = 0
+    val: int = 0
+    probe: Measured | None = None
+    failure: str | None = None
 
     @property
     def name(self) -> str:
         """Its label, with what else it changes unless the paper's row of that name does too."""
-        rest = "" if self.row.paper else ", ".join(self.row.also)
-        return f"{self.row.label} ({rest})" if rest else self.row.label
+        rest = "" if self.paper else ", ".join(self.also)
+        return f"{self.label} ({rest})" if rest else self.label
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What its model costs, of the probe or of a cell that is done; empty without either."""
+        return dict(self.probe.cost) if self.probe else super().cost
+
+    @property
+    def todo(self) -> list[RunConfig]:
+        """The cells that are not done."""
+        done = {record.run_id for record in self.records}
+        return [cell for cell in self.cells if cell.run_id not in done]
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch: what does not fill a batch is left out."""
+        return self.train // self.cells[0].data.batch_size
+
+    @property
+    def step_seconds(self) -> float:
+        """Of a whole batch, by the pictures that each device has of it."""
+        each = self.cells[0].data.batch_size // self.cells[0].system.processes
+        return self.probe.picture_seconds * each if self.probe else 0.0
+
+    @property
+    def train_seconds(self) -> float:
+        """Of a cell, all epochs."""
+        return self.cells[0].optim.all_epochs * self.steps * self.step_seconds
+
+    @property
+    def validation_seconds(self) -> float:
+        """Of a cell, all epochs."""
+        each = self.probe.val_picture_seconds if self.probe else 0.0
+        return self.cells[0].optim.all_epochs * self.val * each
+
+    @property
+    def seconds(self) -> float:
+        """Of a cell."""
+        return self.train_seconds + self.validation_seconds
+
+    @property
+    def device_seconds(self) -> float:
+        """Of all its cells that are not done, over their devices."""
+        return self.seconds * len(self.todo) * self.cells[0].system.processes
+
+    @property
+    def kept_bytes(self) -> int:
+        """What a cell leaves."""
+        beside = RUN_BYTES + self.cells[0].optim.all_epochs * EPOCH_BYTES
+        return self.probe.weights_bytes + beside if self.probe else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values; None for what only a probe tells."""
+        probe, config = self.probe, self.cells[0]
+        return {
+            "ablation": self.axis,
+            "variant": self.name,
+            "seeds": [cell.seed for cell in self.cells],
+            "runs": [cell.run_id for cell in self.cells],
+            "done": len(self.records),
+            "todo": len(self.todo),
+            "params": self.cost.get("params"),
+            "macs": self.cost.get("macs"),
+            "epochs": config.optim.all_epochs,
+            "steps": self.steps,
+            "batch": config.data.batch_size,
+            "devices": config.system.processes,
+            "probe_batch": probe.batch if probe else None,
+            "step_seconds": self.step_seconds if probe else None,
+            "val_picture_seconds": probe.val_picture_seconds if probe else None,
+            "loading": probe.loading if probe else None,
+            "cpu_share": probe.share if probe else None,
+            "train_seconds": self.train_seconds if probe else None,
+            "validation_seconds": self.validation_seconds if probe else None,
+            "cell_hours": self.seconds / HOUR if probe else None,
+            "device_hours": self.device_seconds / HOUR if probe else None,
+            "checkpoint_bytes": probe.checkpoint_bytes if probe else None,
+            "kept_bytes": self.kept_bytes if probe else None,
+            "failure": self.failure,
+        }
 
 
 def variants(
-    recipe: str,
-    cells: Sequence[Cell],
-    overrides: Mapping[str, Any],
-    results: Path,
-    reuse: bool = True,
-) -> dict[str, Variant]:
-    """The variants of cells by their ids, in the order of the cells.
+    cells: Sequence[Cell], overrides: Mapping[str, Any], results: Path, reuse: bool
+) -> list[Variant]:
+    """The variants of cells of one recipe, in the order of the cells.
 
     Args:
-        recipe: The recipe of all of them.
         cells: The cells.
         overrides: Fields set in all of them: they are the baseline's too.
         results: The folder of all runs.
@@ -61,32 +139,19 @@ def variants(
     Raises:
         RecordError: A record that cannot be read.
     """
+    recipe = cells[0].config.recipe
     base = labels.flat_config(resolve(recipe, {**overrides, "seed": 0}).to_json())
     found: dict[str, Variant] = {}
     for cell in cells:
         config = cell.config
-        flat = labels.flat_config(config.to_json())
         if config.variant_id not in found:
+            flat = labels.flat_config(config.to_json())
             changed = labels.changes(base, flat)
             axis, label, paper = places.place(recipe, changed, flat)
-            found[config.variant_id] = Variant(Row(axis, label, changed, [], paper))
+            found[config.variant_id] = Variant(axis, label, changed, [], paper)
         variant = found[config.variant_id]
         variant.cells.append(config)
         record = records.find(results, config.run_id) if reuse else None
         if record is not None and record.done:
-            variant.done.add(config.run_id)
-            variant.cost = record.cost
-    return found
-
-
-def ordered(found: Sequence[Variant]) -> list[Variant]:
-    """Variants as tables order them; what is there as a control only is named so."""
-    every = [
-        controls.Candidate(each.row.changed, each.cost.get("macs"), each.row.paper is not None)
-        for each in found
-    ]
-    study = controls.Variants(every)
-    for index in study.only_controls(study.assign()):
-        row = found[index].row
-        row.axis, row.label = controls.AXIS, controls.label(row.changed)
-    return sorted(found, key=lambda each: rows.place(each.row))
+            variant.records.append(record)
+    return list(found.values())

@@ -12,10 +12,10 @@ import torch
 
 from ablations import records, stats
 from ablations.__main__ import main
-from ablations.plan import file, study
-from ablations.plan.effect import Spread
-from ablations.plan.estimate import disk, wall_seconds
-from ablations.plan.study import Plan
+from ablations.plan import check, study
+from ablations.plan.probe import Measured
+from ablations.plan.study import complaints, disk, wall_seconds
+from ablations.plan.variants import Variant
 from tests.conftest import TINY_FLAGS
 
 CPU = "cpu (Z80)"
@@ -68,7 +68,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     before = {path for path in folder.rglob("*") if path.is_file()}
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     plan = planned(capsys, *words, "--std=0.4", "--workers=2")
-    assert {path for path in folder.rglob("*") if path.is_file()} - before == {results / file.FILE}
+    assert {path for path in folder.rglob("*") if path.is_file()} - before == {results / check.FILE}
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -107,7 +107,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
         }
     ]
 
-    expected = file.read(results)
+    expected = check.read(results)
     assert set(expected) == {*base["runs"], five["runs"][0]}
     assert expected[base["runs"][1]].train_seconds == base["train_seconds"]
 
@@ -126,7 +126,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     assert (again["todo"], again["device_hours"], again["disk"]["needed_bytes"]) == (0, 0, 0)
     assert [each["params"] for each in again["variants"]] == [base["params"], five["params"]]
     assert again["std_source"].startswith("pooled over 1 row")
-    assert file.read(results) == expected
+    assert check.read(results) == expected
     assert main(["plan", *words]) == 0
     assert "4 cells of 2 variants: 4 done, 0 to do." in capsys.readouterr().out
 
@@ -153,49 +153,41 @@ def test_variants_that_cannot_be_probed_are_named_and_the_others_planned(tmp_pat
     lines = done.stderr.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("not in the plan: Pooling -> ") for line in lines)
-    assert list(file.read(tmp_path / "runs")) == plan["variants"][0]["runs"]
+    assert list(check.read(tmp_path / "runs")) == plan["variants"][0]["runs"]
 
 
-class Line:
-    """What the arithmetic asks of a variant."""
-
-    def __init__(self, seconds, cells, running=0, kept=0):
-        self.seconds, self.running_bytes, self.kept_bytes = seconds, running, kept
-        self.variant = type("Variant", (), {"todo": cells, "name": "", "cells": cells})()
-        self.failure = None
+def probed(cells, seconds, checkpoint=0, weights=0) -> Variant:
+    """A variant whose cells take so many seconds: 2 epochs of 250 pictures in a step."""
+    measured = Measured({}, CPU, 1, seconds / 500, 0.0, weights, checkpoint, True, 1.0)
+    return Variant("Baseline", "Baseline", {}, [], cells=cells, train=250, val=9, probe=measured)
 
 
-def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny, tmp_path):
+def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny):
     cells = [tiny(seed=seed) for seed in range(4)]
-    lines = [Line(5.0, cells[:1], 70, 1), Line(2.0, cells[1:3], 50, 2), Line(4.0, cells[3:], 60, 3)]
-    assert wall_seconds(lines, cells, 1) == 13
-    assert wall_seconds(lines, cells, 2) == 8  # 5, and 2 + 2 + 4
-    assert wall_seconds(lines, cells, 9) == 5
-    found = disk(lines, 3, tmp_path / "not" / "there")
-    assert (found["kept_bytes"], found["running_bytes"]) == (8, 180)
-    assert found["free_bytes"] > 0
+    found = [probed(cells[:1], 5.0, 70), probed(cells[1:3], 2.0, 50), probed(cells[3:], 4.0, 60)]
+    # With two: 5, and 2 + 2 + 4.
+    assert [wall_seconds(found, cells, many) for many in (1, 2, 9)] == pytest.approx([13, 8, 5])
+    assert disk(found, 3, 0)["running_bytes"] == 2 * (70 + 60 + 50)
 
 
-def test_a_disk_that_is_too_small_is_told():
-    sizes = {"kept_bytes": 0, "running_bytes": 0, "needed_bytes": 3 * 10**9, "free_bytes": 10**9}
-    found = Plan([], 1, 0.0, sizes, Spread(None, ""), [])
-    assert found.complaints == ["the disk is too small: 3.0 GB are needed, 1.0 GB are free"]
-    full = {**sizes, "free_bytes": 3 * 10**9}
-    assert not Plan([], 1, 0.0, full, Spread(None, ""), []).complaints
+def test_a_disk_that_is_too_small_is_told(tiny):
+    found = [probed([tiny()], 1.0, 10**9, 10**9)]
+    told = complaints(found, disk(found, 1, 10**9), ["no.json is not a record"])
+    assert told == [
+        "the disk is too small: 3.0 GB are needed, 1.0 GB are free",
+        "left out: no.json is not a record",
+    ]
+    assert not complaints(found, disk(found, 1, 4 * 10**9), [])
 
 
 @pytest.fixture
 def unprobed(monkeypatch):
     """Probes that take no time."""
-    from ablations.plan.probe import Measured
 
-    def probes(jobs, where):
+    def probes(jobs, at_once, gpus):
         for name, (_, pictures) in jobs.items():
             cost = {"params": 10**6, "frozen_params": 0, "macs": 10**9}
-            yield (
-                name,
-                Measured(cost, CPU, 4, 0.5, 0.1, 3000, 1000, pictures is not None, 0.5),
-            )
+            yield name, Measured(cost, CPU, 4, 0.5, 0.1, 1000, 3000, pictures is not None, 0.5)
 
     monkeypatch.setattr(study, "probes", probes)
 
@@ -207,10 +199,10 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
     hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
     assert f"{hours:,.0f} h" in out
-    assert "These hours are of this machine's cpu (Z80), " in out
-    assert "1 thread a cell; a GPU takes other ones" in out
-    assert "Loading the pictures is not in the hours" in out
-    assert "4 probes had 4 pictures a step, and are scaled by pictures" in out
+    assert "Measured on this machine's cpu (Z80), " in out
+    assert "1 thread a cell: it says nothing of a GPU" in out
+    assert "Loading the pictures is not in it" in out
+    assert "the probes had fewer pictures a step, and their seconds are scaled up" in out
     assert "The machine is busy: the probes had 50% of their cores" in out
     assert f"would take about {4 * hours / 2:,.0f} h of device time" in out
     assert "with 1 seed: none" in out
@@ -259,7 +251,7 @@ def test_a_plan_is_checked_without_torch(tmp_path):
     from tests.ablations.test_plan_check import BASE, CELL, ran
 
     ran(BASE[0]).write(tmp_path)
-    file.write(tmp_path, {BASE[0].run_id: CELL})
+    check.write(tmp_path, {BASE[0].run_id: CELL})
     code = (
         "import sys; from ablations.__main__ import main; "
         "code = main(sys.argv[1:]); sys.exit('torch' in sys.modules or code)"

@@ -9,7 +9,6 @@ import pytest
 
 from ablations import reading, stats
 from ablations.plan.effect import MEASURED, effects, pooled, spread
-from ablations.plan.effect import Spread as Expected
 from ablations.resolve import resolve
 from ablations.study import studies
 from poolformer import ConfigError
@@ -19,7 +18,7 @@ CELLS = [resolve("mini")]
 
 
 def test_the_effect_is_that_of_the_statistics():
-    (few, more) = effects([3, 5, 3], Expected(0.4, "said"))
+    (few, more) = effects([3, 5, 3], 0.4)
     assert few == {
         "seeds": 3,
         "variants": 2,
@@ -31,9 +30,9 @@ def test_the_effect_is_that_of_the_statistics():
 
 
 def test_one_seed_finds_none_and_an_unknown_spread_gives_deviations():
-    (one,) = effects([1], Expected(0.4, "said"))
+    (one,) = effects([1], 0.4)
     assert one["in_std"] is one["points"] is None
-    (two,) = effects([2], Expected(None, "not known"))
+    (two,) = effects([2], None)
     assert two["points"] is None
     assert two["in_std"] == stats.minimum_effect(1.0, 2)
 
@@ -48,14 +47,15 @@ def test_the_deviation_is_pooled_over_rows():
 
 def test_what_the_user_says_comes_before_records_and_these_before_a_committed_study():
     known = [*BASE, *IDENTITY]
-    assert spread(CELLS, known, 0.7) == Expected(0.7, "--std")
-    found = spread(CELLS, known, None)
-    assert found.std == pytest.approx(1)
-    assert found.source.startswith("pooled over 1 row of records")
-    assert spread(CELLS, BASE, None).std == MEASURED["mini"]  # a baseline alone has no difference
-    assert spread([resolve("imagenet")], known, None).std is None
+    assert spread(CELLS, known, 0.7) == (0.7, "--std")
+    std, where = spread(CELLS, known, None)
+    assert std == pytest.approx(1)
+    assert where.startswith("pooled over 1 row of records")
+    # A baseline alone has no difference.
+    assert spread(CELLS, BASE, None)[0] == MEASURED["mini"]
+    assert spread([resolve("imagenet")], known, None)[0] is None
     # Another schedule spreads in another way.
-    assert spread([resolve("mini", {"optim.epochs": 30})], known, None).std is None
+    assert spread([resolve("mini", {"optim.epochs": 30})], known, None)[0] is None
 
 
 @pytest.mark.parametrize("std", [0.0, -1.0, math.nan, math.inf])

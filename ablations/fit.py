@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,22 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ablations.config import RunConfig
+from ablations.data import DataError, Pictures
 from ablations.history import History
+from ablations.ranks import ALONE, Place, RankError, Seat, Together
 from ablations.records import CHECKPOINT, PARTIAL, WEIGHTS
 from ablations.signals import Interrupted, Signals
 from ablations.tasks.classification import Classification
 from poolformer.checkpoints import write_weights
 from poolformer.config import ConfigError
+from poolformer.metaformer import MetaFormer
+
+Batches = tuple[DataLoader[Any], DataLoader[Any]]
 
 
 class AtBatchEnd(pl.Callback):
@@ -49,12 +57,13 @@ class WholeFiles(TorchCheckpointIO):
 
 def fit(
     config: RunConfig,
-    batches: tuple[DataLoader[Any], DataLoader[Any]],
+    batches: Batches,
     folder: Path,
     history: History,
     signals: Signals,
     check: Callable[[], None],
     state: dict[str, Any] | None,
+    seat: Seat = ALONE,
 ) -> str:
     """Run Lightning's loop to the end; the status.
 
@@ -66,30 +75,16 @@ def fit(
         signals: What ends it early.
         check: Called after each batch; what it raises ends the loop there.
         state: The checkpoint that it continues from.
+        seat: This process's among those that train the run; they are in one process group.
 
     Raises:
         Interrupted: A signal.
     """
-    torch.set_num_threads(config.system.threads)
-    task = Classification(config)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
-        trainer = pl.Trainer(
-            **options(config),
-            callbacks=[
-                history,
-                AtBatchEnd(check),
-                ModelCheckpoint(
-                    folder,
-                    Path(CHECKPOINT).stem,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                ),
-            ],
-            plugins=[WholeFiles()],
-        )
-        if state and state["diverged"]:
+    with quiet():
+        task, trainer = built(config, folder, [history, AtBatchEnd(check)], seat)
+        if ended(state):
             # It had ended; only its record is missing.
+            assert state is not None
             task.load_state_dict(state["state_dict"])
             history.load_state_dict(state["callbacks"][history.state_key])
             history.on_fit_start(trainer, task)
@@ -106,11 +101,78 @@ def fit(
     return "diverged" if task.diverged else "finished"
 
 
-def options(config: RunConfig) -> dict[str, Any]:
-    """What Lightning's Trainer is told of a run; a plan times its steps with the same."""
+def fit_along(config: RunConfig, batches: Batches, folder: Path, resumes: bool, seat: Seat) -> None:
+    """The loop of a process that is not rank 0: the same steps, and nothing is kept or told.
+
+    Args:
+        config: The cell.
+        batches: Its share of training and validation.
+        folder: Where rank 0 has the checkpoint.
+        resumes: Whether they continue from it.
+        seat: This process's.
+    """
+    with quiet():
+        task, trainer = built(config, folder, [], seat)
+        path = str(folder / CHECKPOINT) if resumes else None
+        trainer.fit(task, *batches, ckpt_path=path)
+
+
+def ended(state: dict[str, Any] | None) -> bool:
+    """Whether a checkpoint is of a run that has diverged: there is nothing left to train."""
+    return bool(state and state["diverged"])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out Lightning's advice on loader processes, loggers and srun."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        yield
+
+
+def built(
+    config: RunConfig, folder: Path, callbacks: list[pl.Callback], seat: Seat
+) -> tuple[Classification, pl.Trainer]:
+    """A run's task, and the Trainer that writes its checkpoint."""
+    torch.set_num_threads(config.system.threads)
+    # Lightning has read it from the environment, where it may be that of a task of srun's.
+    setattr(rank_zero_only, "rank", seat.rank)  # noqa: B010
+    own = options(config, seat)
+    keeps = ModelCheckpoint(
+        folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    trainer = pl.Trainer(
+        **{**own, "plugins": [*own["plugins"], WholeFiles()]},
+        callbacks=[*callbacks, keeps],
+        default_root_dir=folder,
+    )
+    if seat.world > 1:
+        # Rank 0 alone decides on signals, and leaves alone. Lightning would tell the others in an
+        # exchange of its own: at every step, which on a GPU waits for it, and in the handler too,
+        # where it meets whatever exchange is under way.
+        setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
+        setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", lambda: None)  # noqa: B010
+    return Classification(config), trainer
+
+
+def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
+    """What Lightning's Trainer is told of a run; a plan times its steps with the same.
+
+    Args:
+        config: The run.
+        seat: This process's among those that train it.
+    """
+    together: dict[str, Any] = {
+        "devices": config.system.devices,
+        "num_nodes": config.system.nodes,
+        "strategy": Together(),
+        "sync_batchnorm": True,  # the statistics are the whole batch's, as on one device
+    }
     return {
         "accelerator": config.system.accelerator,
-        "devices": 1,
+        **(together if seat.world > 1 else {"devices": 1}),
+        "plugins": [Place(seat)],
         "precision": precision(config),
         "max_epochs": config.optim.all_epochs,
         "gradient_clip_val": config.optim.grad_clip,
@@ -122,6 +184,41 @@ def options(config: RunConfig) -> dict[str, Any]:
         "deterministic": "warn" if torch.cuda.is_available() else True,
         "use_distributed_sampler": False,
     }
+
+
+def check_devices(config: RunConfig, pictures: Pictures) -> None:
+    """Raise where a run cannot be trained on as many devices as it asks for.
+
+    Raises:
+        ConfigError: A batch norm on CPUs, or too few GPUs.
+        DataError: Too few validation pictures to share out.
+    """
+    system = config.system
+    gpu = on_gpu(system.accelerator)
+    if system.processes == 1:
+        return
+    if gpu and torch.cuda.device_count() < system.devices:
+        raise ConfigError(
+            f"system.devices {system.devices}: this process sees {torch.cuda.device_count()} GPUs"
+        )
+    if not gpu and normalizes_batches(config):
+        raise ConfigError(
+            f"system.devices {system.devices} on system.nodes {system.nodes}: on CPUs torch has no "
+            "batch norm over several processes: take one, or GPUs, or another model.norm (group, "
+            "layer, none)"
+        )
+    if len(pictures.val) < system.processes:
+        raise DataError(
+            f"{len(pictures.val)} validation pictures cannot be shared out among "
+            f"{system.processes} processes"
+        )
+
+
+def normalizes_batches(config: RunConfig) -> bool:
+    """Whether the model has a batch norm, the config's or a token mixer's own."""
+    with torch.random.fork_rng(devices=[]):
+        model = MetaFormer(config.model)
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def on_gpu(accelerator: str) -> bool:
@@ -143,3 +240,29 @@ def precision(config: RunConfig) -> str:
         return asked
     bf16 = on_gpu(config.system.accelerator) and torch.cuda.is_bf16_supported()
     return "bf16-mixed" if bf16 else "32-true"
+
+
+def failure_kind(error: Exception) -> str:
+    """oom, data or error."""
+    if isinstance(error, RankError):
+        return error.kind
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return "oom"
+    # torch's CPU allocator raises a plain RuntimeError.
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "oom"
+    return "data" if isinstance(error, DataError) else "error"
+
+
+def one_line(error: Exception) -> str:
+    """The kind and message of an error, in one line."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, RankError):
+        return str(error)
+    if not lines:
+        return type(error).__name__
+    # A loader process sends its whole traceback; the message is the last line.
+    if lines[0].startswith("Caught "):
+        kind, _, message = lines[-1].partition(": ")
+        return f"{kind.rsplit('.', 1)[-1]}: {message}"
+    return f"{type(error).__name__}: {lines[0]}"

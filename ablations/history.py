@@ -82,7 +82,7 @@ class History(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.pictures += len(batch[1])
+        self.pictures += len(batch[1]) * trainer.world_size  # all have as many
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.trained = time.perf_counter() - self.begun
@@ -92,7 +92,7 @@ class History(pl.Callback):
         steps = max(1, self.pictures // pl_module.run.data.batch_size)
         row = {
             "epoch": trainer.current_epoch + 1,
-            "train/loss": pl_module.train_loss.item() / steps,
+            "train/loss": pl_module.epoch_loss / steps,
             "lr": self.lr,  # of the epoch's last step
             **pl_module.measured(),
             "pictures": self.pictures,

@@ -6,6 +6,7 @@ was not.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -15,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from ablations import begun, code, data, environment, failures, leases, plugins, records
 from ablations.config import RunConfig
 from ablations.cost import run_cost
-from ablations.data import DataError
 from ablations.data.batches import loaders, resume
 from ablations.data.checks import check_classes, check_same_data
-from ablations.fit import fit, on_gpu
+from ablations.fit import Batches, check_devices, ended, failure_kind, fit, one_line
+from ablations.followers import Team, followed
 from ablations.history import History, Progress, summarize
 from ablations.leases import Lease, LostError
 from ablations.logs import to_file
+from ablations.ranks import ALONE, LostProcess, how_to_start
 from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, Record
 from ablations.signals import Interrupted, Signals
 from ablations.tracking import mirror
@@ -42,6 +43,7 @@ def train(
     reuse: bool = True,
     unsent: Callable[[Path], None] | None = None,
     signals: Signals | None = None,
+    team: Team | None = None,
 ) -> Record:
     """Train one cell to its end, from where it was left, and write its record.
 
@@ -53,6 +55,8 @@ def train(
         reuse: Whether a record that is there already is enough.
         unsent: Called with the tracker's folder where not all of it has arrived.
         signals: Where the caller handles SIGTERM already.
+        team: Where the processes of the run have been started already, and this is rank 0; else
+            it starts those of its machine itself.
 
     Returns:
         The record on disk; the one that was there already if the cell is done. A run that fails
@@ -64,30 +68,30 @@ def train(
         RecordError: The results folder cannot be written.
         BusyError: Another process trains the run.
         LostError: Another process has taken the run over while this one slept.
+        LostProcess: One of several processes that train the run has ended from outside.
         TrackerError: W&B refuses the run: no such entity, another key.
         Interrupted: SIGINT or SIGTERM.
     """
     signals = signals or Signals()
     with signals.handled():
-        if config.system.processes > 1:
-            raise ConfigError(
-                f"system.devices {config.system.devices} and system.nodes {config.system.nodes}: "
-                "a run trains on one device, 1 and 1"
-            )
+        if team is None and config.system.nodes > 1:
+            raise ConfigError(f"system.nodes {config.system.nodes}: {how_to_start(config.system)}")
         plugins.load(config.system.plugins)
-        on_gpu(config.system.accelerator)
         pictures = data.load(config.data)
         check_classes(config, len(pictures.classes))
+        check_devices(config, pictures)
         if known := reusable(config, results, pictures, reuse):
             return known
         # What is wrong with the input shows before anything is written.
-        batches = loaders(pictures, config.data, config.seed, config.system.loader_workers)
+        workers, world = config.system.loader_workers, config.system.processes
+        batches = loaders(pictures, config.data, config.seed, workers, world=world)
         records.check_writable(results)
         with leases.held(results, config.run_id) as lease:
             # Whoever had it a moment ago may have finished it.
             if known := reusable(config, results, pictures, reuse):
                 return known
-            return _train(config, results, pictures, batches, progress, unsent, signals, lease)
+            given = config, results, pictures, batches
+            return _train(*given, progress, unsent, signals, lease, team)
 
 
 def reusable(
@@ -112,22 +116,25 @@ def _train(
     config: RunConfig,
     results: Path,
     pictures: data.Pictures,
-    batches: tuple[DataLoader[Any], DataLoader[Any]],
+    batches: Batches,
     progress: Progress | None,
     unsent: Callable[[Path], None] | None,
     signals: Signals,
     lease: Lease,
+    team: Team | None,
 ) -> Record:
     started = time.perf_counter()
     mixers = plugins.versions(config.model.mixers)
-    where = environment.describe({"plugins": mixers}, config.system.threads)
+    found = {"plugins": mixers, "processes": config.system.processes}
+    where = environment.describe(found, config.system.threads)
     known = records.find(results, config.run_id)
     state = usable(results / config.run_id / CHECKPOINT, config.run_id)
+    epoch = state["epoch"] + 1 if state else 0
     if state:
         check_same_data(config.run_id, state["fingerprint"], pictures.fingerprint)
         plugins.check_same(config.run_id, state.get("plugins", {}), mixers)
         code.check_same(results / config.run_id / CHECKPOINT, state.get("code", {}))
-        resume(batches[0], state["epoch"] + 1)
+        resume(batches[0], epoch)
     records.clear_leftovers(results / config.run_id)
     shared: dict[str, Any] = {
         "run_id": config.run_id,
@@ -156,7 +163,15 @@ def _train(
                         signals.check()
                         lease.check()
 
-                    status = fit(config, batches, folder, history, signals, check, state)
+                    alone = config.system.processes == 1 or ended(state)
+                    others = (
+                        contextlib.nullcontext(ALONE)
+                        if alone
+                        else followed(config, results, pictures.fingerprint, epoch, team, signals)
+                    )
+                    with others as seat:
+                        given = config, batches, folder, history, signals, check, state
+                        status = fit(*given, seat)
                     record = Record(
                         status=status,
                         metrics=summarize(history.rows),
@@ -164,7 +179,7 @@ def _train(
                         environment=where | history.device | environment.ended(),
                         **shared,
                     )
-                except LostError:
+                except (LostError, LostProcess):
                     raise
                 except Exception as error:
                     log.error("%s", traceback.format_exc())
@@ -178,7 +193,7 @@ def _train(
                     )
                 lease.check(now=True)
                 records.replace(results, record)
-        except LostError:
+        except (LostError, LostProcess):
             tracker.interrupt(1)
             raise
         except KeyboardInterrupt as stopped:
@@ -235,28 +250,6 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
     checkpoint.replace(aside)
     print(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}", file=sys.stderr)
     return None
-
-
-def failure_kind(error: Exception) -> str:
-    """oom, data or error."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return "oom"
-    # torch's CPU allocator raises a plain RuntimeError.
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return "oom"
-    return "data" if isinstance(error, DataError) else "error"
-
-
-def one_line(error: Exception) -> str:
-    """The kind and message of an error, in one line."""
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return type(error).__name__
-    # A loader process sends its whole traceback; the message is the last line.
-    if lines[0].startswith("Caught "):
-        kind, _, message = lines[-1].partition(": ")
-        return f"{kind.rsplit('.', 1)[-1]}: {message}"
-    return f"{type(error).__name__}: {lines[0]}"
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[
     """Given the number of cells to train, where they run.
 
     Raises:
-        ConfigError: No such place: no workers, more GPUs a cell than there are, an unknown name.
+        ConfigError: No such place: no workers, more GPUs a cell than there are, an unknown name,
+            several machines a cell.
     """
     for name in ("workers", "workers_per_gpu"):
         value = getattr(arguments, name)
@@ -63,6 +64,11 @@ def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[
     chosen = arguments.launcher or ("ray" if arguments.ray_address else "local")
     one_of("--launcher", chosen, LAUNCHERS)
     systems = [cell.config.system for cell in cells]
+    if (nodes := max((system.nodes for system in systems), default=1)) > 1:
+        raise ConfigError(
+            f"system.nodes {nodes}: `ablations run` trains a cell on one machine; one over several "
+            "is `ablations train`, which srun or torchrun starts, a process a device"
+        )
     if chosen == "ray":
         return _ray(arguments, systems)
     for name in ("ray_address", "memory_per_cell"):

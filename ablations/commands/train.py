@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ablations.config import RunConfig
 from ablations.flags import (
     add_recipe,
     add_results,
@@ -17,6 +18,9 @@ from ablations.flags import (
 )
 from ablations.resolve import resolve
 from ablations.signals import Signals
+
+if TYPE_CHECKING:
+    from ablations.followers import Team
 
 
 def add(commands: Any) -> None:
@@ -37,10 +41,28 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Train it; 1 where it fails."""
+    config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
+    if config.system.processes == 1:
+        return _alone(arguments, config, None)
+
+    from ablations.followers import Team, lead, serve_outside
+    from ablations.ranks import connect, outside
+
+    seat = outside(config.system)
+    if seat is None:
+        return _alone(arguments, config, None)
+    team = Team(seat, connect(seat))
+    if seat.rank:
+        return serve_outside(config, arguments.results, team)
+    return lead(team, lambda: _alone(arguments, config, team))
+
+
+def _alone(arguments: argparse.Namespace, config: RunConfig, team: Team | None) -> int:
+    """What one process does: the only one, or rank 0."""
     signals, unsent = Signals(), list[Path]()
     try:
         with signals.handled():
-            return _run(arguments, fields_set, signals, unsent)
+            return _run(arguments, config, team, signals, unsent)
     finally:
         if unsent:
             print(sync_command(unsent), file=sys.stderr)
@@ -48,11 +70,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
 def _run(
     arguments: argparse.Namespace,
-    fields_set: dict[str, Any],
+    config: RunConfig,
+    team: Team | None,
     signals: Signals,
     unsent: list[Path],
 ) -> int:
-    config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
     reuse, results = not arguments.no_reuse, arguments.results
 
     from ablations import records
@@ -63,6 +85,7 @@ def _run(
     known = records.find(results, config.run_id)
     reused = reuse and known is not None and known.done
 
+    from ablations.ranks import LostProcess
     from ablations.train import train
 
     def show(body: dict[str, Any]) -> None:
@@ -73,8 +96,8 @@ def _run(
         )
 
     try:
-        record = train(config, results, show, reuse, unsent.append, signals)
-    except LostError as error:
+        record = train(config, results, show, reuse, unsent.append, signals, team)
+    except (LostError, LostProcess) as error:
         print(f"ablations: {error}", file=sys.stderr)
         return 1
     if record.failure:

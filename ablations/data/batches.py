@@ -32,34 +32,53 @@ VALIDATION_BATCH = 256  # has no influence on the result
 
 
 class EpochOrder(Sampler[Key]):
-    """A new order of the training pictures each epoch. Lightning calls ``set_epoch``."""
+    """A new order of the training pictures each epoch. Lightning calls ``set_epoch``.
 
-    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
-        self.size, self.seed, self.epoch = size, seed, epoch
+    Of each whole batch a rank has its share, so that the shares of all ranks are the batch of one
+    process; what does not fill a batch is left out.
+
+    Args:
+        size: How many pictures there are.
+        batch: Pictures a step, of all ranks; a multiple of ``world``.
+        seed: The run's seed.
+        epoch: The first one.
+        rank: Whose share it is.
+        world: How many ranks there are.
+    """
+
+    def __init__(
+        self, size: int, batch: int, seed: int, epoch: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.size, self.batch, self.seed, self.epoch = size, batch, seed, epoch
+        self.share = batch // world
+        self.begin = rank * self.share  # within each batch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.size
+        return self.size // self.batch * self.share
 
     def __iter__(self) -> Iterator[Key]:
         generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
         order = torch.randperm(self.size, generator=generator).tolist()
-        return ((self.epoch, index) for index in order)
+        begins = range(self.begin, self.size // self.batch * self.batch, self.batch)
+        return (
+            (self.epoch, index) for begin in begins for index in order[begin : begin + self.share]
+        )
 
 
 class InOrder(Sampler[Key]):
-    """The validation pictures, one after the other."""
+    """The validation pictures, one after the other; a rank's share is a part of the row."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
+        self.part = range(size * rank // world, size * (rank + 1) // world)
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.part)
 
     def __iter__(self) -> Iterator[Key]:
-        return ((VALIDATION, index) for index in range(self.size))
+        return ((VALIDATION, index) for index in self.part)
 
 
 class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
@@ -197,7 +216,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def loaders(
-    pictures: Pictures, data: DataConfig, seed: int, workers: int = 0, epoch: int = 0
+    pictures: Pictures,
+    data: DataConfig,
+    seed: int,
+    workers: int = 0,
+    epoch: int = 0,
+    rank: int = 0,
+    world: int = 1,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation batches of pictures (B, C, H, W) and labels (B,).
 
@@ -208,18 +233,18 @@ def loaders(
         workers: Loader processes for the timm pipeline, but never more than one a core; the
             tensor pipeline needs none.
         epoch: The epoch that the first pass over the training loader is.
+        rank: Whose share of the batches it is.
+        world: Among how many they are shared out.
     """
     train: Dataset[Any]
     if data.pipeline == "tensor":
         train = TensorPictures(pictures.train, pictures, data, seed)
     else:
         train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
-    order = EpochOrder(len(pictures.train), seed, epoch)
+    order = EpochOrder(len(pictures.train), data.batch_size, seed, epoch, rank, world)
     return (
-        DataLoader(
-            train, data.batch_size, sampler=order, drop_last=True, **_options(data, workers)
-        ),
-        validation(pictures, data, workers),
+        DataLoader(train, order.share, sampler=order, drop_last=True, **_options(data, workers)),
+        validation(pictures, data, workers, rank=rank, world=world),
     )
 
 
@@ -230,7 +255,12 @@ def resume(train: DataLoader[Any], epoch: int) -> None:
 
 
 def validation(
-    pictures: Pictures, data: DataConfig, workers: int = 0, batch: int = VALIDATION_BATCH
+    pictures: Pictures,
+    data: DataConfig,
+    workers: int = 0,
+    batch: int = VALIDATION_BATCH,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader[Any]:
     """Batches of the validation pictures, in order and without augmentation."""
     val: Dataset[Any]
@@ -238,7 +268,7 @@ def validation(
         val = TensorPictures(pictures.val, pictures, data, seed=0)
     else:
         val = TransformedPictures(pictures.val, pictures, data, seed=0, training=False)
-    in_order = InOrder(len(pictures.val))
+    in_order = InOrder(len(pictures.val), rank, world)
     return DataLoader(val, batch, sampler=in_order, **_options(data, workers))
 
 

@@ -23,7 +23,7 @@ KINDS = {
     "stop": "no cell can be trained: why",
     "failed": "it could write no record itself: why",
     "oom": "its process was killed for want of memory: how that is known",
-    "died": "its process is gone: how",
+    "died": "its process, or one of several, is gone: how",
 }
 
 

@@ -22,7 +22,7 @@ from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
 from ablations.launchers.worker import serve
 from poolformer.config import ConfigError
 
-ENDED = ("done", "busy", "refused", "stop", "failed")  # events after which a worker is idle
+ENDED = ("done", "busy", "refused", "stop", "failed", "died")  # events after which one is idle
 CGROUP = Path("/sys/fs/cgroup/memory.events")
 
 

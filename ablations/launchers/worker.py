@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ablations.config import RunConfig
 from ablations.launchers import LOG, Event
+from ablations.signals import end_with_parent
 
 
 def serve(connection: Connection, results: Path, reuse: bool) -> None:
@@ -54,6 +53,7 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         tell: Called with what happens on the way.
     """
     from ablations.leases import BusyError, LostError
+    from ablations.ranks import LostProcess
     from ablations.records import NO_SPACE
     from ablations.tracking.client import TrackerError
     from ablations.train import train
@@ -68,6 +68,8 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         return Event("done", cell.run_id, record)
     except (BusyError, LostError) as error:
         return Event("busy", cell.run_id, str(error))
+    except LostProcess as error:
+        return Event("died", cell.run_id, str(error))
     except TrackerError as error:
         return Event("stop", cell.run_id, str(error))
     except Exception as error:
@@ -89,15 +91,3 @@ def _free_gpu() -> None:
 
         gc.collect()
         torch.cuda.empty_cache()
-
-
-def end_with_parent() -> None:
-    """A worker never outlives its runner, not even one that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

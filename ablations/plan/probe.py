@@ -21,11 +21,10 @@ from ablations.config import RunConfig
 from ablations.cost import model_cost
 from ablations.data import Pictures
 from ablations.data.batches import VALIDATION_BATCH, loaders, validation
-from ablations.fit import on_gpu, options
+from ablations.fit import failure_kind, on_gpu, one_line, options
 from ablations.history import device_name
 from ablations.plan.pictures import some
 from ablations.tasks.classification import Classification
-from ablations.train import failure_kind, one_line
 
 # A CPU takes tens of milliseconds for 1e9 MACs of a step, which has three passes' worth of them:
 # batches are cut so that a step takes about a second at most.
@@ -164,7 +163,7 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
         trainer = pl.Trainer(
-            **{**options(config), "devices": 1}, callbacks=[clock], enable_checkpointing=False
+            **options(config), callbacks=[clock], enable_checkpointing=False
         )
         trainer.fit(task, *batches)
     weights = tensor_bytes(task.state_dict().values())

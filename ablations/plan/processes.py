@@ -18,8 +18,8 @@ from typing import Any
 from ablations.config import RunConfig
 from ablations.data import Pictures
 from ablations.launchers.variables import ONE_THREAD, inherited
-from ablations.launchers.worker import end_with_parent
 from ablations.plan.probe import Measured, attempt
+from ablations.signals import end_with_parent
 
 Job = tuple[RunConfig, Pictures | None]
 Found = tuple[int, Measured | str]

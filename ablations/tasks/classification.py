@@ -28,7 +28,9 @@ class Classification(pl.LightningModule):
 
     A loss that is not finite, or above 100 times that of a uniform guess, is a divergence, in
     training or in validation: training stops there, the model is validated as it is (logits that
-    are not numbers count as the first class), and ``diverged`` says so.
+    are not numbers count as the first class), and ``diverged`` says so. Where several processes
+    train one run, each computes the mean loss of its share, the shares being of one size; what is
+    judged and told is that of all, so that they stop together.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -64,6 +66,7 @@ class Classification(pl.LightningModule):
         self.top1 = MulticlassAccuracy(classes, top_k=1, average="micro")
         self.top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro")
         self.val_loss, self.seen = torch.zeros(()), 0
+        self.epoch_loss, self.told = 0.0, dict[str, float]()  # of the last pass, over all processes
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
@@ -74,19 +77,47 @@ class Classification(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         # Drop path and mixup draw from the global generators: an epoch starts them anew.
-        pl.seed_everything(
-            derive(self.run.seed, "training", self.current_epoch) % 2**32, verbose=False
-        )
+        own = [self.global_rank] if self.global_rank else []  # other pictures, other draws
+        seed = derive(self.run.seed, "training", self.current_epoch, *own)
+        pl.seed_everything(seed % 2**32, verbose=False)
         self.train_loss = torch.zeros((), device=self.device)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         pictures, labels = batch
         if self.mixup:
             pictures, labels = self.mixup(pictures, labels)
         loss: Tensor = self.loss(self(pictures), labels)
         self.train_loss += loss.detach()
-        looked_at = self.device.type == "cpu" or batch_idx % CHECK_EVERY == 0
-        return None if looked_at and not self._sound(loss.item()) else loss
+        if self.device.type == "cpu" or batch_idx % CHECK_EVERY == 0:
+            (mean,) = self._over_all(loss.detach())
+            self._sound(mean / self.trainer.world_size)
+        return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Nothing where the loss says that the run is over: the weights stay as they are.
+
+        Lightning's own way to leave out a step, no loss at all, is for one process only.
+        """
+        if not self.diverged:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        def closure() -> Any:
+            loss = optimizer_closure()
+            return None if self.diverged else loss  # None: there is no gradient to unscale
+
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+
+    def _over_all(self, *values: Tensor | float) -> list[float]:
+        """Sums over all processes, in one exchange."""
+        if self.trainer.world_size == 1:
+            return [float(value) for value in values]
+        given = [torch.as_tensor(value, device=self.device).double() for value in values]
+        sums = torch.stack(given)
+        torch.distributed.all_reduce(sums)
+        return [float(value) for value in sums]
 
     def _sound(self, loss: float) -> bool:
         """Whether a loss is one to go on with; if not, training ends."""
@@ -154,13 +185,16 @@ class Classification(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         # The last step of an epoch shows only here, and on a GPU so do those between two checks.
         steps = max(1, int(self.trainer.num_training_batches))
-        self._sound(self.val_loss.item() / self.seen)
-        self._sound(self.train_loss.item() / steps)
+        val_loss, seen, train_loss = self._over_all(self.val_loss, self.seen, self.train_loss)
+        self.epoch_loss = train_loss / self.trainer.world_size
+        self._sound(val_loss / seen)
+        self._sound(self.epoch_loss / steps)
+        self.told = {
+            "val/top1": round(100 * self.top1.compute().item(), 4),  # beyond it: float32's noise
+            "val/top5": round(100 * self.top5.compute().item(), 4),
+            "val/loss": val_loss / seen,
+        }
 
     def measured(self) -> dict[str, float]:
         """``val/top1`` and ``val/top5`` in percent and the mean ``val/loss`` of the last pass."""
-        return {
-            "val/top1": round(100 * self.top1.compute().item(), 4),  # beyond it: float32's noise
-            "val/top5": round(100 * self.top5.compute().item(), 4),
-            "val/loss": self.val_loss.item() / self.seen,
-        }
+        return dict(self.told)

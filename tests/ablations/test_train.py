@@ -381,10 +381,3 @@ def test_what_a_file_does_counts_and_what_it_says_does_not():
     for other in ("def f(x):\n    return 3 * x\n", "def f(y):\n    return 2 * y\n", ""):
         assert code._digest(other) != code._digest(same[0])
     assert {"poolformer/mixers.py", "ablations/fit.py"} <= code.versions().keys()
-
-
-def test_more_devices_than_a_run_trains_on_are_refused(tmp_path, capsys):
-    words = ["train", *TINY_FLAGS, "--system.devices=2", "--results", str(tmp_path / "runs")]
-    assert main(words) == 2
-    assert "a run trains on one device" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,333 @@
+"""The processes of a run that are not rank 0: what they do, and how rank 0 looks after them.
+
+Rank 0 starts them when training begins, or torchrun or srun has started all of them. Either way
+they wait for rank 0's word, train along, and end with it; what goes wrong with one of them is
+what rank 0's record tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from ablations import begun, code, data, plugins
+from ablations.config import RunConfig
+from ablations.data import DataError
+from ablations.data.batches import loaders
+from ablations.fit import check_devices, failure_kind, fit_along, on_gpu, one_line
+from ablations.ranks import (
+    LOOK_SECONDS,
+    LostProcess,
+    RankError,
+    Seat,
+    Wire,
+    connect,
+    joined,
+    port_of,
+)
+from ablations.signals import Signals, end_with_parent
+from poolformer.config import ConfigError
+
+log = logging.getLogger("ablations")
+
+# How long the others may take to end, and rank 0 to come out of an exchange with one that is gone:
+# gloo's fail at once, NCCL's wait for ever.
+GRACE_SECONDS = 10.0
+TELLS_SECONDS = 2.0  # how long it takes until it shows why an exchange has failed
+
+
+@dataclass(frozen=True)
+class Team:
+    """A process and its wire to the others of the run, which somebody else has started.
+
+    Args:
+        seat: Its own.
+        wire: To them.
+    """
+
+    seat: Seat
+    wire: Wire
+
+
+# What a follower does
+
+
+def follow(config: RunConfig, results: Path, team: Team) -> int:
+    """Train along with rank 0 where it trains; the exit code.
+
+    Args:
+        config: The cell.
+        results: The folder of all runs; rank 0's checkpoint is read there.
+        team: Its seat and its wire.
+    """
+    rank = team.seat.rank
+    order = team.wire.wait("order")
+    if "exit" in order:
+        return int(order["exit"])
+    try:
+        _train_along(config, results, team, order)
+        return 0
+    except Exception as error:
+        said = traceback.format_exc()
+        print(said, file=sys.stderr, flush=True)
+        told = {"kind": failure_kind(error), "message": one_line(error), "traceback": said}
+        team.wire.tell(f"failed {rank}", told)
+        return 1
+
+
+def _train_along(config: RunConfig, results: Path, team: Team, order: dict[str, Any]) -> None:
+    seat = team.seat
+    if order["code"] != code.versions():
+        raise ConfigError("this process runs other code than rank 0")
+    plugins.load(config.system.plugins)
+    pictures = data.load(config.data)
+    check_devices(config, pictures)
+    if order["pictures"] != pictures.fingerprint:
+        raise DataError(
+            f"the pictures of this process have the fingerprint {pictures.fingerprint}, those of "
+            f"rank 0 {order['pictures']}"
+        )
+    batches = loaders(
+        pictures,
+        config.data,
+        config.seed,
+        config.system.loader_workers,
+        order["epoch"],
+        seat.rank,
+        seat.world,
+    )
+    team.wire.tell(f"ready {seat.rank}", True)
+    with joined(seat, team.wire.store, on_gpu(config.system.accelerator)):
+        fit_along(config, batches, results / config.run_id, order["epoch"] > 0, seat)
+
+
+def serve(config: RunConfig, results: Path, seat: Seat) -> None:
+    """The life of a process that rank 0 has started on its machine."""
+    # Signals reach a whole group of processes, or all of a job; rank 0 decides what they mean.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent()
+    log_file = os.open(results / config.run_id / begun.LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log_file, stream)
+    ended = follow(config, results, Team(seat, connect(seat)))
+    os._exit(ended)  # at once: rank 0 waits, and nothing here is left to be written
+
+
+def serve_outside(config: RunConfig, results: Path, team: Team) -> int:
+    """The life of a process that torchrun or srun has started; its exit code."""
+
+    def leave(*_: Any) -> None:
+        # Not before rank 0, which has got the same signal: that one of its processes is gone is
+        # not what its run should tell.
+        timer = threading.Timer(GRACE_SECONDS, os._exit, (128 + signal.SIGTERM,))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        team.wire.wait("order")
+        signal.signal(signal.SIGTERM, leave)
+        ended = follow(config, results, team)
+        if ended:
+            # The launcher ends all once one has ended, and rank 0 has a record to write.
+            team.wire.wait("end", GRACE_SECONDS)
+        team.wire.tell(f"left {team.seat.rank}", True)
+        return ended
+    except dist.DistError:
+        return 1  # rank 0 is gone, and has told why
+
+
+# What rank 0 does
+
+
+def lead(team: Team, command: Callable[[], int]) -> int:
+    """Be rank 0 of processes that somebody else has started; the exit code.
+
+    Args:
+        team: Its seat and its wire.
+        command: What rank 0 does. Where it trains nothing, the others end with its exit code.
+    """
+    wire, ended = team.wire, 1
+    try:
+        ended = command()
+        return ended
+    except KeyboardInterrupt as stopped:
+        ended = getattr(stopped, "code", 130)
+        raise
+    except (ValueError, OSError):
+        ended = 2  # the input was wrong
+        raise
+    finally:
+        if wire.heard("order") is None:
+            wire.tell("order", {"exit": ended})
+        wire.tell("end", True)
+        # The store may be this process's own: it stays until all have heard.
+        for rank in range(1, team.seat.world):
+            wire.wait(f"left {rank}", GRACE_SECONDS)
+
+
+@contextlib.contextmanager
+def followed(
+    config: RunConfig,
+    results: Path,
+    fingerprint: str,
+    epoch: int,
+    team: Team | None,
+    signals: Signals,
+) -> Iterator[Seat]:
+    """The other processes of a run train along in the block; rank 0's seat.
+
+    However the block ends, none of those that were started here is left.
+
+    Args:
+        config: The cell.
+        results: The folder of all runs.
+        fingerprint: Of rank 0's pictures.
+        epoch: The first that is trained; above 0 there is a checkpoint.
+        team: Where somebody else has started them.
+        signals: What ends the wait for them.
+
+    Raises:
+        LostProcess: One of them has ended from outside.
+        RankError: One of them has failed.
+    """
+    seat = team.seat if team else Seat(world=config.system.processes)
+    wire = team.wire if team else connect(seat)
+    wire.tell("order", {"code": code.versions(), "pictures": fingerprint, "epoch": epoch})
+    crew = Crew(config, results, seat, wire, start=team is None)
+    try:
+        crew.gather(signals)
+        with joined(seat, wire.store, on_gpu(config.system.accelerator)):
+            try:
+                yield seat
+            except BaseException as error:
+                reason = error
+                if isinstance(error, Exception) and not signals.came:
+                    reason = crew.reason(error)
+                crew.kill()  # first: to leave the group may take those that are in it
+                signals.check()
+                if reason is error:
+                    raise
+                raise reason from error
+        crew.join()
+    finally:
+        crew.end()
+
+
+class Crew:
+    """The other processes of a run, as rank 0 sees them.
+
+    Args:
+        config: The cell.
+        results: The folder of all runs.
+        seat: Rank 0's.
+        wire: To all.
+        start: Whether they are to be started here, on this machine.
+    """
+
+    def __init__(
+        self, config: RunConfig, results: Path, seat: Seat, wire: Wire, start: bool
+    ) -> None:
+        self.world, self.wire = seat.world, wire
+        self.processes: dict[int, SpawnProcess] = {}
+        self.left = threading.Event()
+        self.watcher = threading.Thread(target=self._watch, name="followers", daemon=True)
+        context = multiprocessing.get_context("spawn")
+        try:
+            for rank in range(1, seat.world) if start else ():
+                theirs = replace(seat, rank=rank, local_rank=rank, port=port_of(wire))
+                # Not daemonic: it may have loader processes of its own.
+                given = config, results, theirs
+                process = context.Process(target=serve, args=given, daemon=False)
+                process.start()
+                self.processes[rank] = process
+            self.watcher.start()
+        except BaseException:
+            self.end()
+            raise
+
+    def gather(self, signals: Signals) -> None:
+        """Wait until all have their pictures: who waits in a process group hears nothing else."""
+        while not all(self.wire.heard(f"ready {rank}") for rank in range(1, self.world)):
+            signals.check()
+            if trouble := self.trouble():
+                raise trouble
+            time.sleep(LOOK_SECONDS)
+
+    def trouble(self) -> Exception | None:
+        """What has happened to one of them; None where all is well."""
+        reports = {rank: self.wire.heard(f"failed {rank}") for rank in range(1, self.world)}
+        for rank, process in self.processes.items():
+            if process.exitcode and not reports[rank]:
+                return LostProcess(f"process {rank} of {self.world} {how(process.exitcode)}")
+        for rank, report in reports.items():
+            if report:
+                told = f"{report['message']} (in process {rank} of {self.world})"
+                return RankError(report["kind"], told)
+        return None
+
+    def reason(self, error: Exception) -> Exception:
+        """Why rank 0's loop has failed: that of another process, where that has failed first."""
+        deadline = time.monotonic() + (TELLS_SECONDS if isinstance(error, RuntimeError) else 0)
+        while (trouble := self.trouble()) is None and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        return trouble or error
+
+    def _watch(self) -> None:
+        """Where one is gone and rank 0 does not come out by itself, its process ends."""
+        while not self.left.wait(LOOK_SECONDS):
+            with contextlib.suppress(dist.DistError):
+                if trouble := self.trouble():
+                    break
+        else:
+            return
+        if self.left.wait(GRACE_SECONDS):
+            return
+        line = f"{trouble}: this process waits for it in vain and ends; the checkpoint is kept"
+        log.error("%s", line)
+        print(f"ablations: {line}", file=sys.stderr, flush=True)
+        self.kill()
+        os._exit(1)
+
+    def kill(self) -> None:
+        """End those that were started here, at once."""
+        for process in self.processes.values():
+            process.kill()
+
+    def join(self) -> None:
+        """Wait for those that were started here: they are done too."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        for process in self.processes.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+
+    def end(self) -> None:
+        """Leave none."""
+        self.left.set()
+        if self.watcher.ident:
+            self.watcher.join()
+        self.kill()
+        for process in self.processes.values():
+            process.join()
+            process.close()
+
+
+def how(exitcode: int) -> str:
+    """How a process has ended, in words."""
+    if exitcode < 0:
+        return f"ended with signal {signal.Signals(-exitcode).name}"
+    return f"ended with exit code {exitcode}"

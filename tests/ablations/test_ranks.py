@@ -1,6 +1,6 @@
 """One run on several processes: the numbers of one, and none of them left however it ends.
 
-On the CPU, by gloo; what GPUs do otherwise (NCCL, batch norm over all) needs a machine that has two.
+On the CPU, by gloo; what GPUs do otherwise (NCCL, batch norm over all) takes a machine with two.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def test_a_record_of_two_processes_is_a_record(two):
 
 
 def test_the_ranks_draw_their_own_mixing_and_drop_path(tiny, tmp_path):
-    drawn = {"model.drop_path": 0.3, "data.mixup": 0.2, "optim.epochs": 1}
+    drawn = {"model.drop_path": 0.3, "data.mixup": 0.2, "data.batch_size": 200}
     records_of = [
         train(tiny(**drawn, **TWO), tmp_path / name).metrics for name in ("once", "again")
     ]
@@ -355,7 +355,7 @@ def test_a_run_that_gets_sigterm_ends_at_once_and_keeps_its_epochs(start, tmp_pa
 def test_rank_0_does_not_wait_for_ever_for_a_process_that_has_failed(
     start, tmp_path, tiny, monkeypatch
 ):
-    """As with NCCL: nothing tells it but the watch; the process ends, and the runner tries again."""
+    """As with NCCL, where nothing tells it but the watch: its process ends, to be tried again."""
     program = tmp_path / "program.py"
     program.write_text(
         "import sys, time\n"
@@ -387,9 +387,6 @@ def test_rank_0_does_not_wait_for_ever_for_a_process_that_has_failed(
 
 @pytest.mark.slow
 def test_a_run_continues_on_another_number_of_devices(tiny, tmp_path):
-    class Stop(Exception):
-        pass
-
     def until(last):
         def progress(body):
             epochs.append(body["epoch"])
@@ -425,7 +422,7 @@ def test_the_workers_of_a_runner_train_cells_of_two_processes(start, tmp_path, t
         time.sleep(0.02)
     # Of the processes that spawn has made, the last one is the follower.
     os.kill(run.followers()[-1], signal.SIGKILL)
-    code, stdout, stderr = run.ends(180)
+    code, _, stderr = run.ends(180)
     assert code == 0, stderr
     assert "2 cells: 2 trained, 0 reused, 0 failed" in stderr
     found, problems = records.read_all([results])

@@ -125,10 +125,14 @@ class Together(DDPStrategy):
 
     Lightning's launcher is left out: it would set the number of threads, on which a sum's last
     digit depends. Buffers are those of each process: all see the same batches' statistics.
+
+    Unused parameters are looked for not only because a mixer of the user's may have some: otherwise
+    DDP sorts the gradients anew after a process's first step, from three processes on that changes
+    the order of their sums, and a resumed run would not end with the numbers of one that was not.
     """
 
     def __init__(self) -> None:
-        super().__init__(broadcast_buffers=False)
+        super().__init__(broadcast_buffers=False, find_unused_parameters=True)
 
     def _configure_launcher(self) -> None:
         self._launcher = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
     if config.system.processes == 1:
         return _alone(arguments, config, None)
+    # Read by torch when it is loaded: DDP's advice on what `ranks.Together` wants is for no user.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
     from ablations.followers import Team, lead, serve_outside
     from ablations.ranks import connect, outside

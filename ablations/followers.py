@@ -91,8 +91,8 @@ def follow(config: RunConfig, results: Path, team: Team) -> int:
 
 def _train_along(config: RunConfig, results: Path, team: Team, order: dict[str, Any]) -> None:
     seat = team.seat
-    if order["code"] != code.versions():
-        raise ConfigError("this process runs other code than rank 0")
+    if changed := code.differing(order["code"]):
+        raise ConfigError(f"this process has other code than rank 0 ({', '.join(changed)})")
     plugins.load(config.system.plugins)
     pictures = data.load(config.data)
     check_devices(config, pictures)

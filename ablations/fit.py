@@ -254,7 +254,7 @@ def failure_kind(error: Exception) -> str:
     return "data" if isinstance(error, DataError) else "error"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The kind and message of an error, in one line."""
     lines = str(error).strip().splitlines()
     if isinstance(error, RankError):

@@ -28,13 +28,14 @@ from ablations import begun, code, data, plugins
 from ablations.config import RunConfig
 from ablations.data import DataError
 from ablations.data.batches import loaders
-from ablations.fit import check_devices, failure_kind, fit_along, on_gpu, one_line
+from ablations.fit import Batches, check_devices, failure_kind, fit_along, on_gpu, one_line
 from ablations.ranks import (
     LOOK_SECONDS,
     LostProcess,
     RankError,
     Seat,
     Wire,
+    abort,
     connect,
     joined,
     port_of,
@@ -47,7 +48,7 @@ log = logging.getLogger("ablations")
 # How long the others may take to end, and rank 0 to come out of an exchange with one that is gone:
 # gloo's fail at once, NCCL's wait for ever.
 GRACE_SECONDS = 10.0
-TELLS_SECONDS = 2.0  # how long it takes until it shows why an exchange has failed
+TELLS_SECONDS = 5.0  # how long it takes until it shows why an exchange has failed
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,28 @@ def follow(config: RunConfig, results: Path, team: Team) -> int:
         results: The folder of all runs; rank 0's checkpoint is read there.
         team: Its seat and its wire.
     """
-    rank = team.seat.rank
-    order = team.wire.wait("order")
+    seat, wire = team.seat, team.wire
+    order = wire.wait("order")
     if "exit" in order:
         return int(order["exit"])
-    try:
-        _train_along(config, results, team, order)
-        return 0
-    except Exception as error:
-        said = traceback.format_exc()
-        print(said, file=sys.stderr, flush=True)
-        told = {"kind": failure_kind(error), "message": one_line(error), "traceback": said}
-        team.wire.tell(f"failed {rank}", told)
-        return 1
+    with contextlib.ExitStack() as group:
+        try:
+            batches = _share(config, seat, order)
+            wire.tell(f"ready {seat.rank}", True)
+            group.enter_context(joined(seat, wire.store, on_gpu(config.system.accelerator)))
+            fit_along(config, batches, results / config.run_id, order["epoch"] > 0, seat)
+            return 0
+        except Exception as error:
+            traceback.print_exc()
+            # Before the group is left, which is what the others notice.
+            told = {"kind": failure_kind(error), "message": one_line(error)}
+            wire.tell(f"failed {seat.rank}", told)
+            abort()
+            return 1
 
 
-def _train_along(config: RunConfig, results: Path, team: Team, order: dict[str, Any]) -> None:
-    seat = team.seat
+def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
+    """A seat's batches, of the same pictures and by the same code as rank 0's."""
     if changed := code.differing(order["code"]):
         raise ConfigError(f"this process has other code than rank 0 ({', '.join(changed)})")
     plugins.load(config.system.plugins)
@@ -101,18 +107,9 @@ def _train_along(config: RunConfig, results: Path, team: Team, order: dict[str, 
             f"the pictures of this process have the fingerprint {pictures.fingerprint}, those of "
             f"rank 0 {order['pictures']}"
         )
-    batches = loaders(
-        pictures,
-        config.data,
-        config.seed,
-        config.system.loader_workers,
-        order["epoch"],
-        seat.rank,
-        seat.world,
-    )
-    team.wire.tell(f"ready {seat.rank}", True)
-    with joined(seat, team.wire.store, on_gpu(config.system.accelerator)):
-        fit_along(config, batches, results / config.run_id, order["epoch"] > 0, seat)
+    workers = config.system.loader_workers
+    own = order["epoch"], seat.rank, seat.world
+    return loaders(pictures, config.data, config.seed, workers, *own)
 
 
 def serve(config: RunConfig, results: Path, seat: Seat) -> None:
@@ -173,12 +170,14 @@ def lead(team: Team, command: Callable[[], int]) -> int:
         ended = 2  # the input was wrong
         raise
     finally:
-        if wire.heard("order") is None:
-            wire.tell("order", {"exit": ended})
-        wire.tell("end", True)
-        # The store may be this process's own: it stays until all have heard.
-        for rank in range(1, team.seat.world):
-            wire.wait(f"left {rank}", GRACE_SECONDS)
+        with contextlib.suppress(dist.DistError):  # who keeps the store has gone, and ends all
+            if wire.heard("order") is None:
+                wire.tell("order", {"exit": ended})
+            wire.tell("end", True)
+            # The store may be this process's own: it stays until all have heard.
+            deadline = time.monotonic() + (0 if team.seat.hosted else GRACE_SECONDS)
+            for rank in range(1, team.seat.world):
+                wire.wait(f"left {rank}", deadline - time.monotonic())
 
 
 @contextlib.contextmanager
@@ -211,19 +210,10 @@ def followed(
     wire.tell("order", {"code": code.versions(), "pictures": fingerprint, "epoch": epoch})
     crew = Crew(config, results, seat, wire, start=team is None)
     try:
-        crew.gather(signals)
-        with joined(seat, wire.store, on_gpu(config.system.accelerator)):
-            try:
-                yield seat
-            except BaseException as error:
-                reason = error
-                if isinstance(error, Exception) and not signals.came:
-                    reason = crew.reason(error)
-                crew.kill()  # first: to leave the group may take those that are in it
-                signals.check()
-                if reason is error:
-                    raise
-                raise reason from error
+        with contextlib.ExitStack() as group, crew.blamed(signals):
+            crew.gather(signals)
+            group.enter_context(joined(seat, wire.store, on_gpu(config.system.accelerator)))
+            yield seat
         crew.join()
     finally:
         crew.end()
@@ -281,21 +271,43 @@ class Crew:
                 return RankError(report["kind"], told)
         return None
 
-    def reason(self, error: Exception) -> Exception:
-        """Why rank 0's loop has failed: that of another process, where that has failed first."""
+    @contextlib.contextmanager
+    def blamed(self, signals: Signals) -> Iterator[None]:
+        """What fails in the block because another process has failed is told as that."""
+        try:
+            yield
+        except BaseException as error:
+            ours = bool(signals.came) or not isinstance(error, Exception)
+            reason = error if ours else self._reason(error)
+            # Now, because leaving the group may take those that are in it.
+            self.kill()
+            signals.check()
+            if reason is error:
+                raise
+            raise reason from error
+
+    def _reason(self, error: BaseException) -> BaseException:
+        """Why rank 0 has failed: an exchange that fails is the end of another process."""
+        exchange = isinstance(error, dist.DistError) or "gloo" in str(error)
         deadline = time.monotonic() + (TELLS_SECONDS if isinstance(error, RuntimeError) else 0)
         while (trouble := self.trouble()) is None and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
+        if trouble is None and exchange:
+            return LostProcess(f"a process of {self.world} is gone: {one_line(error)}")
         return trouble or error
 
     def _watch(self) -> None:
-        """Where one is gone and rank 0 does not come out by itself, its process ends."""
+        """Where one is gone, rank 0 is got out of what it waits for, or its process ends."""
         while not self.left.wait(LOOK_SECONDS):
             with contextlib.suppress(dist.DistError):
                 if trouble := self.trouble():
                     break
         else:
             return
+        if self.left.wait(GRACE_SECONDS):
+            return
+        log.error("%s: ending what this process waits for", trouble)
+        abort()
         if self.left.wait(GRACE_SECONDS):
             return
         line = f"{trouble}: this process waits for it in vain and ends; the checkpoint is kept"

@@ -149,8 +149,17 @@ def joined(seat: Seat, store: dist.Store, gpu: bool) -> Iterator[None]:
     )
     try:
         yield
+    except BaseException:
+        abort()  # NCCL would wait for the others until it may end
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def abort() -> None:
+    """End what this process waits for in its group: there it raises. gloo does so by itself."""
+    with contextlib.suppress(Exception):
+        dist.distributed_c10d._get_default_group().abort()
 
 
 class Wire:
@@ -181,12 +190,18 @@ def connect(seat: Seat) -> Wire:
     """The wire of a seat. Rank 0 keeps the store, unless somebody else does.
 
     Raises:
-        dist.DistNetworkError: Nobody is at that address.
+        ConfigError: Nobody is at that address, or somebody else.
     """
     host = seat.rank == 0 and not seat.hosted
-    store = dist.TCPStore(
-        seat.address, seat.port, is_master=host, timeout=CONNECT, wait_for_workers=False
-    )
+    try:
+        store = dist.TCPStore(
+            seat.address, seat.port, is_master=host, timeout=CONNECT, wait_for_workers=False
+        )
+    except dist.DistError as error:
+        raise ConfigError(
+            f"process {seat.rank} of {seat.world} does not find the others at {seat.address}:"
+            f"{seat.port} (MASTER_ADDR and MASTER_PORT): {str(error).splitlines()[0]}"
+        ) from error
     return Wire(dist.PrefixStore(f"ablations {seat.attempt}", store))
 
 

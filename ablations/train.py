@@ -22,7 +22,15 @@ from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data.batches import loaders, resume
 from ablations.data.checks import check_classes, check_same_data
-from ablations.fit import Batches, check_devices, ended, failure_kind, fit, one_line
+from ablations.fit import (
+    Batches,
+    check_devices,
+    ended,
+    failure_kind,
+    fit,
+    on_gpu,
+    one_line,
+)
 from ablations.followers import Team, followed
 from ablations.history import History, Progress, summarize
 from ablations.leases import Lease, LostError
@@ -77,6 +85,7 @@ def train(
         if team is None and config.system.nodes > 1:
             raise ConfigError(f"system.nodes {config.system.nodes}: {how_to_start(config.system)}")
         plugins.load(config.system.plugins)
+        on_gpu(config.system.accelerator)
         pictures = data.load(config.data)
         check_classes(config, len(pictures.classes))
         check_devices(config, pictures)

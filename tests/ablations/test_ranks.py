@@ -280,6 +280,7 @@ def test_files_that_break_in_another_process_fail_the_run_by_their_name(
             "data.fit": "pad",
             "data.batch_size": 16,
             "model.num_classes": 3,
+            "system.loader_workers": 1,
         },
         **TWO,
     )
@@ -383,6 +384,23 @@ def test_rank_0_does_not_wait_for_ever_for_a_process_that_has_failed(
     assert stderr.startswith("ablations: process 1 of 2 ended with signal SIGKILL: ")
     assert stderr.count("\n") == 1
     assert "SIGKILL" in (tmp_path / "runs" / config.run_id / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_three_processes_resume_to_the_last_digit(tiny, tmp_path):
+    """From three on, the order of a sum over processes depends on how DDP packs the gradients."""
+    wide = {"model.dims": [32, 32, 64, 64], "data.batch_size": 480, "optim.epochs": 4}
+    config = tiny(**wide, **{"system.devices": 3})
+
+    def stop(body):
+        if body["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", stop)
+    train(config, tmp_path / "cut")
+    train(config, tmp_path / "whole")
+    assert_same(tmp_path / "cut", tmp_path / "whole", config.run_id)
 
 
 @pytest.mark.slow

@@ -136,6 +136,7 @@ def serve_outside(config: RunConfig, results: Path, team: Team) -> int:
         timer.start()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         team.wire.wait("order")
         signal.signal(signal.SIGTERM, leave)

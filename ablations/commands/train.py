@@ -42,9 +42,22 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Train it; 1 where it fails."""
-    config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
-    if config.system.processes == 1:
-        return _alone(arguments, config, None)
+    signals, unsent = Signals(), list[Path]()
+    try:
+        with signals.handled():
+            config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
+            if config.system.processes > 1:
+                return _seated(arguments, config, signals, unsent)
+            return _run(arguments, config, signals, unsent)
+    finally:
+        if unsent:
+            print(sync_command(unsent), file=sys.stderr)
+
+
+def _seated(
+    arguments: argparse.Namespace, config: RunConfig, signals: Signals, unsent: list[Path]
+) -> int:
+    """What one of several processes does, where they have been started already, or all will do."""
     # Read by torch when it is loaded: DDP's advice on what `ranks.Together` wants is for no user.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
@@ -53,30 +66,19 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     seat = outside(config.system)
     if seat is None:
-        return _alone(arguments, config, None)
+        return _run(arguments, config, signals, unsent)
     team = Team(seat, connect(seat))
     if seat.rank:
         return serve_outside(config, arguments.results, team)
-    return lead(team, lambda: _alone(arguments, config, team))
-
-
-def _alone(arguments: argparse.Namespace, config: RunConfig, team: Team | None) -> int:
-    """What one process does: the only one, or rank 0."""
-    signals, unsent = Signals(), list[Path]()
-    try:
-        with signals.handled():
-            return _run(arguments, config, team, signals, unsent)
-    finally:
-        if unsent:
-            print(sync_command(unsent), file=sys.stderr)
+    return lead(team, lambda: _run(arguments, config, signals, unsent, team))
 
 
 def _run(
     arguments: argparse.Namespace,
     config: RunConfig,
-    team: Team | None,
     signals: Signals,
     unsent: list[Path],
+    team: Team | None = None,
 ) -> int:
     reuse, results = not arguments.no_reuse, arguments.results
 

@@ -36,6 +36,7 @@ from ablations.ranks import (
     Seat,
     Wire,
     abort,
+    broken_off,
     connect,
     joined,
     port_of,
@@ -48,6 +49,7 @@ log = logging.getLogger("ablations")
 # How long the others may take to end, and rank 0 to come out of an exchange with one that is gone:
 # gloo's fail at once, NCCL's wait for ever.
 GRACE_SECONDS = 10.0
+LOST = "lost"  # what a follower tells where another process has left it
 TELLS_SECONDS = 5.0  # how long it takes until it shows why an exchange has failed
 
 
@@ -87,9 +89,12 @@ def follow(config: RunConfig, results: Path, team: Team) -> int:
             fit_along(config, batches, results / config.run_id, order["epoch"] > 0, seat)
             return 0
         except Exception as error:
-            traceback.print_exc()
+            lost = broken_off(error)  # that is the others' failure
+            if not lost:
+                traceback.print_exc()
             # Before the group is left, which is what the others notice.
-            told = {"kind": failure_kind(error), "message": one_line(error)}
+            kind = LOST if lost else failure_kind(error)
+            told = {"kind": kind, "message": one_line(error)}
             wire.tell(f"failed {seat.rank}", told)
             abort()
             return 1
@@ -266,11 +271,14 @@ class Crew:
         for rank, process in self.processes.items():
             if process.exitcode and not reports[rank]:
                 return LostProcess(f"process {rank} of {self.world} {how(process.exitcode)}")
-        for rank, report in reports.items():
-            if report:
-                told = f"{report['message']} (in process {rank} of {self.world})"
-                return RankError(report["kind"], told)
-        return None
+        failed = {rank: report for rank, report in reports.items() if report}
+        if not failed:
+            return None
+        # What one has failed by itself comes before what others have failed because of it.
+        rank = min(failed, key=lambda rank: failed[rank]["kind"] == LOST)
+        kind, told = failed[rank]["kind"], failed[rank]["message"]
+        told = f"{told} (in process {rank} of {self.world})"
+        return LostProcess(told) if kind == LOST else RankError(kind, told)
 
     @contextlib.contextmanager
     def blamed(self, signals: Signals) -> Iterator[None]:
@@ -289,11 +297,10 @@ class Crew:
 
     def _reason(self, error: BaseException) -> BaseException:
         """Why rank 0 has failed: an exchange that fails is the end of another process."""
-        exchange = isinstance(error, dist.DistError) or "gloo" in str(error)
         deadline = time.monotonic() + (TELLS_SECONDS if isinstance(error, RuntimeError) else 0)
         while (trouble := self.trouble()) is None and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
-        if trouble is None and exchange:
+        if trouble is None and broken_off(error):
             return LostProcess(f"a process of {self.world} is gone: {one_line(error)}")
         return trouble or error
 

@@ -162,6 +162,11 @@ def abort() -> None:
         dist.distributed_c10d._get_default_group().abort()
 
 
+def broken_off(error: BaseException) -> bool:
+    """Whether an error is an exchange that others have left."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
 class Wire:
     """What the ranks tell each other beside their collectives: JSON values by name, in a store."""
 

@@ -7,7 +7,6 @@ loading is not in the figures.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from ablations.config import RunConfig
 from ablations.cost import model_cost
 from ablations.data import Pictures
 from ablations.data.batches import VALIDATION_BATCH, loaders, validation
-from ablations.fit import failure_kind, on_gpu, one_line, options
+from ablations.fit import failure_kind, on_gpu, one_line, options, quiet
 from ablations.history import device_name
 from ablations.plan.pictures import some
 from ablations.tasks.classification import Classification
@@ -160,11 +159,8 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
     clock = Clock(WARM_STEPS + (2 * workers if gpu else 0))
     batches = _batches(config, pictures, batch, val_batch, clock.warm + MOST)
     task = Probed(config)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice on workers, loggers
-        trainer = pl.Trainer(
-            **options(config), callbacks=[clock], enable_checkpointing=False
-        )
+    with quiet():
+        trainer = pl.Trainer(**options(config), callbacks=[clock], enable_checkpointing=False)
         trainer.fit(task, *batches)
     weights = tensor_bytes(task.state_dict().values())
     state = trainer.optimizers[0].state.values()

@@ -163,15 +163,17 @@ def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
         config: The run.
         seat: This process's among those that train it.
     """
-    together: dict[str, Any] = {
-        "devices": config.system.devices,
-        "num_nodes": config.system.nodes,
-        "strategy": Together(),
-        "sync_batchnorm": True,  # the statistics are the whole batch's, as on one device
-    }
+    where: dict[str, Any] = {"devices": 1}
+    if seat.world > 1:
+        where = {
+            "devices": config.system.devices,
+            "num_nodes": config.system.nodes,
+            "strategy": Together(),
+            "sync_batchnorm": True,  # the statistics are the whole batch's, as on one device
+        }
     return {
+        **where,
         "accelerator": config.system.accelerator,
-        **(together if seat.world > 1 else {"devices": 1}),
         "plugins": [Place(seat)],
         "precision": precision(config),
         "max_epochs": config.optim.all_epochs,

@@ -104,7 +104,7 @@ def at_paper_size(run: RunConfig) -> MetaFormerConfig | None:
     other field that differs from the recipe's baseline is carried over. None where the paper has no
     counterpart: depths and widths that are no size of the recipe, or another stem than its own.
     """
-    base = resolve(run.recipe).model
+    base = _defaults(run.recipe)
     size = size_name(run.recipe, run.model.depths, run.model.dims)
     changed = {
         item.name: getattr(run.model, item.name)
@@ -113,7 +113,12 @@ def at_paper_size(run: RunConfig) -> MetaFormerConfig | None:
     }
     if size is None or not changed.keys().isdisjoint(GEOMETRY):
         return None
-    return replace(resolve("imagenet", preset=size).model, **changed)
+    return replace(_defaults("imagenet", size), **changed)
+
+
+@functools.cache
+def _defaults(recipe: str, preset: str | None = None) -> MetaFormerConfig:
+    return resolve(recipe, preset=preset).model
 
 
 def run_cost(run: RunConfig) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
@@ -30,17 +29,23 @@ from poolformer.metaformer import MetaFormer
 Batches = tuple[DataLoader[Any], DataLoader[Any]]
 
 
-class AtBatchEnd(pl.Callback):
-    """Asks at the end of each batch whether to go on."""
+class Keeper(pl.Callback):
+    """Asks at the end of each batch whether to go on, and keeps each epoch in a checkpoint.
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self.check = check
+    Lightning's ModelCheckpoint looks at every step what it has to do; here the epoch is the unit.
+    """
+
+    def __init__(self, checkpoint: Path, check: Callable[[], None]) -> None:
+        self.checkpoint, self.check = checkpoint, check
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.check()
 
     def on_validation_batch_end(self, *_: Any) -> None:
         self.check()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.checkpoint)  # of all ranks: they wait for each other there
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -81,7 +86,7 @@ def fit(
         Interrupted: A signal.
     """
     with quiet():
-        task, trainer = built(config, folder, [history, AtBatchEnd(check)], seat)
+        task, trainer = built(config, [history, Keeper(folder / CHECKPOINT, check)], seat)
         if ended(state):
             # It had ended; only its record is missing.
             assert state is not None
@@ -112,7 +117,8 @@ def fit_along(config: RunConfig, batches: Batches, folder: Path, resumes: bool, 
         seat: This process's.
     """
     with quiet():
-        task, trainer = built(config, folder, [], seat)
+        keeper = Keeper(folder / CHECKPOINT, lambda: None)
+        task, trainer = built(config, [keeper], seat)
         path = str(folder / CHECKPOINT) if resumes else None
         trainer.fit(task, *batches, ckpt_path=path)
 
@@ -132,20 +138,20 @@ def quiet() -> Iterator[None]:
 
 
 def built(
-    config: RunConfig, folder: Path, callbacks: list[pl.Callback], seat: Seat
+    config: RunConfig, callbacks: list[pl.Callback], seat: Seat
 ) -> tuple[Classification, pl.Trainer]:
-    """A run's task, and the Trainer that writes its checkpoint."""
+    """A run's task and its Trainer; the last callback sees what the others have done."""
     torch.set_num_threads(config.system.threads)
+    # Operators are to be deterministic (`options`). What torch does besides, filling each tensor
+    # before it is written, only shows who reads what nobody wrote, for a 20th of the time.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     # Lightning has read it from the environment, where it may be that of a task of srun's.
     setattr(rank_zero_only, "rank", seat.rank)  # noqa: B010
     own = options(config, seat)
-    keeps = ModelCheckpoint(
-        folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False
-    )
     trainer = pl.Trainer(
         **{**own, "plugins": [*own["plugins"], WholeFiles()]},
-        callbacks=[*callbacks, keeps],
-        default_root_dir=folder,
+        callbacks=callbacks,
+        enable_checkpointing=False,  # of Lightning's own accord
     )
     if seat.world > 1:
         # Rank 0 alone decides on signals, and leaves alone. Lightning would tell the others in an

@@ -21,6 +21,7 @@ def loop(config: RunConfig) -> float:
     """
     optim = config.optim
     torch.set_num_threads(config.system.threads)
+    torch.use_deterministic_algorithms(False)  # a run in this process may have asked for it
     pictures = data.load(config.data)
     train, val = loaders(pictures, config.data, config.seed)
     torch.manual_seed(derive(config.seed, "weights"))

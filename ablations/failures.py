@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,11 @@ def stays(record: Record, retry: bool) -> bool:
     return not retry and record.failure["kind"] not in AGAIN
 
 
+def named(place: str) -> str:
+    """A place for people who do not know on which machine the runner is."""
+    return f"{place} of {platform.node()}" if place.startswith(("cpu", "gpu")) else place
+
+
 @dataclass
 class Places:
     """Where cells fail again and again: a place whose cells do, one after another, is set aside.
@@ -114,6 +120,9 @@ class Places:
         if len(known) > 1:
             self._clear(run_id)
             return []
+        if place in self.aside:  # it had several cells when it was set aside
+            self.aside[place].append(run_id)
+            return [run_id] if elsewhere else []
         cells = self.failing.setdefault(place, [])
         if run_id not in cells:
             cells.append(run_id)

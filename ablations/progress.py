@@ -60,7 +60,9 @@ class Running:
 
     config: RunConfig
     place: str
-    begun: float = field(default_factory=lambda: time.monotonic())
+    begun: float = field(
+        default_factory=lambda: time.monotonic()
+    )  # looked up late: a test stops the clock
     last: Mapping[str, Any] = field(default_factory=dict)
     heard: int = 0  # epochs since it began here; it may have gone on from an earlier start
 
@@ -209,8 +211,8 @@ class Progress:
             )
         others = f"{len(self.others)} with other runners, " if self.others else ""
         summary = (
-            f"{len(self.ended)}/{self.total} cells ended, {self.reused} were there, "
-            f"{len(self.waiting)} waiting, {others}{clock(time.monotonic() - self.begun)} gone, "
+            f"{len(self.ended)}/{self.total} cells ended, {self.reused} done before, "
+            f"{len(self.waiting)} waiting, {others}{clock(time.monotonic() - self.begun)} elapsed, "
             f"{clock(self.left())} left"
         )
         return Group(table, Text(summary))

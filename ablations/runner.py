@@ -7,7 +7,6 @@ as long as its lease says so. Runners that share a folder so share the work.
 from __future__ import annotations
 
 import math
-import platform
 import signal
 import time
 from collections import deque
@@ -29,6 +28,7 @@ from poolformer.config import ConfigError
 
 SOURCE = ["name", "root"]  # the fields of DataConfig that say which pictures
 Stamp = tuple[int, int]
+PATIENCE_SECONDS = 600.0  # that a cluster may be without a place for cells
 LOOK_SECONDS = 2.0  # how often the runner looks after cells that another one trains
 
 
@@ -42,6 +42,7 @@ class Outcome:
         elsewhere: How many another runner trained meanwhile.
         refused: Run id -> why it could not be trained, and has no record.
         aside: Places that were set aside -> the cells that failed there one after another.
+        unfit: Places that could have no cells -> why.
         left: How many cells are left, because there is no place for them any more.
         interrupted: The exit code of the signal that stopped it, 0 where none did.
     """
@@ -51,6 +52,7 @@ class Outcome:
     elsewhere: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     aside: dict[str, list[str]] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
     left: int = 0
     interrupted: int = 0
 
@@ -218,7 +220,7 @@ class Work:
     ) -> None:
         self.by_id = {cell.run_id: cell for cell in todo}
         self.waiting = deque(self.by_id)
-        self.running: dict[str, float] = {}  # since when; for ever later until it has begun
+        self.running: dict[str, float] = {}  # when its training began; inf: it has not yet
         self.elsewhere: set[str] = set()
         self.late: set[str] = set()  # told to end, for the time they took
         self.results, self.pool, self.shown, self.outcome = results, pool, shown, outcome
@@ -226,12 +228,16 @@ class Work:
         self.attempts, self.places = Attempts(), Places(aside=outcome.aside)
         # What is on disk of cells that failed before is not what becomes of them now.
         self.before = dict(before)
-        self.looked = time.monotonic()
+        self.looked = self.had_place = time.monotonic()
+        self.emptying: str | None = None  # the device that is kept for a cell that needs it alone
 
     def goes_on(self) -> bool:
         """Whether there is more to do, or to wait for."""
-        stuck = self.waiting and not self.running and not self._places()
-        if stuck and not self.pool.may_grow():
+        now = time.monotonic()
+        if self.running or self._places():
+            self.had_place = now
+        patience = PATIENCE_SECONDS if self.pool.may_grow() else 0.0
+        if self.waiting and now - self.had_place > patience:
             self.outcome.left = len(self.waiting) + len(self.elsewhere)
             return False
         return bool(self.waiting or self.running or self.elsewhere)
@@ -239,8 +245,8 @@ class Work:
     def step(self) -> None:
         """Give cells to whoever has room, and hear what has happened for half a second."""
         self._look_elsewhere()
-        for slot in self.pool.slots():
-            if slot.cell is None and slot.place not in self.places.aside:
+        for slot in self._usable():
+            if slot.cell is None and len(self.running) < self.pool.count:
                 self._fill(slot)
         for event in self.pool.events(timeout=0.5):
             self._hear(event)
@@ -252,21 +258,36 @@ class Work:
     # Giving
 
     def _fill(self, slot: Slot) -> None:
-        """Give the next cell to a slot, unless somebody needs its place alone."""
-        there = [s.cell.run_id for s in self.pool.slots() if s.place == slot.place and s.cell]
+        """Give the next cell to a slot, unless somebody has or needs its device alone."""
+        there = self._cells_on(slot.device)
         if self.attempts.alone.intersection(there):
             return
-        while self.waiting:
-            run_id = self.waiting[0]
-            alone = run_id in self.attempts.alone
-            if alone and there:
-                return  # the place empties first, and this cell is the next one there
-            self.waiting.popleft()
+        alone = self._kept_for_one(slot)
+        if alone and there:
+            return  # the device empties first
+        for run_id in [run_id for run_id in self.waiting if self._may_have(run_id, alone)]:
+            self.waiting.remove(run_id)
             if self._taken(run_id):
                 continue
-            self.pool.give(slot, self.by_id[run_id], alone)
+            self.pool.give(slot, self.by_id[run_id], run_id in self.attempts.alone)
             self.running[run_id] = math.inf
             return
+
+    def _may_have(self, run_id: str, alone: bool) -> bool:
+        return (run_id in self.attempts.alone) == alone
+
+    def _kept_for_one(self, slot: Slot) -> bool:
+        """Whether a slot's device is kept for a cell that waits for one that it has alone."""
+        if not self.attempts.alone.intersection(self.waiting):
+            self.emptying = None
+            return False
+        devices = {each.device for each in self._usable()}
+        if self.emptying not in devices:  # the one that is empty soonest
+            self.emptying = min(sorted(devices), key=lambda name: len(self._cells_on(name)))
+        return slot.device == self.emptying
+
+    def _cells_on(self, device: str) -> list[str]:
+        return [s.cell.run_id for s in self.pool.slots() if s.device == device and s.cell]
 
     def _taken(self, run_id: str) -> bool:
         """Whether another runner has a cell, or has ended it."""
@@ -291,13 +312,16 @@ class Work:
             self.elsewhere.discard(run_id)
             if not self._ended_elsewhere(run_id):
                 self.waiting.append(run_id)  # its runner is gone
-                self.shown.again(self.by_id[run_id], "its other runner is gone")
+                self.shown.again(self.by_id[run_id], "the runner that had it is gone")
 
     def _ended_elsewhere(self, run_id: str) -> bool:
         """Take a record that another runner has written since this one began."""
         if stamp(self.results, run_id) in (None, self.before[run_id]):
             return False
-        record = records.find(self.results, run_id)
+        try:
+            record = records.find(self.results, run_id)
+        except records.RecordError:  # it is being replaced, or a network hides it
+            return False
         if record is None:
             return False
         self.outcome.elsewhere += record.done
@@ -313,18 +337,24 @@ class Work:
         if event.kind == "unsent":
             self.unsent(event.body)
         elif event.kind == "unfit":
+            self.outcome.unfit[event.place] = event.body
             self.shown.aside(event.place, event.body)
         elif run_id not in self.running:
             return  # a worker died without a cell
         elif event.kind == "began":
-            self.running[run_id] = time.monotonic()
-            self.shown.started(self.by_id[run_id], event.place)
+            self._begins(run_id, event.place)
         elif event.kind == "epoch":
+            if self.running[run_id] == math.inf:
+                self._begins(run_id, event.place)  # the word of its beginning was lost
             self.attempts.went_on(run_id)
             self.shown.epoch(run_id, event.body)
         else:
             del self.running[run_id]
             self._end_of(event)
+
+    def _begins(self, run_id: str, place: str) -> None:
+        self.running[run_id] = time.monotonic()
+        self.shown.started(self.by_id[run_id], place)
 
     def _end_of(self, event: Event) -> None:
         """A worker is done with its cell, one way or another."""
@@ -343,7 +373,7 @@ class Work:
             if self.attempts.after_loss(cell.run_id):
                 self._again(cell, event.body)
             else:
-                message = f"{failures.ATTEMPTS} times {event.body}"
+                message = f"{event.body}, {failures.ATTEMPTS} times in a row"
                 self._fails(cell, "killed", message, event.place)
         elif event.kind == "oom":
             if self.attempts.after_oom(cell.run_id):
@@ -372,10 +402,13 @@ class Work:
     def _again(self, cell: RunConfig, why: str) -> None:
         # Its failed record, if it has one, is not another runner's.
         self.before[cell.run_id] = stamp(self.results, cell.run_id)
+        self.late.discard(cell.run_id)
         self.waiting.appendleft(cell.run_id)
         self.shown.again(cell, why)
 
     def _fails(self, cell: RunConfig, kind: str, message: str, place: str) -> None:
+        if self._taken(cell.run_id):
+            return  # another runner has found its lease without a holder
         self._ends(failures.failed(cell, self.results, kind, message))
         if kind != "timeout":
             self._suspect(cell, place)
@@ -386,28 +419,33 @@ class Work:
 
     # Places
 
+    def _usable(self) -> list[Slot]:
+        """Room at places that get cells."""
+        return [slot for slot in self.pool.slots() if slot.place not in self.places.aside]
+
     def _places(self) -> set[str]:
         """Those that get cells."""
-        return {slot.place for slot in self.pool.slots()} - self.places.aside.keys()
+        return {slot.place for slot in self._usable()}
 
     def _suspect(self, cell: RunConfig, place: str) -> None:
         """Set a place aside where cells fail one after another and there is another to go on at.
 
         The cells that failed there are tried elsewhere: it may have been the place.
         """
-        if place in self.places.aside:
-            return
+        known = place in self.places.aside
         ours = len(self._places() - {place}) > 0
         cells = self.places.failed(place, cell.run_id, ours or self._other_runners())
         if not cells:
             return
-        name = f"{place} of {platform.node()}" if place.startswith(("cpu", "gpu")) else place
-        self.shown.aside(name, f"{len(cells)} cells failed there one after another")
+        name = failures.named(place)
+        if not known:
+            self.shown.aside(name, f"{len(cells)} cells failed there one after another")
         if ours:
             self.outcome.records = [r for r in self.outcome.records if r.run_id not in cells]
             for run_id in cells:
                 self.outcome.refused.pop(run_id, None)
-                self._again(self.by_id[run_id], f"it failed on {name}, which is set aside")
+                self.attempts.lost.pop(run_id, None)
+                self._again(self.by_id[run_id], f"failed on {name}, which is set aside")
 
     def _other_runners(self) -> bool:
         """Whether another runner works in the folder."""

@@ -157,13 +157,14 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
         "failed": [record.run_id for record in outcome.failed],
         "refused": outcome.refused,
         "aside": outcome.aside,
+        "unfit": outcome.unfit,
         "left": outcome.left,
     }
 
 
 def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
     """A line for each cell without a result and each place that was set aside."""
-    from ablations.failures import stays
+    from ablations.failures import named, stays
 
     for record in outcome.failed:
         assert record.failure is not None
@@ -173,8 +174,10 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
         )
     for run_id, why in outcome.refused.items():
         yield f"refused: {results / run_id}: {why}"
-    for place in outcome.aside:
-        yield f"set aside: {place}"
+    for place, cells in outcome.aside.items():
+        yield f"set aside: {named(place)}: {len(cells)} cells failed there"
+    for place, why in outcome.unfit.items():
+        yield f"without cells: {place}: {why}"
     if any(stays(record, retry=False) for record in outcome.failed):
         yield "`ablations run --retry-failed` with the same files trains failed cells again"
 

@@ -11,12 +11,13 @@ from ablations.config import RunConfig
 LOG = "workers.log"  # what the libraries print, and what a crash leaves
 # How long a worker may take to end its batch and to tell W&B before it is killed.
 GRACE_SECONDS = 15
-# What an event says of its cell, or of a place. The first ones leave a cell where it is.
+# What an event says of its cell, or of a place.
 KINDS = {
     "unfit": "a place can have no cells: why",
     "began": "its training begins, now that a process is there for it",
     "epoch": "it has finished one: its metrics",
     "unsent": "the folder of its tracker, of which not all has arrived",
+    "files": "what it has written where the runner does not see it",
     "done": "it has a record: that",
     "busy": "another process trains it: who, in a line",
     "refused": "it cannot be trained here, and nothing was written: why",
@@ -25,6 +26,7 @@ KINDS = {
     "oom": "its process was killed for want of memory: how that is known",
     "died": "its process, or one of several, is gone: how",
 }
+ON_THE_WAY = ("unfit", "began", "epoch", "unsent", "files")  # after the others a cell has ended
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,24 @@ class Slot(Protocol):
     """Room for one cell.
 
     Attributes:
-        place: The device or the node that it is on; slots of one place share its memory.
+        place: The device or the node that it is on, by name.
+        device: Whose memory it shares with other slots of the same device.
         cell: The cell that it has.
     """
 
     place: str
+    device: str
     cell: RunConfig | None
 
 
 class Launcher(Protocol):
-    """What the runner asks of either."""
+    """What the runner asks of either.
+
+    Attributes:
+        count: How many cells at once, at most.
+    """
+
+    count: int
 
     def start(self) -> None:
         """Start the processes."""
@@ -69,7 +79,7 @@ class Launcher(Protocol):
         """Whether room may come where there is none now."""
 
     def give(self, slot: Any, cell: RunConfig, alone: bool = False) -> None:
-        """Start a cell; alone: what others at that place keep in memory is freed first."""
+        """Start a cell; alone: what others on that device keep in memory is freed first."""
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""

@@ -17,12 +17,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from ablations.config import RunConfig, SystemConfig
-from ablations.launchers import GRACE_SECONDS, Event
+from ablations.launchers import GRACE_SECONDS, ON_THE_WAY, Event
 from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
 from ablations.launchers.worker import serve
 from poolformer.config import ConfigError
 
-ENDED = ("done", "busy", "refused", "stop", "failed", "died")  # events after which one is idle
 CGROUP = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -37,7 +36,7 @@ class Worker:
 
     def __init__(self, results: Path, gpus: Sequence[str] = (), reuse: bool = True) -> None:
         self.results, self.gpus, self.reuse = results, list(gpus), reuse
-        self.place = f"gpu {', '.join(gpus)}" if gpus else "cpu"
+        self.place = self.device = f"gpu {', '.join(gpus)}" if gpus else "cpu"
         self.cell: RunConfig | None = None
         self.kill_at: float | None = None  # when it is killed, if asking has not ended it
         self.start()
@@ -120,10 +119,10 @@ class LocalWorkers:
         return False
 
     def give(self, slot: Worker, cell: RunConfig, alone: bool = False) -> None:
-        """Start a cell; alone: in a fresh process, while no other is at that place."""
+        """Start a cell; alone: in a fresh process, while no other is on that device."""
         if alone:
             for worker in self.workers:
-                if worker.place == slot.place and not worker.connection.closed:
+                if worker.device == slot.device and not worker.connection.closed:
                     worker.rest()
         slot.give(cell)
 
@@ -141,7 +140,7 @@ class LocalWorkers:
             except (EOFError, OSError):
                 event = worker.died()
                 worker.start()
-            if event.kind in ENDED:
+            if event.kind not in ON_THE_WAY:
                 worker.cell = worker.kill_at = None
             yield Event(event.kind, event.run_id, event.body, worker.place)
 

@@ -31,6 +31,7 @@ class Script:
     def __init__(self, results: Path, places: list[str], fate, later: Sequence[str] = ()) -> None:
         self.results, self.fate, self.later = results, fate, list(later)
         self.room = [Room(place) for place in places]
+        self.count = 1 if hasattr(self, "few") else 100
         self.given: list[tuple[int, str, bool]] = []
         self.happened: deque[Event] = deque()
 
@@ -91,6 +92,10 @@ class Room:
     place: str
     cell: object = None
 
+    @property
+    def device(self) -> str:
+        return self.place
+
 
 class Silent:
     """An observer that keeps what it is told."""
@@ -126,7 +131,7 @@ def test_a_killed_cell_is_tried_three_times_and_the_others_go_on(play):
     assert [seed for seed, *_ in given].count(1) == failures.ATTEMPTS
     (failed,) = outcome.failed
     assert failed.failure["kind"] == "killed"
-    assert failed.failure["message"] == "3 times a reason"
+    assert failed.failure["message"] == "a reason, 3 times in a row"
     assert (outcome.trained, outcome.whole) == (2, False)
 
 
@@ -140,15 +145,43 @@ def test_an_epoch_between_two_losses_makes_up_for_the_first(play):
     assert (len(given), outcome.trained) == (6, 1)
 
 
-@pytest.mark.parametrize("how", ["oom"])
-def test_a_cell_without_memory_is_tried_once_more_and_alone(play, how):
+def test_a_cell_without_memory_is_tried_once_more_and_alone(play):
     """Two slots share the place; the third cell fails beside another and succeeds alone."""
     outcome, given = play(
-        5, ["gpu 0", "gpu 0"], lambda seed, _, tries: how if (seed, tries) == (2, 0) else "done"
+        5, ["gpu 0", "gpu 0"], lambda seed, _, tries: "oom" if (seed, tries) == (2, 0) else "done"
     )
     assert not outcome.failed
     assert [(seed, alone) for seed, _, alone in given].count((2, True)) == 1
     assert sum(alone for *_, alone in given) == 1
+
+
+def test_one_device_is_kept_for_a_cell_alone_and_the_others_go_on(play):
+    """Three devices with two slots each; one cell without memory, one that never ends beside it."""
+
+    def fate(seed, place, tries):
+        if seed == 1 and tries == 0:
+            return "oom"
+        return None if seed == 0 else "done"  # the first one holds its device, gpu 0
+
+    outcome, given = play(9, [f"gpu {n}" for n in (0, 1, 2, 0, 1, 2)], fate, cell_timeout=1.0)
+    (alone,) = [(seed, place) for seed, place, alone in given if alone]
+    assert alone[0] == 1
+    assert alone[1] != "gpu 0"
+    assert outcome.trained == 8
+    assert [record.failure["kind"] for record in outcome.failed] == ["timeout"]
+
+
+def test_what_another_runner_has_ended_meanwhile_is_not_failed(play, tmp_path, tiny):
+    """It has found the lease of a process that was killed, before this runner heard of that."""
+
+    def fate(seed, place, tries):
+        if tries == failures.ATTEMPTS - 1:
+            Record(tiny(seed=seed).run_id, "finished", tiny(seed=seed).to_json()).write(tmp_path)
+        return "died"
+
+    outcome, given = play(1, ["cpu"], fate)
+    assert len(given) == failures.ATTEMPTS
+    assert (outcome.failed, outcome.elsewhere, outcome.whole) == ([], 1, True)
 
 
 def test_a_cell_that_has_no_memory_alone_fails(play):
@@ -203,6 +236,27 @@ def test_a_place_where_cells_fail_again_and_again_is_set_aside(play):
     assert list(outcome.aside) == ["gpu 1"]
     assert sum(place == "gpu 1" for _, place, _ in given) == IN_A_ROW
     assert outcome.trained == 9
+
+
+def test_all_cells_that_a_bad_place_had_are_tried_elsewhere(play):
+    """Eight at once, of which three are enough to set it aside."""
+
+    def fate(_, place, __):
+        return "error" if place == "node a" else "done"
+
+    outcome, given = play(12, ["node a"] * 8 + ["node b"], fate)
+    assert (outcome.trained, outcome.whole) == (12, True)
+    assert sum(place == "node a" for _, place, _ in given) >= 8
+    assert len(outcome.aside["node a"]) >= 8
+
+
+def test_a_bad_place_is_set_aside_however_few_cells_run_at_once(play, monkeypatch):
+    monkeypatch.setattr(Script, "few", True, raising=False)
+    outcome, _ = play(
+        6, ["node a", "node b"], lambda _, place, __: "error" if place == "node a" else "done"
+    )
+    assert outcome.whole
+    assert list(outcome.aside) == ["node a"]
 
 
 def test_bad_cells_speak_against_no_place(play):
@@ -324,6 +378,7 @@ def test_events_as_json_lines(sweep, tmp_path, capsys):
         "failed": [],
         "refused": {},
         "aside": {},
+        "unfit": {},
         "left": 0,
     }
     done = next(event for event in told if event["event"] == "done")

@@ -123,7 +123,9 @@ def serve(config: RunConfig, results: Path, seat: Seat) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()
-    log_file = os.open(results / config.run_id / begun.LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    log_file = os.open(
+        results / config.run_id / begun.LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
+    )
     for stream in (1, 2):
         os.dup2(log_file, stream)
     ended = follow(config, results, Team(seat, connect(seat)))
@@ -239,7 +241,8 @@ class Crew:
     def __init__(
         self, config: RunConfig, results: Path, seat: Seat, wire: Wire, start: bool
     ) -> None:
-        self.world, self.wire = seat.world, wire
+        # Its own, because rank 0 waits for the group in the other one, and must hear of a loss.
+        self.world, self.wire = seat.world, wire.another()
         self.processes: dict[int, SpawnProcess] = {}
         self.left = threading.Event()
         self.watcher = threading.Thread(target=self._watch, name="followers", daemon=True)
@@ -301,7 +304,7 @@ class Crew:
         while (trouble := self.trouble()) is None and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         if trouble is None and broken_off(error):
-            return LostProcess(f"a process of {self.world} is gone: {one_line(error)}")
+            return LostProcess(f"one of {self.world} processes is gone: {one_line(error)}")
         return trouble or error
 
     def _watch(self) -> None:

@@ -173,6 +173,10 @@ class Wire:
     def __init__(self, store: dist.Store) -> None:
         self.store = store
 
+    def another(self) -> Wire:
+        """A second connection: what waits in the first one keeps others from using it."""
+        return Wire(self.store.clone())
+
     def tell(self, name: str, value: Any) -> None:
         """Say something to whoever asks."""
         self.store.set(name, json.dumps(value))
@@ -272,7 +276,7 @@ def _seat() -> tuple[str, Seat | None]:
             address=env.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodes),
             # The same for all tasks of a step, and another for its neighbour's.
             port=int(env.get("MASTER_PORT") or 15000 + (int(job) + 1000 * int(step)) % 10000),
-            attempt=env.get("SLURM_RESTART_COUNT", "0"),
+            attempt=f"{job}.{step}.{env.get('SLURM_RESTART_COUNT', '0')}",
         )
         return "srun", seat
     return "nobody", None

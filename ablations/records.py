@@ -58,7 +58,7 @@ class Record:
         data: ``fingerprint``, ``classes``, and the sizes of both splits.
         environment: Commit, versions, device, precision, threads, versions of plugins' mixers.
         tracker: Ids of the W&B run, where there is one.
-        failure: On ``failed``: ``kind`` (oom, data, killed, error) and ``message``.
+        failure: On ``failed``: ``kind`` (one of ``failures.KINDS``) and ``message``.
     """
 
     run_id: str

@@ -240,18 +240,8 @@ def test_a_job_on_ray_that_is_asked_to_end_lets_its_runner_end_first(cluster, tm
     assert not ray_processes(cluster)
 
 
-def has_launcher() -> bool:
-    """Whether ``ablations run`` can use Ray."""
-    told = subprocess.run(
-        [sys.executable, "-m", "ablations", "run", "--help"], capture_output=True, text=True
-    )
-    return "--launcher" in told.stdout
-
-
 @WITHOUT_RAY
 def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path):
-    if not has_launcher():
-        pytest.skip("`ablations run` has no --launcher yet")
     results = tmp_path / "runs"
     job = cluster.submit("--nodes=2", "slurm/ray.sbatch", *words(six, results))
     assert job.wait() == "COMPLETED", job.output
@@ -262,8 +252,6 @@ def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path
 
 
 def test_one_cell_over_two_nodes_and_again_after_it_was_asked_to_end(cluster, tmp_path):
-    if "a run trains on one device" in Path("ablations/train.py").read_text():
-        pytest.skip("`ablations train` takes one device yet")
     flags = [*TINY_FLAGS, "--model.drop_path=0.1", "--optim.epochs=12"]
 
     def submit(results: Path) -> Job:

@@ -27,7 +27,7 @@ def measure(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Find
 
     Args:
         config: The cell; the study is this one with several seeds.
-        rounds: How often; the second three times as often.
+        rounds: How often the study; the single run three times as often.
         told: Called with a line a round.
     """
     os.environ.setdefault("WANDB_MODE", "offline")  # nobody wants these runs in an account

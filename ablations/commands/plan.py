@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
         "plan",
         help="hours, disk and the smallest effect to expect of sweep files, before launching",
         description="Train a few steps of every variant of sweep files on this machine, and tell "
-        "from that what `ablations run` with the same words will take.\n"
+        "from that what `ablations run` will take.\n"
         "--check DIR holds what was planned there against what the runs took.",
         epilog=fields_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -22,7 +22,7 @@ from typing import Any
 
 from ablations import code, leases, records
 from ablations.config import RunConfig
-from ablations.launchers import GRACE_SECONDS, LOG, Event, luggage
+from ablations.launchers import GRACE_SECONDS, LOG, ON_THE_WAY, Event, luggage
 from ablations.launchers.local import default_workers
 from ablations.launchers.needs import Needs, room
 from ablations.launchers.task import Errand, Sight, carry_out, look
@@ -32,11 +32,10 @@ from poolformer.config import ConfigError
 
 LOOK_SECONDS = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS = 120.0  # that a node has to say what it is like when the runner starts
-PATIENCE_SECONDS = 600.0  # that a cluster may be without any node for cells
 CONNECT_SECONDS = 10.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A machine of the cluster.
 
@@ -55,13 +54,14 @@ class Node:
     sight: Sight | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot:
     """Room for one cell on a node, and the cell that it has.
 
     Args:
         node: The node.
         place: Its name.
+        device: The same, and more where a cell has GPUs for itself.
         key: Of the errand.
         ref: Ray's reference to what its task gives back.
         lease: The cell's, where the node does not see the folder of results.
@@ -70,6 +70,7 @@ class Slot:
 
     node: Node
     place: str
+    device: str
     cell: RunConfig | None = None
     key: str = ""
     ref: Any = None
@@ -104,7 +105,7 @@ class RayCluster:
         self._nodes: dict[str, Node] = {}
         self._slots: list[Slot] = []
         self._told = deque[Event]()
-        self._looked = self._had_room = 0.0
+        self._looked = 0.0
         self._context = contextlib.ExitStack()
         connect(address)
         self._context.callback(_ray().shutdown)
@@ -152,7 +153,8 @@ class RayCluster:
         self._context.enter_context(contextlib.redirect_stdout(log))
         here = ray.get_runtime_context().get_node_id()
         near = NodeAffinitySchedulingStrategy(here, soft=True)
-        self._mailbox = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": near})
+        options = {"num_cpus": 0, "scheduling_strategy": near, "max_restarts": -1}
+        self._mailbox = Queue(actor_options=options)
         fresh = bool(self.needs.gpus)  # a process keeps the GPU that it had first
         self._task = ray.remote(max_retries=0, max_calls=1 if fresh else 0)(_work)
         self._alone = ray.remote(max_retries=0, max_calls=1)(_work)
@@ -161,12 +163,11 @@ class RayCluster:
         """All room on the nodes that are there now, spread over them."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._look_around()
-        busy = [slot for slot in self._slots if slot.cell]
-        return (busy + [slot for slot in self._slots if not slot.cell])[: self.count]
+        return list(self._slots)
 
     def may_grow(self) -> bool:
-        """Whether a node may still come, or come back, where there is none."""
-        return not self._slots and time.monotonic() - self._had_room < PATIENCE_SECONDS
+        """Yes: a node may come, or come back."""
+        return True
 
     def _look_around(self) -> None:
         """Greet nodes that have come, and forget those that have gone."""
@@ -185,8 +186,6 @@ class RayCluster:
         for node in list(self._nodes.values()):
             if node.asked and ray.wait([node.asked], timeout=0)[0]:
                 self._hear_of(node)
-        if self._slots:
-            self._had_room = self._looked
 
     def _ask(self, node: Node) -> Any:
         options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on(node)}
@@ -205,15 +204,16 @@ class RayCluster:
             node.asked = None
         changed = code.differing(sight.code)
         if changed or sight.schema != records.SCHEMA:
-            why = "other code of this package is there than here"
+            why = "it has other code of this package than this machine"
             why += (
                 f" ({', '.join(changed)})" if changed else f" (records of version {sight.schema})"
             )
             self._told.append(Event("unfit", "", why, node.place))
             return
         node.sight = sight
-        found = [Slot(node, node.place) for _ in range(room(Needs.of(node.resources), self.needs))]
-        self._slots += found
+        for number in range(room(Needs.of(node.resources), self.needs)):
+            own = f"{node.place}, GPUs of slot {number}" if self.needs.gpus >= 1 else node.place
+            self._slots.append(Slot(node, node.place, own))
         # Round by round, so that fewer cells than there is room for spread over all nodes.
         turns = dict[str, int]()
 
@@ -227,6 +227,8 @@ class RayCluster:
         """Start a cell; alone: in a fresh process."""
         assert slot.node.sight is not None
         slot.cell, slot.key, slot.kill_at = cell, secrets.token_hex(8), None
+        if slot not in self._slots:  # its node has gone since the runner saw it
+            self._slots.append(slot)
         shared = slot.node.sight.shared
         files: luggage.Files = {}
         if not shared:
@@ -242,6 +244,7 @@ class RayCluster:
         errand = Errand(
             key=slot.key,
             cell=cell,
+            where=os.getcwd(),
             results=str(self.results.resolve()),
             shared=shared,
             reuse=self.reuse,
@@ -251,7 +254,11 @@ class RayCluster:
         task = self._alone if alone else self._task
         here = self.needs.within(Needs.of(slot.node.resources))
         options = {"name": f"cell {cell.run_id}", "scheduling_strategy": _on(slot.node)}
-        slot.ref = task.options(**options, **here.options()).remote(errand, self._mailbox)
+        try:
+            slot.ref = task.options(**options, **here.options()).remote(errand, self._mailbox)
+        except Exception as error:  # no room for its files in Ray's memory, say
+            told = f"it cannot be sent to {slot.place}: {_plain(error)}"
+            self._told.append(Event("refused", cell.run_id, told, slot.place))
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
@@ -288,7 +295,7 @@ class RayCluster:
         slots = {slot.key: slot for slot in self._slots if slot.ref is not None}
         try:
             letters = self._mailbox.get_nowait_batch(self._mailbox.qsize())
-        except Exception:  # the mailbox is gone; records and checkpoints do not come through it
+        except Exception:  # it is being started anew; what the last one held is told at the end
             return
         for key, text in letters:
             event: Event = pickle.loads(text)
@@ -313,7 +320,7 @@ class RayCluster:
         try:
             event: Event
             event, files = _ray().get(slot.ref)
-            if slot.lease:
+            if slot.lease and files is not None:
                 slot.lease.check(now=True)
                 luggage.take_back(files, self.results, run_id)
         except leases.LostError as lost:
@@ -349,10 +356,7 @@ class RayCluster:
         self._context.close()
 
 
-ON_THE_WAY = ("began", "epoch", "unsent", "files", "unfit")  # events after which a cell goes on
-
-
-def _work(errand: Errand, mailbox: Any) -> tuple[Event, luggage.Files]:
+def _work(errand: Errand, mailbox: Any) -> tuple[Event, luggage.Files | None]:
     return carry_out(errand, mailbox.put_nowait)
 
 
@@ -381,20 +385,21 @@ def connect(address: str | None) -> None:
             "--launcher ray needs Ray: install this package with its extra, "
             "metaformer-ablations[cluster]"
         ) from error
+    said = "--ray-address" if address else "RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         options |= {"num_cpus": default_workers(), "include_dashboard": False}
     elif address != "auto":
-        _reach(address)
+        _reach(said, address)
     try:
         with inherited({**ONE_THREAD, **OWN_CLIENT}):
             ray.init(address=address, **options)
     except Exception as error:  # whatever it finds wrong with address, version or token
-        raise ConfigError(f"--ray-address {address}: {_plain(error)}") from error
+        raise ConfigError(f"{said} {address}: {_plain(error)}") from error
 
 
-def _reach(address: str) -> None:
+def _reach(said: str, address: str) -> None:
     """Raise ConfigError where nobody listens: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     why = "that is no HOST:PORT"
@@ -405,7 +410,7 @@ def _reach(address: str) -> None:
         except OSError as error:
             why = f"nobody answers there ({error.strerror or error})"
     raise ConfigError(
-        f"--ray-address {address}: {why}; give the address that `ray start --head` printed, or auto"
+        f"{said} {address}: {why}; give the address that `ray start --head` printed, or auto"
     )
 
 
@@ -413,13 +418,14 @@ def _loss(error: Exception, run_id: str, place: str) -> tuple[str, str, str]:
     """Kind of event, run id and cause, where a task has given nothing back."""
     from ray import exceptions
 
-    if isinstance(error, OSError):
-        name = os.strerror(error.errno) if error.errno else str(error)
-        return "refused", run_id, f"{error.filename or 'the folder of results'}: {name}"
     if isinstance(error, exceptions.OutOfMemoryError):
         return "oom", run_id, f"Ray has ended its process, for {place} was short of memory"
     if isinstance(error, exceptions.RayTaskError):
-        return "failed", run_id, _plain(error)
+        full = getattr(error.cause, "errno", None) in records.NO_SPACE
+        return "refused" if full else "failed", run_id, f"on {place}: {_plain(error)}"
+    if isinstance(error, OSError):
+        name = os.strerror(error.errno) if error.errno else str(error)
+        return "refused", run_id, f"{error.filename or 'the folder of results'}: {name}"
     if isinstance(error, exceptions.TaskCancelledError):
         return "died", run_id, "it was ended"
     if isinstance(error, exceptions.WorkerCrashedError):

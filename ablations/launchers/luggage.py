@@ -56,8 +56,9 @@ def take_back(files: Files, results: Path, run_id: str) -> None:
         OSError: The folder cannot be written.
     """
     unpack(files, results)
-    for name in needed(results, run_id).keys() - files.keys():
-        (results / name).unlink(missing_ok=True)  # the checkpoint of a cell that is done, say
+    for name in (f"{run_id}/{name}" for name in NEEDED):
+        if name not in files:  # the checkpoint of a cell that is done, say
+            (results / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it has files, or is not there
         (results / run_id / records.PREVIOUS).rmdir()
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from ablations.config import SystemConfig
+from poolformer.config import ConfigError
 
 GB = 1_000_000_000
 # What a process of torch with the libraries takes, and one that loads pictures for it. What the
@@ -49,8 +50,9 @@ class Needs:
         return self.gpus, self.cpus, self.memory
 
     def __str__(self) -> str:
-        gpus = f"{self.gpus:g} GPU{'' if self.gpus == 1 else 's'}, " if self.gpus else ""
-        return f"{self.cpus:g} CPUs, {gpus}{decimal(int(self.memory))} of memory"
+        counts = [(self.cpus, "CPU"), *([(self.gpus, "GPU")] if self.gpus else [])]
+        told = [f"{count:g} {name}{'' if count == 1 else 's'}" for count, name in counts]
+        return f"{', '.join(told)}, {decimal(int(self.memory))} of memory"
 
 
 def needs(
@@ -63,8 +65,13 @@ def needs(
         gpus: Whether there are GPUs for cells that take what there is.
         per_gpu: Cells on a GPU.
         memory: Bytes a cell, where the user says so.
+
+    Raises:
+        ConfigError: Several cells a GPU where none is used.
     """
     found = [_one(system, gpus, per_gpu) for system in systems]
+    if per_gpu > 1 and not any(each.gpus for each in found):
+        raise ConfigError(f"--workers-per-gpu {per_gpu}: the cells are to be trained on CPUs")
     return Needs(
         max(each.cpus for each in found),
         max(each.gpus for each in found),
@@ -77,9 +84,14 @@ def _one(system: SystemConfig, gpus: bool, per_gpu: int) -> Needs:
     each = max(system.threads, system.loader_workers)
     return Needs(
         system.devices * each,
-        system.devices / per_gpu if on_gpu else 0.0,
+        (system.devices if per_gpu == 1 else _share(per_gpu)) if on_gpu else 0.0,
         system.devices * (PROCESS_BYTES + system.loader_workers * LOADER_BYTES),
     )
+
+
+def _share(cells: int) -> float:
+    """Of a GPU, so that as many fit: Ray counts ten thousandths."""
+    return math.floor(10_000 / cells) / 10_000
 
 
 def room(node: Needs, cell: Needs) -> int:
@@ -93,5 +105,4 @@ def room(node: Needs, cell: Needs) -> int:
         return 0
     takes = cell.within(node)
     pairs = ((node.cpus, takes.cpus), (node.gpus, takes.gpus), (node.memory, takes.memory))
-    # Shares of a GPU are thirds and the like, whose sum is a hair off.
-    return min(math.floor(there / taken + 1e-6) for there, taken in pairs if taken)
+    return min(math.floor(there / taken) for there, taken in pairs if taken)

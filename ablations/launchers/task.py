@@ -27,6 +27,7 @@ class Errand:
     Args:
         key: Tells it from other tries of the cell.
         cell: The cell.
+        where: The folder that the runner works in, from which relative paths are meant.
         results: The folder of all runs, as the runner names it.
         shared: Whether the node sees that folder.
         reuse: Whether a record that is there already is enough.
@@ -37,6 +38,7 @@ class Errand:
 
     key: str
     cell: RunConfig
+    where: str
     results: str
     shared: bool
     reuse: bool
@@ -75,8 +77,8 @@ def look(log: str, word: str) -> Sight:
     return Sight(platform.node(), shared, code.versions(), SCHEMA)
 
 
-def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, Files]:
-    """Train the cell; what came of it, and the files where the folder of results is elsewhere.
+def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, Files | None]:
+    """Train the cell; what came of it, and all its files where the folder of results is elsewhere.
 
     Args:
         errand: The cell.
@@ -90,15 +92,17 @@ def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, 
             post((errand.key, pickle.dumps(event)))
 
     cell = errand.cell
-    with inherited(errand.variables):
+    with inherited(errand.variables), contextlib.ExitStack() as folder:
+        if Path(errand.where).is_dir():
+            folder.enter_context(contextlib.chdir(errand.where))
         tell(Event("began", cell.run_id))
         try:
             if errand.shared:
-                return trained(cell, Path(errand.results), errand.reuse, tell), {}
+                return trained(cell, Path(errand.results), errand.reuse, tell), None
             with tempfile.TemporaryDirectory(prefix="ablations-") as scratch:
                 return _away(errand, Path(scratch), tell)
         except KeyboardInterrupt:
-            return Event("died", cell.run_id, "it was ended"), {}
+            return Event("died", cell.run_id, "it was ended"), None
 
 
 def _away(errand: Errand, scratch: Path, tell: Callable[[Event], None]) -> tuple[Event, Files]:

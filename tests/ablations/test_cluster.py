@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -141,7 +142,8 @@ def test_a_cluster_of_this_machine_alone(study, tmp_path):
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert told[-1]["trained"] == 4
-    assert {event["place"] for event in told if event["event"] == "started"} != set()
+    (place,) = {event["place"] for event in told if event["event"] == "started"}
+    assert place.startswith(f"node {platform.node()}")
     assert_tidy(results)
 
 
@@ -243,6 +245,27 @@ def test_records_come_back_from_a_node_without_the_folder(cluster, blind_node, s
     assert_tidy(results)
 
 
+@pytest.mark.slow
+def test_ctrl_c_brings_back_what_a_node_without_the_folder_has(
+    cluster, blind_node, study, tmp_path
+):
+    results = tmp_path / "runs"
+    blind_node()
+    while len(alive(cluster)) < 2:
+        time.sleep(0.2)
+    words = command(study, results, "--ray-address", cluster.address, "--json")
+    runner = start([*words, "--optim.epochs=50"])
+    told = hear(runner, lambda event: event["event"] == "epoch" and event["epoch"] == 3)
+    runner.send_signal(signal.SIGINT)
+    _, stderr = runner.communicate(timeout=100)
+    assert runner.returncode == 130, stderr
+    folder = results / told[-1]["run_id"]
+    assert json.loads((folder / "begun.json").read_text())["stopped"]
+    assert len((folder / "history.csv").read_text().splitlines()) >= 4
+    assert (folder / "last.ckpt").is_file()
+    assert not leases.living(results)
+
+
 def alive(cluster) -> list[dict]:
     """The nodes that the head knows of."""
     from ray._raylet import GcsClient
@@ -328,6 +351,23 @@ def test_what_becomes_of_a_task_is_told_by_kind(error, kind, told):
     assert told in _loss(what, "abc", "node a")[2]
 
 
+def test_what_fails_on_a_node_is_told_with_its_name():
+    from ray.exceptions import RayTaskError
+
+    from ablations.launchers.cluster import _loss
+
+    for cause, kind, told in (
+        (OSError(28, "No space left on device"), "refused", "No space left on device"),
+        (ModuleNotFoundError("No module named 'timm'"), "failed", "ModuleNotFoundError: No module"),
+    ):
+        error = RayTaskError("carry_out", "Traceback\n many\n lines", cause).as_instanceof_cause()
+        found = _loss(error, "abc", "node a")
+        assert found[0] == kind
+        assert found[2].startswith("on node a: ")
+        assert told in found[2]
+        assert "\n" not in found[2]
+
+
 def test_a_full_disk_is_told_by_its_name():
     from ablations.launchers.cluster import _loss
 
@@ -345,6 +385,9 @@ def test_what_a_cell_takes():
     auto = SystemConfig(loader_workers=4)
     assert needs([auto], gpus=False) == Needs(4, 0, 6e9)
     assert needs([auto, on_cpu], gpus=True, per_gpu=2) == Needs(4, 0.5, 6e9)
+    assert needs([auto], gpus=True, per_gpu=6).gpus == 0.1666  # six of which Ray puts on a GPU
+    with pytest.raises(ConfigError, match="--workers-per-gpu 2: the cells are to be trained on"):
+        needs([on_cpu], gpus=True, per_gpu=2)
     assert needs([SystemConfig(accelerator="gpu", devices=4)], gpus=False) == Needs(4, 4, 8e9)
     assert needs([on_cpu], gpus=False, memory=1e9) == Needs(2, 0, 1e9)
 
@@ -358,15 +401,15 @@ def test_what_a_cell_takes():
 )
 def test_room_is_never_more_than_a_node_has(cpus, gpus, per_gpu, threads, memory):
     node = Needs(cpus, gpus, memory * 1e9)
-    cell = needs([SystemConfig(threads=threads)], gpus > 0, per_gpu)
+    cell = needs([SystemConfig(threads=threads)], gpus > 0, per_gpu if gpus else 1)
     count = room(node, cell)
     takes = cell.within(node)
     assert count * takes.cpus <= cpus
-    assert count * takes.gpus <= gpus + 1e-6
+    assert count * round(takes.gpus, 4) <= gpus  # as Ray rounds
     assert count * takes.memory <= node.memory
     more = count + 1
     full = more * takes.cpus > cpus or more * takes.memory > node.memory
-    assert cpus < 1 or full or more * takes.gpus > gpus + 1e-6
+    assert cpus < 1 or full or more * takes.gpus > gpus
 
 
 # Bad input
@@ -406,8 +449,8 @@ def test_needs_that_no_node_has_are_told(cluster, study, tmp_path):
     node(cluster)
     words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
     for more, line in (
-        (["--memory-per-cell=100TB"], "has what a cell takes, 1 CPUs, 100.0 TB of memory"),
-        (["--system.accelerator=gpu"], "has what a cell takes, 1 CPUs, 1 GPU"),
+        (["--memory-per-cell=100TB"], "has what a cell takes, 1 CPU, 100.0 TB of memory"),
+        (["--system.accelerator=gpu"], "has what a cell takes, 1 CPU, 1 GPU"),
     ):
         done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)
         assert done.returncode == 2, done
@@ -431,7 +474,7 @@ def test_a_node_with_other_code_is_named_and_gets_no_cells(cluster, study, tmp_p
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 2, done
     assert odd.node_id[:6] in done.stderr
-    assert "other code of this package is there than here (poolformer/layers.py)" in done.stderr
+    assert "other code of this package than this machine (poolformer/layers.py)" in done.stderr
 
 
 @pytest.mark.parametrize(("text", "bytes_"), [("800MB", 8e8), ("8GB", 8e9), ("1.5tb", 1.5e12)])

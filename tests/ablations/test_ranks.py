@@ -569,9 +569,12 @@ def test_a_step_of_srun_gives_its_tasks_their_seats(monkeypatch):
     for name, value in STEP.items():
         monkeypatch.setenv(name, value)
     seat = ranks.outside(SystemConfig(nodes=2))
-    assert seat == Seat(rank=1, node=1, world=2, address="node07", port=19711)
+    named = {"address": "node07", "port": 19711, "attempt": "4711.0.0"}
+    assert seat == Seat(rank=1, node=1, world=2, **named)
     monkeypatch.setenv("SLURM_STEP_ID", "3")
     assert ranks.outside(SystemConfig(nodes=2)).port == 22711
+    # Whose port is the same has another store none the less.
+    assert ranks.outside(SystemConfig(nodes=2)).attempt == "4711.3.0"
     with pytest.raises(ConfigError, match="are 3 processes, 3 a machine, and srun has started 2"):
         ranks.outside(SystemConfig(devices=3))
     assert ranks.outside(SystemConfig()) is None

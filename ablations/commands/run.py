@@ -24,7 +24,7 @@ from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
     from ablations.progress import Observer
-    from ablations.runner import Outcome
+    from ablations.work import Outcome
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 

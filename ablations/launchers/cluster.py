@@ -12,7 +12,6 @@ import contextlib
 import os
 import pickle
 import secrets
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,16 +22,15 @@ from typing import Any
 from ablations import code, leases, records
 from ablations.config import RunConfig
 from ablations.launchers import GRACE_SECONDS, LOG, ON_THE_WAY, Event, luggage
-from ablations.launchers.local import default_workers
+from ablations.launchers.connection import connect, loaded, loss, plain
 from ablations.launchers.needs import Needs, room
 from ablations.launchers.task import Errand, Sight, carry_out, look
-from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited, tracking
+from ablations.launchers.variables import tracking
 from ablations.leases import Lease
 from poolformer.config import ConfigError
 
 LOOK_SECONDS = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS = 120.0  # that a node has to say what it is like when the runner starts
-CONNECT_SECONDS = 10.0
 
 
 @dataclass(eq=False)
@@ -108,13 +106,13 @@ class RayCluster:
         self._looked = 0.0
         self._context = contextlib.ExitStack()
         connect(address)
-        self._context.callback(_ray().shutdown)
+        self._context.callback(loaded().shutdown)
         self._log = (results / LOG).resolve()
         self._word = f"runner {secrets.token_hex(8)}"
         try:
             with self._log.open("a") as file:
                 file.write(f"{self._word} asks nodes of Ray whether they see this file\n")
-            self.needs = needs(bool(_ray().cluster_resources().get("GPU")))
+            self.needs = needs(bool(loaded().cluster_resources().get("GPU")))
             self._meet()
         except BaseException:
             self._context.close()
@@ -126,7 +124,7 @@ class RayCluster:
         Raises:
             ConfigError: None of them can have a cell.
         """
-        ray = _ray()
+        ray = loaded()
         self._look_around()
         asked = [node.asked for node in self._nodes.values() if node.asked]
         ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)
@@ -147,7 +145,7 @@ class RayCluster:
         from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        ray = _ray()
+        ray = loaded()
         # Ray's word on workers that died goes to standard output, where others read our results.
         log = self._context.enter_context(self._log.open("a"))
         self._context.enter_context(contextlib.redirect_stdout(log))
@@ -171,7 +169,7 @@ class RayCluster:
 
     def _look_around(self) -> None:
         """Greet nodes that have come, and forget those that have gone."""
-        ray = _ray()
+        ray = loaded()
         self._looked = time.monotonic()
         there = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         for node_id in self._nodes.keys() - there.keys():
@@ -189,15 +187,15 @@ class RayCluster:
 
     def _ask(self, node: Node) -> Any:
         options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on(node)}
-        return _ray().remote(**options)(look).remote(str(self._log), self._word)
+        return loaded().remote(**options)(look).remote(str(self._log), self._word)
 
     def _hear_of(self, node: Node) -> None:
         """A node has answered: there is room on it, or it is told why not."""
         try:
-            sight: Sight = _ray().get(node.asked)
+            sight: Sight = loaded().get(node.asked)
         except Exception as error:  # whatever keeps a task from being run there
             self._told.append(
-                Event("unfit", "", f"no task can be run there: {_plain(error)}", node.place)
+                Event("unfit", "", f"no task can be run there: {plain(error)}", node.place)
             )
             return
         finally:
@@ -257,12 +255,12 @@ class RayCluster:
         try:
             slot.ref = task.options(**options, **here.options()).remote(errand, self._mailbox)
         except Exception as error:  # no room for its files in Ray's memory, say
-            told = f"it cannot be sent to {slot.place}: {_plain(error)}"
+            told = f"it cannot be sent to {slot.place}: {plain(error)}"
             self._told.append(Event("refused", cell.run_id, told, slot.place))
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
-        ray, now = _ray(), time.monotonic()
+        ray, now = loaded(), time.monotonic()
         busy = {slot.ref: slot for slot in self._slots if slot.ref is not None}
         for slot in busy.values():
             if slot.kill_at is not None and now > slot.kill_at:
@@ -319,14 +317,14 @@ class RayCluster:
         run_id = slot.cell.run_id
         try:
             event: Event
-            event, files = _ray().get(slot.ref)
+            event, files = loaded().get(slot.ref)
             if slot.lease and files is not None:
                 slot.lease.check(now=True)
                 luggage.take_back(files, self.results, run_id)
         except leases.LostError as lost:
             event = Event("busy", run_id, str(lost))
         except Exception as error:
-            event = Event(*_loss(error, run_id, slot.place))
+            event = Event(*loss(error, run_id, slot.place))
         return replace(event, place=slot.place)
 
     def end(self, run_id: str) -> None:
@@ -334,12 +332,12 @@ class RayCluster:
         for slot in self._slots:
             asked = slot.kill_at is not None
             if slot.cell and slot.cell.run_id == run_id and slot.ref is not None and not asked:
-                _ray().cancel(slot.ref)
+                loaded().cancel(slot.ref)
                 slot.kill_at = time.monotonic() + GRACE_SECONDS
 
     def stop(self) -> None:
         """End all tasks; what they trained so far lies in their checkpoints."""
-        ray = _ray()
+        ray = loaded()
         busy = {slot.ref: slot for slot in self._slots if slot.ref is not None}
         with contextlib.suppress(Exception):  # a cluster that is gone has no tasks
             for ref in busy:
@@ -364,77 +362,3 @@ def _on(node: Node) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node.id, soft=False)
-
-
-def _ray() -> Any:
-    import ray  # its import takes more than a second
-
-    return ray
-
-
-def connect(address: str | None) -> None:
-    """Connect this process to a cluster, or start one of this machine alone.
-
-    Raises:
-        ConfigError: Ray is not installed, or nobody answers.
-    """
-    try:
-        ray = _ray()
-    except ImportError as error:
-        raise ConfigError(
-            "--launcher ray needs Ray: install this package with its extra, "
-            "metaformer-ablations[cluster]"
-        ) from error
-    said = "--ray-address" if address else "RAY_ADDRESS"
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        options |= {"num_cpus": default_workers(), "include_dashboard": False}
-    elif address != "auto":
-        _reach(said, address)
-    try:
-        with inherited({**ONE_THREAD, **OWN_CLIENT}):
-            ray.init(address=address, **options)
-    except Exception as error:  # whatever it finds wrong with address, version or token
-        raise ConfigError(f"{said} {address}: {_plain(error)}") from error
-
-
-def _reach(said: str, address: str) -> None:
-    """Raise ConfigError where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    why = "that is no HOST:PORT"
-    if host and port.isdigit() and 0 < int(port) < 65536:
-        try:
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-            return
-        except OSError as error:
-            why = f"nobody answers there ({error.strerror or error})"
-    raise ConfigError(
-        f"{said} {address}: {why}; give the address that `ray start --head` printed, or auto"
-    )
-
-
-def _loss(error: Exception, run_id: str, place: str) -> tuple[str, str, str]:
-    """Kind of event, run id and cause, where a task has given nothing back."""
-    from ray import exceptions
-
-    if isinstance(error, exceptions.OutOfMemoryError):
-        return "oom", run_id, f"Ray has ended its process, for {place} was short of memory"
-    if isinstance(error, exceptions.RayTaskError):
-        full = getattr(error.cause, "errno", None) in records.NO_SPACE
-        return "refused" if full else "failed", run_id, f"on {place}: {_plain(error)}"
-    if isinstance(error, OSError):
-        name = os.strerror(error.errno) if error.errno else str(error)
-        return "refused", run_id, f"{error.filename or 'the folder of results'}: {name}"
-    if isinstance(error, exceptions.TaskCancelledError):
-        return "died", run_id, "it was ended"
-    if isinstance(error, exceptions.WorkerCrashedError):
-        return "died", run_id, f"its process on {place} ended"
-    return "died", run_id, f"{place} is gone"
-
-
-def _plain(error: Exception) -> str:
-    """An error of Ray's in a line: the cause on the node, where there is one."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

@@ -343,25 +343,25 @@ def test_what_a_node_has_removed_is_removed_here_too(tmp_path):
 def test_what_becomes_of_a_task_is_told_by_kind(error, kind, told):
     from ray import exceptions
 
-    from ablations.launchers.cluster import _loss
+    from ablations.launchers.connection import loss
 
     made = getattr(exceptions, error)
     what = made.__new__(made)
-    assert _loss(what, "abc", "node a")[:2] == (kind, "abc")
-    assert told in _loss(what, "abc", "node a")[2]
+    assert loss(what, "abc", "node a")[:2] == (kind, "abc")
+    assert told in loss(what, "abc", "node a")[2]
 
 
 def test_what_fails_on_a_node_is_told_with_its_name():
     from ray.exceptions import RayTaskError
 
-    from ablations.launchers.cluster import _loss
+    from ablations.launchers.connection import loss
 
     for cause, kind, told in (
         (OSError(28, "No space left on device"), "refused", "No space left on device"),
         (ModuleNotFoundError("No module named 'timm'"), "failed", "ModuleNotFoundError: No module"),
     ):
         error = RayTaskError("carry_out", "Traceback\n many\n lines", cause).as_instanceof_cause()
-        found = _loss(error, "abc", "node a")
+        found = loss(error, "abc", "node a")
         assert found[0] == kind
         assert found[2].startswith("on node a: ")
         assert told in found[2]
@@ -369,11 +369,11 @@ def test_what_fails_on_a_node_is_told_with_its_name():
 
 
 def test_a_full_disk_is_told_by_its_name():
-    from ablations.launchers.cluster import _loss
+    from ablations.launchers.connection import loss
 
     full = OSError(28, "No space left on device", "runs/abc/last.ckpt")
     told = ("refused", "abc", "runs/abc/last.ckpt: No space left on device")
-    assert _loss(full, "abc", "node a") == told
+    assert loss(full, "abc", "node a") == told
 
 
 # Needs

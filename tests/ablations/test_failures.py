@@ -20,8 +20,8 @@ from ablations.failures import IN_A_ROW, Attempts, Places
 from ablations.launchers import Event
 from ablations.launchers.local import LocalWorkers
 from ablations.records import Record
-from ablations.runner import Work
 from ablations.sweep import Cell
+from ablations.work import Work
 from tests.conftest import TINY_FLAGS
 
 

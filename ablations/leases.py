@@ -97,9 +97,17 @@ class Holder:
         Args:
             now: The time by the file system's clock.
         """
-        if self.machine == this_machine():
+        if self.here:
             return alive(self.pid, self.birth)
         return now - self.at <= GONE_SECONDS
+
+    @property
+    def here(self) -> bool:
+        """Whether it is on this machine."""
+        return self.machine == this_machine()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} trains it"
 
 
 class Lease:

@@ -161,7 +161,7 @@ class Work:
         if not self.attempts.alone.intersection(self.waiting):
             self.emptying = None
             return False
-        devices = {each.device for each in self._usable()}
+        devices = {slot.device, *(each.device for each in self._usable())}
         if self.emptying not in devices:  # the one that is empty soonest
             self.emptying = min(sorted(devices), key=lambda name: len(self._cells_on(name)))
         return slot.device == self.emptying
@@ -172,7 +172,7 @@ class Work:
     def _taken(self, run_id: str) -> bool:
         """Whether another runner has a cell, or has ended it."""
         if holder := leases.living(self.results).get(run_id):
-            self._give_way(run_id, f"process {holder.pid} on {holder.host} trains it")
+            self._give_way(run_id, str(holder))
             return True
         return self._ended_elsewhere(run_id)
 
@@ -287,8 +287,14 @@ class Work:
         self.shown.again(cell, why)
 
     def _fails(self, cell: RunConfig, kind: str, message: str, place: str) -> None:
-        if self._taken(cell.run_id):
-            return  # another runner has found its lease without a holder
+        # Another runner may have found its lease without a holder. That of another machine counts
+        # as alive for two minutes and may be the one of the process that has just ended.
+        holder = leases.living(self.results).get(cell.run_id)
+        if holder and holder.here:
+            self._give_way(cell.run_id, str(holder))
+            return
+        if self._ended_elsewhere(cell.run_id):
+            return
         self._ends(failures.failed(cell, self.results, kind, message))
         if kind != "timeout":
             self._suspect(cell, place)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -177,6 +178,24 @@ def test_what_another_runner_has_ended_meanwhile_is_not_failed(play, tmp_path, t
     def fate(seed, place, tries):
         if tries == failures.ATTEMPTS - 1:
             Record(tiny(seed=seed).run_id, "finished", tiny(seed=seed).to_json()).write(tmp_path)
+        return "died"
+
+    outcome, given = play(1, ["cpu"], fate)
+    assert len(given) == failures.ATTEMPTS
+    assert (outcome.failed, outcome.elsewhere, outcome.whole) == ([], 1, True)
+
+
+def test_what_another_runner_trains_meanwhile_is_left_to_it(play, tmp_path, tiny):
+    def fate(seed, place, tries):
+        if tries == failures.ATTEMPTS - 1:
+            cell = tiny(seed=seed)
+            lease = leases.take(tmp_path, cell.run_id)
+
+            def finish() -> None:
+                Record(cell.run_id, "finished", cell.to_json()).write(tmp_path)
+                lease.release()
+
+            threading.Timer(0.5, finish).start()
         return "died"
 
     outcome, given = play(1, ["cpu"], fate)

@@ -87,7 +87,7 @@ class Courier:
     def __init__(self, results: Path, run_id: str, send: Callable[[Files], None]) -> None:
         self.results, self.run_id, self.send = results, run_id, send
         self._ended = threading.Event()
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
         self._waited = CHECKPOINT_SECONDS
         self._thread = threading.Thread(target=self._work, name=f"courier {run_id}", daemon=True)
 
@@ -121,7 +121,7 @@ class Courier:
                 stat = (self.results / self.run_id / name).stat()
             except OSError:
                 continue
-            if self._seen.get(name) != (stamp := hash((stat.st_mtime_ns, stat.st_ino))):
+            if self._seen.get(name) != (stamp := (stat.st_mtime_ns, stat.st_ino)):
                 self._seen[name] = stamp
                 found.append(name)
         return found

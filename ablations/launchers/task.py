@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -51,13 +50,11 @@ class Sight:
     """What a node is like.
 
     Args:
-        host: Its name.
         shared: Whether it sees the folder of results.
         code: Versions of what computes, as ``code.versions``.
         schema: The version of the records that it writes.
     """
 
-    host: str
     shared: bool
     code: Mapping[str, str]
     schema: int
@@ -74,7 +71,7 @@ def look(log: str, word: str) -> Sight:
         shared = word in Path(log).read_text(errors="replace")
     except OSError:
         shared = False
-    return Sight(platform.node(), shared, code.versions(), SCHEMA)
+    return Sight(shared, code.versions(), SCHEMA)
 
 
 def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, Files | None]:

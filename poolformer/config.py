@@ -203,8 +203,11 @@ class MetaFormerConfig:
             raise ConfigError(
                 f"pool_size {self.pool_size} must be odd and positive: 3 (the paper's), 5, 7, 9"
             )
-        if not (math.isfinite(self.mlp_ratio) and int(self.mlp_ratio * min(self.dims)) >= 1):
-            raise ConfigError(f"mlp_ratio {self.mlp_ratio} must leave at least 1 hidden channel")
+        hidden = [self.mlp_ratio * dim for dim in self.dims]
+        if not (all(map(math.isfinite, hidden)) and min(hidden) >= 1):
+            raise ConfigError(
+                f"mlp_ratio {self.mlp_ratio} must leave 1 hidden channel or more, and finitely many"
+            )
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path {self.drop_path} must be in [0, 1)")
         if self.layer_scale_init is not None and not math.isfinite(self.layer_scale_init):

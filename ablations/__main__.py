@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ablations import screen
 from ablations.commands import COMMANDS
 from ablations.flags import Parser, separate
 from ablations.tracking.client import TrackerError
@@ -31,7 +32,17 @@ def parser() -> Parser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
+    screen.prepare()
     given = list(sys.argv[1:] if words is None else words)
+    code = _run(given)
+    if why := screen.lost():
+        screen.note(f"ablations: stdout cannot be written: {why}")
+        # What a run came to is on disk; of any other command the result is lost.
+        return code if given[:1] in (["train"], ["run"]) else code or 1
+    return code
+
+
+def _run(given: Sequence[str]) -> int:
     try:
         own, fields_set = separate(given)
         top = parser()
@@ -39,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.version:
             from importlib.metadata import version
 
-            print(version("metaformer-ablations"))
+            screen.out(version("metaformer-ablations"))
             return 0
         if arguments.command is None:
             top.print_help()
@@ -55,18 +66,18 @@ def main(words: Sequence[str] | None = None) -> int:
     except ValueError as error:
         if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
             raise
-        print(f"ablations: {error}", file=sys.stderr)
+        screen.note(f"ablations: {error}")
         tell_agent(given, f"refused: {error}")
         return 2
     except OSError as error:
         if error.filename is None:
             raise
         line = f"{error.filename}: {error.strerror}"
-        print(f"ablations: {line}", file=sys.stderr)
+        screen.note(f"ablations: {line}")
         tell_agent(given, f"refused: {line}")
         return 2
     except KeyboardInterrupt as stopped:
-        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        screen.note("interrupted; the same command goes on from the last epoch")
         code: int = getattr(stopped, "code", 130)
         if not getattr(stopped, "told", False):
             tell_agent(given, f"stopped by a signal before its first epoch: exit code {code}", code)

@@ -7,12 +7,12 @@ import ast
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ablations import screen
 from ablations.resolve import FIELDS, GROUPS, recipe_names, unknown_field
 from poolformer.config import ConfigError, nearest
 
@@ -162,7 +162,7 @@ def refuse_fields(command: str, fields_set: dict[str, Any]) -> None:
 def write_or_emit(text: str, output: Path | None) -> None:
     """Write a result to a file, or print it where there is none."""
     if output is None:
-        emit(text)
+        screen.out(text, end="")
         return
     if output.exists() and not output.is_file():
         output.write_text(text)  # /dev/null or a pipe: not to be replaced by a file
@@ -170,25 +170,6 @@ def write_or_emit(text: str, output: Path | None) -> None:
     from ablations.records import write_atomically
 
     write_atomically(output, text)
-
-
-def emit_table(table: Any, last: str) -> None:
-    """Print a table of rich and a line below it; where nobody watches, lines keep their length."""
-    from rich.console import Console
-
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    with console.capture() as printed:
-        console.print(table)
-    emit(f"{printed.get()}{last}\n")
-
-
-def emit(text: str) -> None:
-    """Print a result. A reader that has gone, as in `ablations table | head`, is no error."""
-    try:
-        print(text, end="", flush=True)
-    except BrokenPipeError:
-        # What Python still holds for the pipe must not fail at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def sync_command(folders: Sequence[Path]) -> str:

@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -24,7 +23,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from ablations import begun, code, data, plugins
+from ablations import begun, code, data, plugins, screen
 from ablations.config import RunConfig
 from ablations.data import DataError
 from ablations.data.batches import loaders
@@ -323,7 +322,7 @@ class Crew:
             return
         line = f"{trouble}: this process waits for it in vain and ends; the checkpoint is kept"
         log.error("%s", line)
-        print(f"ablations: {line}", file=sys.stderr, flush=True)
+        screen.note(f"ablations: {line}")
         self.kill()
         os._exit(1)
 

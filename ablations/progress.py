@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ablations import screen
 from ablations.config import RunConfig
 from ablations.labels import names
 from ablations.records import Record
@@ -97,7 +98,7 @@ class Progress:
         todo: Sequence[RunConfig],
         console: Console | None = None,
     ) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or screen.console()
         self.names = names({cell.run_id: cell.to_json() for cell in cells})
         self.waiting = {cell.run_id: cell for cell in todo}
         self.running: dict[str, Running] = {}
@@ -270,7 +271,7 @@ class JsonLines:
     def _say(self, event: str, run_id: str | None, **more: Any) -> None:
         told = {"event": event, "time": round(time.time(), 3)}
         told |= {"run_id": run_id} if run_id else {}
-        print(json.dumps(told | more), file=self.out, flush=True)
+        screen.out(json.dumps(told | more), stream=self.out)
 
 
 def clock(seconds: float | None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ablations import begun, code, data, environment, failures, leases, plugins, records
+from ablations import begun, code, data, environment, failures, leases, plugins, records, screen
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data.batches import loaders, resume
@@ -257,7 +257,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
         reason = f"cannot be read ({one_line(error)})"
     aside = checkpoint.with_name(BROKEN)
     checkpoint.replace(aside)
-    print(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}", file=sys.stderr)
+    screen.note(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}")
     return None
 
 

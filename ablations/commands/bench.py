@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
+from ablations import screen
 from ablations.flags import add_recipe, fields_help
 from ablations.resolve import resolve
 from poolformer.config import ConfigError, unknown
@@ -41,12 +41,12 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     config = resolve(arguments.recipe, fields_set)
 
     def told(line: str) -> None:
-        print(line, file=sys.stderr)
+        screen.note(line)
 
     findings = [
         bench.BENCHES[name](config, arguments.rounds, told)
         for name in arguments.names or bench.BENCHES
     ]
     for finding in findings:
-        print("\n".join(finding.lines))
+        screen.out("\n".join(finding.lines))
     return 0 if all(finding.kept for finding in findings) else 1

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ablations.flags import add_results, emit_table, refuse_fields
+from ablations import screen
+from ablations.flags import add_results, refuse_fields
 from ablations.housekeeping import KINDS, removable, remove, size
 from poolformer.config import ConfigError
 
@@ -41,10 +42,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError(f"no folder {results}: give one that `ablations run` has filled")
     _, problems = records.read_folders([results])
     for problem in problems:
-        print(f"left alone: {problem}", file=sys.stderr)
+        screen.note(f"left alone: {problem}")
     found = list(removable(results))
     if not found:
-        print(f"nothing to remove in {results}")
+        screen.out(f"nothing to remove in {results}")
         return 1 if problems else 0
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("what", "files", "size"):
@@ -54,16 +55,16 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         if paths:
             table.add_row(words, str(len(paths)), decimal(sum(map(size, paths))))
     total = decimal(sum(size(path) for _, path in found))
-    emit_table(table, f"{len(found)} files, {total}, in {results}; no record is touched")
+    screen.table(table, f"{len(found)} files, {total}, in {results}; no record is touched")
     if arguments.dry_run:
         return 1 if problems else 0
     if not arguments.yes and not _agreed():
-        print("nothing is removed: say --yes to remove it")
+        screen.out("nothing is removed: say --yes to remove it")
         return 1
     # What has become somebody's meanwhile stays.
     still = set(removable(results))
     gone = [remove(path) for kind, path in found if (kind, path) in still]
-    print(f"removed {len(gone)} files, {decimal(sum(gone))}")
+    screen.out(f"removed {len(gone)} files, {decimal(sum(gone))}")
     return 1 if problems else 0
 
 

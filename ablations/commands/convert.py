@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.flags import refuse_fields
 from poolformer.config import ConfigError, unknown
 
@@ -45,10 +46,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     write_weights(renamed, target)
     model = names[0] if names else "no model by name"
     more = f" (or one of {len(names) - 1} more)" if names[1:] else ""
-    print(f"{source}: {layout} layout, {len(weights)} tensors, {model}{more}")
-    print(f"{target}: {arguments.to} layout")
+    screen.out(f"{source}: {layout} layout, {len(weights)} tensors, {model}{more}")
+    screen.out(f"{target}: {arguments.to} layout")
     if (layout == "timm") != (arguments.to == "timm"):
-        print(
+        screen.out(
             "timm's code norms the mean over positions, the paper's takes the mean of the norm: "
             "their logits differ a little on the same weights"
         )

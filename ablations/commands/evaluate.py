@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.flags import add_plugins, add_results
 from poolformer.config import ConfigError
 
@@ -58,26 +58,24 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     place = "gpu" if on_gpu(subject.config.system.accelerator) else "cpu"
     data = subject.config.data
     crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
-    print("; ".join([subject.name, *subject.told]))
-    print(
+    screen.out("; ".join([subject.name, *subject.told]))
+    screen.out(
         f"{data.root or data.name}: {len(pictures.val)} pictures of {len(pictures.classes)} "
         f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
-        f"{evaluate.precision(subject.config)}",
-        flush=True,
+        f"{evaluate.precision(subject.config)}"
     )
     found = evaluate.measure(subject, pictures, shown(len(pictures.val)))
-    print(
+    screen.out(
         f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {found.pictures} pictures, "
         f"{found.speed:.1f} pictures/s"
     )
     if found.broken:
-        print(f"{found.broken} pictures gave logits that are not finite", file=sys.stderr)
+        screen.note(f"{found.broken} pictures gave logits that are not finite")
     return 1 if found.broken else 0
 
 
 def shown(total: int) -> Any:
     """A wrapper of batches that draws a bar of pictures on a terminal."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -86,7 +84,7 @@ def shown(total: int) -> Any:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = screen.console()
     bar = Progress(
         TextColumn("evaluating"),
         BarColumn(),

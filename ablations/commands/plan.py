@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.commands.run import seeds
 from ablations.flags import (
     add_recipe,
     add_results,
     add_training,
     data_root,
-    emit,
-    emit_table,
     fields_help,
     folder,
     refuse_fields,
@@ -83,7 +81,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     )
     tell(arguments, found, show.plan)
     for complaint in found["complaints"]:
-        print(complaint, file=sys.stderr)
+        screen.note(complaint)
     return 1 if found["complaints"] else 0
 
 
@@ -92,9 +90,9 @@ def tell(
 ) -> None:
     """Print JSON values, or the table that they are shown as."""
     if arguments.json:
-        emit(json.dumps(found, indent=2) + "\n")
+        screen.out(json.dumps(found, indent=2))
     else:
-        emit_table(*shown(found))
+        screen.table(*shown(found))
 
 
 def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
@@ -118,5 +116,5 @@ def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError(f"no records in {folder}: `ablations run` makes them")
     tell(arguments, plans.check(expected, known), show.check)
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        screen.note(f"left out: {problem}")
     return 1 if problems else 0

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.flags import add_recipe, write_or_emit
 from poolformer.config import ConfigError, unknown
 
@@ -37,7 +38,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     # A seed costs nothing.
     cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds=[0])
 
-    from rich.console import Console
     from rich.progress import track
 
     from ablations.profile import counted, markdown, variants
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     show = functools.partial(
         track,
         description="counting",
-        console=Console(stderr=True),
+        console=screen.console(),
         transient=True,
         disable=not sys.stderr.isatty(),
     )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.commands.sources import add_sources, gather, tell
 from ablations.flags import refuse_fields, write_or_emit
 
@@ -39,5 +40,5 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     tell(made.problems)
     write_or_emit(made.page, arguments.output)
     size = len(made.page.encode()) / 1e6
-    print(f"{arguments.output}: {size:.1f} MB, opens in any browser, also without a network")
+    screen.out(f"{arguments.output}: {size:.1f} MB, opens in any browser, also without a network")
     return 1 if made.problems else 0

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablations import screen
 from ablations.commands import launching
 from ablations.flags import (
     add_recipe,
     add_results,
     add_training,
     data_root,
-    emit,
-    emit_table,
     fields_help,
     sync_command,
 )
@@ -95,25 +93,24 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         )
     finally:
         if unsent:
-            print(sync_command(unsent), file=sys.stderr)
+            screen.note(sync_command(unsent))
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
-        print(
+        screen.note(
             f"interrupted with {done} of {len(cells)} cells done; "
-            "the same command goes on from here",
-            file=sys.stderr,
+            "the same command goes on from here"
         )
         return outcome.interrupted
-    print(summary(outcome, len(cells)), file=sys.stderr)
+    screen.note(summary(outcome, len(cells)))
     if arguments.json:
-        print(json.dumps(as_json(outcome, len(cells))))
+        screen.out(json.dumps(as_json(outcome, len(cells))))
     else:
         from ablations.study import studies
         from ablations.tables import written
 
-        emit(written(studies(outcome.records, results=arguments.results), "md"))
+        screen.out(written(studies(outcome.records, results=arguments.results), "md"), end="")
     for line in complaints(outcome, arguments.results):
-        print(line, file=sys.stderr)
+        screen.note(line)
     return 0 if outcome.whole else 1
 
 
@@ -215,5 +212,5 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
             ", ".join(cell.sweeps),
             record.status if record else "to do",
         )
-    emit_table(table, f"{len(cells)} cells, {done} done, {len(cells) - done} to do")
+    screen.table(table, f"{len(cells)} cells, {done} done, {len(cells) - done} to do")
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ablations import screen
 from ablations.flags import DEFAULT_RESULTS, folder
 from poolformer.config import ConfigError
 
@@ -83,7 +83,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     if getattr(arguments, "of", None) not in TASKS:
         others = Counter(name for record in found.records if (name := task(record)))
         for name, count in sorted(others.items()):
-            print(f"skipped: runs for --of {name}: {count}", file=sys.stderr)
+            screen.note(f"skipped: runs for --of {name}: {count}")
     folders = arguments.results
     # What is missing goes where the rest lies, if that is one place.
     home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
@@ -97,7 +97,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
 def tell(problems: Iterable[str]) -> None:
     """A line on stderr for each thing that is left out."""
     for problem in problems:
-        print(f"left out: {problem}".replace("\n", "\\n"), file=sys.stderr)
+        screen.note(f"left out: {problem}")
 
 
 def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
@@ -133,7 +133,7 @@ def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
             all_of_it.add(read_offline(place))
         found, problems = found + all_of_it.records, problems + all_of_it.problems
         for what, count in all_of_it.skipped.items():
-            print(f"skipped: {what}: {count}", file=sys.stderr)
+            screen.note(f"skipped: {what}: {count}")
     if needed and not found and not problems:
         places = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
         raise ConfigError(f"no records in {', '.join(places)}: fill it with `ablations run`")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.flags import add_results, emit, emit_table, refuse_fields
+from ablations import screen
+from ablations.flags import add_results, refuse_fields
 from ablations.resolve import unknown_recipe
 from poolformer.config import ConfigError
 
@@ -84,14 +84,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if not lines and not problems:
         raise ConfigError(f"no runs in {arguments.results}: `ablations run` makes them")
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        screen.note(f"left out: {problem}")
     cells = names({line.run_id: line.config for line in lines})
     lines.sort(key=lambda line: (ORDER.index(line.state), cells[line.run_id]))
     counts = Counter(line.state for line in lines)
     if arguments.json:
         runs = [{"cell": cells[line.run_id], **line.facts()} for line in lines]
         tree = {"runs": runs, "counts": counts, "problems": problems}
-        emit(json.dumps(tree, indent=2) + "\n")
+        screen.out(json.dumps(tree, indent=2))
         return 1 if problems else 0
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("run", "cell", "state", *NUMBERS, ""):
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             _remark(line),
         )
     told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    emit_table(table, f"{len(lines)} runs: {told}")
+    screen.table(table, f"{len(lines)} runs: {told}")
     return 1 if problems else 0
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.commands.sources import Gathered, add_sources, gather, tell
 from ablations.flags import refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
@@ -95,7 +95,7 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
 
         published = publish(found.reading.records, arguments.publish or None)
         told = published.url or f"offline: wandb sync {published.folder}"
-        print(f"published: {told}", file=sys.stderr)
+        screen.note(f"published: {told}")
     if arguments.explain is not None:
         return explained(found, arguments.explain, form), found.problems
 

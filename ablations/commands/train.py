@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablations import screen
 from ablations.config import RunConfig
 from ablations.flags import (
     add_recipe,
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             return _run(arguments, config, signals, unsent)
     finally:
         if unsent:
-            print(sync_command(unsent), file=sys.stderr)
+            screen.note(sync_command(unsent))
 
 
 def _seated(
@@ -94,23 +94,22 @@ def _run(
     from ablations.train import train
 
     def show(body: dict[str, Any]) -> None:
-        print(
+        screen.out(
             f"epoch {body['epoch']}/{body['epochs']}: top-1 {body['val/top1']:.2f}%, "
-            f"{body['speed']:.0f} pictures/s",
-            flush=True,
+            f"{body['speed']:.0f} pictures/s"
         )
 
     try:
         record = train(config, results, show, reuse, unsent.append, signals, team)
     except (LostError, LostProcess) as error:
-        print(f"ablations: {error}", file=sys.stderr)
+        screen.note(f"ablations: {error}")
         return 1
     if record.failure:
-        print(f"{record.failure['kind']}: {record.failure['message']}", file=sys.stderr)
+        screen.note(f"{record.failure['kind']}: {record.failure['message']}")
     if reused:
         unsent += mirror(config, record, results)
     how = " (from W&B)" if fetched else " (done before)" if reused else ""
     top1 = record.metric("val/top1")
     accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"
-    print(f"{record.status}{accuracy}{how}: {results / record.run_id / 'record.json'}")
+    screen.out(f"{record.status}{accuracy}{how}: {results / record.run_id / 'record.json'}")
     return 0 if record.done else 1

@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import track
 
-from ablations import reading
+from ablations import reading, screen
 from ablations.config import RunConfig
 from ablations.fit import on_gpu
 from ablations.launchers.local import room
@@ -79,7 +78,7 @@ def plan(
         probes(jobs, min(at_once, len(todo)), gpus),
         "probing",
         len(jobs),
-        console=Console(stderr=True),
+        console=screen.console(),
         transient=True,
         disable=not sys.stderr.isatty(),
     ):

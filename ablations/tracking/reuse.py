@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablations import data, plugins, records
+from ablations import data, plugins, records, screen
 from ablations.config import RunConfig
 from ablations.data import DataError
 from ablations.data.checks import check_same_data
@@ -57,7 +56,7 @@ def _fetch(path: str, cells: Mapping[str, RunConfig], results: Path) -> Iterator
                 record = reading.record_of(run, "/".join(run.path))
                 _check_same(record, config)
             except (ConfigError, DataError, RecordError) as error:
-                print(f"not reused: {error}", file=sys.stderr)
+                screen.note(f"not reused: {error}")
                 continue
             if rows := reading.history_of(run):
                 records.write_history(results / record.run_id / records.HISTORY, rows)
@@ -69,7 +68,7 @@ def _fetch(path: str, cells: Mapping[str, RunConfig], results: Path) -> Iterator
         if not client.no_answer(error):
             raise
         WandbTracker.unreachable = True
-        print(f"{error}; nothing is reused from there", file=sys.stderr)
+        screen.note(f"{error}; nothing is reused from there")
 
 
 def _runs(path: str, ids: list[str]) -> Iterator[Any]:

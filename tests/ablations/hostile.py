@@ -1,0 +1,37 @@
+"""Labels that nobody sensible would choose, and that a results folder can hold all the same."""
+
+from __future__ import annotations
+
+HOSTILE = [
+    "\x1b[31mred\x1b[0m\x1b[2J",
+    "\x1b]0;title\x07\x1b]8;;http://example.org\x1b\\link\x1b]8;;\x1b\\",
+    "[/x] [bold]b[/bold] [red",
+    "[pool,pool,attention,attention]",
+    "two\nlines\r\nand\ra\ttab\x0b\x0c\x85",
+    "nul\x00bell\x07back\x08\x7f\x9b31m",
+    "\u2028line\u2029paragraph\u202eoverride\u2066isolate\u200b\ufeff",
+    "lone \ud800 and \udcff",
+    "$x^2$ $\\frac{1}{0}$ \\$ $",
+    "a|b `c` `d **e** _f_ ~~g~~ <!-- h",
+    "\\input{/etc/passwd} 50% a_b^c ~ & # {x} \\",
+    "{{ 1 + 1 }} {% raw %} {}",
+    "<script>alert(1)</script>",
+    "\"' onload=x </td></table></svg> ]]> --> &lt; &amp;",
+    "![a](http://x/y.png) [b](javascript:c) [d]: e [^1]",
+    "=cmd()",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "# heading",
+    "1. item",
+    "-",
+    "* star",
+    "注意力 e\u0301 Ω ﷽ עברית 🙂\ufe0f",
+    "Z\u0351\u0324\u0350a\u0310\u0333l\u0339g\u0300o",
+    "long " * 200,
+    "L" * 3000,
+    "",
+    " ",
+]

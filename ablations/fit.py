@@ -22,6 +22,7 @@ from ablations.ranks import ALONE, Place, RankError, Seat, Together
 from ablations.records import CHECKPOINT, PARTIAL, WEIGHTS
 from ablations.signals import Interrupted, Signals
 from ablations.tasks.classification import Classification
+from ablations.words import counted
 from poolformer.checkpoints import write_weights
 from poolformer.config import ConfigError
 from poolformer.metaformer import MetaFormer
@@ -207,7 +208,8 @@ def check_devices(config: RunConfig, pictures: Pictures) -> None:
         return
     if gpu and torch.cuda.device_count() < system.devices:
         raise ConfigError(
-            f"system.devices {system.devices}: this process sees {torch.cuda.device_count()} GPUs"
+            f"system.devices {system.devices}: this process sees "
+            f"{counted(torch.cuda.device_count(), 'GPU')}"
         )
     if not gpu and normalizes_batches(config):
         raise ConfigError(
@@ -217,7 +219,7 @@ def check_devices(config: RunConfig, pictures: Pictures) -> None:
         )
     if len(pictures.val) < system.processes:
         raise DataError(
-            f"{len(pictures.val)} validation pictures cannot be shared out among "
+            f"{counted(len(pictures.val), 'validation image')} cannot be shared out among "
             f"{system.processes} processes"
         )
 

@@ -15,6 +15,7 @@ from ablations.failures import Attempts, Places
 from ablations.launchers import Event, Launcher, Slot
 from ablations.progress import Observer
 from ablations.records import Record
+from ablations.words import counted
 from poolformer.config import ConfigError
 
 Stamp = tuple[int, int]
@@ -325,7 +326,7 @@ class Work:
             return
         name = failures.named(place)
         if not known:
-            self.shown.aside(name, f"{len(cells)} cells failed there one after another")
+            self.shown.aside(name, f"{counted(len(cells), 'run')} failed there one after another")
         if ours:
             self.outcome.records = [r for r in self.outcome.records if r.run_id not in cells]
             for run_id in cells:

@@ -57,7 +57,7 @@ def undisturbed(six, tmp_path_factory) -> dict[str, dict]:
 
 def trained(output: str) -> dict[str, int]:
     """Task -> how many cells it trained, by the last line of each runner."""
-    found = re.findall(r"^(\d+): 6 cells: (\d+) trained", output, re.MULTILINE)
+    found = re.findall(r"^(\d+): 6 runs: (\d+) trained", output, re.MULTILINE)
     return {task: int(count) for task, count in found}
 
 
@@ -102,7 +102,7 @@ def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
     before = stamps(results)
     again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
     assert again.wait() == "COMPLETED", again.output
-    assert again.output.count(": 6 cells: 0 trained, 6 reused, 0 failed") == 2
+    assert again.output.count(": 6 runs: 0 trained, 6 reused, 0 failed") == 2
     assert stamps(results) == before
 
 
@@ -132,7 +132,7 @@ def test_a_job_that_is_ended_and_goes_on_ends_as_if_nothing_had_been(
 
 def assert_told(job: Job) -> None:
     """Both runners ended in an orderly way."""
-    told = r"^[01]: interrupted with \d of 6 cells done; the same command goes on from here"
+    told = r"^[01]: interrupted with \d of 6 runs done; the same command goes on from here"
     assert len(re.findall(told, job.output, re.MULTILINE)) == 2, job.output
     assert job.facts()["ExitCode"] == "143:0"
 
@@ -245,7 +245,7 @@ def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path
     results = tmp_path / "runs"
     job = cluster.submit("--nodes=2", "slurm/ray.sbatch", *words(six, results))
     assert job.wait() == "COMPLETED", job.output
-    assert "6 cells: 6 trained, 0 reused, 0 failed" in job.output
+    assert "6 runs: 6 trained, 0 reused, 0 failed" in job.output
     assert metrics(results) == undisturbed
     assert not list(results.glob(".leases/*"))
     assert not ray_processes(cluster)

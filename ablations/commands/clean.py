@@ -10,6 +10,7 @@ from typing import Any
 from ablations import screen
 from ablations.flags import add_results, refuse_fields
 from ablations.housekeeping import KINDS, removable, remove, size
+from ablations.words import counted
 from poolformer.config import ConfigError
 
 
@@ -55,7 +56,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         if paths:
             table.add_row(words, str(len(paths)), decimal(sum(map(size, paths))))
     total = decimal(sum(size(path) for _, path in found))
-    screen.table(table, f"{len(found)} files, {total}, in {results}; no record is touched")
+    screen.table(
+        table, f"{counted(len(found), 'file')}, {total}, in {results}; no record is touched"
+    )
     if arguments.dry_run:
         return 1 if problems else 0
     if not arguments.yes and not _agreed():
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     # What has become somebody's meanwhile stays.
     still = set(removable(results))
     gone = [remove(path) for kind, path in found if (kind, path) in still]
-    screen.out(f"removed {len(gone)} files, {decimal(sum(gone))}")
+    screen.out(f"removed {counted(len(gone), 'file')}, {decimal(sum(gone))}")
     return 1 if problems else 0
 
 

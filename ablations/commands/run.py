@@ -18,6 +18,7 @@ from ablations.flags import (
     fields_help,
     sync_command,
 )
+from ablations.words import counted
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         screen.note(
-            f"interrupted with {done} of {len(cells)} cells done; "
+            f"interrupted with {done} of {counted(len(cells), 'run')} done; "
             "the same command goes on from here"
         )
         return outcome.interrupted
@@ -129,18 +130,18 @@ def duration(flag: str, text: str | None) -> float | None:
 
 
 def summary(outcome: Outcome, cells: int) -> str:
-    """What became of the cells, in a line."""
+    """What became of the runs, in a line."""
     parts = {
         "trained": outcome.trained,
         "reused": outcome.reused,
         "trained by other runners": outcome.elsewhere,
         "failed": len(outcome.failed),
         "refused": len(outcome.refused),
-        "left without a place": outcome.left,
+        "left without a device": outcome.left,
     }
     always = ("trained", "reused", "failed")
     told = [f"{count} {name}" for name, count in parts.items() if count or name in always]
-    return f"{cells} cells: {', '.join(told)}"
+    return f"{counted(cells, 'run')}: {', '.join(told)}"
 
 
 def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
@@ -172,11 +173,11 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
     for run_id, why in outcome.refused.items():
         yield f"refused: {results / run_id}: {why}"
     for place, cells in outcome.aside.items():
-        yield f"set aside: {named(place)}: {len(cells)} cells failed there"
+        yield f"set aside: {named(place)}: {counted(len(cells), 'run')} failed there"
     for place, why in outcome.unfit.items():
-        yield f"without cells: {place}: {why}"
+        yield f"without runs: {place}: {why}"
     if any(stays(record, retry=False) for record in outcome.failed):
-        yield "`ablations run --retry-failed` with the same files trains failed cells again"
+        yield "`ablations run --retry-failed` with the same files trains failed runs again"
 
 
 def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int] | None:
@@ -212,5 +213,5 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
             ", ".join(cell.sweeps),
             record.status if record else "to do",
         )
-    screen.table(table, f"{len(cells)} cells, {done} done, {len(cells) - done} to do")
+    screen.table(table, f"{counted(len(cells), 'run')}, {done} done, {len(cells) - done} to do")
     return 0

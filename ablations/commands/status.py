@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ablations import screen
 from ablations.flags import add_results, refuse_fields
 from ablations.resolve import unknown_recipe
+from ablations.words import counted
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             _remark(line),
         )
     told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    screen.table(table, f"{len(lines)} runs: {told}")
+    screen.table(table, f"{counted(len(lines), 'run')}: {told}")
     return 1 if problems else 0
 
 

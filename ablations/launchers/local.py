@@ -20,6 +20,7 @@ from ablations.config import RunConfig, SystemConfig
 from ablations.launchers import GRACE_SECONDS, ON_THE_WAY, Event
 from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
 from ablations.launchers.worker import serve
+from ablations.words import counted
 from poolformer.config import ConfigError
 
 CGROUP = Path("/sys/fs/cgroup/memory.events")
@@ -225,7 +226,8 @@ def gpu_groups(devices: int, per_gpu: int) -> list[list[str]]:
         return []
     if devices > len(found):
         raise ConfigError(
-            f"system.devices {devices}: this machine has {len(found)} GPUs ({', '.join(found)})"
+            f"system.devices {devices}: this machine has "
+            f"{counted(len(found), 'GPU')} ({', '.join(found)})"
         )
     groups = [found[at : at + devices] for at in range(0, len(found) - devices + 1, devices)]
     free = free_memory() if per_gpu > 1 else {}

@@ -13,6 +13,7 @@ from ablations.records import Record
 from ablations.resolve import resolve
 from ablations.rows import Study
 from ablations.study import studies
+from ablations.words import counted
 from poolformer.config import ConfigError
 
 # Recipe -> standard deviation in points of a difference paired by seed, pooled over the rows of the
@@ -46,8 +47,9 @@ def spread(
     ]
     value, rows = pooled(measured)
     if value:
-        many = "1 row" if rows == 1 else f"{rows} rows"
-        return value, f"pooled over {many} of records with two or more paired seeds"
+        return value, (
+            f"pooled over {counted(rows, 'row')} of records with two or more paired seeds"
+        )
     shipped = _likeness(resolve(recipe).to_json())
     if recipe in MEASURED and plan == {shipped}:
         return MEASURED[recipe], f"assumed: that of the committed study results/{recipe}"

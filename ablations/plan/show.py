@@ -9,29 +9,19 @@ from typing import Any
 from rich.filesize import decimal
 from rich.table import Table
 
+from ablations.words import counted, duration
+
 NONE = "–"
 BUSY = 0.9  # of its cores; a probe that has less shares them with others
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them, to three digits: ``8.25 s``, ``41.2 min``, ``310 h``."""
-    for limit, size, unit in ((100, 1, "s"), (6000, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{_digits(seconds / 3600)} h"
-
-
 def hours(value: float | None) -> str:
-    """Hours as ``duration``; a dash for none."""
+    """Hours as ``words.duration``; a dash for none."""
     return NONE if value is None else duration(3600 * value)
 
 
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Table:
@@ -51,7 +41,7 @@ def plan(found: Mapping[str, Any]) -> tuple[Table, str]:
     """
     macs = [each["macs"] or 0 for each in found["variants"]]
     unit, letter = (1e6, "M") if max(macs) < 1e8 else (1e9, "G")
-    right = ["seeds", "done", "params (M)", f"MACs ({letter})", "pictures/s", "a cell", "to do"]
+    right = ["seeds", "done", "params (M)", f"MACs ({letter})", "images/s", "a run", "to do"]
     table = _table(["ablation", "variant"], right)
     before = None
     for each in found["variants"]:
@@ -77,7 +67,7 @@ def _below(found: Mapping[str, Any]) -> Iterator[str]:
     it = "it" if failed == 1 else "them"
     told = f", {failed} failed (`ablations run --retry-failed` trains {it} again)" if failed else ""
     yield (
-        f"{_counted(found['cells'], 'cell')} of {_counted(len(variants), 'variant')}: "
+        f"{counted(found['cells'], 'run')} of {counted(len(variants), 'variant')}: "
         f"{done} done{told}, {found['todo']} to do."
     )
     probed = [each for each in variants if each["probe_batch"]]
@@ -86,13 +76,13 @@ def _below(found: Mapping[str, Any]) -> Iterator[str]:
         without = f" (without {unknown} that cannot be planned)" if unknown else ""
         yield (
             f"To do{without}: {hours(found['device_hours'])} of device time; with "
-            f"{_counted(found['cells_at_once'], 'cell')} at once about "
+            f"{counted(found['cells_at_once'], 'run')} at once about "
             f"{hours(found['wall_hours'])}, and some seconds more to start each."
         )
         yield from _caveats(found, probed)
     disk = {name: decimal(size) for name, size in found["disk"].items()}
     yield (
-        f"Disk: {disk['kept_bytes']} stay, {disk['running_bytes']} more while cells train; "
+        f"Disk: {disk['kept_bytes']} stay, {disk['running_bytes']} more while runs train; "
         f"{disk['free_bytes']} are free."
     )
     for each in found["minimum_effect"]:
@@ -103,19 +93,19 @@ def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> I
     devices = " and ".join(found["devices"])
     if all(device.startswith("cpu") for device in found["devices"]):
         yield (
-            f"Measured on this machine's {devices}, {_counted(found['cores'], 'core')}, "
-            f"{_counted(found['threads'], 'thread')} a cell: it says nothing of a GPU."
+            f"Measured on this machine's {devices}, {counted(found['cores'], 'core')}, "
+            f"{counted(found['threads'], 'thread')} a run: it says nothing of a GPU."
         )
     else:
         yield f"Measured on {devices}: it says nothing of another device."
     if not all(each["loading"] for each in probed):
         yield (
-            "Loading the pictures is not in it: they are not on this machine (--data.root DIR), "
+            "Loading the images is not in it: they are not on this machine (--data.root DIR), "
             "and the probes had made-up ones."
         )
     if any(each["probe_batch"] * each["devices"] < each["batch"] for each in probed):
         yield (
-            "A CPU is too slow to try whole batches: the probes had fewer pictures a step, and "
+            "A CPU is too slow to try whole batches: the probes had fewer images a step, and "
             "their seconds are scaled up."
         )
     shares = [each["cpu_share"] for each in probed if each["cpu_share"] is not None]
@@ -125,13 +115,13 @@ def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> I
             f"would take about {hours(share * found['device_hours'])} of device time."
         )
     if any(each["devices"] > 1 for each in probed):
-        yield "A cell's devices were probed one by one: what they tell each other is not in it."
+        yield "A run's devices were probed one by one: what they tell each other is not in it."
 
 
 def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
-    head = f"Smallest true difference to expect to find with {_counted(each['seeds'], 'seed')}"
+    head = f"Smallest true difference to expect to find with {counted(each['seeds'], 'seed')}"
     if len(found["minimum_effect"]) > 1:
-        head += f" ({_counted(each['variants'], 'variant')})"
+        head += f" ({counted(each['variants'], 'variant')})"
     if each["in_std"] is None:
         return f"{head}: none; one seed has no spread to hold a difference against."
     power = "80% power at 5%, paired by seed, not corrected for the number of rows"
@@ -164,10 +154,10 @@ def check(found: Sequence[Mapping[str, Any]]) -> tuple[Table, str]:
         table.add_row(name, *map(str, counts), *told)
     whole = found[-1]
     apart = "; ".join(f"{count} {why}" for why, count in sorted(whole["not_compared"].items()))
-    line = f"{whole['compared']} of {whole['planned']} planned cells are compared"
+    line = f"{whole['compared']} of {counted(whole['planned'], 'planned run')} are compared"
     line += f" ({apart})." if apart else "."
     if whole["compared"]:
-        line += " Times are of training and validation, summed; took/expected is the median cell's."
+        line += " Times are of training and validation, summed; took/expected is the median run's."
     if whole["without_loading"]:
-        line += f" Of {whole['without_loading']} the plan left out loading the pictures."
+        line += f" Of {whole['without_loading']} the plan left out loading the images."
     return table, line

@@ -157,7 +157,7 @@ def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 130, stderr
-    assert "interrupted with 0 of 8 cells done" in stderr
+    assert "interrupted with 0 of 8 runs done" in stderr
     (begun,) = results.glob("*/begun.json")
     assert json.loads(begun.read_text())["stopped"]
     assert (begun.parent / "last.ckpt").is_file()

@@ -425,7 +425,7 @@ def test_a_cell_of_other_code_is_refused_alone(sweep, tiny, tmp_path, capsys):
     before = checkpoint.read_bytes()
     assert run(sweep, results, "--workers=1") == 1
     err = capsys.readouterr().err
-    assert "2 cells: 1 trained, 0 reused, 0 failed, 1 refused" in err
+    assert "2 runs: 1 trained, 0 reused, 0 failed, 1 refused" in err
     assert "was made by other code than this (poolformer/mixers.py)" in err
     assert checkpoint.read_bytes() == before
     assert not (results / config.run_id / "record.json").exists()

@@ -18,6 +18,7 @@ from ablations.plan.study import complaints, disk, wall_seconds
 from ablations.plan.variants import Variant
 from ablations.records import Record
 from ablations.resolve import resolve
+from ablations.words import duration
 from tests.conftest import TINY_FLAGS
 
 CPU = "cpu (Z80)"
@@ -130,7 +131,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     assert again["std_source"].startswith("pooled over 1 row")
     assert check.read(results) == expected
     assert main(["plan", *words]) == 0
-    assert "4 cells of 2 variants: 4 done, 0 to do." in capsys.readouterr().out
+    assert "4 runs of 2 variants: 4 done, 0 to do." in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -200,13 +201,13 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     out = " ".join(capsys.readouterr().out.split())
     # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
     hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
-    assert f"{hours:,.0f} h" in out
+    assert duration(3600 * hours) in out  # years
     assert "Measured on this machine's cpu (Z80), " in out
-    assert "1 thread a cell: it says nothing of a GPU" in out
-    assert "Loading the pictures is not in it" in out
-    assert "the probes had fewer pictures a step, and their seconds are scaled up" in out
+    assert "1 thread a run: it says nothing of a GPU" in out
+    assert "Loading the images is not in it" in out
+    assert "the probes had fewer images a step, and their seconds are scaled up" in out
     assert "The machine is busy: the probes had 50% of their cores" in out
-    assert f"would take about {4 * hours / 2:,.0f} h of device time" in out
+    assert f"would take about {duration(3600 * 4 * hours / 2)} of device time" in out
     assert "with 1 seed: none" in out
     assert main(["plan", *words[:-1], "--recipe=imagenet", "--system.devices=2"]) == 0
     assert "what they tell each other is not in it" in " ".join(capsys.readouterr().out.split())
@@ -225,7 +226,7 @@ def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
     assert set(base["runs"]) & set(check.read(tmp_path)) == {base["runs"][2]}
     main(["plan", *words])
     told = (
-        "12 cells of 4 variants: 1 done, 1 failed (`ablations run --retry-failed` trains it again)"
+        "12 runs of 4 variants: 1 done, 1 failed (`ablations run --retry-failed` trains it again)"
     )
     assert told in " ".join(capsys.readouterr().out.split())
     assert planned(capsys, *words, "--no-reuse", code=1)["todo"] == 12

@@ -9,7 +9,6 @@ import pytest
 
 from ablations.__main__ import main
 from ablations.plan.check import FILE, Expected, check, read, write
-from ablations.plan.show import duration
 from poolformer import ConfigError
 from tests.ablations.test_tables import BASE, record
 
@@ -98,10 +97,10 @@ def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_rea
     ran(BASE[0]).write(tmp_path)
     assert main(["plan", "--check", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "1 of 3 planned cells are compared (2 no record yet)" in out
+    assert "1 of 3 planned runs are compared (2 no record yet)" in out
     whole = " ".join(out.splitlines()[-2].split())
-    assert whole == "all 3 1 1.67 min 2.5 min 1.50 1.50 to 1.50"
-    assert "Of 1 the plan left out loading the pictures" in out
+    assert whole == "all 3 1 1.7 min 2.5 min 1.50 1.50 to 1.50"
+    assert "Of 1 the plan left out loading the images" in out
     broken = tmp_path / BASE[1].run_id / "record.json"
     broken.parent.mkdir()
     broken.write_text("{")
@@ -109,13 +108,3 @@ def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_rea
     out, err = capsys.readouterr()
     assert json.loads(out)[-1]["ratio"] == 1.5
     assert f"left out: {broken}" in err
-
-
-def test_numbers_have_the_unit_that_suits_them():
-    assert [duration(seconds) for seconds in (0.5, 99, 100, 7200, 3.6e6)] == [
-        "0.5 s",
-        "99 s",
-        "1.67 min",
-        "2 h",
-        "1,000 h",
-    ]

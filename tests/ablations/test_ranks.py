@@ -443,7 +443,7 @@ def test_the_workers_of_a_runner_train_cells_of_two_processes(start, tmp_path, t
     code, _, stderr = run.ends(300)
     assert code == 0, stderr
     assert "process 1 of 2 ended with signal SIGKILL" in stderr
-    assert "2 cells: 2 trained, 0 reused, 0 failed" in stderr
+    assert "2 runs: 2 trained, 0 reused, 0 failed" in stderr
     found, problems = records.read_all([results])
     assert not problems
     assert [record.environment["processes"] for record in found] == [2, 2]

@@ -61,7 +61,7 @@ def test_a_study_trains_each_cell_once_and_ends_with_the_table(study):
     _, results, done = study
     assert done.returncode == 0, done.stderr
     assert len(numbers(results)) == 3
-    assert "3 cells: 3 trained, 0 reused, 0 failed" in done.stderr
+    assert "3 runs: 3 trained, 0 reused, 0 failed" in done.stderr
     assert sum(line.startswith("[") for line in done.stderr.splitlines()) == 3
     assert "[3/3]" in done.stderr
     assert "left" in done.stderr
@@ -80,7 +80,7 @@ def test_the_same_command_again_trains_nothing_and_prints_the_same_table(study, 
     assert main(command[3:]) == 0
     out, err = capsys.readouterr()
     assert out == done.stdout
-    assert "3 cells: 0 trained, 3 reused, 0 failed" in err
+    assert "3 runs: 0 trained, 3 reused, 0 failed" in err
 
 
 def test_the_table_command_prints_the_same_table(study, capsys):
@@ -94,10 +94,10 @@ def test_a_dry_run_lists_what_is_done_and_writes_nothing(study, sweeps, capsys, 
     assert main([*command[3:], "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert out.count("finished") == 3
-    assert "3 cells, 3 done, 0 to do" in out
+    assert "3 runs, 3 done, 0 to do" in out
     assert "norm, pool" in out  # the baseline belongs to both
     assert main(["run", *sweeps, "--dry-run", "--results", str(tmp_path / "new")]) == 0
-    assert "3 cells, 0 done, 3 to do" in capsys.readouterr().out
+    assert "3 runs, 0 done, 3 to do" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
 
 
@@ -215,7 +215,7 @@ def test_without_reuse_a_done_cell_is_trained_again_to_the_same_end(
     before = {path: path.stat().st_ino for path in (tmp_path / "runs").glob("*/record.json")}
     words = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
     assert main([*words, "--no-reuse"]) == 0
-    assert "2 cells: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
+    assert "2 runs: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
     assert numbers(tmp_path / "runs") == numbers(results)
     written = [path for path, inode in before.items() if path.stat().st_ino != inode]
     assert len(written) == 2
@@ -275,7 +275,7 @@ def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
     words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
     assert main(words) == 1
     out, err = capsys.readouterr()
-    assert "3 cells: 2 trained, 0 reused, 1 failed" in err
+    assert "3 runs: 2 trained, 0 reused, 1 failed" in err
     assert "IsADirectoryError" in err
     (row,) = [line for line in out.splitlines() if line.startswith("|") and "failed" in line]
     assert "BatchNorm" in row

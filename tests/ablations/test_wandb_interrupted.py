@@ -82,7 +82,7 @@ def test_a_study_that_is_stopped_tells_wandb_so(
     process.send_signal(number)
     done = outcome(process)
     assert done.returncode == code, done
-    assert "interrupted with 0 of 1 cells done" in done.stderr
+    assert "interrupted with 0 of 1 run done" in done.stderr
     (run,) = server.runs.values()
     assert (run.state, run.exit_code) == ("preempted", 143)
     assert "1 runs: 1 interrupted" in cli(server, tmp_path, "status").stdout

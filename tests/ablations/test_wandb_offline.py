@@ -134,7 +134,7 @@ def test_without_a_server_at_the_start_a_study_goes_on_offline(
     env = {"WANDB_INIT_TIMEOUT": "5", "WANDB__GRAPHQL_RETRY_MAX": "1"}
     done = cli(server, tmp_path, "run", str(sweep), *WORDS, "--workers", "1", timeout=200, **env)
     assert done.returncode == 0, done
-    assert "2 cells: 2 trained" in done.stderr
+    assert "2 runs: 2 trained" in done.stderr
     told = next(line for line in done.stderr.splitlines() if "wandb sync" in line)
     assert told.startswith("2 runs have not reached W&B whole")
     server.listen()

@@ -146,7 +146,7 @@ def test_a_cell_of_the_project_is_fetched_not_trained(
     sweep.write_text("method: grid\nparameters:\n  seed: {values: [0]}\n")
     done = cli(server, tmp_path, "run", str(sweep), *WORDS)
     assert done.returncode == 0, done
-    assert "1 cells: 0 trained, 1 reused, 0 failed" in done.stderr
+    assert "1 run: 0 trained, 1 reused, 0 failed" in done.stderr
     assert len(server.runs) == before
     there, here = (records.find(place / "runs", BASE.run_id) for place in (folder, tmp_path))
     assert there == here

@@ -12,11 +12,11 @@ from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from ablations import screen
 from ablations.config import RunConfig
+from ablations.escape import rich_text
+from ablations.grid import Grid
 from ablations.labels import names
 from ablations.records import Record
 
@@ -121,7 +121,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(rich_text(text), soft_wrap=True)
 
     def started(self, cell: RunConfig, place: str) -> None:
         """A worker has taken a cell."""
@@ -197,7 +197,7 @@ class Progress:
         return work / max(1, len(self.running))
 
     def _table(self) -> Group:
-        table = Table(box=None, padding=(0, 2, 0, 0))
+        table = Grid()
         for name in ("running", "on", "epoch", "top-1 (%)", "pictures/s", "seconds"):
             table.add_column(name, justify="left" if name in ("running", "on") else "right")
         for run_id, run in self.running.items():
@@ -216,7 +216,7 @@ class Progress:
             f"{len(self.waiting)} waiting, {others}{clock(time.monotonic() - self.begun)} elapsed, "
             f"{clock(self.left())} left"
         )
-        return Group(table, Text(summary))
+        return Group(table, rich_text(summary))
 
 
 class JsonLines:

@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     refuse_fields("clean", fields_set)
 
     from rich.filesize import decimal
-    from rich.table import Table
 
     from ablations import records
+    from ablations.grid import Grid
 
     results: Path = arguments.results
     if not results.is_dir():
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if not found:
         screen.out(f"nothing to remove in {results}")
         return 1 if problems else 0
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Grid()
     for name in ("what", "files", "size"):
         table.add_column(name, justify="left" if name == "what" else "right")
     for kind, words in KINDS.items():

@@ -194,12 +194,11 @@ def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int
 
 def list_cells(cells: Sequence[Any], results: Path) -> int:
     """What --dry-run prints."""
-    from rich.table import Table
-
     from ablations import records
+    from ablations.grid import Grid
     from ablations.labels import names
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Grid()
     for name in ("run", "cell", "sweeps", "state"):
         table.add_column(name)
     cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})

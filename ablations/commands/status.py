@@ -76,8 +76,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Print it; 1 where a record cannot be read."""
     refuse_fields("status", fields_set)
 
-    from rich.table import Table
-
+    from ablations.grid import Grid
     from ablations.labels import names
     from ablations.progress import clock
 
@@ -94,7 +93,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         tree = {"runs": runs, "counts": counts, "problems": problems}
         screen.out(json.dumps(tree, indent=2))
         return 1 if problems else 0
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Grid()
     for name in ("run", "cell", "state", *NUMBERS, ""):
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for line in lines:

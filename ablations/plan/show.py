@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.filesize import decimal
-from rich.table import Table
 
+from ablations.grid import Grid
 from ablations.words import counted, duration
 
 NONE = "–"
@@ -24,8 +24,8 @@ def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _table(left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+def _table(left: Sequence[str], right: Sequence[str]) -> Grid:
+    table = Grid()
     for name in left:
         table.add_column(name)
     for name in right:
@@ -33,7 +33,7 @@ def _table(left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def plan(found: Mapping[str, Any]) -> tuple[Table, str]:
+def plan(found: Mapping[str, Any]) -> tuple[Grid, str]:
     """A row a variant, and the lines below it.
 
     Args:
@@ -136,7 +136,7 @@ def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
     )
 
 
-def check(found: Sequence[Mapping[str, Any]]) -> tuple[Table, str]:
+def check(found: Sequence[Mapping[str, Any]]) -> tuple[Grid, str]:
     """A row a variant, and how many cells it speaks of.
 
     Args:

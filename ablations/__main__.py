@@ -7,14 +7,13 @@ SIGINT or SIGTERM.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 
 from ablations import screen
 from ablations.commands import COMMANDS
 from ablations.flags import Parser, separate
-from ablations.tracking.client import TrackerError
+from ablations.tracking.client import TrackerError, agent_run
 
 
 def parser() -> Parser:
@@ -86,7 +85,7 @@ def _run(given: Sequence[str]) -> int:
 
 def tell_agent(words: Sequence[str], message: str, code: int = 2) -> None:
     """Tell W&B why a run that its agent started ends without having begun."""
-    if list(words[:1]) != ["train"] or not os.environ.get("WANDB_SWEEP_ID"):
+    if list(words[:1]) != ["train"] or not agent_run():
         return
     if isinstance(sys.exception(), TrackerError):
         return  # what W&B itself refuses, it refuses to hear

@@ -10,10 +10,11 @@ import codecs
 import errno
 import io
 import os
-import re
 import select
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
+
+from ablations.escape import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,6 @@ ASCII = {
     **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)),
 }
 HANDLER = "ablations.screen"
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _ascii(character: str) -> str:
@@ -150,12 +150,12 @@ def lost() -> str | None:
 
 def out(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
     """Print a result on stdout, or on what it was when the caller began."""
-    _write(stream or sys.stdout, _plain(text) + end)
+    _write(stream or sys.stdout, terminal(text, lines=True) + end)
 
 
 def note(text: str) -> None:
     """Print a message of one line on stderr."""
-    _write(sys.stderr, _plain(text.strip("\n")).replace("\n", "\\n") + "\n")
+    _write(sys.stderr, terminal(text.strip("\n")) + "\n")
 
 
 def table(made: Any, last: str) -> None:
@@ -165,7 +165,7 @@ def table(made: Any, last: str) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     with console.capture() as printed:
         console.print(made)
-    _write(sys.stdout, f"{printed.get()}{_plain(last)}\n")
+    _write(sys.stdout, f"{printed.get()}{terminal(last)}\n")
 
 
 def console(**options: Any) -> Console:
@@ -188,8 +188,3 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         pass
-
-
-def _plain(text: str) -> str:
-    """A text without control characters: they could move the cursor, or hide what follows."""
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -7,8 +7,9 @@ import socket
 from typing import Any
 
 from ablations import records
+from ablations.envvars import inherited
 from ablations.launchers.local import default_workers
-from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
+from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT
 from poolformer.config import ConfigError
 
 CONNECT_SECONDS = 10.0

@@ -17,8 +17,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from ablations.config import RunConfig, SystemConfig
+from ablations.envvars import inherited
 from ablations.launchers import GRACE_SECONDS, ON_THE_WAY, Event
-from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT, inherited
+from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT
 from ablations.launchers.worker import serve
 from ablations.words import counted
 from poolformer.config import ConfigError

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ablations import code
 from ablations.config import RunConfig
+from ablations.envvars import inherited
 from ablations.launchers import Event
 from ablations.launchers.luggage import Courier, Files, unpack, whole
-from ablations.launchers.variables import inherited
+from ablations.launchers.variables import OWN_CLIENT
 from ablations.records import SCHEMA
 
 Letter = tuple[str, bytes]  # the errand that it is of, and what it says, pickled
@@ -89,7 +90,7 @@ def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, 
             post((errand.key, pickle.dumps(event)))
 
     cell = errand.cell
-    with inherited(errand.variables), contextlib.ExitStack() as folder:
+    with inherited({**OWN_CLIENT, **errand.variables}), contextlib.ExitStack() as folder:
         if Path(errand.where).is_dir():
             folder.enter_context(contextlib.chdir(errand.where))
         tell(Event("began", cell.run_id))

@@ -1,34 +1,16 @@
-"""Environment variables of the processes that train cells."""
+"""Environment variables of the processes that train runs."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+
+from ablations.tracking.client import IDENTITY
 
 # Inherited by the workers before they load the libraries that read them.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# Each worker has a W&B client of its own: with the runner's, its end would end their runs well.
-OWN_CLIENT = {"WANDB_SERVICE": None}
-
-
-@contextlib.contextmanager
-def inherited(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Variables of the block, seen by the processes that are started in it; None: without it."""
-    before = {name: os.environ.get(name) for name in variables}
-    _set(variables)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+# A worker trains run after run: each has an identity of its own in W&B, and the worker a client of
+# its own. With the runner's, its end would end their runs well.
+OWN_CLIENT = dict.fromkeys(IDENTITY)
 
 
 def tracking(shared: bool) -> dict[str, str]:

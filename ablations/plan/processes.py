@@ -17,7 +17,8 @@ from typing import Any
 
 from ablations.config import RunConfig
 from ablations.data import Pictures
-from ablations.launchers.variables import ONE_THREAD, inherited
+from ablations.envvars import inherited
+from ablations.launchers.variables import ONE_THREAD
 from ablations.plan.probe import Measured, attempt
 from ablations.signals import end_with_parent
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from typing import Any
 
+from ablations import envvars
 from ablations.config import SystemConfig
 
 # What the client says where nobody answers, or only with errors of the server, or too late.
@@ -21,6 +23,27 @@ LOGS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log
 
 
 MODES = ["online", "offline", "disabled"]
+OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B's earlier names
+# What `wandb agent` says of the one run that it starts a process for.
+AGENTS = ["WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE"]
+# All that the client takes for the identity of a run. Batch systems and shells export some of it;
+# a study has many runs, and each has its own id, name, group and start.
+IDENTITY = [
+    *AGENTS,
+    *("WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM", "WANDB_NAME", "WANDB_RUN_NAME"),
+    *("WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_RUN_JOB_TYPE", "WANDB_TAGS", "WANDB_RUN_TAGS"),
+    *("WANDB_CONFIG_PATHS", "WANDB_LAUNCH", "WANDB_LAUNCH_CONFIG_PATH"),
+    *(
+        f"WANDB_{mark}{name}"
+        for mark in ("_", "X_")
+        for name in ("FILES_DIR", "LABEL", "PRIMARY", "RUNQUEUE_ITEM_ID", "START_TIME")
+    ),
+    *(
+        f"WANDB_{mark}{name}"
+        for mark in ("_", "X_")
+        for name in ("SYNC_DIR_SUFFIX", "UPDATE_FINISH_STATE")
+    ),
+]
 
 
 class TrackerError(ValueError):
@@ -29,7 +52,18 @@ class TrackerError(ValueError):
 
 def agent_run() -> str | None:
     """The id of the run that `wandb agent` started this process for."""
-    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    return envvars.get("WANDB_RUN_ID") if envvars.get("WANDB_SWEEP_ID") else None
+
+
+def not_ours() -> dict[str, None]:
+    """The variables that the client must not see: an identity that nobody gave this run."""
+    return dict.fromkeys(name for name in IDENTITY if not (agent_run() and name in AGENTS))
+
+
+def user_tags() -> list[str]:
+    """The tags that the user wants on all runs: WANDB_TAGS, with commas between them."""
+    named = (tag.strip() for tag in (envvars.get("WANDB_TAGS") or "").split(","))
+    return [tag[:64] for tag in named if tag]  # W&B takes 64 letters
 
 
 def mode() -> str:
@@ -38,7 +72,8 @@ def mode() -> str:
     Raises:
         TrackerError: Online is asked for and there is no API key.
     """
-    asked = os.environ.get("WANDB_MODE") or ("online" if agent_run() else None)
+    asked = envvars.get("WANDB_MODE") or ("online" if agent_run() else None)
+    asked = OLD_MODES.get(asked or "", asked)
     if asked is not None and asked not in MODES:
         raise TrackerError(f"WANDB_MODE {asked!r} is none of {', '.join(MODES)}")
     if asked in ("offline", "disabled"):
@@ -49,7 +84,7 @@ def mode() -> str:
 
     with_account = logged_in()
     if asked is None:
-        chosen = wandb.setup().settings.mode  # `wandb offline` sets it for a folder
+        chosen = str(wandb.setup().settings.mode)  # `wandb offline` sets it for a folder
         return chosen if chosen != "online" or with_account else "offline"
     if not with_account:
         raise TrackerError(
@@ -61,10 +96,10 @@ def mode() -> str:
 
 def _perhaps_logged_in() -> bool:
     """Whether one of the places of an API key is there; the client looks into them."""
-    netrc = [os.environ.get("NETRC", ""), "~/.netrc", "~/_netrc"]
+    netrc = [envvars.get("NETRC"), "~/.netrc", "~/_netrc"]
     return bool(
-        os.environ.get("WANDB_API_KEY")
-        or os.environ.get("WANDB_IDENTITY_TOKEN_FILE")
+        envvars.get("WANDB_API_KEY")
+        or envvars.get("WANDB_IDENTITY_TOKEN_FILE")
         or any(os.path.isfile(os.path.expanduser(path)) for path in netrc if path)
     )
 
@@ -87,7 +122,8 @@ def _quietly() -> Any:
     """The client, told to keep its own messages off the screen."""
     import wandb
 
-    wandb.setup(settings=wandb.Settings(silent=True))
+    with envvars.inherited(not_ours()):
+        wandb.setup(settings=wandb.Settings(silent=True))
     return wandb
 
 
@@ -121,22 +157,27 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
     import wandb
 
     settings: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": finish_seconds}
-    for name in [name for name in settings if f"WANDB_{name.upper()}" in os.environ]:
+    for name in [name for name in settings if envvars.get(f"WANDB_{name.upper()}")]:
         del settings[name]
+    if not agent_run() and not options.get("id"):
+        # Also where somebody has used the client before, and it remembers an id.
+        options["id"] = secrets.token_hex(4)
     try:
-        return wandb.init(
-            mode=mode,  # type: ignore[arg-type]
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                capture_loggers=LOGS,
-                disable_git=True,  # the record has the commit; a diff may hold secrets
-                x_save_requirements=False,  # the record has the versions that matter
-                finish_timeout_raises=True,
-                **settings,
-            ),
-            **options,
-        )
+        with envvars.inherited(not_ours()):
+            return wandb.init(
+                mode=mode,  # type: ignore[arg-type]
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    capture_loggers=LOGS,
+                    disable_git=True,  # the record has the commit; a diff may hold secrets
+                    x_save_requirements=False,  # the record has the versions that matter
+                    finish_timeout_raises=True,
+                    sagemaker_disable=True,  # it gives all runs of a job one id
+                    **settings,
+                ),
+                **options,
+            )
     except wandb.Error as error:
         raise TrackerError(plain(error)) from error
 
@@ -161,13 +202,13 @@ def home(system: SystemConfig) -> tuple[str | None, str]:
     default = SystemConfig().project
     project = system.project
     if project == default:
-        project = os.environ.get("WANDB_PROJECT") or default
-    return os.environ.get("WANDB_ENTITY") or None, project
+        project = envvars.get("WANDB_PROJECT") or default
+    return envvars.get("WANDB_ENTITY"), project
 
 
 def folder(results: Any) -> str:
     """Where the client keeps its files: WANDB_DIR as for any program, else the results folder."""
-    return os.environ.get("WANDB_DIR") or str(results)
+    return str(envvars.path(envvars.get("WANDB_DIR") or results))
 
 
 def no_answer(error: BaseException) -> bool:
@@ -215,10 +256,10 @@ def swept() -> dict[str, Any]:
     """The parameters that the agent set, which the client locks; none outside an agent."""
     import yaml
 
-    path = os.environ.get("WANDB_SWEEP_PARAM_PATH")
+    path = envvars.get("WANDB_SWEEP_PARAM_PATH")
     if agent_run() is None or not path or not os.path.isfile(path):
         return {}
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         tree = yaml.safe_load(file) or {}
     return {
         name: item["value"]

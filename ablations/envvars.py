@@ -1,0 +1,57 @@
+"""Environment variables and the paths that users type: an empty variable counts as unset."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from poolformer.config import ConfigError
+
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def get(name: str) -> str | None:
+    """The value of a variable; None where it is unset or empty."""
+    return os.environ.get(name) or None
+
+
+def switched_on(name: str) -> bool:
+    """Whether a variable says yes.
+
+    Raises:
+        ConfigError: It says neither yes nor no.
+    """
+    value = (get(name) or "no").strip().lower()
+    if value not in (*YES, *NO):
+        raise ConfigError(f"{name} {value!r} must be one of {', '.join((*YES, *NO))}")
+    return value in YES
+
+
+def path(text: str | os.PathLike[str]) -> Path:
+    """A path as a shell reads it: ``~`` and ``~user`` are home folders.
+
+    A shell leaves the one in ``--results=~/runs`` alone, and a YAML file has no shell. Where there
+    is no such home, the path stays as it is.
+    """
+    return Path(os.path.expanduser(text))
+
+
+@contextlib.contextmanager
+def inherited(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Variables of the block, seen by the processes that are started in it; None: without it."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set(variables)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablations.config import DataConfig
-from ablations.data.base import DataError, Pictures, Split
+from ablations.data.base import Pictures, Split
+from ablations.data.decode import decode
 from ablations.seeding import derive
 from poolformer.config import ConfigError
 
@@ -191,13 +192,9 @@ class TransformedPictures(Dataset[tuple[Tensor, int]]):
             DataError: A file that cannot be decoded, by its name.
         """
         source = self.split.pictures[index]
-        if not isinstance(source, Path):
-            return Image.fromarray(source.squeeze(-1) if self.channels == 1 else source)
-        try:
-            with Image.open(source) as picture:
-                return picture.convert("L" if self.channels == 1 else "RGB")
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            raise DataError(f"{source} cannot be decoded: {error}") from error
+        if isinstance(source, Path):
+            return decode(source)
+        return Image.fromarray(source.squeeze(-1) if self.channels == 1 else source)
 
 
 @contextlib.contextmanager

@@ -1,16 +1,23 @@
-"""Pictures in folders: ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. ImageNet is this."""
+"""Images in folders: ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. ImageNet is this."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from ablations.config import DataConfig
 from ablations.data.base import IMAGENET_STATS, DataError, Pictures, Split
+from ablations.data.decode import any_changed
+from ablations.data.files import LAYOUT, Found, class_folders, find, told
+from ablations.escape import terminal
 
-LAYOUT = "train/<class>/*.jpg and val/<class>/*.jpg"
+log = logging.getLogger("ablations")
+CHECK = "`ablations data check DIR` lists all such files"
 
 
 def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
@@ -21,58 +28,62 @@ def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
     """
     if data.root is None:
         raise DataError(f"data.name {data.name} needs --data.root DIR with {LAYOUT}")
-    return _subfolders(Path(data.root, split))
-
-
-def _subfolders(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}: put the pictures there as {LAYOUT}")
-    found = [path.name for path in folder.iterdir() if path.is_dir()]
-    names = tuple(sorted(name for name in found if not name.startswith(".")))
-    if not names:
-        raise DataError(f"{folder} has no class folders: put the pictures there as {LAYOUT}")
-    return names
+    return class_folders(Path(data.root, split))
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:
-    """The picture files of both splits (without ``training`` of val); nothing is decoded yet.
+    """The image files of both splits (without ``training`` of val); nothing is decoded yet.
 
     The fingerprint covers every file's relative path and size, not its bytes: reading a whole
-    ImageNet for it would cost more than an epoch.
+    ImageNet for it would cost more than an epoch. Where a file is decoded otherwise than by
+    versions that heeded neither orientation nor 16 bits of grey, it says so: their records are of
+    other images. What is left out is logged.
 
     Raises:
-        DataError: A missing folder, a class without pictures, or splits with different classes.
+        DataError: A missing folder, an empty file, a class without images, or splits with different
+            classes.
     """
     classes = class_names(data, "train" if training else "val")
     root = Path(str(data.root))
-    train = Split([], np.zeros(0, np.int64))
-    if training:
-        val_classes = _subfolders(root / "val")
-        if val_classes != classes:
-            odd = sorted(set(classes) ^ set(val_classes))
-            raise DataError(f"{root}: train and val differ in the class {odd[0]}")
-        train = _split(root / "train", classes)
-    val = _split(root / "val", classes)
+    if training and (val_classes := class_folders(root / "val")) != classes:
+        odd = sorted(set(classes) ^ set(val_classes))
+        raise DataError(f"{root}: train and val differ in the class {odd[0]}")
+    found = [find(root / name, classes) for name in (["train", "val"] if training else ["val"])]
+    for each in found:
+        _refuse(each)
+    _tell(found, root)
     digest = hashlib.sha256()
-    for split in (train, val):
-        for path in split.pictures:
-            assert isinstance(path, Path)
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise DataError(f"{path} cannot be read: {error.strerror}") from error
-            digest.update(f"{path.relative_to(root)}\0{size}\n".encode())
-    return Pictures(train, val, classes, *IMAGENET_STATS, fingerprint=digest.hexdigest()[:16])
+    for each in found:
+        for _, path, size in each.images:
+            digest.update(os.fsencode(path.relative_to(root)) + f"\0{size}\n".encode())
+    if any_changed([path for each in found for _, path, _ in each.images]):
+        digest.update(b"upright, 16 bits of grey scaled to 8\n")
+    train = _split(found[0]) if training else Split([], np.zeros(0, np.int64))
+    fingerprint = digest.hexdigest()[:16]
+    return Pictures(train, _split(found[-1]), classes, *IMAGENET_STATS, fingerprint=fingerprint)
 
 
-def _split(folder: Path, classes: tuple[str, ...]) -> Split:
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+def _split(found: Found) -> Split:
+    labels = np.array([label for label, _, _ in found.images], dtype=np.int64)
+    return Split([path for _, path, _ in found.images], labels)
 
-    indices = {name: index for index, name in enumerate(classes)}
-    found = make_dataset(str(folder), indices, extensions=IMG_EXTENSIONS, allow_empty=True)
-    labels = np.array([label for _, label in found], dtype=np.int64)
-    counts = np.bincount(labels, minlength=len(classes))
-    if not counts.all():
-        empty = folder / classes[int(np.argmin(counts))]
-        raise DataError(f"{empty} has no pictures ({', '.join(IMG_EXTENSIONS)})")
-    return Split([Path(path) for path, _ in found], labels)
+
+def _refuse(found: Found) -> None:
+    if found.broken:
+        path, why = found.broken[0]
+        more = f", and {len(found.broken) - 1:,} more" if found.broken[1:] else ""
+        raise DataError(f"{path} {why}{more}: {CHECK}")
+    if empty := found.empty():
+        out = told(found.left_out, found.folder)
+        raise DataError(
+            f"{found.folder / empty[0]} has no images" + (f"; left out: {out}" if out else "")
+        )
+
+
+def _tell(found: list[Found], root: Path) -> None:
+    left_out: dict[str, list[Path]] = defaultdict(list)
+    for each in found:
+        for why, paths in each.left_out.items():
+            left_out[why] += paths
+    if left_out:
+        log.warning("%s", terminal(f"{root}: left out {told(left_out, root)}"))

@@ -12,6 +12,7 @@ from ablations import data
 from ablations.config import DataConfig
 from ablations.data import DataError
 from ablations.data.batches import fitted, loaders
+from ablations.fit import failure_kind, one_line
 from ablations.resolve import resolve
 
 TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch_size": 400}).data
@@ -133,16 +134,20 @@ def test_pictures_in_memory_go_through_timms_transforms_too():
     assert next(iter(val))[0].shape == (256, 1, 24, 24)
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no picture", None])
-def test_a_picture_that_cannot_be_decoded_names_its_file(files, content):
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("content", [b"this is no image", None])
+def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers):
     pictures = data.load(files)
     path = pictures.train.pictures[5]
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:200] if content is None else content)
-        train, _ = loaders(pictures, files, seed=0)
-        with pytest.raises(DataError, match=f"{path.name} cannot be decoded"):
+        train, _ = loaders(pictures, files, seed=0, workers=workers)
+        with pytest.raises(DataError, match=f"^{path} cannot be decoded: .*") as caught:
             list(train)
+        assert failure_kind(caught.value) == "data"
+        assert one_line(caught.value) == f"DataError: {caught.value}"
+        assert "\n" not in str(caught.value)
     finally:
         path.write_bytes(whole)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 from collections import Counter
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ablations import data
 from ablations.config import DataConfig
 from ablations.data import DataError, cifar, fashion, folder, imagenette, mini
+from ablations.data.batches import TransformedPictures
 from ablations.resolve import resolve
 
 originals = pytest.mark.skipif(
@@ -108,7 +111,7 @@ def refused(*_, **__):
         ("cifar10", "no cifar10 in .*none: unpack its python version"),
         ("cifar100", "no cifar100 in .*none: unpack its python version"),
         ("imagenette", "no Imagenette in .*none: unpack imagenette2-320.tgz"),
-        ("folder", "no folder .*none/train: put the pictures there as train/<class>"),
+        ("folder", "no folder .*none/train: put the images there as train/<class>"),
     ],
 )
 def test_a_missing_data_set_says_what_to_put_where(tmp_path, monkeypatch, name, told):
@@ -191,7 +194,7 @@ def test_folders_that_cannot_be_used_say_why(picture_folder, tmp_path):
     config = DataConfig(name="folder", root=str(root), pipeline="timm")
     for picture in (root / "train" / "Trouser").iterdir():
         picture.unlink()
-    with pytest.raises(DataError, match="train/Trouser has no pictures"):
+    with pytest.raises(DataError, match="train/Trouser has no images"):
         folder.load(config)
     shutil.rmtree(root / "val" / "Trouser")
     with pytest.raises(DataError, match="differ in the class Trouser"):
@@ -207,15 +210,161 @@ def test_folders_that_cannot_be_used_say_why(picture_folder, tmp_path):
         folder.load(replace(config, root=None))
 
 
-def test_a_hidden_folder_is_no_class_and_a_dangling_link_is_named(picture_folder, tmp_path):
-    root = tmp_path / "copy"
-    shutil.copytree(picture_folder, root)
-    (root / "train" / ".ipynb_checkpoints").mkdir()
-    config = DataConfig(name="folder", root=str(root), pipeline="timm")
-    assert len(folder.load(config).classes) == 3
-    (root / "train" / "Trouser" / "lost.jpg").symlink_to(root / "nowhere.jpg")
-    with pytest.raises(DataError, match="lost.jpg cannot be read"):
-        folder.load(config)
+@pytest.fixture
+def copied(picture_folder, tmp_path) -> DataConfig:
+    """A copy of the folder, to be spoilt."""
+    root = shutil.copytree(picture_folder, tmp_path / "copy")
+    return DataConfig(name="folder", root=str(root), pipeline="timm")
+
+
+def fingerprint_of_old(root: Path, classes: tuple[str, ...]) -> str:
+    """As records that are kept have it: torchvision's list of files."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    digest = hashlib.sha256()
+    for split in ("train", "val"):
+        indices = {name: index for index, name in enumerate(classes)}
+        for path, _ in make_dataset(str(root / split), indices, extensions=IMG_EXTENSIONS):
+            size = Path(path).stat().st_size
+            digest.update(f"{Path(path).relative_to(root)}\0{size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def test_ordinary_folders_keep_their_fingerprint_and_their_order(copied):
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    root = Path(copied.root)
+    some = next((root / "train" / "Trouser").iterdir())
+    for name in ("a-b/z.jpg", "a/z.JPG", "a/y.jpeg", "ä.jpg", "Ω🙂.png", "x.jpg/1.jpg"):
+        target = root / "train" / "Trouser" / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(some, target)
+    (root / "val" / "linked").symlink_to(root / "val" / "Trouser")
+    (root / "train" / "linked").symlink_to(root / "train" / "Trouser")
+    pictures = folder.load(copied)
+    assert pictures.fingerprint == fingerprint_of_old(root, pictures.classes)
+    indices = {name: index for index, name in enumerate(pictures.classes)}
+    old = make_dataset(str(root / "train"), indices, extensions=IMG_EXTENSIONS)
+    assert [(str(path)) for path in pictures.train.pictures] == [path for path, _ in old]
+    assert pictures.train.labels.tolist() == [label for _, label in old]
+
+
+def test_the_fingerprint_changes_where_images_are_decoded_otherwise_than_before(copied):
+    root = Path(copied.root)
+    before = folder.load(copied).fingerprint
+    path = root / "train" / "Trouser" / "wide.png"
+    for values, changes in (
+        (np.zeros((9, 9), np.uint8), False),
+        (np.ones((9, 9), np.uint16), True),
+    ):
+        Image.fromarray(values).save(path)
+        now = folder.load(copied)
+        assert (now.fingerprint != fingerprint_of_old(root, now.classes)) == changes
+    path.unlink()
+    assert folder.load(copied).fingerprint == before
+
+
+def test_what_systems_and_programs_leave_is_left_out_and_said(copied, caplog):
+    root = Path(copied.root)
+    before = folder.load(copied)
+    some = next((root / "train" / "Trouser").iterdir())
+    for name in (
+        "train/.ipynb_checkpoints/a.jpg",
+        "train/__MACOSX/a.jpg",
+        "val/@eaDir/a.jpg",
+        "train/Trouser/.ipynb_checkpoints/a.jpg",
+        "train/Trouser/@eaDir/deeper/a.jpg",
+        "train/Trouser/._1.jpg",
+        "train/Pullover/.DS_Store",
+        "train/Pullover/Thumbs.db",
+        "train/Pullover/notes.txt",
+        "train/Pullover/more.txt",
+        "train/Pullover/README",
+        "train/beside.jpg",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(some, root / name)
+    os.mkfifo(root / "train" / "Pullover" / "pipe.jpg")
+    (root / "train" / "Trouser" / "round").symlink_to(root / "train")
+    (root / "train" / "lost").symlink_to(root / "nowhere")
+    caplog.clear()
+    now = folder.load(copied)
+    assert now.fingerprint == before.fingerprint
+    assert now.classes == before.classes == folder.class_names(copied)
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert "\n" not in told
+    for part in (
+        "1 .db (train/Pullover/Thumbs.db)",
+        "2 .txt (such as train/Pullover/more.txt)",
+        "1 without suffix (train/Pullover/README)",
+        "2 beside the class folders",
+        "4 hidden",
+        "3 of a system or program",
+        "1 no regular file (train/Pullover/pipe.jpg)",
+        "1 a link to a folder above it (train/Trouser/round)",
+    ):
+        assert part in told
+
+
+def test_every_format_that_pillow_decodes_is_taken(copied):
+    trouser = Path(copied.root) / "train" / "Trouser"
+    before = len(folder.load(copied).train)
+    image = Image.open(next(trouser.iterdir()))
+    for suffix in ("gif", "avif", "jp2", "webp", "TIF", "jfif"):
+        image.save(trouser / f"more.{suffix}")
+    assert len(folder.load(copied).train) == before + 6
+
+
+@pytest.mark.parametrize("content", [b"", None])
+def test_empty_files_and_dangling_links_are_named_before_training(copied, content):
+    trouser = Path(copied.root) / "train" / "Trouser"
+    for name in ("lost.jpg", "lost2.jpg"):
+        if content is None:
+            (trouser / name).symlink_to(trouser / "nowhere.jpg")
+        else:
+            (trouser / name).write_bytes(content)
+    why = "is empty" if content == b"" else "cannot be read: No such file"
+    with pytest.raises(DataError, match=f"lost.jpg {why}.*, and 1 more: `ablations data check"):
+        folder.load(copied)
+
+
+def test_a_class_whose_files_are_all_left_out_says_what_they_are(copied):
+    trouser = Path(copied.root) / "train" / "Trouser"
+    for path in trouser.iterdir():
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"train/Trouser has no images; left out: 16 \.heic"):
+        folder.load(copied)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(copied, monkeypatch):
+    real, within = os.scandir, str(Path(copied.root, "train", "Trouser"))
+
+    def refuse(path):
+        if os.fspath(path) == within:
+            raise PermissionError(13, "Permission denied", within)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="train/Trouser cannot be read: Permission denied"):
+        folder.load(copied)
+
+
+def test_names_that_are_not_utf_8_are_read_and_told_without_harm(copied, caplog):
+    trouser = os.fsencode(Path(copied.root) / "train" / "Trouser")
+    some = os.path.join(trouser, os.listdir(trouser)[0])
+    shutil.copy(some, os.path.join(trouser, b"caf\xe9.jpg"))
+    shutil.copy(some, os.path.join(trouser, b"caf\xe9\n.txt"))
+    pictures = folder.load(copied)
+    assert len(pictures.train) == 49
+    assert caplog.records[-1].getMessage().encode()
+    index = [path.name for path in pictures.train.pictures].index(os.fsdecode(b"caf\xe9.jpg"))
+    train = TransformedPictures(pictures.train, pictures, copied, seed=0, training=True)
+    assert train.picture(index).size == (40, 40)
+    pictures.train.pictures[index].write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"caf\\udce9.jpg cannot be decoded") as caught:
+        train.picture(index)
+    assert str(caught.value).encode()
 
 
 def test_imagenette_finds_its_folder_and_counts_its_classes(picture_folder, tmp_path):

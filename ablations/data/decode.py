@@ -1,0 +1,187 @@
+"""An image file -> 8-bit RGB, upright; a file that gives none is a DataError with its name."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from ablations.data.base import DataError
+
+# Pillow converts these to RGB by a rule of its own: alpha is dropped, a palette looked up.
+EIGHT_BIT = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+# Formats in which the largest 16-bit value is white. In others (FITS, McIdas) it means nothing.
+FULL_SCALE = ["PNG", "TIFF", "JPEG2000", "ICO", "ICNS"]  # the last two hold PNGs
+# Formats that Pillow names but does not draw (MPEG), or draws by running another program (EPS).
+NOT_DRAWN = ["EPS", "MPEG"]
+TURNS = {  # EXIF orientation -> what makes the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
+quiet = partial(warnings.catch_warnings, action="ignore")
+HEAD = 4096  # bytes that are read of a file to see whether it needs a closer look
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """The suffixes of all formats that the installed Pillow decodes itself, in lower case."""
+    Image.init()
+
+    def drawn(name: str) -> bool:
+        factory = Image.OPEN.get("JPEG" if name == "MPO" else name, (None,))[0]
+        stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+        return factory is not None and not stub and name not in NOT_DRAWN
+
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if drawn(name))
+
+
+def decode(path: Path, content: bytes | None = None) -> Image.Image:
+    """The first frame of a file as RGB with 8 bits a channel, turned as its EXIF data says.
+
+    Of 16 bits of grey the high byte is kept, as Pillow does for 16 bits of colour.
+
+    Args:
+        path: The file.
+        content: Its bytes, where they have been read already.
+
+    Raises:
+        DataError: It cannot be decoded, or has values without an agreed scale; with its name.
+    """
+    try:
+        # Pillow warns of damaged metadata and of sizes below its limit: the image is still whole.
+        with quiet(), Image.open(_source(path, content)) as image:
+            image.load()
+            turn = TURNS.get(orientation(image))
+            rgb = _rgb(image, path)
+            return rgb if turn is None else rgb.transpose(turn)
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise whatever comes to their mind
+        raise DataError(f"{path} cannot be decoded: {reason(error)}") from error
+
+
+def _source(path: Path, content: bytes | None) -> Path | io.BytesIO:
+    return path if content is None else io.BytesIO(content)
+
+
+def _rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in EIGHT_BIT:
+        return image.convert("RGB")
+    if image.mode in PREMULTIPLIED:
+        return image.convert(PREMULTIPLIED[image.mode]).convert("RGB")
+    if not sixteen_bit(image):
+        raise DataError(
+            f"{path} has Pillow's mode {image.mode} ({image.format}), whose values have no agreed "
+            "scale: save it with 8 or 16 bits a channel, as PNG for example"
+        )
+    values = np.asarray(image).astype(np.int64)
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+    high = np.clip(values >> (bits - 8), 0, 255).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # which Pillow heeds for 8 bits only
+        high = 255 - high
+    return Image.fromarray(high).convert("RGB")
+
+
+def sixteen_bit(image: Image.Image) -> bool:
+    """Whether it has one channel of more than 8 bits whose largest value is white."""
+    if image.mode.startswith("I;16"):
+        return image.format in FULL_SCALE
+    return image.mode == "I" and image.format == "PPM"  # PGM, which Pillow scales to 16 bits
+
+
+def orientation(image: Image.Image) -> int:
+    """1 to 8, from its EXIF or XMP data; 1 where there is none or it is damaged."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # metadata that cannot be read is as none
+        return 1
+
+
+def reason(error: BaseException) -> str:
+    """Why a file cannot be decoded, without its name."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image that Pillow can read"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip() or type(error).__name__
+
+
+def any_changed(paths: list[Path]) -> bool:
+    """Whether ``changed`` holds for any of these files; for a million it takes about a minute."""
+    parts = [paths[begin : begin + 500] for begin in range(0, len(paths), 500)]
+    with ThreadPoolExecutor(8) as pool:  # a file system over a network answers many at once
+        for found in pool.map(lambda part: any(map(changed, part)), parts):
+            if found:
+                pool.shutdown(wait=False, cancel_futures=True)
+                return True
+    return False
+
+
+def changed(path: Path) -> bool:
+    """Whether a file was decoded otherwise before orientation and 16 bits of grey were heeded.
+
+    Only a file whose first bytes allow it is opened.
+    """
+    try:
+        with path.open("rb", buffering=HEAD) as file:
+            if not _suspect(file):
+                return False
+        with quiet(), Image.open(path) as image:
+            if image.format == "TIFF":  # Pillow itself has always turned them
+                return sixteen_bit(image)
+            return sixteen_bit(image) or orientation(image) in TURNS
+    except Exception:  # a file that cannot be opened fails when it is decoded
+        return False
+
+
+def _suspect(file: BinaryIO) -> bool:
+    """Whether a file may have an orientation or 16 bits of grey, by its format and its parts."""
+    head = file.read(26)
+    file.seek(0)
+    if head.startswith(b"\xff\xd8"):
+        return any(marker == 0xE1 for marker in _jpeg_segments(file))
+    if head.startswith(b"\x89PNG"):
+        return head[24:26] == b"\x10\x00" or any(map(_metadata, _png_chunks(file)))
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return head[12:16] == b"VP8X" and bool(head[20] & 0b1100)  # EXIF or XMP
+    return not head.startswith((b"BM", b"GIF8", b"P6", b"P4"))
+
+
+def _jpeg_segments(file: BinaryIO) -> Iterator[int]:
+    """The markers before the scan: 0xE1 has EXIF or XMP data. What is no marker counts as one."""
+    file.seek(2)
+    while len(begin := file.read(4)) == 4 and begin[1] != 0xDA:
+        yield begin[1] if begin[0] == 0xFF and 0xC0 <= begin[1] < 0xFF else 0xE1
+        file.seek(int.from_bytes(begin[2:]) - 2, os.SEEK_CUR)
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Type and first bytes of each chunk."""
+    file.seek(8)
+    while len(begin := file.read(32)) > 8:
+        yield begin[4:]
+        file.seek(int.from_bytes(begin[:4]) + 12 - len(begin), os.SEEK_CUR)
+
+
+def _metadata(chunk: bytes) -> bool:
+    texts = (b"tEXt", b"zTXt", b"iTXt")
+    own = chunk.startswith(texts) and chunk[4:].startswith((b"Raw profile type", b"XML:com.adobe"))
+    return own or chunk.startswith(b"eXIf")

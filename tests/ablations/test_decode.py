@@ -1,0 +1,271 @@
+"""Files of every mode and format come out as an 8-bit copy does, upright, or are named."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from torch._utils import ExceptionWrapper
+
+from ablations.data import DataError, mini
+from ablations.data.decode import any_changed, changed, decode, suffixes
+
+GREY = mini.load().train.pictures[7, :, :20, 0]  # (28, 20): neither square nor symmetric
+
+NOT_UTF8 = b"/data/caf\xe9\n.jpg"
+
+
+def wide(dtype: str = "<u2") -> np.ndarray:
+    """The same image with 16 bits."""
+    return (GREY.astype(np.int64) * 257).astype(dtype)
+
+
+def shown(path: Path) -> np.ndarray:
+    """(H, W, 3) of a file."""
+    image = decode(path)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def tiff(rows: bytes, bits: int, width: int, photometric: int = 1) -> bytes:
+    """An uncompressed grey TIFF of one row; Pillow cannot write all depths."""
+    tags = [(256, width), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8)]
+    tags += [(277, 1), (278, 1), (279, len(rows))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    begin = 8 + len(rows) + len(rows) % 2
+    body = rows + bytes(begin - 8 - len(rows))
+    return (
+        b"II*\0"
+        + struct.pack("<I", begin)
+        + body
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "pgm", "pnm"])
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+def test_16_bits_of_grey_are_what_their_8_bit_copy_is(tmp_path, suffix, mode):
+    path = tmp_path / f"image.{suffix}"
+    values = wide("<u2" if mode == "I;16" else ">u2")
+    image = Image.frombytes(mode, (20, 28), values.tobytes())
+    if suffix in ("pgm", "pnm"):
+        image = Image.fromarray(wide("i4"))  # Pillow's mode for it
+    image.save(path)
+    assert np.array_equal(shown(path), GREY[..., None].repeat(3, axis=2))
+    assert changed(path)
+
+
+def test_16_bits_of_a_tiff_whose_white_is_zero_are_inverted_as_its_8_bits_are(tmp_path):
+    rows = {8: GREY[3].tobytes(), 16: wide()[3].tobytes()}
+    images = {}
+    for bits, row in rows.items():
+        path = tmp_path / f"{bits}.tif"
+        path.write_bytes(tiff(row, bits, 20, photometric=0))
+        images[bits] = shown(path)
+    assert np.array_equal(images[8], images[16])
+    assert np.array_equal(images[8][0, :, 0], 255 - GREY[3])
+
+
+def test_12_bits_of_a_tiff_are_scaled_by_12(tmp_path):
+    path = tmp_path / "image.tif"
+    pairs = [
+        (first << 4 | first >> 4, second << 4 | second >> 4)
+        for first, second in GREY[3].reshape(-1, 2).tolist()
+    ]
+    packed = b"".join((first << 12 | second).to_bytes(3) for first, second in pairs)
+    path.write_bytes(tiff(packed, 12, 20))
+    assert np.array_equal(shown(path)[0, :, 0], GREY[3])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values"),
+    [
+        ("tif", GREY.astype(np.float32) / 255),
+        ("tif", GREY.astype(np.int32)),
+        ("pfm", GREY.astype(np.float32)),
+        ("im", wide()),
+    ],
+)
+def test_values_without_an_agreed_scale_are_refused_by_name(tmp_path, suffix, values):
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(values).save(path)
+    with pytest.raises(DataError, match=rf"image\.{suffix} has Pillow's mode .* no agreed scale"):
+        decode(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "LAB"])
+def test_8_bits_are_as_pillow_converts_them(tmp_path, mode):
+    path = tmp_path / "image.tif"
+    image = Image.fromarray(GREY)
+    image = image.convert("RGB") if mode == "LAB" else image
+    image.convert(mode).save(path)
+    with Image.open(path) as there:
+        assert there.mode == mode
+        assert np.array_equal(shown(path), np.asarray(there.convert("RGB")))
+    assert not changed(path)
+
+
+def test_transparency_of_a_palette_is_dropped_without_a_word(tmp_path):
+    path = tmp_path / "image.png"
+    image = Image.fromarray(GREY).convert("P")
+    image.save(path, transparency=bytes(range(256)))
+    assert np.array_equal(shown(path)[..., 0], GREY)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif", "mpo", "apng"])
+@pytest.mark.parametrize("orientation", range(9))
+def test_images_are_turned_as_their_exif_data_says(tmp_path, suffix, orientation):
+    path = tmp_path / f"image.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    more = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(GREY).convert("RGB").save(path, exif=exif, **more)
+    with Image.open(path) as image:
+        plain = np.asarray(image.convert("RGB"))
+        turned = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert np.array_equal(shown(path), turned)
+    before = not np.array_equal(plain, turned)
+    assert before == (orientation > 1 and suffix != "tif")  # which Pillow turns itself
+    assert changed(path) == before
+
+
+def test_orientation_of_xmp_data_counts_and_damaged_exif_data_is_none(tmp_path):
+    image = Image.fromarray(GREY).convert("RGB")
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    image.save(tmp_path / "xmp.jpg", xmp=xmp)
+    assert shown(tmp_path / "xmp.jpg").shape == (20, 28, 3)
+    assert changed(tmp_path / "xmp.jpg")
+    image.save(tmp_path / "damaged.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xffnonsense")
+    assert shown(tmp_path / "damaged.jpg").shape == (28, 20, 3)
+    assert not changed(tmp_path / "damaged.jpg")
+
+
+def test_16_bits_are_turned_too(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(wide()).save(tmp_path / "image.png", exif=exif)
+    assert np.array_equal(shown(tmp_path / "image.png")[..., 0], np.rot90(GREY, 3))
+
+
+def whole() -> list[tuple[str, bytes]]:
+    """A file of each format that Pillow writes."""
+    image = Image.fromarray(GREY).convert("RGB")
+    found = []
+    for name in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "AVIF", "TGA", "PPM"):
+        file = io.BytesIO()
+        image.save(file, name)
+        found.append((name, file.getvalue()))
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(whole()),
+    st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=6)), max_size=4),
+    st.floats(0, 1),
+)
+def test_whatever_a_damaged_file_does_to_a_decoder_its_name_is_said(file, edits, kept):
+    """Some damage leaves an image; else there is one line with the name, and no other error."""
+    content = bytearray(file[1])
+    for where, new in edits:
+        where %= len(content)
+        content[where : where + len(new)] = new
+    path = Path("/data/train/a/x.jpg")
+    try:
+        assert decode(path, bytes(content[: int(len(content) * kept)])).mode == "RGB"
+    except DataError as error:
+        assert str(error).startswith("/data/train/a/x.jpg cannot be decoded: ")
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Image.DecompressionBombError("too large"),
+        struct.error("unpack requires a buffer"),
+        SyntaxError("broken PNG file"),
+        MemoryError(),
+        OverflowError(),
+        AssertionError(),
+        EOFError(),
+        NotImplementedError("no codec"),
+        RuntimeError("two\nlines"),
+        OSError(5, "Input/output error"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_error_of_a_decoder_is_a_data_error_with_a_reason(tmp_path, monkeypatch, error):
+    path = tmp_path / "image.png"
+    Image.fromarray(GREY).save(path)
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(DataError, match=r"image.png cannot be decoded: \S") as caught:
+        decode(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_of_too_many_pixels_is_refused_and_a_large_one_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "image.png"
+    Image.fromarray(GREY).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size * 2 // 3)  # Pillow warns here
+    assert shown(path).shape == (28, 20, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size // 3)
+    with pytest.raises(DataError, match=r"image.png cannot be decoded: Image size \(560 pixels\)"):
+        decode(path)
+
+
+def test_warnings_of_pillow_stay_on_for_others(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(GREY).save(path)
+    decode(path)
+    with pytest.warns(UserWarning, match="mine"):
+        warnings.warn("mine", stacklevel=1)
+
+
+def test_a_data_error_is_one_clean_line_also_out_of_a_loader_process():
+    error = DataError(f"{os.fsdecode(NOT_UTF8)} is empty")
+    assert str(error) == r"/data/caf\udce9\n.jpg is empty"
+    try:
+        raise error from ValueError("below")
+    except DataError:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(DataError) as caught:
+        pickle.loads(pickle.dumps(wrapped)).reraise()
+    assert str(caught.value) == str(error)
+
+
+def test_suffixes_are_those_that_this_pillow_decodes_itself():
+    assert {
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".gif",
+        ".avif",
+        ".jp2",
+        ".webp",
+        ".tiff",
+        ".mpo",
+    } <= suffixes()
+    # Drawn by another program, named but not drawn, or written only.
+    assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt"} & suffixes()
+
+
+def test_any_changed_looks_at_all_files(tmp_path):
+    paths = []
+    for number in range(3):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(GREY).save(paths[-1])
+    assert not any_changed(paths * 400)
+    Image.fromarray(wide()).save(paths[2])
+    assert any_changed(paths)
+    assert not any_changed([])

@@ -119,14 +119,10 @@ def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
 def serve(config: RunConfig, results: Path, seat: Seat) -> None:
     """The life of a process that rank 0 has started on its machine."""
     # Signals reach a whole group of processes, or all of a job; rank 0 decides what they mean.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()
-    log_file = os.open(
-        results / config.run_id / begun.LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
-    )
-    for stream in (1, 2):
-        os.dup2(log_file, stream)
+    screen.send_to(results / config.run_id / begun.LOG)
     ended = follow(config, results, Team(seat, connect(seat)))
     os._exit(ended)  # at once: rank 0 waits, and nothing here is left to be written
 
@@ -141,11 +137,16 @@ def serve_outside(config: RunConfig, results: Path, team: Team) -> int:
         timer.daemon = True
         timer.start()
 
+    ends = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in ends:
+        signal.signal(number, signal.SIG_DFL)
     try:
         team.wire.wait("order")
-        signal.signal(signal.SIGTERM, leave)
+        for number in ends:
+            signal.signal(number, leave)
         ended = follow(config, results, team)
         if ended:
             # The launcher ends all once one has ended, and rank 0 has a record to write.

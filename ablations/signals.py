@@ -1,4 +1,4 @@
-"""How processes end: by SIGTERM and SIGINT in an orderly way, and never later than their parent."""
+"""How processes end: by SIGTERM, SIGINT and SIGHUP in an orderly way, never after their parent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the run; its checkpoint holds what was trained.
 
     Args:
-        code: The exit code that goes with the signal: 130 for SIGINT, 143 for SIGTERM.
+        code: The exit code that goes with the signal: 129 for SIGHUP, 130 for SIGINT, 143 for
+            SIGTERM.
 
     Attributes:
         told: Whether the run's tracker knows.
@@ -28,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Turns SIGINT and SIGTERM into Interrupted, at once or where it is asked for.
+    """Turns SIGINT, SIGTERM and SIGHUP into Interrupted, at once or where it is asked for.
 
     An exception that a handler raises is lost where Python happens to be in a destructor; ``check``
     raises it again.
@@ -39,10 +40,10 @@ class Signals:
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
-        """Inside the block both signals raise Interrupted.
+        """Inside the block these signals raise Interrupted.
 
-        Only a process's main thread may say so; in another one nothing changes. A SIGINT that
-        somebody ignores or handles otherwise stays as it is.
+        Only a process's main thread may say so; in another one nothing changes. A SIGINT or
+        SIGHUP that somebody ignores (nohup does) or handles otherwise stays as it is.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -50,6 +51,8 @@ class Signals:
         numbers = [signal.SIGTERM]
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             numbers.append(signal.SIGINT)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
@@ -72,6 +75,8 @@ class Signals:
             raise Interrupted(self.came)
 
     def _handle(self, number: int, _: Any) -> None:
+        if self.came and number == signal.SIGHUP:
+            return  # a terminal that closes sends it twice
         again, self.came = bool(self.came), 128 + number
         if again or not self.waits:
             raise Interrupted(self.came)

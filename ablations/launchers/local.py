@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from ablations import screen
 from ablations.config import RunConfig, SystemConfig
 from ablations.envvars import inherited
 from ablations.launchers import GRACE_SECONDS, ON_THE_WAY, Event
@@ -45,6 +46,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the process."""
+        screen.reopen()  # the pipe to the worker must not have the number of one of its streams
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, self.results, self.reuse))

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ablations import screen
 from ablations.config import RunConfig
 from ablations.launchers import LOG, Event
 from ablations.signals import end_with_parent
@@ -17,13 +18,13 @@ from ablations.signals import end_with_parent
 
 def serve(connection: Connection, results: Path, reuse: bool) -> None:
     """Train the cells that come through a connection."""
-    # Ctrl-C reaches the whole foreground group; the runner decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a closed terminal reach the whole foreground group; the runner decides what they
+    # mean.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()
     # One file beside the runs has what the libraries print, and what a crash leaves.
-    log = os.open(results / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(log, stream)
+    screen.send_to(results / LOG)
 
     def tell(event: Event) -> None:
         try:

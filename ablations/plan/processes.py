@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import cycle, islice
 from typing import Any
 
+from ablations import screen
 from ablations.config import RunConfig
 from ablations.data import Pictures
 from ablations.envvars import inherited
@@ -82,6 +83,4 @@ def _begin(queue: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # torch has not looked yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
+    screen.send_to(os.devnull)

@@ -102,3 +102,51 @@ def test_a_terminal_set_not_to_wait_is_waited_for():
     with os.fdopen(reading, "rb") as pipe:
         assert len(pipe.read()) == 200_001
     assert process.wait() == 0
+
+
+def test_the_output_of_a_worker_goes_to_its_log_or_is_lost(tmp_path):
+    log, link = tmp_path / "workers.log", tmp_path / "link"
+    link.symlink_to(tmp_path / "not ours")
+    for path in (log, link, tmp_path / "nosuch" / "log"):
+        code = (
+            f"import os, sys; from ablations import screen; screen.send_to({str(path)!r});"
+            "print('by Python'); os.write(2, b'by C\\n'); screen.note('by us')"
+        )
+        done = run_python(code, stdout=subprocess.PIPE)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert sorted(log.read_text().splitlines()) == ["by C", "by Python", "by us"]
+    assert not (tmp_path / "not ours").exists()
+
+
+COMMAND = [sys.executable, "-m", "ablations"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "told"),
+    [
+        ("table results/mini > /dev/full", 1, "ablations: stdout cannot be written: No space left"),
+        ("table results/mini >&-", 0, ""),
+        ("status --results results/mini --json | true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("claims results/mini 2>&- >/dev/null", 0, ""),
+        ("table nosuch 2>/dev/full", 2, ""),
+    ],
+)
+def test_a_command_whose_screen_is_gone(shell, code, told):
+    words = " ".join(f'"{word}"' for word in COMMAND)
+    done = subprocess.run(["bash", "-c", f"{words} {shell}"], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == bool(told)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_the_table_on_a_screen_without_its_characters(encoding):
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [*COMMAND, "table", "results/mini"], env=env, capture_output=True, check=True
+    )
+    assert "81.93" in done.stdout.decode(encoding)
+    done = subprocess.run(
+        [*COMMAND, "status", "--results", "results/mini"], env=env, capture_output=True, check=True
+    )
+    assert "54 runs" in done.stdout.decode(encoding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ablations import data, plugins, records
 from ablations.config import SOURCES, RunConfig
+from ablations.cores import usable_cores
 from ablations.data.batches import VALIDATION_BATCH, validation
 from ablations.fit import on_gpu
 from ablations.resolve import DERIVED, flatten, resolve
@@ -265,6 +265,6 @@ def defaults() -> dict[str, Any]:
     Beside a GPU all cores decode pictures; on a CPU they are better used for the model (2 cores,
     S12 at 224: 20 pictures a second against 14 with two loader processes).
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     workers = cores if torch.cuda.is_available() else cores // 8
     return {"system.threads": cores, "system.loader_workers": workers}

@@ -15,6 +15,7 @@ from typing import Any
 
 from ablations.bench.timing import Comparison, Finding, compare, in_turns, machine, summary
 from ablations.config import RunConfig
+from ablations.cores import usable_cores
 from ablations.resolve import FIELDS, flatten
 
 SEEDS = 6  # cells of the short study
@@ -42,7 +43,7 @@ def study(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Findin
     The second is what one ``wandb agent`` does. As many processes at once as there are workers are
     timed as well: what several agents on one machine come to.
     """
-    workers = len(os.sched_getaffinity(0))
+    workers = usable_cores()
     warm, agent, agents = "warm workers", "one agent", f"{workers} agents"
     seconds = in_turns(
         {

@@ -6,11 +6,12 @@ about and its peer take turns, so that what slows the machine for a while slows 
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from ablations.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -125,5 +126,5 @@ def machine() -> str:
     """What the numbers were measured on."""
     import platform
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}"

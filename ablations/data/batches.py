@@ -7,7 +7,6 @@ epoch and the picture, whatever the number of loader processes, and a resumed ru
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablations.config import DataConfig
+from ablations.cores import usable_cores
 from ablations.data.base import Pictures, Split
 from ablations.data.decode import decode
 from ablations.seeding import derive
@@ -275,7 +275,7 @@ def _options(data: DataConfig, workers: int) -> dict[str, Any]:
     options: dict[str, Any] = {"generator": torch.Generator()}
     if data.pipeline == "tensor":
         return {**options, "collate_fn": _as_is}
-    workers = min(workers, len(os.sched_getaffinity(0)))
+    workers = min(workers, usable_cores())
     return {
         **options,
         "num_workers": workers,

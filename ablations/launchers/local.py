@@ -18,14 +18,13 @@ from pathlib import Path
 
 from ablations import screen
 from ablations.config import RunConfig, SystemConfig
+from ablations.cores import oom_kills, usable_cores
 from ablations.envvars import inherited
 from ablations.launchers import GRACE_SECONDS, ON_THE_WAY, Event
 from ablations.launchers.variables import ONE_THREAD, OWN_CLIENT
 from ablations.launchers.worker import serve
 from ablations.words import counted
 from poolformer.config import ConfigError
-
-CGROUP = Path("/sys/fs/cgroup/memory.events")
 
 
 class Worker:
@@ -173,15 +172,6 @@ class LocalWorkers:
             worker.connection.close()
 
 
-def oom_kills() -> int:
-    """How many processes of this machine or container the system has killed for want of memory."""
-    try:
-        words = CGROUP.read_text().split()
-        return int(words[words.index("oom_kill") + 1])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
 def gpus() -> list[str]:
     """The ids of the GPUs that this process may use, found without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -258,4 +248,4 @@ def free_memory() -> dict[str, float]:
 
 def default_workers(devices: int = 1) -> int:
     """One worker a core that this process may use, or fewer where a cell takes several."""
-    return max(1, len(os.sched_getaffinity(0)) // devices)
+    return max(1, usable_cores() // devices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from rich.progress import track
 
 from ablations import reading, screen
 from ablations.config import RunConfig
+from ablations.cores import usable_cores
 from ablations.fit import on_gpu
 from ablations.launchers.local import room
 from ablations.plan import check
@@ -94,7 +94,7 @@ def plan(
         "schema": SCHEMA,
         "recipe": configs[0].recipe,
         "devices": sorted({each.probe.device for each in found if each.probe}),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "threads": max(config.system.threads for config in configs),
         "cells": len(configs),
         "todo": len(todo),

@@ -12,8 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ablations.labels import BASELINE, Changes, listed, own_field, size_label
-from ablations.places import SHAPE
+from ablations.labels import SHAPE, Changes, own_field
 
 KINDS = RECIPE, SIZE, BOTH = "recipe", "size", "recipe and size"
 AXIS = "Controls"
@@ -135,7 +134,7 @@ class Variants:
         return dict(sorted(found.items()))
 
     def only_controls(self, assigned: Mapping[int, Sequence[Control]]) -> set[int]:
-        """The variants, by index, that are there to be controls: ``AXIS`` and ``label`` are theirs.
+        """The variants, by index, that are there to be controls: their section is ``AXIS``.
 
         A row of the paper, or one field of the model (depths and widths apart), is an ablation of
         its own and keeps its place.
@@ -159,9 +158,3 @@ def _key(changed: Changes) -> str:
 
 def _apart_from_shape(changed: Changes) -> Changes:
     return {name: change for name, change in changed.items() if name not in SHAPE}
-
-
-def label(changed: Changes) -> str:
-    """A control in words, such as ``Baseline with norm=layer, lr=0.002, widths [18,36,92,146]``."""
-    parts = [*listed(_apart_from_shape(changed)), size_label(changed)]
-    return f"{BASELINE} with {', '.join(filter(None, parts))}"

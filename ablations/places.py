@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablations import facts, labels, published
-from ablations.labels import Changes, own_field
+from ablations.labels import SHAPE, Changes, flat_recipe, own_field
 from ablations.published import BASELINE, PaperRow
 from ablations.resolve import size_name
 
@@ -48,7 +48,12 @@ ACCOMPANIED = {
     "[Pool,Pool,Attention,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
     "[Pool,Pool,SpatialFC,SpatialFC]": {"data.crop_pct"},
 }
-SHAPE = ["model.depths", "model.dims"]
+# The values of what goes with them in the model; with others it is no row of the paper.
+ATTENTION = "[Pool,Pool,Pool,Attention]", "[Pool,Pool,Attention,Attention]"
+WITH = {
+    variant: {"model.norm": "layer", "model.position_embedding": stage}
+    for variant, stage in zip(ATTENTION, (4, 3), strict=True)
+}
 # What the paper gives a size besides depths and widths.
 WITH_SIZE = {*SHAPE, "model.layer_scale_init", "model.drop_path", "data.crop_pct"}
 
@@ -90,20 +95,23 @@ BASELINE_HAS: dict[str, Any] = {
 }
 
 
-def against_paper(changed: Changes, flat: Mapping[str, Any]) -> Changes:
-    """A variant's changes with those fields held against the paper's baseline, not the study's.
+def against_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> Changes:
+    """What tells a variant from the paper's baseline as a recipe has it, whatever a study's is.
 
-    So the paper's rows are found whichever variant a study is compared with.
+    In the model that is all that differs. In data and training it is what the variant changes: what
+    all variants of a study share (a batch, say) is no change of a row.
 
     Args:
+        recipe: Its recipe.
         changed: Its changes against the study's baseline.
         flat: Its whole config, flat.
     """
-    found = {name: change for name, change in changed.items() if name not in BASELINE_HAS}
-    for name, value in BASELINE_HAS.items():
-        if flat[name] != value:
-            found[name] = (value, flat[name])
-    return found
+    default = {**flat_recipe(recipe), **BASELINE_HAS}
+    return {
+        name: change
+        for name, change in labels.changes(default, flat).items()
+        if name.startswith("model.") or name in changed
+    }
 
 
 def size_row(size: str, changed: Changes) -> PaperRow | None:
@@ -124,22 +132,22 @@ def match(changed: Changes) -> PaperRow | None:
 
 
 def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str, PaperRow | None]:
-    """The axis and the label of what a variant changes against a baseline, and the paper's row.
+    """The section and the name of what a variant changes against a baseline, and the paper's row.
 
     Args:
         recipe: The recipe of both.
         changed: The variant's changes.
         flat: Its whole config, flat.
     """
-    axis, label = labels.axis(changed), labels.label(changed)
-    paper = match(against_paper(changed, flat))
-    if axis == published.SIZE_AXIS:
-        before = {name: changed[name][0] if name in changed else flat[name] for name in SHAPE}
-        names = [
-            size_name(recipe, *shape.values())
-            for shape in (before, {name: flat[name] for name in SHAPE})
-        ]
-        if names[0] and names[1]:
-            label = f"{names[0].upper()} -> {names[1].upper()}"
-            paper = size_row(names[1], changed)
-    return axis, label, paper
+    axis, label = labels.heading(recipe, changed, flat), labels.name(recipe, changed, flat)
+    return axis, label, _paper_row(recipe, against_paper(recipe, changed, flat), flat)
+
+
+def _paper_row(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> PaperRow | None:
+    """The paper's row that a variant is, by what tells it from the paper's baseline."""
+    if own_field(changed) in SHAPE:
+        size = size_name(recipe, *(flat[name] for name in SHAPE))
+        return size_row(size, changed) if size else None
+    found = match(changed)
+    wanted = WITH.get(found.variant, {}) if found else {}
+    return found if all(flat[name] == value for name, value in wanted.items()) else None

@@ -86,9 +86,7 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
         flat = labels.flat_config(cell.config.to_json())
         own = {k: v for k, v in labels.changes(flat_base, flat).items() if k.startswith("model.")}
         axis, label, row = places.place(recipe, own, flat)
-        # A row of the paper is known by its name; any other tells all that it changes.
-        rest = "" if row else ", ".join(labels.also(own))
-        add(cell.config, axis, f"{label} ({rest})" if rest else label, row)
+        add(cell.config, axis, label, row)
     return sorted(found.values(), key=_place)
 
 

@@ -5,6 +5,7 @@ They hold what was found; ``ablations.study`` finds it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from ablations.labels import Changes
 from ablations.published import PaperRow
 from ablations.reading import METRIC
 from ablations.records import Record
+from ablations.words import counted
 
 # Axes in the order of the paper's table; what it lacks follows.
 ORDER = [
@@ -60,6 +62,9 @@ class Row:
         lacking: Seeds that the baseline has a result of and this row has not.
         controls: Its differences from its controls.
         bootstrap: A 95% bootstrap interval of the mean in percent, where it was asked for.
+        full: Whether the label tells all changes.
+        begun: Seeds of runs that were begun and have no record.
+        config: Of a row without records: that of a run of it.
     """
 
     axis: str
@@ -73,6 +78,9 @@ class Row:
     lacking: list[int] = field(default_factory=list)
     controls: list[Against] = field(default_factory=list)
     bootstrap: tuple[float, float] | None = None
+    full: bool = False
+    begun: list[int] = field(default_factory=list)
+    config: Mapping[str, Any] | None = None
 
     def count(self, status: str) -> int:
         """Runs with a status."""
@@ -85,8 +93,8 @@ class Row:
 
     @property
     def also(self) -> list[str]:
-        """Changes besides the row's own, in words; a control's name has them all."""
-        return [] if self.axis == controls.AXIS else labels.also(self.changed)
+        """Changes that its name leaves out, in words: those that go with a row of the paper."""
+        return [] if self.full else labels.besides(self.changed)
 
     @cached_property
     def values(self) -> dict[int, float]:
@@ -129,6 +137,9 @@ class Study:
         best: The row of the highest mean, where it is above every other row of two seeds or more
             with 95% confidence.
         results: The folder of its runs, where more of them belong; None for the default.
+        base: The flat config that rows are named against: the baseline's, or without one the
+            recipe's with what all rows share.
+        pending: Rows of which no run has a record yet.
     """
 
     recipe: str
@@ -142,6 +153,8 @@ class Study:
     shared: Changes = field(default_factory=dict)
     best: Row | None = None
     results: Path | None = None
+    base: dict[str, Any] = field(default_factory=dict)
+    pending: list[Row] = field(default_factory=list)
 
     @property
     def records(self) -> list[Record]:
@@ -170,25 +183,25 @@ class Study:
         """Whether the baseline is the paper's, in the fields that the paper's rows change."""
         if self.baseline is None:
             return False
-        return not places.against_paper({}, labels.flat_config(self.baseline.records[0].config))
+        return not places.against_paper(self.recipe, {}, self.base)
 
     @property
     def name(self) -> str:
         """What tells it from other studies, in words."""
-        pictures = f"{self.data} ({self.fingerprint[:8]})" if self.fingerprint else self.data
-        return (
-            f"recipe {self.recipe}, data {pictures}, {self.epochs} epochs, {self.precision} "
-            "precision"
-        )
+        images = f"{self.data} ({self.fingerprint[:8]})" if self.fingerprint else self.data
+        length = counted(self.epochs, "epoch")
+        return f"recipe {self.recipe}, data {images}, {length}, {self.precision} precision"
 
 
-def place(row: Row) -> tuple[int, str, float, str]:
-    """Where a row stands: in the paper's order, what it lacks under its axis."""
+def place(row: Row) -> tuple[Any, ...]:
+    """Where a row stands: in the paper's order, what it lacks under its axis, numbers by size."""
     known = row.axis in ORDER
-    position = row.paper.position if row.paper else float("inf")
+    paper = row.paper or places.match(row.changed)
+    position = paper.position if paper and row.axis == paper.axis else float("inf")
+    several = 2 if row.axis == labels.SEVERAL else 1 if " + " in row.axis else 0
     return (
-        ORDER.index(row.axis) if known else len(ORDER),
+        ORDER.index(row.axis) if known else len(ORDER) + several,
         "" if known else row.axis,
         position,
-        row.label,
+        [float(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+(?:\.\d+)?)", row.label))],
     )

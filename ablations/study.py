@@ -7,19 +7,23 @@ has too. A row is a variant: runs that differ in nothing but the seed.
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablations import controls, labels, places, stats
+from ablations.config import id_of
 from ablations.labels import Changes
 from ablations.reading import task
 from ablations.records import Record
-from ablations.resolve import resolve
 from ablations.rows import Against, Row, Study, place
-from poolformer.config import ConfigError
+from poolformer.config import ConfigError, nearest
+
+RUN_ID = re.compile("[0-9a-f]{12}")
 
 
 def studies(
@@ -27,18 +31,23 @@ def studies(
     baseline: str | None = None,
     results: Path | None = None,
     of: str | None = None,
+    launched: Iterable[Mapping[str, Any]] = (),
 ) -> list[Study]:
     """Sort records into studies, and their runs into rows.
 
     Args:
         records: Usable ones (``ablations.reading``), one a run id.
-        baseline: A run, by its id, whose variant is the baseline of its study.
+        baseline: A run, by its id, whose variant is the baseline of its study; or a row, by its
+            label or by words that only one label has.
         results: The folder of all of them, if they are of one.
         of: A task of ``reading.TASKS``; None for classification. Runs of others have no row.
+        launched: Whole configs of runs that are to be trained or are being trained. Those without a
+            record are rows, or seeds of rows, that a study lacks.
 
     Raises:
-        ConfigError: No record has that id.
+        ConfigError: No record has that id, no row that label, or several rows fit it.
     """
+    records = list(records)
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         if task(record) != of:
@@ -53,13 +62,59 @@ def studies(
         )
         groups.setdefault(key, []).append(record)
     _place_failures(groups)
-    known = {record.run_id for members in groups.values() for record in members}
-    if baseline is not None and baseline not in known:
-        raise ConfigError(f"--baseline {baseline} is the id of no run here: `ablations status`")
-    found = [_study(members, baseline, *key) for key, members in groups.items()]
+    found = [_study(members, set(), *key) for key, members in groups.items()]
+    if baseline is not None:
+        chosen = _chosen(found, baseline)
+        found = [_study(members, chosen, *key) for key, members in groups.items()]
     for study in found:
         study.results = results
+    there = {record.run_id for record in records}
+    _expect(found, [config for config in launched if id_of(config) not in there])
     return sorted(found, key=lambda study: (study.recipe, study.data, study.epochs))
+
+
+def _chosen(found: Sequence[Study], baseline: str) -> set[str]:
+    """The runs that ``--baseline`` means: one of that id, or those of the row of that label."""
+    if baseline in {record.run_id for study in found for record in study.records}:
+        return {baseline}
+    if RUN_ID.fullmatch(baseline):
+        raise ConfigError(f"--baseline {baseline} is the id of no run here: `ablations status`")
+    if not baseline:
+        raise ConfigError("--baseline '' must be the id of a run or the name of a row")
+    every = list(dict.fromkeys(row.label for study in found for row in study.rows))
+    fitting = [label for label in every if label.casefold() == baseline.casefold()]
+    fitting = fitting or [label for label in every if baseline.casefold() in label.casefold()]
+    if not fitting:
+        near = nearest("row", baseline, every, "the table lists the rows")
+        raise ConfigError(f"--baseline {baseline!r} is the id of no run here: {near}")
+    if len(fitting) > 1:
+        raise ConfigError(f"--baseline {baseline!r} fits several rows: {'; '.join(fitting)}")
+    rows = [row for study in found for row in study.rows if row.label == fitting[0]]
+    return {row.records[0].run_id for row in rows}
+
+
+def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> None:
+    """Give studies the rows and the seeds that were begun and have no record."""
+    for config in launched:
+        flat, seed = labels.flat_config(config), config["seed"]
+        key = config["recipe"], config["data"]["name"], config["optim"]["epochs"]
+        fitting = [each for each in found if (each.recipe, each.data, each.epochs) == key]
+        if not fitting:
+            continue
+        study = max(fitting, key=lambda each: len(each.records))
+        changed = labels.changes(study.base, flat)
+        rows = [row for row in (*study.rows, *study.pending) if row.changed == changed]
+        if not rows:
+            row = _row(study.recipe, changed, flat, [])
+            row.config = config
+            if study.baseline is not None:
+                row.lacking = sorted(study.baseline.values)
+            rows = [row]
+            study.pending.append(row)
+        rows[0].begun.append(seed)
+        rows[0].lacking = sorted({*rows[0].lacking, seed})
+    for study in found:
+        _distinct([*study.rows, *study.pending])
 
 
 def bootstrap(found: Iterable[Study], seed: int) -> None:
@@ -106,7 +161,7 @@ def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
 
 def _study(
     records: list[Record],
-    chosen: str | None,
+    chosen: set[str],
     recipe: str,
     data: str,
     fingerprint: str,
@@ -114,7 +169,7 @@ def _study(
     precision: str | None,
 ) -> Study:
     study = Study(recipe, data, fingerprint, epochs, precision or "unknown")
-    default = labels.flat_config(resolve(recipe).to_json())
+    default = labels.flat_recipe(recipe)
     variants: dict[str, list[Record]] = {}
     for record in records:
         variants.setdefault(record.variant, []).append(record)
@@ -122,9 +177,10 @@ def _study(
     against_recipe = [labels.changes(default, flat) for flat in flats]
     candidates = _baselines(against_recipe)
     for number, runs in enumerate(variants.values()):
-        if chosen in {run.run_id for run in runs}:
+        if chosen & {run.run_id for run in runs}:
             candidates = [number]
-    base = flats[candidates[0]] if len(candidates) == 1 else default
+    base = flats[candidates[0]] if len(candidates) == 1 else _common(recipe, flats)
+    study.base = base
     study.shared = labels.changes(default, base)
     study.shared.pop("optim.epochs", None)  # a study says its epochs anyway
     changed = against_recipe
@@ -139,6 +195,7 @@ def _study(
         study.candidates = [study.rows[number] for number in candidates]
     _beside_paper(study)
     _compare(study)
+    _distinct(study.rows)
     study.rows.sort(key=place)
     return study
 
@@ -149,9 +206,43 @@ def _beside_paper(study: Study) -> None:
         return
     base = study.baseline.paper
     for row in study.rows:
-        if row.paper:
-            delta = round(row.paper.top1 - base.top1, 1) if base else None
-            row.paper = replace(row.paper, delta=delta)
+        if base is None:
+            row.paper = None  # the paper compares no row of its own with this baseline
+        elif row.paper:
+            row.paper = replace(row.paper, delta=round(row.paper.top1 - base.top1, 1))
+
+
+def _common(recipe: str, flats: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The baseline that variants without one have in common: their recipe and what all change.
+
+    A lone variant's changes are its own; only its length is not.
+    """
+    default = labels.flat_recipe(recipe)
+    every = [labels.told(recipe, labels.changes(default, flat), flat) for flat in flats]
+    shared = set.intersection(*({*map(repr, changed.items())} for changed in every))
+    found = dict(default)
+    for name, change in every[0].items():
+        if repr((name, change)) in shared and (len(every) > 1 or name in labels.LENGTH):
+            found[name] = change[1]
+    return found
+
+
+def _distinct(rows: Sequence[Row]) -> None:
+    """Give rows of one label longer ones: what they change field by field, else a run's id."""
+    for tell in (_fields, _run):
+        count = Counter(row.label for row in rows)
+        for row in rows:
+            if count[row.label] > 1:
+                row.label = f"{row.label} ({tell(row)})"
+
+
+def _fields(row: Row) -> str:
+    row.full = True
+    return ", ".join(labels.listed(row.changed)) or "as it is"
+
+
+def _run(row: Row) -> str:
+    return row.records[0].run_id if row.records else id_of(row.config or {})
 
 
 def _compare(study: Study) -> None:
@@ -171,16 +262,20 @@ def _compare(study: Study) -> None:
 
 
 def name_controls(rows: Sequence[Row]) -> dict[int, list[controls.Control]]:
-    """Name the rows that are controls and nothing else; the controls of each row that has any."""
+    """Mark the rows that are controls and nothing else; the controls of each row that has any."""
     variants = controls.Variants(
         [
-            controls.Candidate(row.changed, row.cost.get("macs"), row.paper is not None)
+            controls.Candidate(
+                row.changed,
+                row.cost.get("macs"),
+                row.paper is not None or places.match(row.changed) is not None,
+            )
             for row in rows
         ]
     )
     assigned = variants.assign()
     for index in variants.only_controls(assigned):
-        rows[index].axis, rows[index].label = controls.AXIS, controls.label(rows[index].changed)
+        rows[index].axis = controls.AXIS
     return assigned
 
 
@@ -234,6 +329,6 @@ def _baselines(variants: Sequence[Changes]) -> list[int]:
 
 def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
     axis, label, paper = places.place(recipe, changed, flat)
-    row = Row(axis, label, changed, runs, paper)
+    row = Row(axis, label, changed, runs, paper, full=labels.tells_all(recipe, changed, flat))
     row.top1 = stats.spread(list(row.values.values()))
     return row

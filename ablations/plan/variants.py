@@ -40,9 +40,8 @@ class Variant(Row):
 
     @property
     def name(self) -> str:
-        """Its label, with what else it changes unless the paper's row of that name does too."""
-        rest = "" if self.paper else ", ".join(self.also)
-        return f"{self.label} ({rest})" if rest else self.label
+        """Its name: that of a row of a table."""
+        return self.label
 
     @property
     def cost(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _tidy_row(study: Study, row: Row) -> columns.Columns:
         **columns.of_study(study),
         "ablation": row.axis,
         "variant": row.label,
-        "also_changes": "; ".join(row.also),
+        "also_changes": "" if row.axis == controls.AXIS else "; ".join(labels.also(row.changed)),
         "shared_changes": "; ".join(labels.listed(study.shared)),
         **columns.of_outcome(row),
         "top1_bootstrap_low": row.bootstrap[0] if row.bootstrap else None,
@@ -247,7 +247,7 @@ def interval(delta: stats.Difference | None) -> str:
 
 def heading(study: Study) -> str:
     """What the numbers of a study were measured on."""
-    shared = f", all with {', '.join(labels.listed(study.shared))}" if study.shared else ""
+    shared = f", all with {labels.described(study.shared)}" if study.shared else ""
     return f"{study.name}{shared}"
 
 

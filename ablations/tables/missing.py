@@ -69,7 +69,7 @@ def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
 
 def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
     """The command that trains seeds that a row lacks."""
-    config = row.records[0].config
+    config = row.records[0].config if row.records else row.config or {}
     changed = flags(labels.against_recipe(config))
     words = ["ablations", "train", "--recipe", config["recipe"], *changed, *_surroundings(study)]
     command = f"{shlex.join(words)} --seed"
@@ -96,9 +96,7 @@ def shared(study: Study) -> Changes:
     Fields that the paper's rows change are left out: as flags they would override what a sweep
     varies.
     """
-    changed = study.shared
-    if study.baseline is not None:
-        changed = labels.against_recipe(study.baseline.records[0].config)
+    changed = labels.changes(labels.flat_recipe(study.recipe), study.base)
     return {name: change for name, change in changed.items() if name not in BASELINE_HAS}
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ablations import labels
-from ablations.labels import Changes
-from ablations.places import SHAPE
+from ablations.labels import SHAPE, Changes
 from ablations.published import MODELS
 from ablations.resolve import size_name
 from ablations.rows import Row, Study

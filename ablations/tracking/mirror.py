@@ -12,7 +12,6 @@ from typing import Any
 
 from ablations import labels
 from ablations.config import RunConfig
-from ablations.places import place
 from ablations.records import FILE, HISTORY, Record
 from ablations.tracking import client
 from ablations.tracking.tracker import Guarded, Tracker
@@ -211,12 +210,12 @@ def named(config: RunConfig) -> dict[str, Any]:
     whole = config.to_json()
     changed = labels.against_recipe(whole)
     changed = {name: change for name, change in changed.items() if name not in labels.LENGTH}
-    axis, label, _ = place(config.recipe, changed, labels.flat_config(whole))
+    axis = labels.heading(config.recipe, changed, labels.flat_config(whole))
     cell = f"{config.recipe}: {labels.describe(whole)}"
     return {
         "entity": entity,
         "project": project,
-        "name": f"{label}, seed {config.seed}",
+        "name": labels.run_name(whole),
         "group": f"{cell[:114]} {config.variant_id}",  # W&B takes 128 letters
         "job_type": "train",
         "tags": [axis[:64], config.recipe],

@@ -68,7 +68,7 @@ def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_hel
     bare = runs("[Pool,Pool,Attention,Attention]", 20.0, 21.0, 23.0)
     found = verdict(16, *BASE, *full, *bare)
     assert found.subject.top1.mean == pytest.approx(86.5)
-    assert found.notes[0].startswith("[Pool,Pool,Attention,Attention] also changes batch_size")
+    assert found.notes[0].startswith("[Pool,Pool,Attention,Attention] also changes Modified")
     assert found.notes[1].startswith("2 rows are the paper's [Pool,Pool,Attention,Attention]")
     (study,) = studies([*BASE, *full, *bare])
     badges = [of_row(hold(study), row) for row in study.rows]
@@ -92,7 +92,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
         (RANDOM, "contradicts"),  # above identity as claimed, but that is another claim
         ("Pooling size 3 -> 9", "not run"),
         ("Modified LayerNorm -> LayerNorm", "contradicts"),
-        ("model.mlp_ratio 4 -> 2", ""),
+        ("MLP ratio 4 -> 2", ""),
     ]
     from ablations.tables.missing import paper_rows
 

@@ -55,7 +55,7 @@ def test_the_table_shows_the_control_that_shares_most_and_tells_all():
     text = render([*BASE, *ROW, *RECIPE, *SIZE, *BOTH], "md")
     (line,) = [line for line in text.splitlines() if HYBRID in line and line.startswith("|")]
     assert "+2.50 [+1.26, +3.74]" in line
-    assert "+3.50 [+2.26, +4.74] from Baseline with " in text
+    assert "+3.50 [+2.26, +4.74] from LayerNorm, " in text
     assert "Δ from control" not in render([*BASE, *ROW], "md")
 
 

@@ -14,7 +14,6 @@ from ablations.controls import (
     Candidate,
     Control,
     Variants,
-    label,
     near,
 )
 from ablations.cost import model_cost
@@ -82,7 +81,7 @@ def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
     # Nothing is there in vain, and no row of the table is taken for a control.
     used = {names[index] for index in found.only_controls(assigned)}
     assert used == set(names) - set(ROWS)
-    assert len({label(variants[name].changed) for name in used}) == len(used)
+    assert len({labels.described(variants[name].changed) for name in used}) == len(used)
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
@@ -239,9 +238,3 @@ def test_an_ablation_of_its_own_serves_as_a_control_and_stays_what_it_is():
         6: [Control("recipe", 3)],
     }
     assert found.only_controls(assigned) == {3}
-
-
-def test_a_control_is_named_after_what_it_changes():
-    assert label({**NORM, **LR}) == "Baseline with norm=layer, lr=0.002"
-    assert label({**WIDE, **LR}) == "Baseline with lr=0.002, widths [10,20]"
-    assert label({**DEEP, **WIDE}) == "Baseline with depths [2,2], widths [10,20]"

@@ -58,7 +58,7 @@ def test_sizes_have_the_papers_rows_in_every_recipe(recipe, size):
 
 def test_a_shape_that_is_no_size_is_told_as_it_is():
     found = places.place("mini", *changes(model__depths=[1, 1, 1, 1]))
-    assert found == ("Model size", "depths [1,1,1,1]", None)
+    assert found == ("Model size", "Depths [1,1,1,1]", None)
 
 
 def test_rows_whose_paper_row_is_left_out_are_rows_without_numbers(paper):

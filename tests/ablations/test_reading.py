@@ -165,7 +165,7 @@ def test_an_ambiguous_baseline_is_told_and_can_be_chosen(tmp_path, capsys):
         assert str(tmp_path / run.run_id / "record.json") in line
         assert run.run_id in out
     assert main(["table", str(tmp_path), "--baseline", runs[2].run_id]) == 0
-    assert "optim.lr 0.2 -> 0.1" in capsys.readouterr().out
+    assert "Learning rate 0.2 -> 0.1" in capsys.readouterr().out
     assert main(["table", str(tmp_path), "--baseline", "ffffffffffff"]) == 2
     assert "--baseline ffffffffffff is the id of no run here" in capsys.readouterr().err
 

@@ -131,13 +131,13 @@ def test_a_config_that_lost_its_points_is_found_again(recipe):
 def test_a_run_is_named_after_its_row_and_grouped_by_its_cell(monkeypatch):
     small = {"model.pool_size": 5, "optim.epochs": 1, "optim.warmup_epochs": 0}
     first, second = (named(resolve("mini", {**small, "seed": seed})) for seed in (0, 1))
-    assert first["name"] == "Pooling size 3 -> 5, seed 0"
-    assert second["name"] == "Pooling size 3 -> 5, seed 1"
+    assert first["name"] == "Pooling size 3 -> 5, seed 0, 1 epoch, warm-up epochs 0"
+    assert second["name"] == "Pooling size 3 -> 5, seed 1, 1 epoch, warm-up epochs 0"
     assert first["group"] == second["group"]
     assert first["group"].startswith("mini: pool_size=5, epochs=1")
     assert (first["job_type"], first["tags"]) == ("train", ["Token mixers", "mini"])
     assert named(resolve("mini", {"optim.epochs": 1, "optim.warmup_epochs": 0}))["name"] == (
-        "Baseline, seed 0"
+        "Baseline, seed 0, 1 epoch, warm-up epochs 0"
     )
     groups = {named(resolve(recipe))["group"] for recipe in recipe_names()}
     assert len(groups) == len(recipe_names())

@@ -204,19 +204,25 @@ def end_unbegun(message: str, code: int, again: bool) -> None:
         log.warning("%s", client.plain(error))
 
 
+LONGEST = 128  # letters of a name or a group that W&B takes
+
+
 def named(config: RunConfig) -> dict[str, Any]:
     """How a run is found in W&B: project, name, group, job type and tags."""
     entity, project = client.home(config.system)
     whole = config.to_json()
     changed = labels.against_recipe(whole)
     changed = {name: change for name, change in changed.items() if name not in labels.LENGTH}
-    axis = labels.heading(config.recipe, changed, labels.flat_config(whole))
+    axis, name = labels.axis(changed), labels.run_name(whole)
+    if len(name) > LONGEST:  # the seed is at its end
+        end = name[name.rindex(", seed ") :]
+        name = f"{name[: LONGEST - len(end) - 1]}…{end}"
     cell = f"{config.recipe}: {labels.describe(whole)}"
     return {
         "entity": entity,
         "project": project,
-        "name": labels.run_name(whole),
-        "group": f"{cell[:114]} {config.variant_id}",  # W&B takes 128 letters
+        "name": name,
+        "group": f"{cell[: LONGEST - 14]} {config.variant_id}",
         "job_type": "train",
         "tags": [axis[:64], config.recipe],
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -282,6 +283,7 @@ class RunConfig:
         return plain
 
 
+RUN_ID = re.compile("[0-9a-f]{12}")  # what ``id_of`` gives
 NO_RESULT = [
     item.name for item in fields(DataConfig) if not item.metadata.get("result", True)
 ]  # fields of data that are not part of the id

@@ -19,10 +19,11 @@ from ablations.config import RunConfig
 from ablations.data import DataError, Pictures
 from ablations.history import History
 from ablations.ranks import ALONE, Place, RankError, Seat, Together
-from ablations.records import CHECKPOINT, PARTIAL, WEIGHTS
+from ablations.records import CHECKPOINT, WEIGHTS
 from ablations.signals import Interrupted, Signals
 from ablations.tasks.classification import Classification
 from ablations.words import counted
+from poolformer import files
 from poolformer.checkpoints import write_weights
 from poolformer.config import ConfigError
 from poolformer.metaformer import MetaFormer
@@ -55,10 +56,8 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        partial = Path(f"{path}{PARTIAL}")
-        with partial.open("wb") as file:  # which says, unlike torch, that the disk is full
+        with files.replacing(Path(path)) as file:  # which says, unlike torch, that the disk is full
             torch.save(checkpoint, file)
-        partial.replace(path)
 
 
 def fit(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ablations import begun, leases, records
+from ablations.config import RUN_ID
 from ablations.leases import Holder
 
 # What may be removed, in the order in which it is told.
@@ -17,7 +17,6 @@ KINDS = {
     "empty": "folders of cells with nothing in them",
     "lease": "leases of processes that are gone",
 }
-RUN_ID = re.compile("[0-9a-f]{12}")
 Found = tuple[str, Path]  # one of KINDS and the file or folder
 
 

@@ -2,8 +2,9 @@
 
 A lease is taken atomically on any file system that machines share, by a hard link to a file that is
 whole already; its holder touches it every few seconds. A cell is free once its lease is gone, or
-once its holder is: on the holder's machine when that process has ended, elsewhere when nobody has
-touched the lease for long. Ages are by the file system's clock, never by those of two machines.
+once its holder is: on the holder's machine when that process has ended; elsewhere, or where another
+user's lease or process cannot be looked at, when nobody has touched the lease for long. Ages are by
+the file system's clock, never by those of two machines.
 
 A new lease takes the number after the highest. Whoever has made one looks again and gives way to
 any other that is alive: of two processes that find a dead holder at once, only one follows it.
@@ -12,26 +13,31 @@ any other that is alive: of two processes that find a dead holder at once, only 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
+import re
 import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from ablations import records
 from ablations.records import SCHEMA, RecordError
+from poolformer import files
 
 FOLDER = ".leases"
+NAME = re.compile(r"([0-9a-z-]+)[.]([0-9]{1,18})[.]json", re.ASCII)  # of a run and its number
 HEARTBEAT_SECONDS = 10.0
 # What a network file system may hide of a heartbeat is a minute at most (its caches of attributes).
 GONE_SECONDS = 120.0
+ENDED = ""  # the birth of a zombie
 
 
 class LeaseError(RecordError):
@@ -46,9 +52,11 @@ class BusyError(LeaseError):
     """
 
     def __init__(self, holder: Holder) -> None:
+        who = f"by process {holder.pid} on {holder.host} since {holder.since}"
+        told = f"({holder.hidden})" if holder.hidden else who
         super().__init__(
-            f"run {holder.run_id} is being trained by process {holder.pid} on {holder.host} since "
-            f"{holder.since}: wait for its record, or stop that process"
+            f"run {holder.run_id} is being trained {told}: wait for its record, or stop that "
+            "process"
         )
         self.holder = holder
 
@@ -80,6 +88,7 @@ class Holder:
         since: When it took the cell, ISO 8601 in UTC.
         schema: The version of the records that it writes.
         at: When it last touched its lease, by the file system's clock, in seconds.
+        hidden: Why its lease tells nothing more; empty where it does.
     """
 
     run_id: str
@@ -90,6 +99,7 @@ class Holder:
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     schema: int = SCHEMA
     at: float = 0.0
+    hidden: str = ""
 
     def alive(self, now: float) -> bool:
         """Whether it still has its cell.
@@ -97,9 +107,8 @@ class Holder:
         Args:
             now: The time by the file system's clock.
         """
-        if self.here:
-            return alive(self.pid, self.birth)
-        return now - self.at <= GONE_SECONDS
+        seen = alive(self.pid, self.birth) if self.here and not self.hidden else None
+        return now - self.at <= GONE_SECONDS if seen is None else seen
 
     @property
     def here(self) -> bool:
@@ -107,14 +116,25 @@ class Holder:
         return self.machine == this_machine()
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} trains it"
+        return self.hidden or f"process {self.pid} on {self.host} trains it"
+
+
+KEPT = ["run_id", "host", "machine", "pid", "birth", "since", "schema"]  # in a lease
 
 
 class Lease:
-    """A cell that this process has, with a thread that says so every few seconds."""
+    """A cell that this process has, with a thread that says so every few seconds.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.lost, self._ended = path, False, threading.Event()
+    Args:
+        results: The folder of all runs.
+        run_id: The cell.
+        path: Its lease.
+    """
+
+    def __init__(self, results: Path, run_id: str, path: Path) -> None:
+        self.results, self.run_id, self.path = results, run_id, path
+        self.lost, self._ended, self._lock = False, threading.Event(), threading.Lock()
+        self._record = records.stamp(results, run_id)
         self._thread = threading.Thread(target=self._beat, name=f"lease {path.name}", daemon=True)
         self._thread.start()
 
@@ -123,11 +143,27 @@ class Lease:
             self._touch()
 
     def _touch(self) -> None:
-        try:
-            os.utime(self.path)
-        except FileNotFoundError:
+        with self._lock:
+            try:
+                if not self.lost:
+                    os.utime(self.path)
+            except FileNotFoundError:
+                self._take_again()
+            except OSError:  # a network that is away: the next beat may come through
+                pass
+
+    def _take_again(self) -> None:
+        """Take the cell once more where nobody has had it since: its lease was only removed."""
+        if _files(self.results, self.run_id) or self._record != records.stamp(
+            self.results, self.run_id
+        ):
             self.lost = True
-        except OSError:  # a network that is away: the next beat may come through
+            return
+        try:
+            self.path = _place(self.results, self.run_id)
+        except BusyError:
+            self.lost = True
+        except (OSError, LeaseError):  # the next beat may come through
             pass
 
     def check(self, now: bool = False) -> None:
@@ -161,12 +197,17 @@ def take(results: Path, run_id: str) -> Lease:
         BusyError: Somebody has it.
         LeaseError: No lease can be taken in this folder.
     """
+    return Lease(results, run_id, _place(results, run_id))
+
+
+def _place(results: Path, run_id: str) -> Path:
+    """A new lease, after which no other of the cell is alive; as ``take``."""
     while True:
         try:
             with _draft(results, run_id) as (draft, now):
-                files = _files(results, run_id)
-                _refuse_living(files, now)
-                number = max((int(path.suffixes[-2][1:]) for path in files), default=0) + 1
+                found = _files(results, run_id)
+                _refuse_living(found, now)
+                number = max(map(_number, found), default=0) + 1
                 path = results / FOLDER / f"{run_id}.{number}.json"
                 _link(draft, path)
             break
@@ -179,8 +220,9 @@ def take(results: Path, run_id: str) -> Lease:
         _tidy(path)
         raise
     for left in [*others, *_drafts(results, run_id)]:
-        left.unlink(missing_ok=True)
-    return Lease(path)
+        with contextlib.suppress(OSError):  # another user's, in a folder where each keeps his own
+            left.unlink(missing_ok=True)
+    return path
 
 
 @contextlib.contextmanager
@@ -195,12 +237,12 @@ def held(results: Path, run_id: str) -> Iterator[Lease]:
 
 def living(results: Path) -> dict[str, Holder]:
     """Who is training what in a folder: run id -> holder; empty where nobody is."""
-    files = _files(results)
-    if not files:
+    found = _files(results)
+    if not found:
         return {}
     now = _clock(results)
-    found = (_read(path) for path in files)
-    return {holder.run_id: holder for holder in found if holder and holder.alive(now)}
+    holders = (_read(path, now) for path in found)
+    return {holder.run_id: holder for holder in holders if holder and holder.alive(now)}
 
 
 def gone(results: Path) -> list[Path]:
@@ -209,7 +251,7 @@ def gone(results: Path) -> list[Path]:
     return [
         path
         for path in [*_files(results), *_drafts(results)]
-        if not ((holder := _read(path)) and holder.alive(now))
+        if not ((holder := _read(path, now)) and holder.alive(now))
     ]
 
 
@@ -230,8 +272,21 @@ def check(results: Path) -> None:
             )
 
 
-def _files(results: Path, run_id: str = "*") -> list[Path]:
-    return list((results / FOLDER).glob(f"{run_id}.*.json"))
+def _files(results: Path, run_id: str = "") -> list[Path]:
+    """The leases of a cell, or of all; other files are nobody's leases."""
+    try:
+        names = os.listdir(results / FOLDER)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise LeaseError(f"{results / FOLDER}: {why}: who trains what is not known") from error
+    found = ((name, NAME.fullmatch(name)) for name in names)
+    return [results / FOLDER / name for name, of in found if of and run_id in ("", of[1])]
+
+
+def _number(lease: Path) -> int:
+    return int(lease.suffixes[0][1:])
 
 
 def _drafts(results: Path, run_id: str = "*") -> list[Path]:
@@ -242,17 +297,31 @@ def _drafts(results: Path, run_id: str = "*") -> list[Path]:
 def _draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
     """A whole lease that holds nothing yet, and the time by the file system's clock."""
     folder = results / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{run_id}.", suffix=".draft")
+    draft = folder / f".{run_id}.{secrets.token_hex(4)}.draft"
+    try:
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, f"{FOLDER} is a symbolic link: remove it")
+        # Not Path.mkdir, which fails where whoever tidies up removes the folder meanwhile.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+    except OSError as error:
+        raise _no_lease(results, error) from error
     try:
         try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({**asdict(Holder(run_id)), "at": None}, file, indent=2)
+            with files.created(draft) as file:
+                file.write(_content(run_id))
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise _no_lease(results, error) from error
-        yield Path(name), os.stat(name).st_mtime
+        yield draft, os.stat(draft).st_mtime
     finally:
-        _tidy(Path(name))
+        _tidy(draft)
+
+
+def _content(run_id: str) -> bytes:
+    told = {name: value for name, value in asdict(Holder(run_id)).items() if name in KEPT}
+    return json.dumps(told, indent=2).encode()
 
 
 def _tidy(path: Path) -> None:
@@ -262,9 +331,9 @@ def _tidy(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _refuse_living(files: list[Path], now: float) -> None:
-    for path in files:
-        holder = _read(path)
+def _refuse_living(leases: list[Path], now: float) -> None:
+    for path in leases:
+        holder = _read(path, now)
         if holder and holder.alive(now):
             raise BusyError(holder)
 
@@ -276,7 +345,10 @@ def _link(draft: Path, path: Path) -> None:
     except FileExistsError:
         # A server that answers twice says so of our own link too; then the draft has two names.
         if os.stat(draft).st_nlink != 2:
-            raise BusyError(_read(path) or Holder(path.stem, host="another machine")) from None
+            raise BusyError(
+                _read(path, os.stat(draft).st_mtime)
+                or Holder(path.name.split(".")[0], host="another machine")
+            ) from None
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -290,14 +362,41 @@ def _no_lease(results: Path, error: OSError, why: str = "") -> LeaseError:
     )
 
 
-def _read(path: Path) -> Holder | None:
-    """The holder of a lease; None where it has just been given back."""
+def _read(path: Path, now: float) -> Holder | None:
+    """The holder of a lease, hidden where it says of none; None where it has just been given back.
+
+    A heartbeat from the future, the clock having been set back since, counts from now on.
+    """
+    from ablations.schema import SchemaError, read, shape
+
     try:
-        tree: Mapping[str, Any] = json.loads(path.read_text())
-        known = {item.name: tree[item.name] for item in fields(Holder) if item.name in tree}
-        return Holder(**{**known, "at": path.stat().st_mtime})
-    except (OSError, ValueError, TypeError):
+        at = path.stat().st_mtime
+    except FileNotFoundError:
         return None
+    except OSError:
+        at = now
+    if at > now + GONE_SECONDS:
+        try:
+            os.utime(path)
+            at = now
+        except OSError:
+            at = 0.0
+    run_id = path.name.lstrip(".").split(".")[0]
+    try:
+        tree = read(files.read(path), shape(Holder, without=("at", "hidden")))
+        if tree["run_id"] == run_id and 0 < tree["pid"] < 2**31:
+            return Holder(**{name: tree[name] for name in KEPT}, at=at)
+        why = "it is of another run or process"
+    except FileNotFoundError:
+        return None
+    except SchemaError as error:
+        why = str(error)
+        if path.suffix == ".draft":  # half of one, which a killed process left
+            return None
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+    told = f"lease {path}: {why.lower()}"
+    return Holder(run_id, host="?", machine="?", pid=0, birth=None, since="?", at=at, hidden=told)
 
 
 def _clock(results: Path) -> float:
@@ -315,15 +414,21 @@ def process_birth(pid: int) -> str | None:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if state == "Z" else rest[18]  # a zombie has ended
+    return ENDED if state == "Z" else rest[18]
 
 
-def alive(pid: int, birth: str | None) -> bool:
-    """Whether a process of this machine still runs and is the one that was born then."""
+def alive(pid: int, birth: str | None) -> bool | None:
+    """Whether a process of this machine still runs and is the one that was born then.
+
+    None where the system hides another user's process, as hidepid does.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass  # somebody else's, but alive
-    return birth is None or process_birth(pid) == birth
+    found = process_birth(pid)
+    if found is None:
+        return None
+    return found != ENDED and birth in (None, found)

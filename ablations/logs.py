@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
+
+from poolformer import files
 
 LEVELS = {
     "ablations": logging.INFO,
@@ -17,10 +20,19 @@ LEVELS = {
 }
 
 
+class _Appended(logging.FileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(files.appending(Path(self.baseFilename)), "a", encoding="utf-8")
+
+
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Append the log messages of this block to a file, and keep them off the screen."""
-    handler = logging.FileHandler(path, delay=True)
+    """Append the log messages of this block to a file, and keep them off the screen.
+
+    Raises:
+        OSError: It cannot be written, or is a link to another file.
+    """
+    handler = _Appended(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in LEVELS]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]

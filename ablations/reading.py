@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ablations import records
 from ablations.config import id_of
@@ -38,10 +36,6 @@ TASKS = {
     "ade20k": {"mIoU": "val/mIoU"},
 }
 PERCENTS = {METRIC, *(metric for metrics in TASKS.values() for metric in metrics.values())}
-COUNTS = ["params", "frozen_params", "macs", "image_size"]  # of a cost
-NUMBERS = {int, float}
-TEXT = str | None
-TEXTS = ["precision", "device", "commit", "date", "platform", "python"]  # of an environment
 # A config of another version of this program may lack some; no row can be named without them.
 NEEDED = {
     group: {name.removeprefix(f"{group}.") for name in FIELDS if name.startswith(f"{group}.")}
@@ -135,49 +129,13 @@ def trouble(record: Record) -> str | None:
             return f"its config lacks {group}.{min(names - config[group].keys())}"
     if id_of(config, record.variant) != record.run_id:
         return f"its config does not give its run_id {record.run_id}"
-    if odd := _odd(record):
-        return odd
     for name, values in record.metrics.items():
         for value in values.values():
-            if type(value) not in NUMBERS:
-                return f"{name} {value!r} is not a number"
-            if not math.isfinite(value):
-                return f"{name} is {value}"
             if name in PERCENTS and not 0 <= value <= 100:
                 return f"{name} {value} is not in percent, 0 to 100"
     if record.status == "finished" and record.metric(METRIC) is None and task(record) is None:
         others = ", ".join(next(iter(metrics.values())) for metrics in TASKS.values())
         return f"it is finished and has no {METRIC} (nor {others})"
-    return None
-
-
-def _odd(record: Record) -> str | None:
-    """A fact that tables read and that is not what it must be, in words."""
-    cost, where = record.cost, record.environment
-    failure: dict[str, Any] = record.failure or {}
-    paper: Any = cost.get("paper") or {}
-    if not isinstance(paper, dict):
-        return f"cost.paper {paper!r} is no mapping"
-    for group, values in (("cost", cost), ("cost.paper", paper)):
-        for name in COUNTS:
-            count = values.get(name, 0)
-            if type(count) is not int or count < 0:
-                return f"{group}.{name} {count!r} is no count"
-    for name, value in record.timing.items():
-        if type(value) not in NUMBERS or not value >= 0:
-            return f"timing.{name} {value!r} is no number"
-    for name in TEXTS:
-        if not isinstance(where.get(name, ""), TEXT):
-            return f"environment.{name} {where[name]!r} is no text"
-    if not isinstance(record.data.get("fingerprint"), TEXT):
-        return f"data.fingerprint {record.data['fingerprint']!r} is no text"
-    for name, value in failure.items():
-        if not isinstance(value, TEXT):
-            return f"failure.{name} {value!r} is no text"
-    for name in ("versions", "plugins"):
-        values = where.get(name, {})
-        if not isinstance(values, dict) or not set(map(type, values.values())) <= {str}:
-            return f"environment.{name} {values!r} is no mapping to texts"
     return None
 
 

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from ablations.config import variant_of
+from ablations.config import RUN_ID, variant_of
+from poolformer import files
+from poolformer.files import PARTIAL
 
 SCHEMA = 1
 FILE = "record.json"
@@ -100,16 +100,15 @@ class Record:
         Raises:
             RecordError: No JSON, an unknown schema version, or fields that are missing or odd.
         """
+        from ablations import schema
+
         try:
-            with open(path, "rb", buffering=0) as file:
-                text = file.read()
-            try:
-                tree = orjson.loads(text)
-            except orjson.JSONDecodeError:
-                tree = json.loads(text)  # knows NaN, and says better what is wrong
-        except (OSError, ValueError) as error:
+            content = files.read(path)
+            return _record(schema.parse(content, schema.Record), content, str(path))
+        except OSError as error:
+            raise RecordError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
+        except schema.SchemaError as error:
             raise RecordError(f"{path} is not a record: {error}") from error
-        return Record.of(tree, str(path))
 
     @staticmethod
     def of(tree: Any, path: str) -> Record:
@@ -122,54 +121,37 @@ class Record:
         Raises:
             RecordError: An unknown schema version, or fields that are missing or odd.
         """
-        if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-            found = tree.get("schema") if isinstance(tree, dict) else None
-            raise RecordError(f"{path} has schema version {found}, this program reads {SCHEMA}")
-        if odd := tree.keys() - NAMES:
-            raise RecordError(f"{path} has the unknown field {sorted(odd)[0]!r}")
-        if not (
-            isinstance(tree.get("run_id"), str)
-            and tree.get("status") in STATUSES
-            and isinstance(config := tree.get("config"), dict)
-            and all(isinstance(config.get(group), dict) for group in ("model", "data", "optim"))
-            and isinstance(config.get("recipe"), str)
-            and isinstance(config.get("seed"), int)
-        ):
-            raise RecordError(f"{path} lacks a run_id, a whole config or a status of {STATUSES}")
-        failure = tree.get("failure")
-        mappings = [tree.get(name, EMPTY) for name in GROUPS]
-        if isinstance(mappings[-1], dict):
-            mappings += mappings[-1].values()
-        if set(map(type, mappings)) != {dict} or not (
-            failure is None or (isinstance(failure, dict) and failure.keys() >= REASON)
-        ):
-            raise RecordError(f"{path} has a field that is no mapping: {', '.join(GROUPS)}")
-        return Record(**tree)
+        try:
+            return _record(tree, json.dumps(tree).encode(), path)
+        except (TypeError, RecursionError) as error:
+            raise RecordError(f"{path} is not a record: {error}") from error
+
+
+def _record(tree: Any, content: bytes, path: str) -> Record:
+    """The record that values and their JSON are."""
+    from ablations import schema
+
+    version = tree.get("schema") if isinstance(tree, dict) else None
+    if type(version) is not int or version != SCHEMA:
+        raise RecordError(f"{path} has schema version {version!r}, this program reads {SCHEMA}")
+    if odd := tree.keys() - NAMES:
+        raise RecordError(f"{path} has the unknown field {min(odd)!r}")
+    try:
+        schema.check(content, schema.Record)
+    except schema.SchemaError as error:
+        raise RecordError(f"{path}: {error}") from error
+    return Record(**tree)
 
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PARTIAL = ".partial"  # how the names of files end that are not whole yet
 NAMES = {item.name for item in fields(Record)}
-GROUPS = ["cost", "timing", "data", "environment", "tracker", "metrics"]
-EMPTY: dict[str, Any] = {}
-REASON = {"kind", "message"}
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
-    whole = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(whole)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes it private
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with files.replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -244,7 +226,32 @@ def find(results: Path, run_id: str) -> Record | None:
         RecordError: It has one that cannot be read.
     """
     path = results / run_id / FILE
-    return Record.read(path) if path.is_file() else None
+    try:
+        record = Record.read(path)
+    except RecordError as error:
+        if isinstance(error.__cause__, OSError) and not is_there(error.__cause__):
+            return None
+        raise
+    if record.run_id != run_id:
+        raise RecordError(f"{path} is of another run, {record.run_id}")
+    return record
+
+
+Stamp = tuple[int, int]
+
+
+def stamp(results: Path, run_id: str) -> Stamp | None:
+    """What tells the record on disk from a later one; None where there is none."""
+    try:
+        found = (results / run_id / FILE).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def is_there(error: OSError) -> bool:
+    """Whether there is a file that cannot be read, and not none."""
+    return error.errno not in (errno.ENOENT, errno.ENOTDIR)
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
@@ -303,10 +310,12 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Placed], list[str]]:
         for name in sorted(os.listdir(folder)):
             path = os.path.join(folder, name, FILE)
             try:
-                if os.path.isfile(path):
-                    found.append((Record.read(path), path))
+                found.append((Record.read(path), path))
             except RecordError as error:
-                problems.append(str(error))
+                why = error.__cause__
+                # Folders of others, such as lost+found, are nobody's runs.
+                if not isinstance(why, OSError) or (is_there(why) and RUN_ID.fullmatch(name)):
+                    problems.append(str(error))
     return found, problems
 
 

@@ -15,11 +15,11 @@ from ablations.config import RunConfig
 from ablations.data.checks import check_classes, check_same_data
 from ablations.launchers import Launcher
 from ablations.progress import Observer
-from ablations.records import Record
+from ablations.records import Record, stamp
 from ablations.signals import Signals
 from ablations.sweep import Cell
 from ablations.tracking.reuse import fetch
-from ablations.work import Outcome, Work, stamp
+from ablations.work import Outcome, Work
 
 SOURCE = ["name", "root"]  # the fields of DataConfig that say which pictures
 

@@ -14,11 +14,10 @@ from ablations.config import RunConfig
 from ablations.failures import Attempts, Places
 from ablations.launchers import Event, Launcher, Slot
 from ablations.progress import Observer
-from ablations.records import Record
+from ablations.records import Record, Stamp, stamp
 from ablations.words import counted
 from poolformer.config import ConfigError
 
-Stamp = tuple[int, int]
 PATIENCE_SECONDS = 600.0  # that a cluster may be without a place for cells
 LOOK_SECONDS = 2.0  # how often cells that another runner trains are looked after
 
@@ -61,15 +60,6 @@ class Outcome:
     def whole(self) -> bool:
         """Whether each cell has its result."""
         return not (self.failed or self.refused or self.left)
-
-
-def stamp(results: Path, run_id: str) -> Stamp | None:
-    """What tells the record on disk from a later one; None where there is none."""
-    try:
-        found = (results / run_id / records.FILE).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
 
 
 class Work:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import re
 import warnings
@@ -15,6 +14,7 @@ import torch
 from timm.layers import resample_abs_pos_embed_nhwc
 from torch import Tensor
 
+from poolformer import files
 from poolformer.config import MetaFormerConfig
 from poolformer.layouts import CheckpointError, convert, layout_of
 from poolformer.metaformer import MetaFormer
@@ -123,20 +123,16 @@ def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
         raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"{path} must end in one of {', '.join(SUFFIXES)}")
-    partial = path.with_name(f".{path.name}.partial")
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
+        with files.replacing(path) as file:
+            if path.suffix == ".safetensors":
+                from safetensors.torch import save
 
-            save_file(plain, partial, metadata={"format": "pt"})  # without it some readers refuse
-        else:
-            with partial.open("wb") as file:  # which says, unlike torch, that the disk is full
+                file.write(save(plain, metadata={"format": "pt"}))  # some readers refuse without
+            else:
                 torch.save(plain, file)
-        partial.replace(path)
     except Exception as error:  # both writers have errors of their own beside OSError
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written: {_first_line(error)}") from error
 
 

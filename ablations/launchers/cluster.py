@@ -28,6 +28,7 @@ from ablations.launchers.task import Errand, Sight, carry_out, look
 from ablations.launchers.variables import tracking
 from ablations.leases import Lease
 from poolformer.config import ConfigError
+from poolformer.files import appending
 
 LOOK_SECONDS = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS = 120.0  # that a node has to say what it is like when the runner starts
@@ -107,10 +108,10 @@ class RayCluster:
         self._context = contextlib.ExitStack()
         connect(address)
         self._context.callback(loaded().shutdown)
-        self._log = (results / LOG).resolve()
+        self._log = results.resolve() / LOG
         self._word = f"runner {secrets.token_hex(8)}"
         try:
-            with self._log.open("a") as file:
+            with open(appending(self._log), "a", encoding="utf-8") as file:
                 file.write(f"{self._word} asks nodes of Ray whether they see this file\n")
             self.needs = needs(bool(loaded().cluster_resources().get("GPU")))
             self._meet()
@@ -147,7 +148,7 @@ class RayCluster:
 
         ray = loaded()
         # Ray's word on workers that died goes to standard output, where others read our results.
-        log = self._context.enter_context(self._log.open("a"))
+        log = self._context.enter_context(open(appending(self._log), "a", encoding="utf-8"))
         self._context.enter_context(contextlib.redirect_stdout(log))
         here = ray.get_runtime_context().get_node_id()
         near = NodeAffinitySchedulingStrategy(here, soft=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from ablations import records
 from ablations.begun import FILE as BEGUN
 from ablations.begun import LOG
+from poolformer.files import PARTIAL
 
 Files = dict[str, bytes]  # path below a folder of results -> content
 # Of a run, what its next start goes on from. Weights are not: they follow from a checkpoint.
@@ -31,7 +32,7 @@ def whole(results: Path) -> Files:
 
 
 def _passing(path: Path) -> bool:
-    return path.parts[0].startswith(".") or path.name.endswith(records.PARTIAL)
+    return path.parts[0].startswith(".") or path.name.endswith(PARTIAL)
 
 
 def _read(results: Path, paths: Iterable[Path]) -> Files:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import pytest
 
 from ablations import leases
 from ablations.leases import BusyError, Holder, LeaseError, LostError
+from poolformer import files
 
 CELL = "0123456789ab"
 
@@ -151,6 +155,159 @@ def test_a_folder_in_use_by_another_version_is_refused(tmp_path):
     written(tmp_path, replace(Holder(CELL), schema=2))
     with pytest.raises(LeaseError, match="writes records of version 2; this program writes 1"):
         leases.check(tmp_path)
+
+
+# What another user or a hostile hand leaves
+
+
+def test_another_users_lease_is_readable_as_the_folders_umask_allows(tmp_path):
+    before = os.umask(0o002)
+    try:
+        lease = leases.take(tmp_path, CELL)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(lease.path.stat().st_mode) == 0o664
+    lease.release()
+
+
+def unreadable(monkeypatch, path: Path) -> None:
+    """Root reads everything; so the refusal is made up, as the system would raise it."""
+    read = files.read
+
+    def refuse(asked):
+        if Path(asked) == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(asked)
+
+    monkeypatch.setattr(files, "read", refuse)
+
+
+def test_an_unreadable_lease_is_alive_while_it_is_touched(tmp_path, monkeypatch):
+    path = written(tmp_path, ended())
+    unreadable(monkeypatch, path)
+    assert leases.living(tmp_path)[CELL].hidden == f"lease {path}: permission denied"
+    with pytest.raises(BusyError, match=f"run {CELL} is being trained .lease .*permission denied"):
+        leases.take(tmp_path, CELL)
+    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    assert leases.gone(tmp_path) == [path]
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+@pytest.mark.parametrize("hidden", ["kill", "proc"])
+def test_a_process_that_the_system_hides_is_alive_while_its_lease_is_touched(
+    tmp_path, monkeypatch, hidden
+):
+    """With hidepid=2 another user's process has no /proc, and no signal reaches it."""
+
+    def refuse(pid: int, signal: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path = written(tmp_path, replace(ended(), pid=1, birth="1"))
+    monkeypatch.setattr(os, "kill", refuse)
+    if hidden == "proc":
+        monkeypatch.setattr(leases, "process_birth", lambda pid: None)
+        assert CELL in leases.living(tmp_path)
+        os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    assert not leases.living(tmp_path)  # another process has that id, or its heart is still
+
+
+ODD = {
+    "pid": ["x", None, [1], 1.5, 10**30, 0, -1, True],
+    "run_id": [["x"], "ffffffffffff", None],
+    "birth": [1, ["x"]],
+    "machine": [None, {}],
+    "schema": ["1", None],
+}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(lambda tree, k=k, v=v: json.dumps({**tree, k: v}) for k in ODD for v in ODD[k]),
+        *(lambda tree, k=k: json.dumps({n: v for n, v in tree.items() if n != k}) for k in ODD),
+        lambda tree: "[]",
+        lambda tree: "",
+        lambda tree: "[" * 10_000 + "]" * 10_000,
+        lambda tree: json.dumps(tree)[:-5],
+        lambda tree: json.dumps(tree) + "\0",
+    ],
+)
+def test_an_odd_lease_is_somebodys_until_its_heartbeat_is_old(tmp_path, spoil):
+    path = written(tmp_path, Holder(CELL))
+    path.write_text(spoil(json.loads(path.read_text())))
+    holder = leases.living(tmp_path)[CELL]
+    assert str(holder).startswith(f"lease {path}: ")
+    assert "\n" not in str(holder)
+    with pytest.raises(BusyError):
+        leases.take(tmp_path, CELL)
+    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    assert leases.gone(tmp_path) == [path]
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+def test_files_of_others_among_the_leases_are_left_alone(tmp_path):
+    folder = tmp_path / leases.FOLDER
+    (folder / f"{CELL}.7.json").mkdir(parents=True)
+    for name in (".x.json", "x.json", f"{CELL}.x.json", f"{CELL}.².json", ".nfs0001"):
+        (folder / name).write_text("{}")
+    assert list(leases.living(tmp_path)) == [CELL]  # a folder that is new
+    with leases.held(tmp_path, "another") as lease:
+        assert lease.path.name == "another.1.json"
+    assert not leases.gone(tmp_path)
+    assert len(list(folder.iterdir())) == 6
+
+
+def test_a_link_in_the_place_of_the_leases_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / leases.FOLDER).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LeaseError, match=r"takes no leases \(.leases is a symbolic link"):
+        leases.check(tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_heartbeat_from_the_future_counts_from_now_on(tmp_path):
+    """The file system's clock has been set back, and nobody touches the lease any more."""
+    far = Holder(CELL, host="far", machine="another boot")
+    path = written(tmp_path, far, age=-1e6)
+    with pytest.raises(BusyError):
+        leases.take(tmp_path, CELL)
+    assert abs(path.stat().st_mtime - time.time()) < leases.GONE_SECONDS
+    assert CELL in leases.living(tmp_path)
+    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_cell(tmp_path):
+    lease = leases.take(tmp_path, CELL)
+    shutil.rmtree(tmp_path / leases.FOLDER)
+    lease.check(now=True)
+    assert leases.living(tmp_path)[CELL].pid == os.getpid()
+    with pytest.raises(BusyError):
+        leases.take(tmp_path, CELL)
+    # Somebody has taken it, ended it and gone.
+    lease.path.unlink()
+    (tmp_path / CELL).mkdir()
+    (tmp_path / CELL / "record.json").write_text("{}")
+    with pytest.raises(LostError, match="another one took its cell over"):
+        lease.check(now=True)
+    lease.release()
+    assert not (tmp_path / leases.FOLDER).exists()
+
+
+def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
+    """Whoever gives back the last lease removes the folder, under the hands of who comes next."""
+
+    def take_and_release(number: int) -> None:
+        for _ in range(150):
+            path = leases._place(tmp_path, f"cell-{number}")
+            leases._tidy(path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take_and_release, range(8)))
+    assert not list(tmp_path.iterdir())
 
 
 # Take a cell again and again; two holders at once would meet in the file.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,17 @@ class Begun:
 
 
 @contextlib.contextmanager
-def marked(config: RunConfig, results: Path, tracker: Mapping[str, Any]) -> Iterator[None]:
-    """Note that this process trains a run inside the block.
+def marked(
+    config: RunConfig, results: Path, tracker: Mapping[str, Any]
+) -> Iterator[Callable[[], bool]]:
+    """Note that this process trains a run inside the block; tells whether the note is still there.
 
     The note is gone when the block ends well, and tells an interruption where it does not.
     """
     mark = Begun(config.run_id, config.to_json(), tracker=dict(tracker))
     mark.write(results)
     try:
-        yield
+        yield lambda: read(results, config.run_id) == mark
     except LostError:
         raise  # the folder is another process's now
     except BaseException:

@@ -22,7 +22,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -129,12 +129,16 @@ class Lease:
         results: The folder of all runs.
         run_id: The cell.
         path: Its lease.
+
+    Attributes:
+        mine: Tells whether nobody has worked in the cell's folder since this process began to.
     """
 
     def __init__(self, results: Path, run_id: str, path: Path) -> None:
         self.results, self.run_id, self.path = results, run_id, path
+        before = records.stamp(results, run_id)
+        self.mine: Callable[[], bool] = lambda: records.stamp(results, run_id) == before
         self.lost, self._ended, self._lock = False, threading.Event(), threading.Lock()
-        self._record = records.stamp(results, run_id)
         self._thread = threading.Thread(target=self._beat, name=f"lease {path.name}", daemon=True)
         self._thread.start()
 
@@ -154,13 +158,10 @@ class Lease:
 
     def _take_again(self) -> None:
         """Take the cell once more where nobody has had it since: its lease was only removed."""
-        if _files(self.results, self.run_id) or self._record != records.stamp(
-            self.results, self.run_id
-        ):
-            self.lost = True
-            return
         try:
-            self.path = _place(self.results, self.run_id)
+            self.lost = bool(_files(self.results, self.run_id)) or not self.mine()
+            if not self.lost:
+                self.path = _place(self.results, self.run_id)
         except BusyError:
             self.lost = True
         except (OSError, LeaseError):  # the next beat may come through

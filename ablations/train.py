@@ -160,7 +160,7 @@ def _train(
             before = begun.tracker_ids(results, config.run_id, known)
             tracker = mirror.start(config, results, before)
         try:
-            with begun.marked(config, results, tracker.ids):
+            with begun.marked(config, results, tracker.ids) as lease.mine:
                 signals.check()
                 if known and known.done:
                     records.set_aside(results, config.run_id)

@@ -334,6 +334,14 @@ def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_whose_lease_was_only_removed_goes_on(tiny, tmp_path):
+    def remove(body):
+        shutil.rmtree(tmp_path / leases.FOLDER, ignore_errors=True)
+
+    assert train(tiny(**{"optim.epochs": 1}), tmp_path, remove).status == "finished"
+    assert not (tmp_path / leases.FOLDER).exists()
+
+
 def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny, tmp_path):
     config = tiny(**{"optim.epochs": 3})
     folder = tmp_path / config.run_id

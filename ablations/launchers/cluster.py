@@ -148,7 +148,8 @@ class RayCluster:
 
         ray = loaded()
         # Ray's word on workers that died goes to standard output, where others read our results.
-        log = self._context.enter_context(open(appending(self._log), "a", encoding="utf-8"))
+        file = os.fdopen(appending(self._log), "a", encoding="utf-8")
+        log = self._context.enter_context(file)
         self._context.enter_context(contextlib.redirect_stdout(log))
         here = ray.get_runtime_context().get_node_id()
         near = NodeAffinitySchedulingStrategy(here, soft=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ablations.escape import rich_text
+from ablations.escape import rich_text, shortened, terminal
 
 
 class Grid(Table):
@@ -28,4 +28,4 @@ class Grid(Table):
 
 
 def _text(cell: Any) -> Any:
-    return rich_text(cell) if isinstance(cell, str) else cell
+    return rich_text(shortened(terminal(cell))) if isinstance(cell, str) else cell

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablations import labels, places, published, rows
+from ablations import escape, labels, places, published, rows
 from ablations.config import RunConfig
 from ablations.cost import activation_bytes, at_paper_size, model_cost
 from ablations.published import PaperRow
@@ -160,9 +160,12 @@ def markdown(frame: pd.DataFrame) -> str:
     shown = pd.DataFrame(lines)
     shown = shown.loc[:, (shown != "–").any()]  # columns with nothing in them say nothing
     align = ["left", "left", *["right"] * (shown.shape[1] - 2)]
-    table = shown.to_markdown(index=False, colalign=align, disable_numparse=True)
+    table = shown.map(escape.markdown).to_markdown(
+        index=False, colalign=align, disable_numparse=True
+    )
     foot = [f"{raised(i)} {note}" for i, note in enumerate(notes, start=1)]
-    return f"{table}\n\n" + "\n".join(f"- {line}" for line in [*foot, *_footer(frame)]) + "\n"
+    told = [f"- {escape.markdown(line, cell=False)}" for line in [*foot, *_footer(frame)]]
+    return f"{table}\n\n" + "\n".join(told) + "\n"
 
 
 def _footer(frame: pd.DataFrame) -> Iterator[str]:

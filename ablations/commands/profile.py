@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ablations import screen
+from ablations import escape, screen
 from ablations.flags import add_recipe, write_or_emit
 from poolformer.config import ConfigError, unknown
 
@@ -50,6 +50,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         disable=not sys.stderr.isatty(),
     )
     frame = counted(variants(arguments.recipe, cells, fields_set), show)
-    text = markdown(frame) if arguments.format == "md" else frame.to_csv(index=False)
+    text = markdown(frame) if arguments.format == "md" else escape.csv(frame)
     write_or_emit(text, arguments.output)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -21,10 +21,10 @@ from ablations.figures.drawing import (
     VERMILLION,
     Drawing,
     arrows,
-    folded,
     key,
     legend,
     log_ticks,
+    name_apart,
     sentence,
     sheet,
     styled,
@@ -183,20 +183,21 @@ def cost_of_study(study: Study) -> Drawing:
     bottom, top = _accuracies(rows)
     left.set_ylim(bottom, top)
     billions = max((row.cost["macs"] for row in rows), default=0) >= 1e9
-    for axes, cost, unit in (
-        (left, "macs", 1e9 if billions else 1e6),
-        (right, "params", 1e6),
-    ):
+    panels = [(left, "macs", 1e9 if billions else 1e6), (right, "params", 1e6)]
+    for axes, cost, unit in panels:
         for row in rows:
             _variant(axes, row, row.cost[cost] / unit, looks[row.axis])
         most = max((row.cost[cost] / unit for row in rows), default=1.0)
         axes.set_xlim(0, 1.6 * most)  # names stand right of the marks
-        _named(axes, study, rows, cost, unit)
     left.set_xlabel(f"MACs per picture ({'G' if billions else 'M'})")
     right.set_xlabel("Parameters (M)")
     left.set_ylabel("Top-1 on the study's pictures (%)")
-    keys = [key(axis, linestyle="none", **look) for axis, look in looks.items()]
+    keys = [key(arrows(axis), linestyle="none", **look) for axis, look in looks.items()]
     legend(made, keys, columns=6)
+    for axes, cost, unit in panels:
+        name_apart(
+            axes, [*_off(axes, rows, cost, unit, looks), *_named(axes, study, rows, cost, unit)]
+        )
     return made
 
 
@@ -209,6 +210,8 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     bottom, top = _accuracies(rows)
     if any(row.top1 and not bottom <= row.top1.mean <= top for row in rows):
         notes.append("An arrow: off the axis, with its value.")
+    if any(_other_cost(study, row, cost) for row in rows for cost in ("macs", "params")):
+        notes.append("Named, where there is room: what costs over a tenth more or less.")
     return notes
 
 
@@ -218,7 +221,10 @@ def _section_looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     if len(sections) < len({row.axis for row in rows}):
         looks[BASELINE] = {"color": BLACK, "marker": MARKS[0]}
     for number, axis in enumerate(sections):
-        looks[axis] = {"color": CYCLE[number % len(CYCLE)], "marker": MARKS[1:][number % 6]}
+        looks[axis] = {
+            "color": CYCLE[number % len(CYCLE)],
+            "marker": MARKS[1:][(number + number // 6) % 6],
+        }
     return looks
 
 
@@ -251,17 +257,6 @@ def _variant(axes: Axes, row: Row, across: float, look: Mapping[str, Any]) -> No
     arrow: dict[str, Any] = {"marker": "v" if below else "^", "color": colour, "clip_on": False}
     edge = bottom if below else top
     axes.plot([across], [edge], linestyle="none", gid=f"{row.label} off the axis", **arrow)
-    axes.annotate(
-        folded(f"{arrows(row.label)}: {mean:.2f}%"),
-        (across, edge),
-        (-5, 4 if below else -4),
-        textcoords="offset points",
-        ha="right",
-        va="bottom" if below else "top",
-        fontsize=7.5,
-        color=colour,
-        in_layout=False,
-    )
 
 
 def _other_cost(study: Study, row: Row, cost: str) -> bool:
@@ -282,19 +277,26 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
     return f"{told} over a tenth more or less than the baseline"
 
 
-def _named(axes: Axes, study: Study, rows: Sequence[Row], cost: str, unit: float) -> None:
+def _named(
+    axes: Axes, study: Study, rows: Sequence[Row], cost: str, unit: float
+) -> Iterator[tuple[str, float, float, str]]:
     """The names of variants that stand apart by their cost."""
     bottom, top = axes.get_ylim()
     for row in rows:
         assert row.top1
         if _other_cost(study, row, cost) and bottom <= row.top1.mean <= top:
-            axes.annotate(
-                folded(arrows(row.label)),
-                (row.cost[cost] / unit, row.top1.mean),
-                (6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=7.5,
-                color=GREY,
-                in_layout=False,
-            )
+            yield arrows(row.label), row.cost[cost] / unit, row.top1.mean, GREY
+
+
+def _off(
+    axes: Axes, rows: Sequence[Row], cost: str, unit: float, looks: Mapping[str, Any]
+) -> Iterator[tuple[str, float, float, str]]:
+    """The names and values of variants that are off the axis of accuracies."""
+    bottom, top = axes.get_ylim()
+    for row in rows:
+        assert row.top1
+        mean = row.top1.mean
+        if not bottom <= mean <= top:
+            told = f"{arrows(row.label)}: {mean:.2f}%"
+            edge = bottom if mean < bottom else top
+            yield told, row.cost[cost] / unit, edge, looks[row.axis]["color"]

@@ -95,8 +95,12 @@ def curves(study: Study, histories: Mapping[str, History], axis: str) -> Drawing
         for axes, band in zip(panels[curve in below], (curve.top1, curve.delta), strict=False):
             if band and not (axes is panels[curve in below][-1] and usual and curve.row is base):
                 _line(axes, curve, band, look)
+    epochs = {epoch for curve in found for epoch in curve.top1.epochs}
     for axes in panels[-1]:
         axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if len(epochs) == 1:
+            axes.set_xlim(min(epochs) - 0.5, min(epochs) + 0.5)
     panels[0][0].set_ylabel("Validation top-1 (%)")
     if usual:
         panels[0][1].set_ylabel("Minus the baseline (points)")
@@ -220,4 +224,3 @@ def _line(axes: Axes, curve: Curve, band: Band, look: Mapping[str, Any]) -> None
             band.epochs, band.low, band.high, color=colour, alpha=0.12, linewidth=0, gid=name
         )
     axes.plot(band.epochs, band.mean, gid=name, **look)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

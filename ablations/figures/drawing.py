@@ -14,13 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox, blended_transform_factory
 from PIL import Image
+
+from ablations import escape
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color, 2002) without its yellow, which is faint on
 # white. A test looks at them through Machado's simulations of colour blindness.
@@ -34,6 +39,10 @@ GREY = "#6E6E6E"
 
 WIDTH = 7.2  # inches: both columns of a paper, and what a notebook shows unscaled
 DPI = 120  # pixels of a notebook an inch
+PRINT = 10.5 / 72  # inches: a line of small print
+LEGEND = 0.6  # inches: a legend for which a figure has room
+LONGEST = 1200  # characters of a title or note
+NAME = 64  # characters of a label; of a longer one the middle is left out
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -56,6 +65,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5.0,
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a dollar in a label is a dollar
     "svg.hashsalt": "ablations",  # ids of an SVG follow from what it shows alone
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
@@ -96,27 +106,31 @@ def sheet(height: float, title: str, notes: Sequence[str] = ()) -> Drawing:
     """An empty figure with its title at the top and small print at the bottom.
 
     Args:
-        height: In inches, small print included.
+        height: In inches, with a title of two lines and three lines of small print; the figure
+            grows with what is longer.
         title: What the figure says.
         notes: What a reader must know besides, each from a new line.
     """
+    heading = wrapped(title, 10.5, bold=True)
+    lines = [line for text in notes for line in wrapped(text, 7.5)]
+    height += 0.17 * max(0, len(heading) - 2) + PRINT * max(0, len(lines) - 3)
     made = Drawing(figsize=(WIDTH, height), dpi=DPI)
     FigureCanvasAgg(made)
-    lines = [line for text in notes for line in wrapped(text, 7.5)]
-    taken = (len(lines) * 10.5 + 5) / 72 / height if lines else 0.0
+    taken = (PRINT * len(lines) + 0.07) / height if lines else 0.0
     made.set_layout_engine("constrained", rect=(0, taken, 1, 1 - taken))
-    heading = "\n".join(wrapped(title, 10.5, bold=True))
-    made.suptitle(heading, x=0.008, ha="left", fontsize=10.5, fontweight="bold")
+    made.suptitle("\n".join(heading), x=0.008, ha="left", fontsize=10.5, fontweight="bold")
     if lines:
         small: dict[str, Any] = {"va": "bottom", "fontsize": 7.5, "color": GREY, "linespacing": 1.3}
-        made.text(0.008, 4 / 72 / height, "\n".join(lines), **small)
+        place = blended_transform_factory(made.transFigure, made.dpi_scale_trans)
+        made.text(0.008, 4 / 72, "\n".join(lines), transform=place, **small)
     return made
 
 
 def legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> Legend:
     """A legend below the axes, which make room for it: it never covers data.
 
-    matplotlib's own "outside" legends would lie on the small print.
+    matplotlib's own "outside" legends would lie on the small print. A legend of more than LEGEND
+    inches makes the figure higher.
 
     Args:
         figure: One of ``sheet``, with this one legend.
@@ -125,17 +139,19 @@ def legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> Legend:
     """
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
-    left, bottom, across, up = engine.get()["rect"]
-    how: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0, bottom, 1, up)}
+    below = engine.get()["rect"][1] * figure.get_figheight()
     for count in range(columns, 0, -1):
-        made = figure.legend(handles=list(handles), ncols=count, **how)
-        box = made.get_window_extent().transformed(figure.transFigure.inverted())
-        if box.width <= 1 or count == 1:
+        made = figure.legend(handles=list(handles), ncols=count, loc="lower center")
+        box = made.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        if box.width <= WIDTH or count == 1:
             break
         made.remove()
     made.set_in_layout(False)
-    taken = box.height + 4 / 72 / figure.get_figheight()
-    engine.set(rect=(left, bottom + taken, across, up - taken))
+    height = figure.get_figheight() + max(0.0, box.height - LEGEND)
+    figure.set_figheight(height)
+    made.set_bbox_to_anchor((0, below / height, 1, 1 - below / height))
+    taken = (below + box.height + 4 / 72) / height
+    engine.set(rect=(0, taken, 1, 1 - taken))
     return made
 
 
@@ -161,6 +177,9 @@ def svg(figure: Figure) -> str:
 
 def _saved(figure: Figure, form: str, **how: Any) -> bytes:
     file = io.BytesIO()
+    for artist in figure.findobj():
+        if (name := artist.get_gid()) is not None:
+            artist.set_gid(escape.svg(name))
     with _style():
         figure.savefig(file, format=form, **how)
     return file.getvalue()
@@ -168,12 +187,12 @@ def _saved(figure: Figure, form: str, **how: Any) -> bytes:
 
 def key(label: str, **look: Any) -> Line2D:
     """An entry of a legend."""
-    return Line2D([], [], label=label, **look)
+    return Line2D([], [], label=escape.plot(label), **look)
 
 
 def arrows(text: str) -> str:
     """A label as print has it."""
-    return text.replace("->", "→")
+    return escape.shortened(escape.plot(text), NAME).replace("->", "→")
 
 
 def folded(text: str) -> str:
@@ -201,21 +220,119 @@ def width(texts: Sequence[str], size: float, bold: bool = False) -> float:
     return 72 / DPI * max(found, default=0.0)
 
 
+# Where a name may stand beside its mark: away from it in points, and which side of it is there.
+BESIDE = [(6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom")]
+BESIDE += [(0, -6, "center", "top")]
+BESIDE += [
+    (across, up * step, side, "center")
+    for step in (12, 18)
+    for up in (1, -1)
+    for across, side in ((7, "left"), (-7, "right"))
+]
+
+
+def name_apart(axes: Axes, names: Sequence[tuple[str, float, float, str]]) -> None:
+    """Write names beside their marks where they cover no other name and no mark; else not at all.
+
+    Args:
+        axes: Axes of a figure that has all else.
+        names: Text, place in data, and colour.
+    """
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    pen = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    radius, page = 4 * figure.dpi / 72, axes.bbox
+    marks = [
+        Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius)
+        for line in axes.get_lines()
+        if line.get_marker() not in ("None", "", None)
+        for x, y in line.get_transform().transform(line.get_xydata())
+    ]
+    taken: list[Bbox] = []
+    for text, x, y, colour in names:
+        for across, up, side, height in BESIDE:
+            made = axes.annotate(
+                folded(text),
+                (x, y),
+                (across, up),
+                textcoords="offset points",
+                ha=side,
+                va=height,
+                fontsize=7.5,
+                color=colour,
+                in_layout=False,
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0}
+                if abs(up) >= 12
+                else None,
+            )
+            whole = made.get_window_extent(pen)  # with its line
+            box = Text.get_window_extent(made, pen)
+            inside = (
+                box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1
+            )
+            if inside and not any(map(box.overlaps, marks)) and not any(map(whole.overlaps, taken)):
+                taken.append(whole)
+                break
+            made.remove()
+
+
 def points(value: float, digits: int = 2) -> str:
     """A difference with its sign, as print has it; zero has none."""
     text = f"{value:+.{digits}f}"
     return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
 
 
+def fitted(text: str, size: float, room: float, bold: bool = False) -> str:
+    """The beginning of a text that is no wider than a room in points, one character at least."""
+    while len(text) > 1 and (wide := width([text], size, bold)) > room:
+        text = text[: max(1, min(len(text) - 1, int(len(text) * room / wide)))]
+    return text
+
+
+def stacked(names: Sequence[str], size: float) -> tuple[list[str], list[float], float]:
+    """Names that stand one below the other beside axes; one that is too wide is on two lines.
+
+    Args:
+        names: As print has them.
+        size: Of their letters.
+
+    Returns:
+        The names, the place of the middle of each, and the height of all, in rows.
+    """
+    room = 0.42 * 72 * WIDTH
+    shown, places, height = [], [], 0.0
+    for name in names:
+        words = name.lstrip()
+        indent = name[: len(name) - len(words)]
+        lines = [name] if width([name], size) <= room else folded(words).split("\n")
+        if len(lines) > 1 and indent:
+            lines = [indent + lines[0], 2 * indent + lines[1]]
+        fits = [fitted(line, size, room) for line in lines]
+        lines = [
+            one if one == line else f"{one[:-1]}…" for one, line in zip(fits, lines, strict=True)
+        ]
+        taken = 1.0 if len(lines) == 1 else 1.6
+        shown.append("\n".join(lines))
+        places.append(height + taken / 2 - 0.5)
+        height += taken
+    return shown, places, height
+
+
 def wrapped(text: str, size: float, bold: bool = False) -> list[str]:
-    """Text in lines as wide as a figure."""
+    """Text in lines as wide as a figure; a word that is wider is broken."""
+    room = 72 * WIDTH - 8
     lines: list[str] = []
-    for word in text.split():
+    for word in escape.shortened(escape.plot(text), LONGEST).split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and width([longer], size, bold) <= 72 * WIDTH - 8:
+        if lines and width([longer], size, bold) <= room:
             lines[-1] = longer
-        else:
-            lines.append(word)
+            continue
+        rest = word
+        while len(begin := fitted(rest, size, room, bold)) < len(rest):
+            lines.append(begin)
+            rest = rest[len(begin) :]
+        lines.append(rest)
     return lines
 
 

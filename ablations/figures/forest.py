@@ -19,6 +19,7 @@ from ablations.figures.drawing import (
     legend,
     points,
     sheet,
+    stacked,
     styled,
     width,
 )
@@ -28,6 +29,8 @@ from ablations.tables.bars import reach
 
 OURS, PAPER = BLUE, VERMILLION
 OURS_HEADING = "ours [95% CI]"
+Placed = tuple[float, Row | str]
+NAMES = 8.0  # size of names in points
 SMALL, GAP = 7.5, 7.0  # size and distance of numbers beside an axes, in points
 
 
@@ -41,19 +44,21 @@ def forest(study: Study) -> Drawing:
     rows = [row for row in study.rows if row is not study.baseline]
     lines = _sectioned(rows)
     notes = _notes(study, rows)
-    made = sheet(1.5 + 0.205 * max(4, len(lines)), _title(study, rows), notes)
+    names, places, height = stacked([*map(_name, lines)], NAMES)
+    made = sheet(1.5 + 0.205 * max(4, height), _title(study, rows), notes)
     axes = made.add_subplot()
     _window(axes, rows)
-    axes.set_ylim(max(1, len(lines)) - 0.4, -0.6)
-    for place, line in enumerate(lines):
+    axes.set_ylim(max(1, height) - 0.4, -0.6)
+    placed = [*zip(places, lines, strict=True)]
+    for place, line in placed:
         if isinstance(line, Row):
             _compared(axes, place, line)
-    _named(axes, lines)
+    _named(axes, names, placed)
     axes.axvline(0, color="black", linewidth=0.9, zorder=1)
     axes.set_xlabel("Difference from the baseline's top-1 (percentage points)")
     axes.grid(visible=False, axis="y")
     if rows:
-        _columns(axes, lines)
+        _columns(axes, placed)
     legend(made, _keys(axes), columns=4)
     return made
 
@@ -82,7 +87,7 @@ def _window(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(min(kept) - margin, max(kept) + margin)
 
 
-def _compared(axes: Axes, place: int, row: Row) -> None:
+def _compared(axes: Axes, place: float, row: Row) -> None:
     """One row: ours a little above its line, the paper's a little below, so that both are seen."""
     if row.delta is not None:
         mean, low, high = row.delta.mean, row.delta.low, row.delta.high
@@ -131,27 +136,31 @@ def _mark(
     )
 
 
-def _named(axes: Axes, lines: Sequence[Row | str]) -> None:
-    names = [
-        line if isinstance(line, str) else "   " + arrows(line.label) + "†" * bool(line.also)
-        for line in lines
-    ]
-    axes.set_yticks(range(len(lines)), names, ha="left")
-    axes.tick_params(axis="y", labelsize=8, length=0, pad=width(names, 8, bold=True) + 8)
-    for line, text in zip(lines, axes.get_yticklabels(), strict=True):
+def _name(line: Row | str) -> str:
+    if isinstance(line, str):
+        return arrows(line)
+    return f"   {arrows(line.label)}{'†' * bool(line.also)}"
+
+
+def _named(axes: Axes, names: Sequence[str], placed: Sequence[Placed]) -> None:
+    axes.set_yticks([place for place, _ in placed], names, ha="left")
+    wide = width([line for name in names for line in name.split("\n")], NAMES, bold=True)
+    axes.tick_params(axis="y", labelsize=NAMES, length=0, pad=wide + 8)
+    for (_, line), text in zip(placed, axes.get_yticklabels(), strict=True):
+        text.set_linespacing(1.0)
         if isinstance(line, str):
             text.set_fontweight("bold")
 
 
-def _columns(axes: Axes, lines: Sequence[Row | str]) -> None:
+def _columns(axes: Axes, placed: Sequence[Placed]) -> None:
     """The numbers beside the marks, ours and the paper's."""
-    texts = [_numbers(line) for line in lines if isinstance(line, Row)]
+    texts = [_numbers(line) for _, line in placed if isinstance(line, Row)]
     second = GAP + width([*texts, OURS_HEADING], SMALL, bold=True) + 8
-    theirs = {place: _of_paper(line) for place, line in enumerate(lines) if isinstance(line, Row)}
+    theirs = {place: _of_paper(line) for place, line in placed if isinstance(line, Row)}
     _beside(axes, 0, GAP, OURS_HEADING, color=OURS, fontweight="bold")
     if any(paper is not None for paper in theirs.values()):
         _beside(axes, 0, second, "paper", color=PAPER, fontweight="bold")
-    for place, line in enumerate(lines):
+    for place, line in placed:
         if isinstance(line, Row):
             weight = "bold" if _sure(line) else "normal"
             _beside(axes, place, GAP, _numbers(line), fontweight=weight)
@@ -159,7 +168,7 @@ def _columns(axes: Axes, lines: Sequence[Row | str]) -> None:
                 _beside(axes, place, second, points(paper, 1))
 
 
-def _beside(axes: Axes, place: int, offset: float, text: str, **look: Any) -> None:
+def _beside(axes: Axes, place: float, offset: float, text: str, **look: Any) -> None:
     axes.annotate(
         text,
         (1, place),

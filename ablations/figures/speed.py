@@ -13,6 +13,7 @@ from ablations.figures.drawing import (
     BLUE,
     CYCLE,
     MARKS,
+    STYLE,
     Drawing,
     arrows,
     key,
@@ -20,6 +21,7 @@ from ablations.figures.drawing import (
     log_ticks,
     sentence,
     sheet,
+    stacked,
     styled,
 )
 from ablations.published import speed_rows
@@ -45,14 +47,16 @@ def speed(study: Study) -> Drawing:
     so that the spread over the seeds is the machine's as much as the variant's.
     """
     rows = [row for row in study.rows if _speeds(row)]
-    made = sheet(1.75 + 0.2 * max(3, len(rows)), _title(study), _notes(study))
+    told = [arrows(row.label) + "†" * bool(row.also) for row in rows]
+    names, places, height = stacked(told, STYLE["ytick.labelsize"])
+    made = sheet(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
     axes = made.add_subplot()
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [arrows(row.label) + "†" * bool(row.also) for row in rows])
+    axes.set_ylim(height - 0.4, -0.6)
+    axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     usual = _mean(study.baseline)
-    for place, row in enumerate(rows):
+    for place, row in zip(places, rows, strict=True):
         colour = BLACK if row is study.baseline else BLUE
         values = _speeds(row)
         mean = sum(values) / len(values)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from ablations.escape import html
 
 HERE = Path(__file__).parent
 
@@ -25,6 +27,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
+        finalize=html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -35,7 +38,7 @@ def _environment() -> Environment:
 
 def typeset(text: str) -> Markup:
     """Text of ours as print has it: arrows, and what stands between backticks as code."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(arrows(text)))))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", html(arrows(text))))
 
 
 def arrows(text: str) -> str:

@@ -7,6 +7,8 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
+from ablations.escape import svg as safe
+
 
 def picture(kind: str, width: int, height: int, told: str) -> Element:
     """An empty picture.
@@ -20,7 +22,7 @@ def picture(kind: str, width: int, height: int, told: str) -> Element:
     made = Element("svg", {"class": kind, "role": "img", "width": str(width)})
     made.set("height", str(height))
     made.set("viewBox", f"0 0 {width} {height}")
-    ElementTree.SubElement(made, "title").text = told
+    ElementTree.SubElement(made, "title").text = safe(told)
     return made
 
 
@@ -35,7 +37,7 @@ def add(onto: Element, tag: str, kind: str, **attributes: float | str) -> Elemen
 
 def write(onto: Element, text: str, x: float, y: float, anchor: str) -> None:
     """Write a word; ``anchor`` is start, middle or end."""
-    add(onto, "text", "tick", x=x, y=y, text_anchor=anchor, font_size=10).text = text
+    add(onto, "text", "tick", x=x, y=y, text_anchor=anchor, font_size=10).text = safe(text)
 
 
 def markup(made: Element) -> Markup:

@@ -7,91 +7,84 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from ablations.tables.table import SUPERSCRIPT, Table
+from ablations import escape
+from ablations.tables.table import Table
 
 
 def markdown(table: Table) -> str:
     """A GitHub table with its heading and footnotes."""
-    frame = shown(table, lambda cell: cell.replace("|", r"\|"), "**{}**")
-    align = ["left" if name in table.words else "right" for name in frame.columns]
+    frame = shown(table, escape.markdown, "**{}**")
+    align = ["left" if name in table.words else "right" for name in table.frame.columns]
     body = frame.to_markdown(index=False, colalign=align, disable_numparse=True)
-    footnotes = "\n".join(f"- {line}" for line in table.lines)
-    return f"### {table.title}\n\n{body}\n\n{footnotes}\n"
+    footnotes = "\n".join(f"- {escape.markdown(line, cell=False)}" for line in table.lines)
+    return f"### {escape.markdown(table.title, cell=False)}\n\n{body}\n\n{footnotes}\n"
 
 
 # To be \input into a paper that loads booktabs, and a document of its own where it is compiled
-# alone: once a document has begun, \@nodocument is \relax. With graphicx it is as wide as the text.
-PREAMBLE = r"""% \input this into a document with booktabs (and graphicx), or compile it as it is.
+# alone: once a document has begun, \@nodocument is \relax.
+PREAMBLE = r"""% \input this into a document with booktabs, or compile it as it is.
 \makeatletter\ifx\@nodocument\relax\def\ablationsend{}\else\def\ablationsend{\end{document}}
 \documentclass{article}\usepackage[margin=1.5cm,landscape]{geometry}
-\usepackage{booktabs,graphicx}\begin{document}\fi\makeatother
-\providecommand{\resizebox}[3]{#3}"""
+\usepackage{booktabs}\begin{document}\fi\makeatother"""
+# Points: the width of an article's column and of a page of two, then sizes of type.
+COLUMN, PAGE = 345.0, 505.0
+SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7, "tiny": 5}
+LETTER, GAP = 0.5, 12.0  # the width of a letter in sizes of type; the gap of columns in points
+TIGHT = r"\setlength{\tabcolsep}{2pt}"
+COMMAND = re.compile("`(ablations|for) ")  # a line with one is of use on a screen alone
 
 
-def latex(tables: Sequence[Table]) -> str:
-    """Booktabs tables that compile as they are, or where they are input into a document."""
-    return "\n".join([PREAMBLE, *map(_latex, tables), r"\ablationsend", ""])
+def latex(tables: Sequence[Table], wide: bool = False) -> str:
+    """Booktabs tables that compile as they are, or where they are input into a document.
+
+    Args:
+        tables: The tables.
+        wide: Whether they stand over both columns of a page: ``table*``.
+    """
+    names: list[str] = []
+    for table in tables:
+        name = re.sub(r"[^a-z0-9]+", "-", table.title.partition(":")[0].lower()).strip("-")
+        names.append(f"{name}-{len(names) + 1}" if name in names else name)
+    parts = [_latex(table, name, wide) for table, name in zip(tables, names, strict=True)]
+    return "\n".join([PREAMBLE, *parts, r"\ablationsend", ""])
 
 
-def _latex(table: Table) -> str:
-    frame = shown(table, escaped, r"\textbf{{{}}}").rename(columns=escaped)
+def _latex(table: Table, name: str, wide: bool) -> str:
+    frame = shown(table, escape.latex, r"\textbf{{{}}}")
     columns = "".join("l" if name in table.words else "r" for name in table.frame.columns)
     body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
+    lines = [escape.latex(line) for line in table.lines if not COMMAND.search(line)]
+    kind = "table*" if wide else "table"
     return "\n".join(
         [
-            r"\begin{table*}",
+            rf"\begin{{{kind}}}",
             r"\centering",
-            rf"\caption{{{escaped(table.title)}.}}",
-            r"\resizebox{\textwidth}{!}{%",
-            body.strip() + "}",
-            r"\par\smallskip\raggedright\scriptsize",
-            " \\\\\n".join(escaped(line) for line in table.lines),
-            r"\end{table*}",
+            rf"\caption{{{escape.latex(table.title.rstrip('.'))}.}}",
+            rf"\label{{tab:{name}}}",
+            _size(table.frame, PAGE if wide else COLUMN),
+            body.strip(),
+            *([r"\par\smallskip\raggedright\scriptsize", " \\\\\n".join(lines)] if lines else []),
+            rf"\end{{{kind}}}",
         ]
     )
 
 
-def shown(table: Table, escape: Callable[[str], str], bold: str) -> pd.DataFrame:
-    """The cells as a format has them, what is singled out in ``bold``, a section named once."""
-    frame = table.frame.map(escape)
+def _size(frame: pd.DataFrame, room: float) -> str:
+    """The largest type in which a table is about as wide as the room for it, in points."""
+    letters = sum(max(map(len, [name, *frame[name]])) for name in frame.columns)
+    gaps = GAP * len(frame.columns)
+    for name, size in SIZES.items():
+        if LETTER * size * letters + gaps <= room:
+            return rf"\{name}"
+    return rf"\{name}{TIGHT}"
+
+
+def shown(table: Table, safe: Callable[[str], str], bold: str) -> pd.DataFrame:
+    """What a format shows: safe text, what is singled out in ``bold``, a section named once."""
+    frame = table.frame.map(lambda text: safe(escape.shortened(text)))
     for row, column in table.bold:
         frame.loc[row, column] = bold.format(frame.loc[row, column])
     if table.section:
         names = frame[table.section]
         frame[table.section] = names.where(names != names.shift(), "")
-    return frame
-
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{letter: rf"\{letter}" for letter in "&%$#_{}"},
-    "±": r"$\pm$",
-    "Δ": r"$\Delta$",
-    "ʷ": r"$^w$",
-    "–": "--",
-    "<": "$<$",
-    ">": "$>$",
-    "->": r"$\rightarrow$",
-    **{chr(code): rf"$^{chr(digit)}$" for digit, code in SUPERSCRIPT.items()},
-}
-
-
-QUOTE = r"\textquotesingle{}"
-
-
-def escaped(text: str) -> str:
-    """Text as LaTeX shows it; what stands between backticks is a command, to be copied."""
-    return re.sub("->|`[^`]*`|.", lambda found: _piece(found[0]), text)
-
-
-def _piece(text: str) -> str:
-    if len(text) > 1 and text[0] == "`":
-        # As it must be typed: two hyphens are no dash, and quotes are straight.
-        letters = [r"{-}" if letter == "-" else _piece(letter) for letter in text[1:-1]]
-        return rf"\texttt{{{''.join(QUOTE if each == chr(39) else each for each in letters)}}}"
-    known = LATEX.get(text, text)
-    if known != text or ord(text[-1]) < 0x250:
-        return known
-    return rf"\texttt{{U+{ord(text):04X}}}"  # pdflatex knows the letters of Europe
+    return frame.rename(columns=safe)

@@ -14,8 +14,10 @@ from typing import Any
 import great_tables
 import pandas as pd
 from great_tables import GT, loc, style
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from ablations.escape import html as escape
+from ablations.escape import terminal
 from ablations.page import arrows, document, fill
 from ablations.tables.bars import Scale, axis, bar, legend, numbers, scale_of
 from ablations.tables.table import MISSING, Table
@@ -110,7 +112,7 @@ def _sections(table: Table) -> list[str]:
     rows = table.frame[[name for name in table.words if name != table.section]]
     count = Counter(names)
     return [
-        "" if count[name] == 1 and name in words else arrows(name)
+        "" if count[name] == 1 and name in words else arrows(terminal(name))
         for name, words in zip(names, rows.itertuples(index=False), strict=True)
     ]
 
@@ -156,7 +158,7 @@ def _cell(text: str, numeric: bool) -> Markup:
     if not found:
         return escape(arrows(text))
     value = 0 if text.startswith("<") else found[1]
-    return Markup('<span data-sort="{}">{}</span>').format(value, text)
+    return Markup('<span data-sort="{}">{}</span>').format(value, escape(text))
 
 
 def _drawn(picture: Markup, mean: float | None) -> Markup:
@@ -170,7 +172,7 @@ def _badge(word: str) -> Markup:
     if not word:
         return Markup()
     kind = re.sub(r"[^a-z]+", "-", word.lower())
-    return Markup('<span class="badge badge-{}">{}</span>').format(kind, word)
+    return Markup('<span class="badge badge-{}">{}</span>').format(kind, escape(word))
 
 
 def _runs(links: Links) -> Markup:
@@ -180,4 +182,5 @@ def _runs(links: Links) -> Markup:
 
 
 def _link(link: Link) -> Markup:
-    return Markup('<a href="#{}" title="{}">{}</a>').format(link.target, link.title, link.text)
+    parts = map(escape, (link.target, link.title, link.text))
+    return Markup('<a href="#{}" title="{}">{}</a>').format(*parts)

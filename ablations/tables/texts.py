@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ablations import reading
+from ablations import escape, reading
 from ablations.records import Record
 from ablations.rows import Study
 from ablations.study import studies
@@ -71,18 +71,19 @@ def written_reference(of: str, found: Sequence[Study], records: Sequence[Record]
 
 def csv(frames: Sequence[pd.DataFrame]) -> str:
     """Raw numbers as CSV, all in one; empty for none."""
-    return pd.concat(frames, ignore_index=True).to_csv(index=False) if frames else ""
+    return escape.csv(pd.concat(frames, ignore_index=True)) if frames else ""
 
 
-def text(tables: Sequence[Table], form: str) -> str:
+def text(tables: Sequence[Table], form: str, wide: bool = False) -> str:
     """Tables one below the other.
 
     Args:
         tables: The tables.
         form: md, tex or html.
+        wide: Whether LaTeX sets them over both columns of a page.
     """
     if form == "html":
         from ablations.tables.html import page  # great_tables takes a second
 
         return page(tables)
-    return latex(tables) if form == "tex" else "\n".join(map(markdown, tables))
+    return latex(tables, wide) if form == "tex" else "\n".join(map(markdown, tables))

@@ -146,7 +146,7 @@ def test_the_tidy_table_has_raw_numbers():
 
 def test_latex_has_all_of_it():
     text = render_claims([*BASE, *runs(IDENTITY, *moved(-3, -2.5, -3.5))], "tex")
-    assert "identity token mixer below pooling baseline & agrees & -3.00" in text
+    assert "identity token mixer below pooling baseline & agrees & $-$3.00" in text
     assert text.count("{") == text.count("}")
 
 

@@ -25,7 +25,7 @@ FILES = [
 def versions() -> dict[str, str]:
     """File -> 12 hex digits over what it does; comments and docstrings do not count."""
     paths = sorted(path for pattern in FILES for path in ROOT.glob(pattern))
-    return {path.relative_to(ROOT).as_posix(): _digest(path.read_text()) for path in paths}
+    return {path.relative_to(ROOT).as_posix(): digest(path.read_text()) for path in paths}
 
 
 def check_same(checkpoint: Path, before: Mapping[str, str]) -> None:
@@ -49,7 +49,12 @@ def differing(before: Mapping[str, str]) -> list[str]:
     return sorted(name for name in names if now.get(name) != before.get(name))
 
 
-def _digest(source: str) -> str:
+def digest(source: str) -> str:
+    """12 hex digits over what Python source does; comments, docstrings and layout do not count.
+
+    Raises:
+        SyntaxError: It is not Python; ValueError where it holds a null byte.
+    """
     return hashlib.sha256("\n".join(_words(ast.parse(source))).encode()).hexdigest()[:12]
 
 

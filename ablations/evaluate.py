@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,9 +18,10 @@ from ablations.config import SOURCES, RunConfig
 from ablations.cores import usable_cores
 from ablations.data.batches import VALIDATION_BATCH, validation
 from ablations.fit import on_gpu
-from ablations.resolve import DERIVED, flatten, resolve
+from ablations.records import Record
+from ablations.resolve import DERIVED, flatten, resolve, typed
 from poolformer.checkpoints import fitting, load_checkpoint, read_weights
-from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest
+from poolformer.config import MIXER_NAMES, SIZES, ConfigError, MetaFormerConfig, nearest
 from poolformer.layouts import CheckpointError, convert, layout_of
 from poolformer.metaformer import MetaFormer
 from poolformer.models import named
@@ -166,7 +168,8 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
         overrides: Fields of a run that are to differ, such as ``data.root``.
 
     Raises:
-        ConfigError: No such run, or one without weights, or fields that are wrong.
+        ConfigError: No such run, or one without weights, fields that are wrong, or a plugin that
+            only the record names.
     """
     record = records.find(results, run_id)
     if record is None:
@@ -179,15 +182,36 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
         )
     stored = {name: record.config[name] for name in ("model", "data", "optim")}
     values = {name: value for name, value in flatten(stored).items() if name not in DERIVED}
-    values["system.plugins"] = record.config.get("system", {}).get("plugins", [])
     values["seed"] = record.config["seed"]
+    _check_named(record, overrides)
     config = resolve(record.config["recipe"], {**values, **overrides})
-    plugins.check_same(run_id, record.environment.get("plugins", {}), config.model.mixers)
+    if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
+        raise ConfigError(f"run {run_id} is stale: {why}: evaluate it with the code it has")
     model = MetaFormer(config.model)
     load_checkpoint(model, results / run_id / records.WEIGHTS)
     before = record.metric("val/top1")
     told = [f"its record has top-1 {before:.2f}%"] if before is not None else []
     return Subject(run_id, config, model, told + _changed(overrides))
+
+
+def _check_named(record: Record, overrides: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a model needs a plugin that the user has not named.
+
+    A record may come from anywhere, so it never decides what code is imported.
+    """
+    named = typed("system.plugins", tuple[str, ...], overrides.get("system.plugins", []))
+    plugins.load(named)
+    mixers = record.config["model"].get("token_mixers", [])
+    theirs = record.config.get("system", {}).get("plugins", [])
+    left = [str(name) for name in theirs if name not in named]
+    if left and not set(map(str, mixers if isinstance(mixers, list) else [mixers])) <= set(
+        MIXER_NAMES
+    ):
+        raise ConfigError(
+            f"run {record.run_id}: its record names the plugin {', '.join(map(repr, left))}; code "
+            f"that a record names is imported only where you name it too: --plugins "
+            f"{shlex.quote(','.join(left))}"
+        )
 
 
 def pictures_of(config: RunConfig) -> data.Pictures:

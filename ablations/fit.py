@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from ablations.config import RunConfig
 from ablations.data import DataError, Pictures
 from ablations.history import History
+from ablations.precision import resolved
 from ablations.ranks import ALONE, Place, RankError, Seat, Together
 from ablations.records import CHECKPOINT, WEIGHTS
 from ablations.signals import Interrupted, Signals
@@ -58,6 +59,12 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         with files.replacing(Path(path)) as file:  # which says, unlike torch, that the disk is full
             torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Of tensors and plain values only: no code of the file is run, whoever wrote it."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
 
 
 def fit(
@@ -181,7 +188,7 @@ def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
         **where,
         "accelerator": config.system.accelerator,
         "plugins": [Place(seat)],
-        "precision": precision(config),
+        "precision": resolved(config.system),
         "max_epochs": config.optim.all_epochs,
         "gradient_clip_val": config.optim.grad_clip,
         "logger": False,
@@ -240,15 +247,6 @@ def on_gpu(accelerator: str) -> bool:
     if accelerator == "gpu" and not found:
         raise ConfigError("system.accelerator gpu: this machine has none that torch can use")
     return found and accelerator != "cpu"
-
-
-def precision(config: RunConfig) -> str:
-    """Lightning's precision: bfloat16 where a GPU has it; a CPU is faster in float32."""
-    asked = config.system.precision
-    if asked != "auto":
-        return asked
-    bf16 = on_gpu(config.system.accelerator) and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if bf16 else "32-true"
 
 
 def failure_kind(error: Exception) -> str:

@@ -88,6 +88,16 @@ def add_training(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_stale(command: argparse.ArgumentParser) -> None:
+    """The flag --retrain-stale."""
+    command.add_argument(
+        "--retrain-stale",
+        action="store_true",
+        help="train runs again whose token mixer, of a plugin, has changed since; what they had is "
+        "kept in their folders",
+    )
+
+
 def data_root() -> dict[str, str]:
     """Where the pictures lie, unless the command or the sweep says so: $ABLATIONS_DATA_ROOT."""
     root = os.environ.get("ABLATIONS_DATA_ROOT")

@@ -28,6 +28,7 @@ from ablations.config import RunConfig
 from ablations.data import DataError
 from ablations.data.batches import loaders
 from ablations.fit import Batches, check_devices, failure_kind, fit_along, on_gpu, one_line
+from ablations.precision import resolved
 from ablations.ranks import (
     LOOK_SECONDS,
     LostProcess,
@@ -106,6 +107,13 @@ def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
     plugins.load(config.system.plugins)
     pictures = data.load(config.data)
     check_devices(config, pictures)
+    if (mine := resolved(config.system)) != order["precision"]:
+        raise ConfigError(
+            f"this process would train in {mine}, rank 0 in {order['precision']}: set "
+            "--system.precision"
+        )
+    if why := plugins.changed(order["plugins"], config.model.mixers):
+        raise ConfigError(f"{why}: this process has other code of it than rank 0")
     if order["pictures"] != pictures.fingerprint:
         raise DataError(
             f"the pictures of this process have the fingerprint {pictures.fingerprint}, those of "
@@ -215,7 +223,11 @@ def followed(
     """
     seat = team.seat if team else Seat(world=config.system.processes)
     wire = team.wire if team else connect(seat)
-    wire.tell("order", {"code": code.versions(), "pictures": fingerprint, "epoch": epoch})
+    order: dict[str, Any] = {"code": code.versions()}
+    order |= {"plugins": plugins.versions(config.model.mixers)}
+    order |= {"precision": resolved(config.system)}
+    order |= {"pictures": fingerprint, "epoch": epoch}
+    wire.tell("order", order)
     crew = Crew(config, results, seat, wire, start=team is None)
     try:
         with contextlib.ExitStack() as group, crew.blamed(signals):

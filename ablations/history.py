@@ -35,16 +35,18 @@ class History(pl.Callback):
         self.fingerprint = pictures.fingerprint
         self.rows: list[dict[str, float]] = []
         self.device: dict[str, Any] = {}
+        self.devices: list[str] = []  # in the order in which its starts used them
         self.pictures = 0
         self.lr = 0.0
         self.begun = 0.0
         self.trained = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "devices": self.devices}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = list(state["rows"])
+        self.devices = list(state.get("devices", []))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -54,12 +56,17 @@ class History(pl.Callback):
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["diverged"] = pl_module.diverged
         checkpoint["code"] = code.versions()
+        checkpoint["precision"] = str(trainer.precision)
         checkpoint["plugins"] = plugins.versions(pl_module.run.model.mixers)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Here, because Lightning moves the model back to the CPU when it is done.
+        device = device_name(pl_module)
+        if device not in self.devices:
+            self.devices = [*self.devices, device]
         self.device = {
-            "device": device_name(pl_module),
+            "device": device,
+            "devices": self.devices,
             "precision": str(trainer.precision),
         }
         # A resumed run mirrors its whole history: the tracker's run may be a new one.

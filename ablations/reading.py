@@ -129,6 +129,8 @@ def trouble(record: Record) -> str | None:
             return f"its config lacks {group}.{min(names - config[group].keys())}"
     if id_of(config, record.variant) != record.run_id:
         return f"its config does not give its run_id {record.run_id}"
+    if record.done and not record.environment.get("precision"):
+        return f"it is {record.status} and has no environment.precision: nothing compares with it"
     for name, values in record.metrics.items():
         for value in values.values():
             if name in PERCENTS and not 0 <= value <= 100:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ablations import data, failures, leases, plugins, records
+from ablations import reuse as same
 from ablations.config import RunConfig
-from ablations.data.checks import check_classes, check_same_data
+from ablations.data.checks import check_classes
 from ablations.launchers import Launcher
 from ablations.progress import Observer
 from ablations.records import Record, stamp
@@ -21,53 +22,79 @@ from ablations.sweep import Cell
 from ablations.tracking.reuse import fetch
 from ablations.work import Outcome, Work
 
-SOURCE = ["name", "root"]  # the fields of DataConfig that say which pictures
-
 
 def split(
     cells: Sequence[Cell], results: Path, retry_failed: bool = False
 ) -> tuple[list[Record], list[RunConfig]]:
-    """The records of cells that stay as they are, and the cells that are still to be trained.
+    """The records of runs that are done or failed for good, and the runs that are to be trained.
 
     Args:
         cells: What is wanted.
         results: The folder of all runs.
-        retry_failed: Whether cells that failed are all trained again, not only those whose process
+        retry_failed: Whether runs that failed are all trained again, not only those whose process
             was killed.
 
     Raises:
         RecordError: A record that cannot be read; it is left as it is.
-        ConfigError: A record of another version of a plugin's mixer.
     """
     there, todo = [], []
     for cell in cells:
         record = records.find(results, cell.config.run_id)
-        if record is not None and record.done:
-            before = record.environment.get("plugins", {})
-            plugins.check_same(record.run_id, before, cell.config.model.mixers)
-            there.append(record)
-        elif record is not None and failures.stays(record, retry_failed):
+        if record and (record.done or failures.stays(record, retry_failed)):
             there.append(record)
         else:
             todo.append(cell.config)
     return there, todo
 
 
-def check_data(done: Sequence[Record], todo: Sequence[RunConfig]) -> None:
-    """Open every data set of the cells once, before any worker starts.
+def sorted_out(
+    cells: Sequence[Cell],
+    results: Path,
+    retry_failed: bool = False,
+    retrain_stale: bool = False,
+    here: bool = True,
+) -> tuple[list[Record], list[RunConfig], dict[str, str]]:
+    """``split`` held against the images, the precision and the mixers that are asked for now.
+
+    Every data set is opened once, before any worker starts.
+
+    Args:
+        cells: What is wanted.
+        results: The folder of all runs.
+        retry_failed: As of ``split``.
+        retrain_stale: Whether runs whose token mixer has changed are trained again; what they have
+            is kept.
+        here: Whether the runs train on this machine, so that precision ``auto`` is known.
+
+    Returns:
+        The records that are reused, what is to be trained, and run id -> why a run is stale.
 
     Raises:
-        DataError: Missing or broken pictures, or other ones than a done record was made from.
-        ConfigError: Another number of classes than the models'.
+        RecordError: A record that cannot be read; it is left as it is.
+        DataError: Images that are missing, broken, or others than those of a done record.
+        ConfigError: Another number of classes than the models', or a done record of another
+            precision.
+        BusyError: Somebody trains a run that is to be set aside.
     """
-    for cell in todo:
-        pictures = data.load(cell.data)
-        check_classes(cell, len(pictures.classes))
-        for record in done:
-            same = all(record.config["data"][name] == getattr(cell.data, name) for name in SOURCE)
-            if same:
-                before = record.data.get("fingerprint")
-                check_same_data(record.run_id, before, pictures.fingerprint)
+    there, todo = split(cells, results, retry_failed)
+    configs = [cell.config for cell in cells]
+    found = same.compare(configs, there, here, check=_open)
+    found.refuse(results)
+    if retrain_stale:
+        for config in configs:
+            if config.run_id in found.stale or same.stale(results, config):
+                same.set_stale_aside(results, config.run_id)
+    left = found.stale.keys() | found.failed
+    again = left if retrain_stale else found.failed
+    there = [record for record in there if record.run_id not in left]
+    wanted = {config.run_id for config in todo} | again
+    todo = [config for config in configs if config.run_id in wanted]
+    return there, todo, {} if retrain_stale else found.stale
+
+
+def _open(config: RunConfig) -> None:
+    """Read the images of a run that is to be trained."""
+    check_classes(config, len(data.load(config.data).classes))
 
 
 def run(
@@ -77,6 +104,8 @@ def run(
     progress: Callable[[Sequence[RunConfig], Sequence[RunConfig]], Observer],
     reuse: bool = True,
     retry_failed: bool = False,
+    retrain_stale: bool = False,
+    here: bool = True,
     cell_timeout: float | None = None,
     unsent: Callable[[Path], None] = lambda _: None,
 ) -> Outcome:
@@ -92,27 +121,32 @@ def run(
         progress: Given all cells and those to train, who is told of what happens.
         reuse: Whether cells that are done, here or in W&B, are left as they are.
         retry_failed: Whether cells that failed before are all tried again.
+        retrain_stale: Whether runs whose token mixer has changed are trained again.
+        here: Whether the runs train on this machine, so that precision ``auto`` is known.
         cell_timeout: Seconds that a cell may take from its start here; None for any.
         unsent: Called with a tracker's folder where not all of a run has arrived.
 
     Raises:
-        ConfigError: The launcher cannot be had; nothing was trained.
+        ConfigError: The launcher cannot be had, or a done record is of another precision; nothing
+            was trained.
         RecordError: The folder cannot be written or takes no leases, or holds a record that cannot
             be read.
-        DataError: Missing or broken pictures.
+        DataError: Missing or broken images, or others than those of a done record.
         TrackerError: W&B refuses: no API key, no such entity.
     """
     # Before anything is read: what another runner writes meanwhile is seen as its work.
     before = {cell.config.run_id: stamp(results, cell.config.run_id) for cell in cells}
+    stale: dict[str, str] = {}
     if reuse:
-        fetch([cell.config for cell in cells], results)
-        there, todo = split(cells, results, retry_failed)
+        fetch([cell.config for cell in cells], results, here)
+        there, todo, stale = sorted_out(cells, results, retry_failed, retrain_stale, here)
     else:
         there, todo = [], [cell.config for cell in cells]
-    check_data([record for record in there if record.done], todo)
+        for config in todo:
+            _open(config)
     records.check_writable(results)
     leases.check(results)
-    outcome = Outcome(there, reused=sum(record.done for record in there))
+    outcome = Outcome(there, reused=sum(record.done for record in there), stale=stale)
     if not todo:
         return outcome
     pool = launcher(len(todo))
@@ -131,4 +165,15 @@ def run(
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         pool.stop()
         signal.signal(signal.SIGINT, handler)
+    _find_stale(outcome, todo)
     return outcome
+
+
+def _find_stale(outcome: Outcome, todo: Sequence[RunConfig]) -> None:
+    """Leave out what was trained before a token mixer was changed, while the study ran."""
+    trained = {config.run_id: config.model.mixers for config in todo}
+    for record in list(outcome.records):
+        before, mixers = record.environment.get("plugins", {}), trained.get(record.run_id, ())
+        if record.done and (why := plugins.changed(before, mixers)):
+            outcome.records.remove(record)
+            outcome.stale[record.run_id] = why

@@ -57,7 +57,7 @@ def studies(
             config["recipe"],
             config["data"]["name"],
             record.data.get("fingerprint", ""),
-            config["optim"]["epochs"],
+            config["optim"]["epochs"] + config["optim"]["cooldown_epochs"],
             record.environment.get("precision"),
         )
         groups.setdefault(key, []).append(record)

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 
 from ablations import begun, code, data, environment, failures, leases, plugins, records, screen
+from ablations import reuse as same
 from ablations.config import RunConfig
 from ablations.cost import run_cost
 from ablations.data.batches import loaders, resume
-from ablations.data.checks import check_classes, check_same_data
+from ablations.data.checks import check_classes
 from ablations.fit import (
     Batches,
     check_devices,
@@ -71,8 +72,9 @@ def train(
         on its way gives a record with status ``failed`` and the reason.
 
     Raises:
-        ConfigError: What this machine or these pictures cannot give: a GPU, the model's classes.
-        DataError: The pictures are missing, or other ones than the run was begun or ended with.
+        ConfigError: What this machine or these images cannot give: a GPU, the model's classes; a
+            run that was begun or ended in another precision or by other code.
+        DataError: The images are missing, or other ones than the run was begun or ended with.
         RecordError: The results folder cannot be written.
         BusyError: Another process trains the run.
         LostError: Another process has taken the run over while this one slept.
@@ -109,15 +111,13 @@ def reusable(
     """The record of a run that is done, where that is enough.
 
     Raises:
-        DataError: It is of other pictures.
-        ConfigError: It is of other code of a plugin's mixer.
+        DataError: It is of other images.
+        ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
     known = records.find(results, config.run_id)
     if not (known and known.done and reuse):
         return None
-    check_same_data(known.run_id, known.data.get("fingerprint"), pictures.fingerprint)
-    before = known.environment.get("plugins", {})
-    plugins.check_same(known.run_id, before, config.model.mixers)
+    same.check(known, config, pictures.fingerprint, results / known.run_id / records.FILE)
     return known
 
 
@@ -137,12 +137,12 @@ def _train(
     found = {"plugins": mixers, "processes": config.system.processes}
     where = environment.describe(found, config.system.threads)
     known = records.find(results, config.run_id)
-    state = usable(results / config.run_id / CHECKPOINT, config.run_id)
+    checkpoint = results / config.run_id / CHECKPOINT
+    state = usable(checkpoint, config.run_id)
     epoch = state["epoch"] + 1 if state else 0
     if state:
-        check_same_data(config.run_id, state["fingerprint"], pictures.fingerprint)
-        plugins.check_same(config.run_id, state.get("plugins", {}), mixers)
-        code.check_same(results / config.run_id / CHECKPOINT, state.get("code", {}))
+        same.check_checkpoint(state, config, pictures.fingerprint, checkpoint)
+        code.check_same(checkpoint, state.get("code", {}))
         resume(batches[0], epoch)
     records.clear_leftovers(results / config.run_id)
     shared: dict[str, Any] = {

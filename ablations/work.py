@@ -31,6 +31,7 @@ class Outcome:
         reused: How many were done before.
         elsewhere: How many another runner trained meanwhile.
         refused: Run id -> why it could not be trained, and has no record.
+        stale: Run id -> which of its token mixers have changed since it was trained.
         aside: Places that were set aside -> the cells that failed there one after another.
         unfit: Places that could have no cells -> why.
         left: How many cells are left, because there is no place for them any more.
@@ -41,6 +42,7 @@ class Outcome:
     reused: int = 0
     elsewhere: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
     aside: dict[str, list[str]] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
     left: int = 0
@@ -59,7 +61,7 @@ class Outcome:
     @property
     def whole(self) -> bool:
         """Whether each cell has its result."""
-        return not (self.failed or self.refused or self.left)
+        return not (self.failed or self.refused or self.stale or self.left)
 
 
 class Work:

@@ -50,6 +50,17 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
+def chosen(arguments: argparse.Namespace) -> str:
+    """One of LAUNCHERS.
+
+    Raises:
+        ConfigError: Another name.
+    """
+    name: str = arguments.launcher or ("ray" if arguments.ray_address else "local")
+    one_of("--launcher", name, LAUNCHERS)
+    return name
+
+
 def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[int], Launcher]:
     """Given the number of cells to train, where they run.
 
@@ -61,15 +72,14 @@ def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
-    chosen = arguments.launcher or ("ray" if arguments.ray_address else "local")
-    one_of("--launcher", chosen, LAUNCHERS)
+    name = chosen(arguments)
     systems = [cell.config.system for cell in cells]
     if (nodes := max((system.nodes for system in systems), default=1)) > 1:
         raise ConfigError(
             f"system.nodes {nodes}: `ablations run` trains a cell on one machine; one over several "
             "is `ablations train`, which srun or torchrun starts, a process a device"
         )
-    if chosen == "ray":
+    if name == "ray":
         return _ray(arguments, systems)
     for name in ("ray_address", "memory_per_cell"):
         if getattr(arguments, name):

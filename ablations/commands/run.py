@@ -13,6 +13,7 @@ from ablations.commands import launching
 from ablations.flags import (
     add_recipe,
     add_results,
+    add_stale,
     add_training,
     data_root,
     fields_help,
@@ -46,6 +47,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="train all cells that failed before again, not only those that were killed",
     )
+    add_stale(command)
     command.add_argument(
         "--cell-timeout",
         metavar="TIME",
@@ -72,8 +74,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         seeds(arguments, fields_set),
         defaults=data_root(),
     )
+    here = launching.chosen(arguments) == "local"
     if arguments.dry_run:
-        return list_cells(cells, arguments.results)
+        return list_cells(cells, arguments.results, here, arguments.retrain_stale)
     launcher = launching.launcher(arguments, cells)
     limit = duration("--cell-timeout", arguments.cell_timeout)
 
@@ -89,6 +92,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             progress,
             reuse=not arguments.no_reuse,
             retry_failed=arguments.retry_failed,
+            retrain_stale=arguments.retrain_stale,
+            here=here,
             cell_timeout=limit,
             unsent=unsent.append,
         )
@@ -137,6 +142,7 @@ def summary(outcome: Outcome, cells: int) -> str:
         "trained by other runners": outcome.elsewhere,
         "failed": len(outcome.failed),
         "refused": len(outcome.refused),
+        "stale": len(outcome.stale),
         "left without a device": outcome.left,
     }
     always = ("trained", "reused", "failed")
@@ -154,6 +160,7 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
         "elsewhere": outcome.elsewhere,
         "failed": [record.run_id for record in outcome.failed],
         "refused": outcome.refused,
+        "stale": outcome.stale,
         "aside": outcome.aside,
         "unfit": outcome.unfit,
         "left": outcome.left,
@@ -163,6 +170,7 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
 def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
     """A line for each cell without a result and each place that was set aside."""
     from ablations.failures import named, stays
+    from ablations.reuse import RETRAIN
 
     for record in outcome.failed:
         assert record.failure is not None
@@ -172,6 +180,8 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
         )
     for run_id, why in outcome.refused.items():
         yield f"refused: {results / run_id}: {why}"
+    for run_id, why in outcome.stale.items():
+        yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN}"
     for place, cells in outcome.aside.items():
         yield f"set aside: {named(place)}: {counted(len(cells), 'run')} failed there"
     for place, why in outcome.unfit.items():
@@ -192,9 +202,9 @@ def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int
         raise ConfigError(f"--seeds {arguments.seeds!r} must be numbers, such as 0,1,2") from error
 
 
-def list_cells(cells: Sequence[Any], results: Path) -> int:
-    """What --dry-run prints."""
-    from ablations import records
+def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: bool) -> int:
+    """What --dry-run prints; it refuses what `ablations run` would refuse."""
+    from ablations import records, reuse
     from ablations.grid import Grid
     from ablations.labels import names
 
@@ -202,15 +212,23 @@ def list_cells(cells: Sequence[Any], results: Path) -> int:
     for name in ("run", "cell", "sweeps", "state"):
         table.add_column(name)
     cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})
-    done = 0
+    configs = [cell.config for cell in cells]
+    there = [known for each in configs if (known := records.find(results, each.run_id))]
+    found = reuse.compare(configs, there, here, download=False)
+    states = {record.run_id: record.status for record in there}
+    states |= dict.fromkeys(found.failed, "to do")
+    states |= dict.fromkeys(found.stale, "stale, to do" if retrain_stale else "stale")
+    states |= dict.fromkeys(found.precision, "other precision")
+    states |= dict.fromkeys(found.images, "other images")
+    done = sum(states.get(record.run_id) in records.DONE for record in there)
+    stale = 0 if retrain_stale else list(states.values()).count("stale")
     for cell in cells:
-        record = records.find(results, cell.config.run_id)
-        done += record is not None and record.done
-        table.add_row(
-            cell.config.run_id,
-            cell_names[cell.config.run_id],
-            ", ".join(cell.sweeps),
-            record.status if record else "to do",
-        )
-    screen.table(table, f"{counted(len(cells), 'run')}, {done} done, {len(cells) - done} to do")
+        run_id = cell.config.run_id
+        sweeps = ", ".join(cell.sweeps)
+        table.add_row(run_id, cell_names[run_id], sweeps, states.get(run_id, "to do"))
+    left = f"{len(cells) - done - stale} to do" + (f", {stale} stale" if stale else "")
+    screen.table(table, f"{counted(len(cells), 'run')}, {done} done, {left}")
+    for line in found.told(results):
+        screen.note(line)
+    found.refuse(results, unread=False)
     return 0

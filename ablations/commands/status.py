@@ -38,7 +38,7 @@ class Line:
         pictures_per_second: In training, in that epoch.
         seconds_left: Of a run that is being trained, by its mean epoch so far.
         holder: Who trains it: host, pid and since when.
-        note: Why it failed.
+        note: Why it failed, or that its token mixer has changed since.
     """
 
     run_id: str
@@ -144,7 +144,12 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
 
 
 def _of_record(record: Record, results: Path) -> Line:
+    from ablations import plugins
+
     note = f"{record.failure['kind']}: {record.failure['message']}" if record.failure else ""
+    named = record.config.get("system", {}).get("plugins", [])
+    if why := plugins.changed_on_disk(named, record.environment.get("plugins", {})):
+        note = f"stale: {why}"
     line = _line(record.run_id, record.config, record.status, results)
     top1 = line.top1 if record.metric() is None else record.metric()
     return replace(line, top1=top1, note=note)

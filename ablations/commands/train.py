@@ -12,6 +12,7 @@ from ablations.config import RunConfig
 from ablations.flags import (
     add_recipe,
     add_results,
+    add_stale,
     add_training,
     data_root,
     fields_help,
@@ -36,6 +37,7 @@ def add(commands: Any) -> None:
     add_recipe(command)
     add_results(command)
     add_training(command)
+    add_stale(command)
     command.add_argument("--preset", help="a named list of changes of the recipe: s24, ppaa, ...")
     command.set_defaults(run=run)
 
@@ -83,9 +85,12 @@ def _run(
     reuse, results = not arguments.no_reuse, arguments.results
 
     from ablations import records
+    from ablations import reuse as same
     from ablations.leases import LostError
     from ablations.tracking.reuse import fetch, mirror
 
+    if arguments.retrain_stale and same.stale(results, config):
+        same.set_stale_aside(results, config.run_id)
     fetched = fetch([config], results) if reuse else []
     known = records.find(results, config.run_id)
     reused = reuse and known is not None and known.done

@@ -9,7 +9,7 @@ import numpy as np
 from ablations.config import DataConfig
 from ablations.data.base import DataError, Pictures, Split
 
-__all__ = ["DataError", "Pictures", "Split", "here", "load"]
+__all__ = ["DataError", "Pictures", "Split", "fingerprint", "here", "load"]
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:
@@ -37,6 +37,15 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
                 "use data.fit resize or a larger data.image_size"
             )
     return pictures
+
+
+def fingerprint(data: DataConfig) -> str:
+    """What tells the images that ``data`` names from others; they are read once a process.
+
+    Raises:
+        DataError: They are missing or broken.
+    """
+    return _load(data.name, data.root, True).fingerprint
 
 
 def here(data: DataConfig) -> bool:

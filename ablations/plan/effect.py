@@ -71,7 +71,8 @@ def pooled(found: Iterable[Study]) -> tuple[float | None, int]:
 
 def _likeness(config: dict[str, Any]) -> tuple[str, int, int]:
     """What must be alike for the spread of one run to say something about another's."""
-    return config["data"]["name"], config["data"]["image_size"], config["optim"]["epochs"]
+    epochs = config["optim"]["epochs"] + config["optim"]["cooldown_epochs"]
+    return config["data"]["name"], config["data"]["image_size"], epochs
 
 
 def effects(seeds: Iterable[int], std: float | None) -> list[dict[str, Any]]:

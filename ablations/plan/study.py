@@ -24,6 +24,7 @@ from ablations.plan.pictures import source
 from ablations.plan.probe import wanted
 from ablations.plan.processes import Job, probes
 from ablations.plan.variants import HOUR, Variant, variants
+from ablations.reuse import compare
 from ablations.rows import place
 from ablations.runner import split
 from ablations.study import name_controls
@@ -52,9 +53,9 @@ def plan(
 
     Raises:
         ConfigError: A GPU is asked for where there is none, an impossible ``std``, pictures whose
-            number is not known, an earlier plan that cannot be read, done cells of another version
-            of a plugin's mixer.
-        DataError: Pictures that are here and broken.
+            number is not known, an earlier plan that cannot be read, done runs of another
+            precision.
+        DataError: Images that are here and broken, or others than those of a done run.
         RecordError: A record that cannot be read.
     """
     configs = [cell.config for cell in cells]
@@ -66,6 +67,12 @@ def plan(
         on_gpu(accelerator)
     at_once, gpus = room([config.system for config in configs], workers)
     there, todo = split(cells, results) if reuse else ([], configs)
+    compared = compare(configs, there, download=False)
+    compared.refuse(results, unread=False)
+    left = compared.stale.keys() | compared.failed
+    there = [record for record in there if record.run_id not in left]
+    again = {config.run_id for config in todo} | compared.failed
+    todo = [config for config in configs if config.run_id in again]
     found = variants(configs, there, overrides)
     jobs: dict[int, Job] = {}
     for index, variant in enumerate(found):
@@ -106,7 +113,7 @@ def plan(
         "std_source": std_source,
         "minimum_effect": effects([len(each.cells) for each in found], std),
         "variants": [each.to_json() for each in found],
-        "complaints": complaints(found, room_on_disk, known.problems),
+        "complaints": complaints(found, room_on_disk, known.problems) + compared.told(results),
     }
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablations import data, plugins, records, screen
+from ablations import data, records, reuse, screen
 from ablations.config import RunConfig
 from ablations.data import DataError
-from ablations.data.checks import check_same_data
 from ablations.records import Record, RecordError
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
@@ -19,11 +18,16 @@ from poolformer.config import ConfigError
 AT_ONCE = 200  # ids a request
 
 
-def fetch(configs: Iterable[RunConfig], results: Path) -> list[Record]:
+def fetch(configs: Iterable[RunConfig], results: Path, here: bool = True) -> list[Record]:
     """Bring the records of cells that are done in W&B, and not on disk, to the disk.
 
     Asked is the project that the cells' own runs would go to, and only where they would go online.
     A server that does not answer is told; then nothing is reused.
+
+    Args:
+        configs: The runs.
+        results: The folder of all runs.
+        here: Whether they are trained on this machine, so that precision ``auto`` is known.
 
     Raises:
         TrackerError: W&B refuses: no API key, no such entity.
@@ -40,11 +44,13 @@ def fetch(configs: Iterable[RunConfig], results: Path) -> list[Record]:
     return [
         record
         for (entity, project), cells in missing.items()
-        for record in _fetch(f"{entity}/{project}" if entity else project, cells, results)
+        for record in _fetch(f"{entity}/{project}" if entity else project, cells, results, here)
     ]
 
 
-def _fetch(path: str, cells: Mapping[str, RunConfig], results: Path) -> Iterator[Record]:
+def _fetch(
+    path: str, cells: Mapping[str, RunConfig], results: Path, here: bool
+) -> Iterator[Record]:
     """The records of these runs in a project that the disk lacks, written there."""
     try:
         for run in _runs(path, list(cells)):
@@ -53,8 +59,9 @@ def _fetch(path: str, cells: Mapping[str, RunConfig], results: Path) -> Iterator
             if run.summary.get("status") not in records.DONE or (known and known.done):
                 continue
             try:
-                record = reading.record_of(run, "/".join(run.path))
-                _check_same(record, config)
+                place = "/".join(run.path)
+                record = reading.record_of(run, place)
+                reuse.check(record, config, data.fingerprint(config.data), place, here)
             except (ConfigError, DataError, RecordError) as error:
                 screen.note(f"not reused: {error}")
                 continue
@@ -76,14 +83,6 @@ def _runs(path: str, ids: list[str]) -> Iterator[Any]:
     for begin in range(0, len(ids), AT_ONCE):
         some = ids[begin : begin + AT_ONCE]
         yield from reading.runs(api, path, {"config.run_id": {"$in": some}})
-
-
-def _check_same(record: Record, config: RunConfig) -> None:
-    """Raise where a record is of other pictures or of another mixer than this machine's."""
-    fingerprint = data.load(config.data).fingerprint
-    check_same_data(record.run_id, record.data.get("fingerprint"), fingerprint)
-    before = record.environment.get("plugins", {})
-    plugins.check_same(record.run_id, before, config.model.mixers)
 
 
 def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:

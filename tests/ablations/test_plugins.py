@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_a_plugins_mixer_has_a_name_in_configs_and_no_influence_on_other_ids():
     assert set(plugins.versions(["pool", "shift"])) == {"shift"}
 
 
-def test_workers_and_the_table_know_it_and_another_version_is_refused(capsys):
+def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
     """In a run with workers, which are processes of their own."""
     Path("versioned.py").write_text(SHIFT.format(name="versioned_shift", by=1))
     Path("grid.yaml").write_text(
@@ -76,15 +77,87 @@ def test_workers_and_the_table_know_it_and_another_version_is_refused(capsys):
     assert main(["table", "runs"]) == 0  # without the plugin
     assert "Pooling -> versioned_shift" in capsys.readouterr().out
     run_id = next(record.run_id for record in runs if record.environment["plugins"])
-    assert main(["eval", run_id]) == 0
+    assert main(["eval", run_id, "--plugins", "versioned"]) == 0
     assert f"{run_id}; its record has top-1" in capsys.readouterr().out
+
+    text = Path("versioned.py").read_text()
+    Path("versioned.py").write_text(f"# a comment\n{text}")
+    assert main([*words, "--dry-run"]) == 0
+    assert "2 cells, 2 done, 0 to do" in capsys.readouterr().out
+    assert main(words) == 0
+    assert "0 trained, 2 reused, 0 failed" in capsys.readouterr().err
+
     Path("versioned.py").write_text(SHIFT.format(name="versioned_shift", by=2))
+    changed = f"{run_id}: the code of its token mixer 'versioned_shift' (ast:"
+    assert main([*words, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 cells, 1 done, 0 to do, 1 stale" in out
+    assert changed in err
     train = ["train", *words[2:], "--model.token_mixers=versioned_shift"]
-    for again in (words, train, ["eval", run_id]):
+    for again in (train, ["eval", run_id, "--plugins", "versioned"]):
         assert main(again) == 2
         err = capsys.readouterr().err
-        assert f"run {run_id} was trained with another version" in err
+        assert "is stale: the code of its token mixer 'versioned_shift'" in err
         assert err.count("\n") == 1
+    assert main(["status", "--results", "runs"]) == 0
+    assert "stale" in capsys.readouterr().out
+
+    # A stale run blocks no other one.
+    grid = Path("grid.yaml").read_text().replace("[pool,", "[pool, identity,")
+    Path("grid.yaml").write_text(grid)
+    assert main([*words, "--workers=1"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 trained, 1 reused, 0 failed, 1 stale" in err
+    assert changed in err
+    assert "versioned_shift" not in out
+
+    old = Path("runs", run_id, "record.json").read_text()
+    assert main([*train, "--retrain-stale"]) == 0
+    assert Path("runs", run_id, "stale-1", "record.json").read_text() == old
+    assert main(words) == 0
+    assert "0 trained, 3 reused" in capsys.readouterr().err
+
+
+def test_the_version_of_a_mixer_follows_what_its_files_do(workshop):
+    Path("helper.py").write_text("BY = 1\n")
+    text = SHIFT.format(name="helped", by="helper.BY")
+    Path("helped.py").write_text(f"import helper\n{text}")
+
+    def version() -> str:
+        plugins.load(["helped"])
+        return plugins.versions(["helped"])["helped"]
+
+    first = version()
+    before = {"helped": first}
+    Path("helper.py").write_text('"""By how much."""\nBY = (1)  # one\n')
+    assert version() == first
+    assert plugins.changed(before, ["helped"]) is None
+    assert plugins.changed_on_disk(["helped"], before) is None
+    Path("helper.py").write_text("BY = 3\n")
+    assert version() != first
+    assert f"'helped' ({first} then, {version()} now)" in str(plugins.changed(before, ["helped"]))
+    assert "'helped' has changed" in str(plugins.changed_on_disk(["helped"], before))
+    # What was edited is what runs from now on.
+    assert MIXERS["helped"].forward.__globals__["helper"].BY == 3
+
+
+def test_old_records_have_the_version_of_a_whole_file(workshop):
+    Path("older.py").write_text(SHIFT.format(name="older_shift", by=1))
+    plugins.load(["older"])
+    whole = hashlib.sha256(Path("older.py").read_bytes()).hexdigest()[:12]
+    assert plugins.changed({"older_shift": whole}, ["older_shift"]) is None
+    assert plugins.changed_on_disk(["older"], {"older_shift": whole}) is None
+    told = plugins.changed({"older_shift": "0" * 12}, ["older_shift"])
+    assert "whose comments count in this old record" in str(told)
+
+
+def test_status_reads_a_changed_plugin_and_imports_nothing(workshop):
+    Path("sly.py").write_text("raise SystemExit('imported')\n")
+    told = plugins.changed_on_disk(["sly"], {"sly_mixer": "ast:" + "0" * 12})
+    assert told == "the code of its token mixer 'sly_mixer' has changed"
+    assert "sly" not in sys.modules
+    for odd in ("../sly", "sly.py", 7, None, "no_such_module"):
+        assert plugins.changed_on_disk([odd], {"sly_mixer": "0"}) is None
 
 
 @pytest.mark.parametrize(

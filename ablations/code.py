@@ -25,7 +25,7 @@ FILES = [
 def versions() -> dict[str, str]:
     """File -> 12 hex digits over what it does; comments and docstrings do not count."""
     paths = sorted(path for pattern in FILES for path in ROOT.glob(pattern))
-    return {path.relative_to(ROOT).as_posix(): digest(path.read_text()) for path in paths}
+    return {path.relative_to(ROOT).as_posix(): version(path) for path in paths}
 
 
 def check_same(checkpoint: Path, before: Mapping[str, str]) -> None:
@@ -49,12 +49,18 @@ def differing(before: Mapping[str, str]) -> list[str]:
     return sorted(name for name in names if now.get(name) != before.get(name))
 
 
-def digest(source: str) -> str:
-    """12 hex digits over what Python source does; comments, docstrings and layout do not count.
+def version(file: Path) -> str:
+    """12 hex digits over what a file of Python does; comments, docstrings, layout do not count.
 
     Raises:
-        SyntaxError: It is not Python; ValueError where it holds a null byte.
+        OSError: It cannot be read.
+        SyntaxError: It is not Python.
+        ValueError: It is not UTF-8, or has a null byte.
     """
+    return _digest(file.read_text(encoding="utf-8"))
+
+
+def _digest(source: str) -> str:
     return hashlib.sha256("\n".join(_words(ast.parse(source))).encode()).hexdigest()[:12]
 
 

@@ -211,7 +211,7 @@ def _stamps(files: Iterable[Path]) -> Stamps:
 @functools.lru_cache(maxsize=1000)
 def _digest(file: Path, *stamp: int) -> str:  # noqa: ARG001 - it tells one content from the next
     try:
-        return code.digest(file.read_text(encoding="utf-8"))
+        return code.version(file)
     except (OSError, SyntaxError, ValueError, RecursionError):
         return _raw_version(file)
 

@@ -83,7 +83,7 @@ def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
     text = Path("versioned.py").read_text()
     Path("versioned.py").write_text(f"# a comment\n{text}")
     assert main([*words, "--dry-run"]) == 0
-    assert "2 cells, 2 done, 0 to do" in capsys.readouterr().out
+    assert "2 runs, 2 done, 0 to do" in capsys.readouterr().out
     assert main(words) == 0
     assert "0 trained, 2 reused, 0 failed" in capsys.readouterr().err
 
@@ -91,7 +91,7 @@ def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
     changed = f"{run_id}: the code of its token mixer 'versioned_shift' (ast:"
     assert main([*words, "--dry-run"]) == 0
     out, err = capsys.readouterr()
-    assert "2 cells, 1 done, 0 to do, 1 stale" in out
+    assert "2 runs, 1 done, 0 to do, 1 stale" in out
     assert changed in err
     train = ["train", *words[2:], "--model.token_mixers=versioned_shift"]
     for again in (train, ["eval", run_id, "--plugins", "versioned"]):

@@ -109,6 +109,7 @@ class Environment(TypedDict, total=False):
 
     precision: Text
     device: Text
+    devices: list[str]
     commit: Text
     date: Text
     platform: Text

@@ -69,7 +69,7 @@ def marked(
 def read(results: Path, run_id: str) -> Begun | None:
     """The last start of a run, or None where none is known."""
     try:
-        start = Begun(**json.loads((results / run_id / FILE).read_text()))
+        start = Begun(**json.loads((results / run_id / FILE).read_text(encoding="utf-8")))
         id_of(start.config), start.config["recipe"]  # KeyError where it is not whole
         return start
     except (OSError, ValueError, TypeError, KeyError):

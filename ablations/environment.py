@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 import re
 import subprocess
@@ -29,7 +30,7 @@ def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
 def processor() -> str:
     """The model of this machine's CPU: another one rounds otherwise, in the last digits."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     named = (line.partition(":")[2] for line in lines if line.startswith("model name"))
@@ -51,11 +52,21 @@ def _versions() -> dict[str, Any]:
 @functools.cache
 def _commit() -> dict[str, Any]:
     """The commit of the checkout that this package runs from; nothing where it is installed."""
+    # A checkout of another user is read too: its code runs here already. Variables such as GIT_DIR,
+    # which git sets for its hooks, are about another one.
+    own = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
-        here = Path(__file__).parent
         done = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+            [*own, *words],
+            cwd=Path(__file__).parent,
+            env=env,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
+            timeout=10,
         )
         return done.stdout.strip()
 

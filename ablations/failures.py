@@ -64,7 +64,7 @@ def reason(kind: str, message: str, folder: Path) -> dict[str, str]:
         folder: The run's.
     """
     try:
-        with (folder / begun.LOG).open(errors="replace") as file:
+        with (folder / begun.LOG).open(encoding="utf-8", errors="replace") as file:
             tail = "".join(file.readlines()[-TAIL_LINES:])
     except OSError:
         tail = ""

@@ -175,7 +175,9 @@ def write_or_emit(text: str, output: Path | None) -> None:
         screen.out(text, end="")
         return
     if output.exists() and not output.is_file():
-        output.write_text(text)  # /dev/null or a pipe: not to be replaced by a file
+        output.write_text(
+            text, encoding="utf-8"
+        )  # /dev/null or a pipe: not to be replaced by a file
         return
     from ablations.records import write_atomically
 

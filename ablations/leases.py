@@ -69,7 +69,7 @@ class LostError(Exception):
 def this_machine() -> str:
     """What processes that see each other's ids share: a boot of a machine, or of a container."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return platform.node()
@@ -412,7 +412,12 @@ def _clock(results: Path) -> float:
 def process_birth(pid: int) -> str | None:
     """When a process began, in clock ticks since its machine did; None where that is not told."""
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *rest = (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
     except OSError:
         return None
     return ENDED if state == "Z" else rest[18]

@@ -272,7 +272,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return [
                 {name: _number(value) for name, value in row.items()}
                 for row in csv.DictReader(file)

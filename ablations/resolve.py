@@ -65,7 +65,7 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _read_recipe(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    tree = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    tree = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
     values: dict[str, Any] = {}
     presets: dict[str, dict[str, Any]] = {}
     if base := tree.pop("extends", None):

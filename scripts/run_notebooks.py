@@ -60,7 +60,7 @@ def main(paths: list[str]) -> None:
     for name in paths:
         path = Path(name)
         text = nbformat.writes(executed(path)).rstrip("\n") + "\n"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         print(f"{path}: {len(text) / 1000:.0f} kB")
 
 

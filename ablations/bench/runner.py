@@ -105,7 +105,7 @@ def _warm(config: RunConfig, results: Path) -> None:
     """The study by `ablations run`."""
     sweep = results / "seeds.yaml"
     grid = {"method": "grid", "parameters": {"seed": {"values": list(range(SEEDS))}}}
-    sweep.write_text(json.dumps(grid))  # JSON is YAML
+    sweep.write_text(json.dumps(grid), encoding="utf-8")  # JSON is YAML
     _ablations("run", str(sweep), *_flags(config), f"--results={results / 'runs'}")
 
 
@@ -121,7 +121,10 @@ def _fresh(config: RunConfig, at_once: int, results: Path) -> None:
 
 def _ablations(*words: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ablations", *words], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ablations", *words],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"`ablations {words[0]}` failed: {done.stderr.strip()}")

@@ -101,7 +101,7 @@ def _command(folder: Path, told: Callable[[str], None]) -> float:
     """
     begun = time.perf_counter()
     words = [sys.executable, "-c", COMMAND, str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = subprocess.run(words, capture_output=True, encoding="utf-8")
     seconds = time.perf_counter() - begun
     if done.returncode:
         raise RuntimeError(f"`ablations table` failed: {done.stderr.strip()}")
@@ -125,7 +125,7 @@ def write(folder: Path, count: int, recipe: str) -> None:
         )
         path = folder / record.run_id / FILE
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(vars(record), indent=2, sort_keys=True))
+        path.write_text(json.dumps(vars(record), indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _configs(recipe: str) -> Iterator[dict[str, Any]]:

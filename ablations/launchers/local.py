@@ -239,7 +239,7 @@ def free_memory() -> dict[str, float]:
     query = ["nvidia-smi", "--query-gpu=index,uuid,memory.free,memory.total"]
     query.append("--format=csv,noheader,nounits")
     try:
-        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(query, capture_output=True, encoding="utf-8", check=True, timeout=20)
         rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
         return {name: float(row[2]) / float(row[3]) for row in rows for name in row[:2]}
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, ZeroDivisionError):

@@ -69,7 +69,7 @@ def look(log: str, word: str) -> Sight:
         word: What the runner has just written there.
     """
     try:
-        shared = word in Path(log).read_text(errors="replace")
+        shared = word in Path(log).read_text(encoding="utf-8", errors="replace")
     except OSError:
         shared = False
     return Sight(shared, code.versions(), SCHEMA)

@@ -58,7 +58,7 @@ def document(title: str, body: Markup) -> str:
         title: What the browser calls it.
         body: What stands on it.
     """
-    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     whole = fill(
         "page.html",

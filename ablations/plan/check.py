@@ -58,7 +58,7 @@ def read(results: Path) -> dict[str, Expected]:
     if not path.is_file():
         return {}
     try:
-        return dict(_cells(json.loads(path.read_text())))
+        return dict(_cells(json.loads(path.read_text(encoding="utf-8"))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
 

@@ -86,6 +86,6 @@ def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for style in FORMATS:
             file = Path(scratch, f"table.{style}")
-            file.write_text(render(records, style))
+            file.write_text(render(records, style), encoding="utf-8")
             artifact.add_file(str(file))
         run.log_artifact(artifact)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ablations.commands.sources import add_sources, gather, tell
+from ablations.commands.sources import add_sources, form_of, gather, tell
 from ablations.flags import refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
 
@@ -22,6 +22,9 @@ def add(commands: Any) -> None:
     )
     add_sources(command)
     command.add_argument("--format", default="md", help="md (default), csv, tex or html")
+    command.add_argument(
+        "--wide", action="store_true", help="tex: over both columns of a page (table*)"
+    )
     command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
     command.set_defaults(run=run)
 
@@ -35,9 +38,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     if arguments.format not in FORMATS:
         raise ConfigError(unknown("format", arguments.format, FORMATS))
+    form = form_of(arguments)
     with without_collection():
         found = gather(arguments)
-        text = written_claims(found.studies, arguments.format)
+        text = written_claims(found.studies, form)
     tell(found.problems)
     write_or_emit(text, arguments.output)
     return 1 if found.problems else 0

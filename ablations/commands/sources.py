@@ -94,6 +94,20 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     return Gathered(found, every, problems)
 
 
+def form_of(arguments: argparse.Namespace) -> str:
+    """The format that --format and --wide ask for.
+
+    Raises:
+        ConfigError: --wide with another format than tex.
+    """
+    from ablations.tables import WIDE
+
+    form: str = arguments.format
+    if arguments.wide and form != "tex":
+        raise ConfigError("--wide is for --format tex")
+    return WIDE if arguments.wide else form
+
+
 def tell(problems: Iterable[str]) -> None:
     """A line on stderr for each thing that is left out."""
     for problem in problems:

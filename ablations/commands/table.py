@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import screen
-from ablations.commands.sources import Gathered, add_sources, gather, tell
+from ablations.commands.sources import Gathered, add_sources, form_of, gather, tell
 from ablations.flags import refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
 
@@ -30,6 +30,9 @@ def add(commands: Any) -> None:
     )
     add_sources(command)
     command.add_argument("--format", default="md", help="md (default), csv, tex or html")
+    command.add_argument(
+        "--wide", action="store_true", help="tex: over both columns of a page (table*)"
+    )
     command.add_argument(
         "--style", default="full", help="full (default) or paper: the paper's columns and rows"
     )
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     ):
         if value not in valid:
             raise ConfigError(unknown(what, value, valid))
+    arguments.format = form_of(arguments)
     if arguments.of != ABLATION:
         _refuse(arguments)
     with without_collection():

@@ -11,6 +11,7 @@ from ablations.tables.table import Table
 from ablations.tables.texts import (
     FORMATS,
     OF,
+    WIDE,
     csv,
     render,
     text,
@@ -23,6 +24,7 @@ __all__ = [
     "FORMATS",
     "OF",
     "STYLES",
+    "WIDE",
     "Study",
     "Table",
     "ablation",

@@ -17,6 +17,7 @@ from ablations.tables.formats import latex, markdown
 from ablations.tables.table import Table
 
 FORMATS = ["md", "csv", "tex", "html"]
+WIDE = "tex*"  # LaTeX over both columns of a page
 OF = ["ablation", "imagenet", "sizes", *reading.TASKS]
 
 
@@ -74,16 +75,17 @@ def csv(frames: Sequence[pd.DataFrame]) -> str:
     return escape.csv(pd.concat(frames, ignore_index=True)) if frames else ""
 
 
-def text(tables: Sequence[Table], form: str, wide: bool = False) -> str:
+def text(tables: Sequence[Table], form: str) -> str:
     """Tables one below the other.
 
     Args:
         tables: The tables.
-        form: md, tex or html.
-        wide: Whether LaTeX sets them over both columns of a page.
+        form: md, tex, WIDE or html.
     """
     if form == "html":
         from ablations.tables.html import page  # great_tables takes a second
 
         return page(tables)
-    return latex(tables, wide) if form == "tex" else "\n".join(map(markdown, tables))
+    if form in ("tex", WIDE):
+        return latex(tables, wide=form == WIDE)
+    return "\n".join(map(markdown, tables))

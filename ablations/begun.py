@@ -16,7 +16,8 @@ from typing import Any
 
 from ablations.config import RunConfig, id_of
 from ablations.leases import LostError
-from ablations.records import Record, write_atomically
+from ablations.records import Record, RecordError, unread, write_atomically
+from poolformer import files
 
 FILE = "begun.json"
 LOG = "log.txt"
@@ -69,11 +70,31 @@ def marked(
 def read(results: Path, run_id: str) -> Begun | None:
     """The last start of a run, or None where none is known."""
     try:
-        start = Begun(**json.loads((results / run_id / FILE).read_text(encoding="utf-8")))
-        id_of(start.config), start.config["recipe"]  # KeyError where it is not whole
-        return start
-    except (OSError, ValueError, TypeError, KeyError):
+        return load(results, run_id)
+    except RecordError:
         return None  # nothing depends on it: a run without one starts as a new one does
+
+
+def load(results: Path, run_id: str) -> Begun | None:
+    """The same, for who tells what is wrong.
+
+    Raises:
+        RecordError: There is a file that is not of a start of the run.
+    """
+    from ablations import schema
+
+    path = results / run_id / FILE
+    try:
+        start = Begun(**schema.read(files.read(path), schema.Begun))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unread(path, error) from error
+    except (schema.SchemaError, TypeError) as error:  # TypeError: it has other fields too
+        raise RecordError(f"{path} is not of a start: {error}") from error
+    if start.run_id != run_id or id_of(start.config) != run_id:
+        raise RecordError(f"{path} is of another run")
+    return start
 
 
 def tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ablations import records
 from ablations.config import id_of
@@ -121,14 +122,8 @@ def usable(found: Iterable[Placed], problems: Sequence[str] = ()) -> Reading:
 
 def trouble(record: Record) -> str | None:
     """Why a record cannot be used, in words; None where it can."""
-    config = record.config
-    if problem := unknown_recipe(config["recipe"]):
+    if problem := config_trouble(record.config, record.run_id, record.variant):
         return problem
-    for group, names in NEEDED.items():
-        if not config[group].keys() >= names:
-            return f"its config lacks {group}.{min(names - config[group].keys())}"
-    if id_of(config, record.variant) != record.run_id:
-        return f"its config does not give its run_id {record.run_id}"
     if record.done and not record.environment.get("precision"):
         return f"it is {record.status} and has no environment.precision: nothing compares with it"
     for name, values in record.metrics.items():
@@ -138,6 +133,26 @@ def trouble(record: Record) -> str | None:
     if record.status == "finished" and record.metric(METRIC) is None and task(record) is None:
         others = ", ".join(next(iter(metrics.values())) for metrics in TASKS.values())
         return f"it is finished and has no {METRIC} (nor {others})"
+    return None
+
+
+def config_trouble(
+    config: Mapping[str, Any], run_id: str, variant: str | None = None
+) -> str | None:
+    """Why a config is not that of a run, in words; None where it is.
+
+    Args:
+        config: As JSON values of the right types.
+        run_id: The run.
+        variant: Its ``variant_of``, where that is known.
+    """
+    if problem := unknown_recipe(config["recipe"]):
+        return problem
+    for group, names in NEEDED.items():
+        if not config[group].keys() >= names:
+            return f"its config lacks {group}.{min(names - config[group].keys())}"
+    if id_of(config, variant) != run_id:
+        return f"its config does not give its run_id {run_id}"
     return None
 
 

@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
 # Of a row an epoch: losses are means over the epoch, accuracies percent, seconds wall time.
 HISTORY_COLUMNS = ["epoch", "train/loss", "lr", "val/top1", "val/top5", "val/loss", "pictures"]
 HISTORY_COLUMNS += ["train_seconds", "epoch_seconds"]
+NUMBER = re.compile(r"-?(nan|inf|[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?)")  # as Python writes them
 STATUSES = ["finished", "diverged", "failed"]
 DONE = ["finished", "diverged"]  # divergence is a result
 
@@ -106,7 +108,7 @@ class Record:
             content = files.read(path)
             return _record(schema.parse(content, schema.Record), content, str(path))
         except OSError as error:
-            raise RecordError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
+            raise unread(path, error) from error
         except schema.SchemaError as error:
             raise RecordError(f"{path} is not a record: {error}") from error
 
@@ -249,6 +251,11 @@ def stamp(results: Path, run_id: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_ino
 
 
+def unread(path: object, error: OSError) -> RecordError:
+    """What to tell of a file that cannot be read."""
+    return RecordError(f"{path}: {(error.strerror or 'it cannot be read').lower()}")
+
+
 def is_there(error: OSError) -> bool:
     """Whether there is a file that cannot be read, and not none."""
     return error.errno not in (errno.ENOENT, errno.ENOTDIR)
@@ -267,23 +274,38 @@ def read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a history, none where there is no file.
 
     Raises:
-        RecordError: A cell that is not a number.
+        RecordError: It cannot be read, or has a row of another length, a cell that is not a number
+            or an epoch that does not follow the one before.
     """
-    if not path.is_file():
-        return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {name: _number(value) for name, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
-    except (ValueError, TypeError) as error:
+        lines = files.read(path).decode().splitlines()
+        header, *cells = [row for row in csv.reader(lines, strict=True) if row] or [["epoch"]]
+        rows = [
+            {name: _number(value) for name, value in zip(header, row, strict=True)} for row in cells
+        ]
+        epochs = [row["epoch"] for row in rows]
+        if len(set(header)) < len(header) or "epoch" not in header:
+            raise ValueError(f"its columns are {', '.join(header)[:80]}")
+        if any(not isinstance(epoch, int) or epoch < 1 for epoch in epochs):
+            raise ValueError("an epoch is no number from 1")
+        if epochs != sorted(set(epochs)):
+            raise ValueError("its epochs do not rise")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unread(path, error) from error
+    except KeyError:
+        raise RecordError(f"{path} is not a history: it has no epochs") from None
+    except (ValueError, csv.Error) as error:
         raise RecordError(f"{path} is not a history: {error}") from error
+    return rows
 
 
 def _number(text: str) -> float:
     """A number as it was written: whole ones without a point."""
-    return int(text) if text.removeprefix("-").isdigit() else float(text)
+    if not NUMBER.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return int(text) if text.removeprefix("-").isdigit() and len(text) < 19 else float(text)
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict, is_typeddict
 
-from ablations.config import DataConfig, OptimConfig
+from ablations.config import DataConfig, OptimConfig, SystemConfig
 from poolformer.config import MetaFormerConfig
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what every reader of JSON takes
@@ -70,7 +70,13 @@ def shape(kind: type, without: tuple[str, ...] = (), total: bool = True) -> Any:
     return found
 
 
-class Config(TypedDict):
+class System(TypedDict, total=False):
+    """What a config may have."""
+
+    system: shape(SystemConfig, total=False)  # type: ignore[valid-type]
+
+
+class Config(System):
     """A RunConfig; fields of its groups may be missing, as in records of older versions."""
 
     model: shape(MetaFormerConfig, total=False)  # type: ignore[valid-type]
@@ -223,8 +229,8 @@ def parse(content: bytes, kind: Any) -> Any:
     except orjson.JSONDecodeError as error:
         check(content, kind)  # which knows NaN, and says where
         raise SchemaError(str(error)) from error
-    # Only where the same values, written again, have fewer keys it is worth a slow look.
-    if content.count(b'":') != orjson.dumps(tree).count(b'":'):
+    # Only where the same values, written again, have fewer colons it is worth a slow look.
+    if content.count(b":") != orjson.dumps(tree).count(b":"):
         json.loads(content, object_pairs_hook=_once)
     return tree
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations import screen
+from ablations.config import RUN_ID
 from ablations.flags import add_results, refuse_fields
-from ablations.resolve import unknown_recipe
 from ablations.words import counted
 from poolformer.config import ConfigError
 
@@ -125,60 +128,98 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     Raises:
         RecordError: There is no such folder.
     """
-    from ablations import begun, leases, records
+    from ablations import begun, leases, reading, records
 
-    held = leases.living(results)
-    done, problems = records.read_folders([results])
-    lines = [_of_record(record, results) for record, _ in done]
-    for path in sorted(results.glob(f"*/{begun.FILE}")):
-        start = begun.read(results, path.parent.name)
-        if start:
-            # A cell that failed and was begun again has a record too, of the earlier start.
-            lines = [line for line in lines if line.run_id != start.run_id]
-            lines.append(_of_start(start, held.get(start.run_id), results))
-    for line in list(lines):
-        if problem := unknown_recipe(line.config["recipe"]):
-            problems.append(f"{results / line.run_id}: {problem}")
-            lines.remove(line)
-    return lines, problems
+    placed, problems = records.read_folders([results])
+    lines = {}
+    for record, where in placed:
+        if trouble := reading.config_trouble(record.config, record.run_id, record.variant):
+            problems.append(f"{where}: {trouble}")
+        else:
+            lines[record.run_id] = _of_record(record, results, problems)
+    try:
+        held = leases.living(results)
+    except records.RecordError as error:
+        held = {}
+        problems.append(str(error))
+    problems += [holder.hidden for holder in held.values() if holder.hidden]
+    for run_id in sorted(filter(RUN_ID.fullmatch, os.listdir(results))):
+        path = results / run_id / begun.FILE
+        try:
+            start = begun.load(results, run_id)
+        except records.RecordError as error:
+            if not isinstance(error.__cause__, PermissionError):  # as of its record
+                problems.append(str(error))
+            continue
+        if start is None or (run_id not in held and _ended(path, lines.get(run_id))):
+            continue
+        if trouble := reading.config_trouble(start.config, run_id):
+            problems.append(f"{path}: {trouble}")
+            continue
+        lines[run_id] = _of_start(start, held.get(run_id), results, problems)
+    return list(lines.values()), problems
 
 
-def _of_record(record: Record, results: Path) -> Line:
+def _ended(begun: Path, line: Line | None) -> bool:
+    """Whether the record of a run tells its last start's end: what was killed just after it."""
+    if line is None or line.state != "failed":
+        return line is not None
+    # A run that failed may have been begun again since.
+    from ablations.records import FILE
+
+    return begun.with_name(FILE).stat().st_mtime_ns >= begun.stat().st_mtime_ns
+
+
+def _of_record(record: Record, results: Path, problems: list[str]) -> Line:
     from ablations import plugins
 
     note = f"{record.failure['kind']}: {record.failure['message']}" if record.failure else ""
     named = record.config.get("system", {}).get("plugins", [])
     if why := plugins.changed_on_disk(named, record.environment.get("plugins", {})):
         note = f"stale: {why}"
-    line = _line(record.run_id, record.config, record.status, results)
+    line = _line(
+        record.run_id, record.config, record.status, _history(record.run_id, results, problems)
+    )
     top1 = line.top1 if record.metric() is None else record.metric()
     return replace(line, top1=top1, note=note)
 
 
-def _of_start(start: Begun, holder: Holder | None, results: Path) -> Line:
+def _of_start(start: Begun, holder: Holder | None, results: Path, problems: list[str]) -> Line:
+    rows = _history(start.run_id, results, problems)
     if not holder:
         state = "interrupted" if start.stopped else "crashed"
-        return _line(start.run_id, start.config, state, results)
-    line = _line(start.run_id, start.config, "running", results)
+        return _line(start.run_id, start.config, state, rows)
+    line = _line(start.run_id, start.config, "running", rows)
     who = {"host": holder.host, "pid": holder.pid, "since": holder.since}
     left = None
-    if rows := _history(start.run_id, results):
+    if rows:
         mean = sum(row.get("epoch_seconds", 0.0) for row in rows) / len(rows)
-        left = mean * (line.epochs - line.epoch)
-    return replace(line, holder=who, seconds_left=left)
+        left = _finite(mean * (line.epochs - line.epoch))
+    return replace(line, holder=None if holder.hidden else who, seconds_left=left)
 
 
-def _line(run_id: str, config: dict[str, Any], state: str, results: Path) -> Line:
-    rows = _history(run_id, results)
+def _line(
+    run_id: str, config: dict[str, Any], state: str, rows: Sequence[Mapping[str, float]]
+) -> Line:
     last = rows[-1] if rows else {}
     seconds = last.get("train_seconds")
-    speed = last["pictures"] / seconds if seconds else None
+    speed = _finite(last.get("pictures", 0) / seconds) if seconds else None
     epochs = config["optim"]["epochs"] + config["optim"]["cooldown_epochs"]
-    epoch, top1 = int(last.get("epoch", 0)), last.get("val/top1")
+    epoch, top1 = int(last.get("epoch", 0)), _finite(last.get("val/top1"))
     return Line(run_id, config, state, epoch, epochs, top1, speed)
 
 
-def _history(run_id: str, results: Path) -> list[dict[str, float]]:
+def _finite(value: float | None) -> float | None:
+    """A number that can be shown; None for one that is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _history(run_id: str, results: Path, problems: list[str]) -> list[dict[str, float]]:
+    """The rows of a run's history, none where it cannot be read."""
     from ablations import records
 
-    return records.read_history(results / run_id / records.HISTORY)
+    try:
+        return records.read_history(results / run_id / records.HISTORY)
+    except records.RecordError as error:
+        problems.append(str(error))
+        return []

@@ -221,9 +221,7 @@ def test_histories_are_drawn_and_broken_ones_told(bare, tmp_path):
     made = report(reading.read([tmp_path]))
     assert made.page.count('<svg class="curve"') == 2  # val/top1 of two runs; one loss is no curve
     assert "val/top1, epoch 1 to 2: from 70 to 80" in made.page
-    assert made.problems == [
-        f"{broken} is not a history: could not convert string to float: 'many'"
-    ]
+    assert made.problems == [f"{broken} is not a history: 'many' is not a number"]
     assert "Left out, so this page is not whole" in made.page
 
 

@@ -101,7 +101,8 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
     for state, config in cells.items():
         (line,) = [line for line in lines if config.run_id in line]
         assert f" {state} " in line
-        assert f"seed {config.seed}" in line
+        (run,) = [run for run in told["runs"] if run["run_id"] == config.run_id]
+        assert f"seed {config.seed}" in run["cell"]
     assert "oom: too big" in "".join(lines)
     assert "1/2      50.00        2000  0:05" in "".join(lines)
     # A failed cell that was begun again and crashed has crashed.
@@ -113,6 +114,22 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "record.json").write_text("{")
     assert main(["status", "--results", str(tmp_path)]) == 1
+
+
+def test_the_record_decides_over_a_start_that_was_noted_before_it(tiny, tmp_path, capsys):
+    """A process that is killed between the two leaves both."""
+    done, failed = tiny(seed=0), tiny(seed=1)
+    failure = {"kind": "oom", "message": "too big"}
+    for config, status in ((done, "finished"), (failed, "failed")):
+        begun.Begun(config.run_id, config.to_json()).write(tmp_path)
+        why = failure if status == "failed" else None
+        Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
+    assert main(["status", "--results", str(tmp_path)]) == 0
+    assert "2 runs: 1 failed, 1 finished" in capsys.readouterr().out
+    os.utime(tmp_path / failed.run_id / begun.FILE)  # begun again since
+    os.utime(tmp_path / done.run_id / begun.FILE)
+    assert main(["status", "--results", str(tmp_path)]) == 0
+    assert "2 runs: 1 crashed, 1 finished" in capsys.readouterr().out
 
 
 # A second training of a done cell

@@ -17,6 +17,7 @@ from ablations import data, plugins, records
 from ablations.config import SOURCES, RunConfig
 from ablations.cores import usable_cores
 from ablations.data.batches import VALIDATION_BATCH, validation
+from ablations.data.memory import enough
 from ablations.fit import on_gpu
 from ablations.records import Record
 from ablations.resolve import DERIVED, flatten, resolve, typed
@@ -261,19 +262,16 @@ def measure(
     batches = validation(pictures, subject.config.data, system.loader_workers, size)
     broken = torch.zeros((), dtype=torch.long, device=device)
     cast, seen, begun = AUTOCAST[precision(subject.config)], 0, time.perf_counter()
-    try:
-        with torch.inference_mode(), torch.autocast(device.type, cast, enabled=cast is not None):
-            for batch, labels in progress(batches):
-                shown = batch.to(device, non_blocking=True, memory_format=torch.channels_last)
-                logits, labels = model(shown).float(), labels.to(device, non_blocking=True)
-                broken += (~logits.isfinite()).any(dim=1).sum()
-                top1.update(logits, labels)
-                top5.update(logits, labels)
-                seen += len(labels)
-    except data.DataError as error:
-        # A loader process sends its whole traceback; the message is the last line.
-        last = str(error).strip().splitlines()[-1]
-        raise data.DataError(last.partition("DataError: ")[2] or last) from error
+    what = enough(f"evaluating {subject.name}")
+    autocast = torch.autocast(device.type, cast, enabled=cast is not None)
+    with what, torch.inference_mode(), autocast:
+        for batch, labels in progress(batches):
+            shown = batch.to(device, non_blocking=True, memory_format=torch.channels_last)
+            logits, labels = model(shown).float(), labels.to(device, non_blocking=True)
+            broken += (~logits.isfinite()).any(dim=1).sum()
+            top1.update(logits, labels)
+            top5.update(logits, labels)
+            seen += len(labels)
     first, fifth = (round(100 * metric.compute().item(), 4) for metric in (top1, top5))
     return Accuracy(first, fifth, seen, seen / (time.perf_counter() - begun), int(broken))
 

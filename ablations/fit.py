@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ablations.config import RunConfig
 from ablations.data import DataError, Pictures
+from ablations.data.memory import loader_end, shortage
 from ablations.history import History
 from ablations.precision import resolved
 from ablations.ranks import ALONE, Place, RankError, Seat, Together
@@ -250,14 +251,13 @@ def on_gpu(accelerator: str) -> bool:
 
 
 def failure_kind(error: Exception) -> str:
-    """oom, data or error."""
+    """oom, data, killed or error."""
     if isinstance(error, RankError):
         return error.kind
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, torch.OutOfMemoryError) or shortage(error):
         return "oom"
-    # torch's CPU allocator raises a plain RuntimeError.
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return "oom"
+    if loader_end(error):
+        return "killed"
     return "data" if isinstance(error, DataError) else "error"
 
 
@@ -266,6 +266,8 @@ def one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     if isinstance(error, RankError):
         return str(error)
+    if not isinstance(error, DataError) and (told := shortage(error) or loader_end(error)):
+        return f"{type(error).__name__}: {told}"
     if not lines:
         return type(error).__name__
     # A loader process sends its whole traceback; the message is the last line.

@@ -7,9 +7,10 @@ from functools import lru_cache
 import numpy as np
 
 from ablations.config import DataConfig
-from ablations.data.base import DataError, Pictures, Split
+from ablations.data.base import DataError, MemoryShortError, Pictures, Split
+from ablations.data.memory import enough
 
-__all__ = ["DataError", "Pictures", "Split", "fingerprint", "here", "load"]
+__all__ = ["DataError", "MemoryShortError", "Pictures", "Split", "fingerprint", "here", "load"]
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:
@@ -22,7 +23,8 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
     Raises:
         DataError: They are missing, broken, fewer than a batch, or larger than data.fit pad takes.
     """
-    pictures = _load(data.name, data.root, training)
+    with enough(f"images of {data.name}"):
+        pictures = _load(data.name, data.root, training)
     if training and data.batch_size > len(pictures.train):
         raise DataError(
             f"data.batch_size {data.batch_size} is above the {len(pictures.train)} training "

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from timm.data import create_transform
 from torch import Tensor
@@ -24,6 +25,7 @@ from ablations.config import DataConfig
 from ablations.cores import usable_cores
 from ablations.data.base import Pictures, Split
 from ablations.data.decode import decode
+from ablations.data.memory import check, check_shared, enough
 from ablations.seeding import derive
 from poolformer.config import ConfigError
 
@@ -90,6 +92,9 @@ class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, split: Split, pictures: Pictures, data: DataConfig, seed: int) -> None:
         assert isinstance(split.pictures, np.ndarray)
+        check(
+            _bytes(split.pictures, data), f"{len(split)} images of {data.name} at {data.image_size}"
+        )
         stack = torch.from_numpy(split.pictures).permute(0, 3, 1, 2)
         stack = fitted(stack, data.image_size, data.fit)
         shift = data.crop_padding
@@ -123,6 +128,16 @@ class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
         columns = shifts[index, 1:] + across
         batch = self.stack[index[:, None, None], rows[:, :, None], columns[:, None, :]]
         return (batch * self.scale - self.offset).permute(0, 3, 1, 2), self.labels[index]
+
+
+def _bytes(images: NDArray[np.uint8], data: DataConfig) -> int:
+    """What ``TensorPictures`` takes at the least on its way: copies before, and after fitting."""
+    count, height, width, channels = images.shape
+    if (height, width) == (data.image_size, data.image_size):
+        copies = 1
+    else:  # zeros around bytes; interpolated and rounded as floats of 4 bytes
+        copies = 2 if data.fit == "pad" else 8
+    return copies * int(count * channels) * data.image_size**2
 
 
 def fitted(stack: Tensor, side: int, fit: str) -> Tensor:
@@ -232,17 +247,20 @@ def loaders(
         epoch: The epoch that the first pass over the training loader is.
         rank: Whose share of the batches it is.
         world: Among how many they are shared out.
+
+    Raises:
+        MemoryShortError: They, or what loader processes keep of them, do not fit into memory.
     """
-    train: Dataset[Any]
-    if data.pipeline == "tensor":
-        train = TensorPictures(pictures.train, pictures, data, seed)
-    else:
-        train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
     order = EpochOrder(len(pictures.train), data.batch_size, seed, epoch, rank, world)
-    return (
-        DataLoader(train, order.share, sampler=order, drop_last=True, **_options(data, workers)),
-        validation(pictures, data, workers, rank=rank, world=world),
-    )
+    with enough(f"training images at data.image_size {data.image_size}"):
+        train: Dataset[Any]
+        if data.pipeline == "tensor":
+            train = TensorPictures(pictures.train, pictures, data, seed)
+        else:
+            train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
+        options = _options(pictures, data, workers, order.share, len(order) // order.share)
+        batches = DataLoader(train, order.share, sampler=order, drop_last=True, **options)
+    return batches, validation(pictures, data, workers, rank=rank, world=world)
 
 
 def resume(train: DataLoader[Any], epoch: int) -> None:
@@ -260,22 +278,29 @@ def validation(
     world: int = 1,
 ) -> DataLoader[Any]:
     """Batches of the validation pictures, in order and without augmentation."""
-    val: Dataset[Any]
-    if data.pipeline == "tensor":
-        val = TensorPictures(pictures.val, pictures, data, seed=0)
-    else:
-        val = TransformedPictures(pictures.val, pictures, data, seed=0, training=False)
     in_order = InOrder(len(pictures.val), rank, world)
-    return DataLoader(val, batch, sampler=in_order, **_options(data, workers))
+    with enough(f"validation images at data.image_size {data.image_size}"):
+        val: Dataset[Any]
+        if data.pipeline == "tensor":
+            val = TensorPictures(pictures.val, pictures, data, seed=0)
+        else:
+            val = TransformedPictures(pictures.val, pictures, data, seed=0, training=False)
+        size = min(batch, len(in_order))
+        options = _options(pictures, data, workers, size, -(-len(in_order) // batch))
+        return DataLoader(val, batch, sampler=in_order, **options)
 
 
-def _options(data: DataConfig, workers: int) -> dict[str, Any]:
+def _options(
+    pictures: Pictures, data: DataConfig, workers: int, batch: int, batches: int
+) -> dict[str, Any]:
     # Loaders draw a number when they start; from torch's own generator it would shift what the
     # model draws, and a resumed run starts them at another moment.
     options: dict[str, Any] = {"generator": torch.Generator()}
     if data.pipeline == "tensor":
         return {**options, "collate_fn": _as_is}
     workers = min(workers, usable_cores())
+    floats = len(pictures.mean) * data.image_size**2 + 2  # a label has 8 bytes
+    check_shared(workers, 4 * floats * batch, batches)
     return {
         **options,
         "num_workers": workers,

@@ -53,6 +53,7 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         reuse: Whether a record that is there already is enough.
         tell: Called with what happens on the way.
     """
+    from ablations.data import MemoryShortError
     from ablations.leases import BusyError, LostError
     from ablations.ranks import LostProcess
     from ablations.records import NO_SPACE
@@ -69,6 +70,8 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         return Event("done", cell.run_id, record)
     except (BusyError, LostError) as error:
         return Event("busy", cell.run_id, str(error))
+    except MemoryShortError as error:
+        return Event("oom", cell.run_id, str(error))
     except LostProcess as error:
         return Event("died", cell.run_id, str(error))
     except TrackerError as error:

@@ -1,0 +1,135 @@
+"""Whether images fit into memory, also the shared one of loader processes; what to do if not."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from ablations.data.base import DataError, MemoryShortError
+
+SHARED = Path("/dev/shm")  # through which loader processes hand batches over, on Linux
+MARGIN = 1_000_000  # bytes: semaphores, and pages that are begun
+LIMITS = [  # of a container, by version 2 and 1 of control groups
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+]
+MEMINFO = Path("/proc/meminfo")
+# What torch and multiprocessing say, in errors of several classes.
+SHORT = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory"
+    r"|unable to allocate"
+    r"|storage size calculation overflowed",
+    re.IGNORECASE,
+)
+SHARED_SHORT = re.compile(
+    r"allocate shared memory|unable to (write to|open) file </torch|signal: Bus error"
+)
+LARGER = "a larger /dev/shm (docker run --shm-size=8g, or --ipc=host)"
+
+
+def available() -> int | None:
+    """Bytes that this process may still take, swap included; None where the system does not say."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE))
+        if "MemAvailable" in fields:
+            found.append(1024 * (int(fields["MemAvailable"]) + int(fields.get("SwapFree", 0))))
+    for path in LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
+            found.append(int(path.read_text()))
+    return min(found, default=None)
+
+
+def check(wanted: int, what: str) -> None:
+    """Raise MemoryShortError where there are fewer bytes than wanted.
+
+    What a system promises it may still not have: it then ends the process, or a neighbour.
+    """
+    free = available()
+    if free is not None and wanted > free:
+        raise MemoryShortError(
+            f"{what} take {decimal(wanted)} of memory, {decimal(free)} are available: "
+            "take a smaller data.image_size, or data.pipeline timm, which keeps no copy of them"
+        )
+
+
+def check_shared(workers: int, batch: int, batches: int) -> None:
+    """Raise MemoryShortError where loader processes will keep more than shared memory holds.
+
+    Args:
+        workers: Their number.
+        batch: Bytes of a batch.
+        batches: How many there are; each process prepares two ahead, and the loop has two.
+    """
+    try:
+        free = shutil.disk_usage(SHARED).free
+    except OSError:
+        return
+
+    def kept(count: int) -> int:
+        return min(2 * count + 2, batches) * batch + MARGIN if count else 0
+
+    if kept(workers) > free:
+        fit = next(count for count in range(workers, -1, -1) if kept(count) <= free)
+        raise MemoryShortError(
+            f"{SHARED} has {decimal(free)} free, and {workers} loader processes keep up to "
+            f"{decimal(kept(workers))} of batches there: --system.loader_workers {fit}, or {LARGER}"
+        )
+
+
+def shortage(error: BaseException) -> str | None:
+    """What memory was not enough for, in a line; None where an error is of something else."""
+    text = str(error).strip()
+    if isinstance(error, MemoryShortError):
+        return text
+    if isinstance(error, RuntimeError) and SHARED_SHORT.search(loader_end(error) or text):
+        return f"batches of loader processes fill {SHARED}: --system.loader_workers 0, or {LARGER}"
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return os.strerror(errno.ENOMEM)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and SHORT.search(text)):
+        # A loader process sends its whole traceback; the message is in the last line.
+        lines = text.splitlines() or ["not enough memory"]
+        line = lines[-1] if lines[0].startswith("Caught ") else lines[0]
+        return re.sub(r"^([\w.]*Error: )?(\[enforce fail at [^]]*\] err == 0\. )?", "", line)
+    return None
+
+
+def loader_end(error: BaseException) -> str | None:
+    """How a loader process ended from outside, in a line; None where an error is of something else.
+
+    torch's error says that one has ended, the error before it how.
+    """
+    if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader worker (pid"):
+        return None
+    before: BaseException | None = error
+    while before is not None:
+        if found := re.search(r"killed by signal: ([\w ]+)", str(before)):
+            return f"a loader process was killed by signal: {found[1]}"
+        before = before.__cause__ or before.__context__
+    return "a loader process ended unexpectedly"
+
+
+@contextlib.contextmanager
+def enough(what: str) -> Iterator[None]:
+    """Raise MemoryShortError, with what it was for, where this block has too little memory.
+
+    Raises:
+        DataError: A loader process was killed from outside.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        if short := shortage(error):
+            raise MemoryShortError(f"{what}: {short}") from error
+        if end := loader_end(error):
+            raise DataError(f"{what}: {end}") from error
+        raise

@@ -6,13 +6,12 @@ SIGINT or SIGTERM.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 
 from ablations import screen
 from ablations.commands import COMMANDS
-from ablations.flags import Parser, separate
+from ablations.flags import Parser, separate, short
 from ablations.tracking.client import TrackerError, agent_run
 
 
@@ -54,11 +53,7 @@ def _run(given: Sequence[str]) -> int:
         if arguments.command is None:
             top.print_help()
             return 2
-        if getattr(arguments, "tracker", None) is not None:
-            fields_set["system.tracker"] = arguments.tracker
-        if getattr(arguments, "plugins", None) is not None:
-            names = [name.strip() for name in arguments.plugins.split(",")]
-            fields_set["system.plugins"] = json.dumps(names)
+        short(arguments, fields_set)
         done: int = arguments.run(arguments, fields_set)
         return done
     # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.

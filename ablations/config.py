@@ -87,6 +87,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         one_of("data.name", self.name, SOURCES)
+        if self.root == "":
+            raise ConfigError("data.root is an empty name: give a folder, or null")
         one_of("data.pipeline", self.pipeline, PIPELINES)
         one_of("data.fit", self.fit, ["pad", "resize"])
         one_of("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import ast
+import json
 import os
 import re
 import shlex
@@ -12,12 +12,33 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ablations import screen
-from ablations.resolve import FIELDS, GROUPS, recipe_names, unknown_field
+from ablations import numbers, screen
+from ablations.arguments import separate as separate
+from ablations.numbers import decimal, whole
+from ablations.resolve import FIELDS, GROUPS, recipe_names
 from poolformer.config import ConfigError, nearest
 
 DEFAULT_RECIPE = "mini"
 DEFAULT_RESULTS = Path("runs")
+
+
+class Once(argparse.Action):
+    """A flag with one value; ``given`` of the namespace has those that the user has given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Refuse a second value: the first would be lost."""
+        given = vars(namespace).setdefault("given", {})
+        if option_string and given.setdefault(self.dest, values) != values:
+            parser.error(
+                f"{option_string} is given twice, as {given[self.dest]} and {values}: leave one out"
+            )
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +46,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self.register("action", None, Once)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse what is left over here, where it is known which command was meant."""
@@ -40,6 +62,45 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError; ``main`` prints it."""
         raise ConfigError(message)
+
+
+def integer(text: str) -> int:
+    """The type of a flag that is a whole number: no ``1_0``, which int() takes for 10."""
+    return whole(text)
+
+
+def number(text: str) -> float:
+    """The type of a flag that is a number."""
+    return decimal(text)
+
+
+integer.__name__, number.__name__ = "int", "float"  # argparse's messages name them
+
+
+def given(arguments: argparse.Namespace, name: str) -> bool:
+    """Whether the user has given a flag, and not its default or a variable."""
+    return name in getattr(arguments, "given", {})
+
+
+def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int] | None:
+    """``--seeds`` as numbers; one seed alone is said, for who meant that many seeds."""
+    if arguments.seeds is None:
+        return None
+    if "seed" in fields_set:
+        raise ConfigError("--seed and --seeds are both given: --seed sets it in every run")
+    found = numbers.seeds(arguments.seeds)
+    if len(found) == 1 and found[0] > 1:
+        screen.note(f"seed {found[0]} alone; {found[0]} seeds are --seeds 0-{found[0] - 1}")
+    return found
+
+
+def add_seeds(command: argparse.ArgumentParser) -> None:
+    """The flag --seeds."""
+    command.add_argument(
+        "--seeds",
+        action="append",
+        help="in place of the files' seeds, such as 0,1,2 or 0-4",
+    )
 
 
 def folder(name: str) -> Path:
@@ -66,15 +127,32 @@ def add_plugins(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_results(command: argparse.ArgumentParser) -> None:
-    """The flag --results."""
+def add_results(command: argparse.ArgumentParser, positional: bool = False) -> None:
+    """The flag --results, and where a command is of one folder, that folder as a word."""
     default = Path(os.environ.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
+    if positional:
+        command.add_argument("folder", nargs="?", type=folder, help="short for --results FOLDER")
     command.add_argument(
         "--results",
         type=folder,
         default=default,
         help=f"folder of all runs (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
     )
+
+
+def one_folder(arguments: argparse.Namespace) -> None:
+    """Take the folder that is given as a word for that of --results.
+
+    Raises:
+        ConfigError: Both are given, and differ.
+    """
+    if arguments.folder is None:
+        return
+    if given(arguments, "results") and arguments.results != arguments.folder:
+        raise ConfigError(
+            f"{arguments.folder} and --results {arguments.results} are two folders: give one"
+        )
+    arguments.results = arguments.folder
 
 
 def add_training(command: argparse.ArgumentParser) -> None:
@@ -98,6 +176,24 @@ def add_stale(command: argparse.ArgumentParser) -> None:
     )
 
 
+def short(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> None:
+    """Put --tracker and --plugins among the fields that they are short for.
+
+    Raises:
+        ConfigError: The field is given too, with another value.
+    """
+    words = {name: getattr(arguments, name, None) for name in ("tracker", "plugins")}
+    for name, word in words.items():
+        if word is None:
+            continue
+        value = word if name == "tracker" else json.dumps([w.strip() for w in word.split(",")])
+        field = f"system.{name}"
+        if str(fields_set.setdefault(field, value)) != value:
+            raise ConfigError(
+                f"--{name} {word} and --{field} {fields_set[field]} are both given: leave one out"
+            )
+
+
 def data_root() -> dict[str, str]:
     """Where the pictures lie, unless the command or the sweep says so: $ABLATIONS_DATA_ROOT."""
     root = os.environ.get("ABLATIONS_DATA_ROOT")
@@ -113,54 +209,6 @@ def fields_help() -> str:
                 default = "" if item.default is MISSING else f" (default {item.default})"
                 lines.append(f"  --{group}.{item.name}{default}")
     return "\n".join([*lines, "  --seed (default 0)"])
-
-
-def separate(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Split a command line into the command's own words and the fields of a run that it sets.
-
-    ``["run", "a.yaml", "--model.pool_size", "5"]`` gives ``["run", "a.yaml"]`` and
-    ``{"model.pool_size": "5"}``. This comes before argparse, which takes a flag with a blank in it
-    (a list as a sweep agent spells it: ``--model.depths=[2, 2]``) for a file name. A group is taken
-    whole, as an agent spells nested parameters: ``--model={'norm': 'batch'}``. What W&B adds for
-    itself to a run that it starts again (``--_wandb=...``) is left out.
-
-    Raises:
-        ConfigError: A field that no run has, with the nearest one, or a field without a value.
-    """
-    own: list[str] = []
-    found: dict[str, Any] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--_wandb"):
-            continue
-        if not word.startswith("--") or not ("." in name or name in ("seed", *GROUPS)):
-            own.append(word)
-            continue
-        if name not in FIELDS and name not in GROUPS:
-            raise ConfigError(unknown_field("flag", name))
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise ConfigError(f"--{name} needs a value")
-            value = rest.pop(0)
-        found.update(_group(name, value) if name in GROUPS else {name: value})
-    return own, found
-
-
-def _group(name: str, text: str) -> dict[str, Any]:
-    """``model``, ``{'norm': 'batch'}`` -> ``{"model.norm": "batch"}``."""
-    try:
-        tree = ast.literal_eval(text)
-    except (ValueError, SyntaxError) as error:
-        raise ConfigError(f"--{name} {text!r} is not a mapping of fields to values") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"--{name} {text!r} is not a mapping of fields to values")
-    found = {f"{name}.{field}": value for field, value in tree.items()}
-    for field in found:
-        if field not in FIELDS:
-            raise ConfigError(unknown_field("field", field))
-    return found
 
 
 def refuse_fields(command: str, fields_set: dict[str, Any]) -> None:

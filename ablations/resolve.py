@@ -9,17 +9,19 @@ Files whose name starts with an underscore are there to be extended only.
 from __future__ import annotations
 
 import functools
+import re
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ablations import plugins
+from ablations import plugins, unread
 from ablations.config import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
+from ablations.numbers import DECIMAL, LARGEST, WHOLE
 from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -89,8 +91,25 @@ def preset_names(recipe: str) -> list[str]:
     return list(_known_recipe(recipe)[1])
 
 
+def defaults(recipe: str, preset: str | None = None) -> dict[str, Any]:
+    """What a recipe and a preset of it set, by dotted name, as their files spell it.
+
+    Raises:
+        ConfigError: There is no such recipe, or it has no such preset.
+    """
+    values, presets = _known_recipe(recipe)
+    if preset is None:
+        return dict(values)
+    if preset not in presets:
+        raise ConfigError(unknown(f"preset of recipe {recipe}", preset, presets))
+    return {**values, **presets[preset]}
+
+
 def resolve(
-    recipe: str, overrides: Mapping[str, Any] | None = None, preset: str | None = None
+    recipe: str,
+    overrides: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    kept: Iterable[str] = (),
 ) -> RunConfig:
     """The run that a recipe, a preset of it and overrides by dotted name describe.
 
@@ -98,20 +117,18 @@ def resolve(
         recipe: A name of ``recipe_names()``.
         overrides: ``{"model.pool_size": 5, "seed": 1}``; strings are read as YAML would read them.
         preset: A name of ``preset_names(recipe)``.
+        kept: Overrides of a whole study, which this run need not read.
 
     The number of classes follows from the data: for a folder, from ``data.root``; without a root,
     or where an override states it, it is taken as stated and checked when the pictures are read.
 
     Raises:
-        ConfigError: Anything that does not exist, is of another type or cannot be built.
+        ConfigError: Anything that does not exist, is of another type, cannot be built or would not
+            be read.
     """
-    values, presets = _known_recipe(recipe)
-    values = dict(values)
-    if preset is not None:
-        if preset not in presets:
-            raise ConfigError(unknown(f"preset of recipe {recipe}", preset, presets))
-        values.update(presets[preset])
-    values.update(flatten(overrides or {}))
+    values = defaults(recipe, preset)
+    given = flatten(overrides or {})
+    values.update(given)
     for name in values:
         if name not in FIELDS:
             raise ConfigError(unknown_field("field", name))
@@ -127,7 +144,7 @@ def resolve(
     data = DataConfig(**grouped["data"])
     channels, classes = SOURCES[data.name]
     if classes is None:
-        stated = "model.num_classes" in flatten(overrides or {})
+        stated = "model.num_classes" in given
         if data.root is None or stated:
             classes = grouped["model"].get("num_classes") or _count_classes(data)
         else:
@@ -136,10 +153,15 @@ def resolve(
         raise ConfigError(f"model.num_classes follows from data.name {data.name}: {classes}")
     grouped["model"].update(in_channels=channels, image_size=data.image_size, num_classes=classes)
     optim = OptimConfig(**grouped["optim"])
+    if optim.lr is not None and given.get("optim.lr_base") not in (None, "None", "null"):
+        raise ConfigError(
+            f"optim.lr_base {given['optim.lr_base']!r} gives the learning rate where optim.lr is "
+            "null, and it is set too: leave one out"
+        )
     if optim.lr is None:
         assert optim.lr_base is not None
         optim = replace(optim, lr=optim.lr_base * data.batch_size / 1024)
-    return RunConfig(
+    run = RunConfig(
         model=MetaFormerConfig(**grouped["model"]),
         data=data,
         # Once it has given the learning rate the rule is no longer part of the run: two ways to
@@ -149,6 +171,9 @@ def resolve(
         seed=seed,
         recipe=recipe,
     )
+    changed = {name: value for name, value in given.items() if changes(recipe, preset, name, value)}
+    unread.check(run, changed, kept)
+    return run
 
 
 def unknown_field(what: str, name: str) -> str:
@@ -180,6 +205,23 @@ def _types(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+def field_type(name: str) -> Any:
+    """The type of a field by its dotted name."""
+    if name == "seed":
+        return int
+    group, field = name.split(".", 1)
+    return _types(GROUPS[group])[field]
+
+
+def changes(recipe: str, preset: str | None, name: str, value: Any) -> bool:
+    """Whether a value of a field is another than a recipe and a preset of it give."""
+    if name == "seed":
+        return bool(typed(name, int, value) != 0)
+    kind, (group, field) = field_type(name), name.split(".", 1)
+    own = defaults(recipe, preset).get(name, GROUPS[group].__dataclass_fields__[field].default)  # type: ignore[attr-defined]
+    return bool(typed(name, kind, own) != typed(name, kind, value))
+
+
 def typed(name: str, kind: Any, value: Any) -> Any:
     """``value`` as the type of its field, from any spelling that YAML or a sweep agent gives it.
 
@@ -188,18 +230,61 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     """
     if value == "None":  # how an agent spells null: str(None)
         value = None
+    members = _members(kind)
+    if typing.get_origin(kind) is not tuple and _is_plain(members, value):
+        return value
+    if (
+        type(value) is list
+        and members[-1] is ...
+        and all(_is_plain(members[:1], each) for each in value)
+    ):
+        return tuple(value)
+    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
     try:
+        if isinstance(value, str):
+            _check_numbers(members, value)
         parsed = _parser(kind).parse_object({"value": value})["value"]
-    except Exception as error:
-        raise ConfigError(f"{name} {value!r} is not {_spelled(kind)}") from error
-    if parsed is None and type(None) not in _members(kind):  # the parser takes null for anything
+        # The parser takes true for 1, and numbers that no record can hold.
+        for each in parsed if isinstance(parsed, list | tuple) else [parsed]:
+            if isinstance(each, bool) and bool not in members:
+                raise TypeError
+            if isinstance(each, int) and abs(each) > LARGEST:
+                raise ConfigError(f"{name} {shown} is beyond 64 bits")
+    except ConfigError:
+        raise
+    except Exception as error:  # also RecursionError, of a list in a list in a list
+        raise ConfigError(f"{name} {shown} is not {_spelled(kind)}") from error
+    if parsed is None and type(None) not in members:  # the parser takes null for anything
         raise ConfigError(f"{name} is null and must be {_spelled(kind)}")
     if isinstance(parsed, list):
         return tuple(parsed)
     # 1 and 1.0 are one learning rate and must be one id.
-    if isinstance(parsed, int) and not isinstance(parsed, bool) and float in _members(kind):
+    if isinstance(parsed, int) and not isinstance(parsed, bool) and float in members:
         return float(parsed)
     return parsed
+
+
+def _is_plain(members: tuple[Any, ...], value: Any) -> bool:
+    """Whether a value is as its field holds it: most are, and the parser takes a millisecond."""
+    if type(value) is str:
+        return str in members and value[:1] not in ("", "[") and value.lower() != "null"
+    if type(value) is int:
+        return int in members and float not in members and abs(value) <= LARGEST
+    return type(value) in (bool, float) and type(value) in members
+
+
+def _check_numbers(members: tuple[Any, ...], text: str) -> None:
+    """Raise ValueError where Python or YAML would read a number as another than it looks like.
+
+    ``1_0`` is 10 to both, ``010`` is 8 and ``1:30`` is 90 to YAML.
+    """
+    if int not in members and float not in members:
+        return
+    pattern = WHOLE if int in members else DECIMAL
+    parts = re.split(r"[\[\](),\s]+", text) if text[:1] in ("[", "(") else [text]
+    for part in parts:
+        if part and part.lower() != "null" and not pattern.fullmatch(part):
+            raise ValueError(text)
 
 
 @functools.cache

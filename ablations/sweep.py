@@ -1,24 +1,24 @@
-"""sweeps/*.yaml -> cells, with W&B's meaning of the file.
-
-A sweep file is a W&B grid: `wandb sweep` and `ablations run` read the same parameters. Besides the
-fields of a run, ``preset`` names a preset of the recipe.
-"""
+"""sweeps/*.yaml -> the runs of a study: each once, whichever files ask for it."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ablations import sweep_file, unread
+from ablations.arguments import group
 from ablations.config import RunConfig
-from ablations.resolve import FIELDS, GROUPS, resolve, unknown_field
+from ablations.resolve import GROUPS, changes, flatten, resolve
+from ablations.resolve import defaults as recipe_defaults
+from ablations.sweep_file import PARAMETERS, SweepFile
 from poolformer.config import ConfigError
 
-PARAMETERS = [*FIELDS, "preset"]
+__all__ = ["PARAMETERS", "Cell", "expand", "read"]
+
+# What an override may set for a whole study although presets differ in it.
+SCALE = ["model.depths", "model.dims", "data.batch_size"]
 
 
 @dataclass(frozen=True)
@@ -30,68 +30,14 @@ class Cell:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The parameters of each cell of one sweep file, in W&B's order: the last name runs fastest.
+    """The parameters of each run of one sweep file, in W&B's order: the last name runs fastest.
 
     Raises:
-        ConfigError: No such file, no YAML mapping, no ``parameters``, a parameter that no run has,
-            or one that is not a finite list.
+        ConfigError: As ``sweep_file.read``, or too many runs.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{path} must be a mapping with the keys method and parameters")
-    parameters = tree.get("parameters")
-    if not isinstance(parameters, Mapping) or not parameters:
-        raise ConfigError(f"{path} lacks parameters: a mapping of field to values")
-    if tree.get("method") != "grid":
-        raise ConfigError(
-            f"{path} has method {tree.get('method')!r}; `ablations run` knows grid (a search over "
-            "distributions is for `wandb agent`)"
-        )
-    grid = {
-        name: _values(path, name, parameters_of)
-        for name, parameters_of in _flat(path, parameters).items()
-    }
-    names = sorted(grid)
-    return [
-        dict(zip(names, values, strict=True))
-        for values in itertools.product(*(grid[name] for name in names))
-    ]
-
-
-def _flat(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested parameters (``model: {parameters: {norm: ...}}``) as dotted ones; names checked."""
-    flat: dict[str, Any] = {}
-    for name, value in parameters.items():
-        inside = value.get("parameters") if isinstance(value, Mapping) else None
-        if name in GROUPS and isinstance(inside, Mapping):
-            flat.update({f"{name}.{inner}": item for inner, item in inside.items()})
-        else:
-            flat[str(name)] = value
-    for name in flat:
-        if name not in PARAMETERS:
-            raise ConfigError(f"{path}: {unknown_field('parameter', name)}")
-    return flat
-
-
-def _values(path: Path, name: str, parameter: Any) -> list[Any]:
-    """The values of one parameter, duplicates dropped."""
-    if isinstance(parameter, Mapping) and "values" in parameter:
-        values = parameter["values"]
-        if isinstance(values, list) and values:
-            return [value for i, value in enumerate(values) if value not in values[:i]]
-    elif isinstance(parameter, Mapping) and "value" in parameter:
-        return [parameter["value"]]
-    elif isinstance(parameter, Mapping) and {"min", "max"} <= set(parameter):
-        low, high = parameter["min"], parameter["max"]
-        whole = isinstance(low, int) and isinstance(high, int)
-        if whole and low <= high and parameter.get("distribution", "int_uniform") == "int_uniform":
-            return list(range(low, high + 1))
-    raise ConfigError(f"{path}: {name} needs values: [...], value: ..., or whole min <= max")
+    made = sweep_file.read(path)
+    sweep_file.total([made], None)
+    return list(made)
 
 
 def expand(
@@ -100,36 +46,139 @@ def expand(
     overrides: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    recipe_given: bool = False,
 ) -> list[Cell]:
-    """The cells of sweep files on a recipe: each run once, whichever files ask for it.
+    """The runs of sweep files on a recipe: each once, whichever files ask for it.
 
     The first seed of every variant comes before the second of any, so that a study that is stopped
     early has whole tables with fewer seeds rather than a part of the rows.
 
     Args:
         paths: The sweep files.
-        recipe: The recipe that the files' values change.
-        overrides: Fields set in every cell; they win over the files.
+        recipe: The recipe that the files' values change, where they name none.
+        overrides: Fields set in every run; they win over the files.
         seeds: In place of the files' seeds.
         defaults: Fields set where neither the file nor an override says anything.
+        recipe_given: Whether the recipe wins over one that a file's command names.
 
     Raises:
-        ConfigError: A file or a cell that is wrong; names the file.
+        ConfigError: A file or a run that is wrong, too many runs, or an override that leaves
+            nothing of what a file varies; names the file.
     """
-    configs: dict[str, tuple[RunConfig, list[str]]] = {}
-    for path in paths:
-        for cell in read(path):
-            preset = cell.pop("preset", None)
-            if not isinstance(preset, str | None):
-                raise ConfigError(f"{path}: preset {preset!r} is not a name")
-            for seed in seeds or [cell.get("seed", 0)]:
-                values = {**(defaults or {}), **cell, "seed": seed, **(overrides or {})}
-                try:
-                    config = resolve(recipe, values, preset)
-                except ConfigError as error:
-                    raise ConfigError(f"{path}: {error}") from error
-                names = configs.setdefault(config.run_id, (config, []))[1]
-                if path.stem not in names:
-                    names.append(path.stem)
-    cells = [Cell(config, tuple(names)) for config, names in configs.values()]
+    files = [sweep_file.read(path) for path in paths]
+    sweep_file.total(files, seeds)
+    overrides = flatten(overrides or {})
+    study = _Study(recipe, overrides, seeds, defaults or {}, recipe_given)
+    for made in files:
+        try:
+            study.add(made)
+        except ConfigError as error:
+            raise ConfigError(f"{made.path}: {error}") from error
+    study.check_read()
+    cells = [Cell(config, tuple(names)) for config, names in study.configs.values()]
     return sorted(cells, key=lambda cell: cell.config.seed)
+
+
+class _Study:
+    """Runs by id, while files are added."""
+
+    def __init__(
+        self,
+        recipe: str,
+        overrides: Mapping[str, Any],
+        seeds: Sequence[int] | None,
+        defaults: Mapping[str, Any],
+        recipe_given: bool,
+    ) -> None:
+        self.recipe, self.overrides, self.seeds = recipe, overrides, seeds
+        self.defaults, self.recipe_given = defaults, recipe_given
+        self.configs: dict[str, tuple[RunConfig, list[str]]] = {}
+        # Overrides that no run has read so far, and why; None before the first run.
+        self.unread: dict[str, ConfigError | None] = {
+            name: None for name in overrides if name in unread.READERS
+        }
+
+    def add(self, made: SweepFile) -> None:
+        """The runs of one file.
+
+        Raises:
+            ConfigError: As ``expand``.
+        """
+        self._check_axes(made)
+        if self.seeds is not None:
+            grid = {name: values for name, values in made.grid.items() if name != "seed"}
+            made = replace(made, grid=grid)
+        first: dict[str, dict[str, Any]] = {}
+        for parameters in made:
+            values = made.whole(parameters)
+            recipe, preset = self._names(made, values)
+            for seed in self.seeds if self.seeds is not None else [values.get("seed", 0)]:
+                own = {**values, "seed": seed}
+                every = {**self.defaults, **own, **self.overrides}
+                config = resolve(recipe, every, preset, kept=self.overrides)
+                self._strike_read(config, recipe, preset)
+                names = self.configs.setdefault(config.run_id, (config, []))[1]
+                if made.path.stem not in names:
+                    names.append(made.path.stem)
+                before = {**recipe_defaults(recipe, preset), **own}
+                self._check_two(first.setdefault(config.run_id, before), before)
+
+    def _names(self, made: SweepFile, values: dict[str, Any]) -> tuple[str, str | None]:
+        """The recipe and the preset of a run, taken out of its values.
+
+        A recipe that the user names wins over one that the file's command does.
+        """
+        recipe, preset = values.pop("recipe", self.recipe), values.pop("preset", None)
+        if self.recipe_given and "recipe" not in made.grid:
+            recipe = self.recipe
+        if not isinstance(recipe, str):
+            raise ConfigError(f"recipe {recipe!r} is not a name")
+        if not isinstance(preset, str | None):
+            raise ConfigError(f"preset {preset!r} is not a name")
+        return recipe, preset
+
+    def _check_axes(self, made: SweepFile) -> None:
+        """Raise ConfigError where an override leaves one of several values that a file varies."""
+        given = {name: f"{value}" for name, value in self.overrides.items()}
+        if self.recipe_given:
+            given["recipe"] = self.recipe
+        for name, values in made.grid.items():
+            fields = {name}
+            if name in GROUPS:
+                fields = {field for value in values for field in group(name, value)}
+            for field in sorted(fields & given.keys()):
+                if len(values) > 1:
+                    remedy = "use --seeds" if name == "seed" else "leave the flag out"
+                    raise ConfigError(
+                        f"--{field} {given[field]} would make the {len(values)} values of {name} "
+                        f"one: {remedy}"
+                    )
+
+    def _check_two(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+        """Raise ConfigError where overrides have made one run of two presets.
+
+        Not for fields of a study's scale: a smaller model for all rows may make two of them one.
+        """
+        if one is other:
+            return
+        for name, value in self.overrides.items():
+            if one.get(name) != other.get(name) and name not in SCALE:
+                raise ConfigError(
+                    f"--{name} {value} would make two of its presets one, which have {name} "
+                    f"{one.get(name)!r} and {other.get(name)!r}: leave the flag out"
+                )
+
+    def _strike_read(self, config: RunConfig, recipe: str, preset: str | None) -> None:
+        """Strike out the overrides that this run reads, or that are its recipe's own values."""
+        for name in list(self.unread):
+            try:
+                if changes(recipe, preset, name, self.overrides[name]):
+                    unread.check(config, self.overrides, self.overrides.keys() - {name})
+                del self.unread[name]
+            except ConfigError as error:
+                self.unread[name] = error
+
+    def check_read(self) -> None:
+        """Raise ConfigError for an override that no run of the study reads."""
+        for error in filter(None, self.unread.values()):
+            raise error

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ablations import screen
-from ablations.flags import add_recipe, fields_help
+from ablations.flags import add_recipe, fields_help, integer
 from ablations.resolve import resolve
 from poolformer.config import ConfigError, unknown
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("names", nargs="*", metavar="name", help="which; by default all")
-    command.add_argument("--rounds", type=int, default=7, help="how often each is timed (7)")
+    command.add_argument("--rounds", type=integer, default=7, help="how often each is timed (7)")
     add_recipe(command)
     command.set_defaults(run=run)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import screen
-from ablations.flags import add_results, refuse_fields
+from ablations.flags import add_results, one_folder, refuse_fields
 from ablations.housekeeping import KINDS, removable, remove, size
 from ablations.words import counted
 from poolformer.config import ConfigError
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         "it: " + "; ".join(KINDS.values()) + ". Records, histories, weights and logs stay, and so "
         "does all of cells that are being trained or can be continued.",
     )
-    add_results(command)
+    add_results(command, positional=True)
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.add_argument("--dry-run", action="store_true", help="tell only")
     command.set_defaults(run=run)
@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Tell it, ask, remove it; 1 where a record cannot be read or the user says no."""
     refuse_fields("clean", fields_set)
+    one_folder(arguments)
 
     from rich.filesize import decimal
 

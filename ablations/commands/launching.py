@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ablations.config import SystemConfig, one_of
+from ablations.flags import integer
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--workers",
-        type=int,
+        type=integer,
         help="cells at once; by default one a GPU, or one a core, and all that a cluster holds",
     )
     command.add_argument(
         "--workers-per-gpu",
-        type=int,
+        type=integer,
         metavar="N",
         help="cells at once on a GPU that is free; fewer where others have part of its memory",
     )
@@ -129,7 +130,7 @@ def size(flag: str, text: str | None) -> float | None:
     """``800MB``, ``8GB`` or ``1.5TB`` in bytes."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)", text.strip(), re.IGNORECASE | re.ASCII)
     value = float(found[1]) * BYTES[found[2].upper()] if found else 0.0
     if not value:
         raise ConfigError(f"{flag} {text!r} must be a size above 0, such as 800MB or 8GB")

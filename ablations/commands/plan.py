@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ablations import screen
-from ablations.commands.run import seeds
 from ablations.flags import (
     add_recipe,
     add_results,
+    add_seeds,
     add_training,
     data_root,
     fields_help,
     folder,
+    given,
+    integer,
+    number,
     refuse_fields,
+    seeds,
 )
 from poolformer.config import ConfigError
 
@@ -34,13 +38,13 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("sweeps", nargs="*", type=Path, help="sweep files, such as sweeps/*.yaml")
-    command.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
+    add_seeds(command)
     command.add_argument(
-        "--workers", type=int, help="cells at once; by default one a GPU, or one a core"
+        "--workers", type=integer, help="cells at once; by default one a GPU, or one a core"
     )
     command.add_argument(
         "--std",
-        type=float,
+        type=number,
         metavar="POINTS",
         help="standard deviation of a row's difference from the baseline over seeds, in points",
     )
@@ -69,7 +73,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.sweep import expand
 
     wanted = seeds(arguments, fields_set)
-    cells = expand(arguments.sweeps, arguments.recipe, fields_set, wanted, defaults=data_root())
+    recipe_given = given(arguments, "recipe")
+    cells = expand(
+        arguments.sweeps, arguments.recipe, fields_set, wanted, data_root(), recipe_given
+    )
     records.check_writable(arguments.results)
     found = plan(
         cells,

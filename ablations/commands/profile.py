@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import escape, screen
-from ablations.flags import add_recipe, write_or_emit
+from ablations.flags import add_recipe, given, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 
@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.sweep import expand
 
     # A seed costs nothing.
-    cells = expand(arguments.sweeps, arguments.recipe, fields_set, seeds=[0])
+    named = given(arguments, "recipe")
+    cells = expand(arguments.sweeps, arguments.recipe, fields_set, [0], recipe_given=named)
 
     from rich.progress import track
 

@@ -13,12 +13,16 @@ from ablations.commands import launching
 from ablations.flags import (
     add_recipe,
     add_results,
+    add_seeds,
     add_stale,
     add_training,
     data_root,
     fields_help,
+    given,
+    seeds,
     sync_command,
 )
+from ablations.numbers import decimal
 from ablations.words import counted
 from poolformer.config import ConfigError
 
@@ -40,7 +44,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
-    command.add_argument("--seeds", help="in place of the files' seeds, such as 0,1,2")
+    add_seeds(command)
     launching.add(command)
     command.add_argument(
         "--retry-failed",
@@ -73,6 +77,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         fields_set,
         seeds(arguments, fields_set),
         defaults=data_root(),
+        recipe_given=given(arguments, "recipe"),
     )
     here = launching.chosen(arguments) == "local"
     if arguments.dry_run:
@@ -126,7 +131,7 @@ def duration(flag: str, text: str | None) -> float | None:
         return None
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
     try:
-        seconds = float(number) * UNITS[unit]
+        seconds = decimal(number) * UNITS[unit]
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
@@ -188,18 +193,6 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
         yield f"without runs: {place}: {why}"
     if any(stays(record, retry=False) for record in outcome.failed):
         yield "`ablations run --retry-failed` with the same files trains failed runs again"
-
-
-def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int] | None:
-    """``--seeds 0,1,2`` as numbers."""
-    if arguments.seeds is None:
-        return None
-    if "seed" in fields_set:
-        raise ConfigError("--seed and --seeds are both given: --seed sets it in every cell")
-    try:
-        return [int(word) for word in arguments.seeds.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--seeds {arguments.seeds!r} must be numbers, such as 0,1,2") from error
 
 
 def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: bool) -> int:

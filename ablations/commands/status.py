@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablations import screen
 from ablations.config import RUN_ID
-from ablations.flags import add_results, refuse_fields
+from ablations.flags import add_results, one_folder, refuse_fields
 from ablations.words import counted
 from poolformer.config import ConfigError
 
@@ -70,7 +70,7 @@ def add(commands: Any) -> None:
         description="Show the runs in a folder of results: done, running, interrupted, failed or "
         "crashed. `ablations run` with the same files finishes what is not done.",
     )
-    add_results(command)
+    add_results(command, positional=True)
     command.add_argument("--json", action="store_true", help="one JSON document")
     command.set_defaults(run=run)
 
@@ -78,6 +78,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Print it; 1 where a record cannot be read."""
     refuse_fields("status", fields_set)
+    one_folder(arguments)
 
     from ablations.grid import Grid
     from ablations.labels import names

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablations import screen
 from ablations.commands.sources import Gathered, add_sources, form_of, gather, tell
-from ablations.flags import refuse_fields, write_or_emit
+from ablations.flags import integer, refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 ABLATION = "ablation"
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
     command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
     command.add_argument(
         "--bootstrap",
-        type=int,
+        type=integer,
         metavar="SEED",
         help="add a bootstrap interval of each mean, resampled from this seed",
     )

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations import screen
+from ablations import agent, screen
 from ablations.config import RunConfig
 from ablations.flags import (
     add_recipe,
@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     signals, unsent = Signals(), list[Path]()
     try:
         with signals.handled():
-            config = resolve(arguments.recipe, {**data_root(), **fields_set}, arguments.preset)
+            given = {**data_root(), **fields_set}
+            config = resolve(arguments.recipe, given, arguments.preset)
+            agent.check(config, given, arguments.preset)
             if config.system.processes > 1:
                 return _seated(arguments, config, signals, unsent)
             return _run(arguments, config, signals, unsent)

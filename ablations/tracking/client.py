@@ -253,16 +253,26 @@ def _keys() -> list[str]:
 
 
 def swept() -> dict[str, Any]:
-    """The parameters that the agent set, which the client locks; none outside an agent."""
+    """The parameters that the agent set, which the client locks; none outside an agent.
+
+    Raises:
+        TrackerError: The agent's file of them is not YAML.
+    """
     import yaml
 
     path = envvars.get("WANDB_SWEEP_PARAM_PATH")
-    if agent_run() is None or not path or not os.path.isfile(path):
+    if not envvars.get("WANDB_SWEEP_ID") or not path or not os.path.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as file:
-        tree = yaml.safe_load(file) or {}
-    return {
-        name: item["value"]
-        for name, item in tree.items()
-        if isinstance(item, dict) and "value" in item
-    }
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = yaml.safe_load(file) or {}
+        return {
+            name: item["value"]
+            for name, item in tree.items()
+            if isinstance(item, dict) and "value" in item
+        }
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise TrackerError(
+            f"{path} (WANDB_SWEEP_PARAM_PATH) is not a sweep's YAML: {told}"
+        ) from error

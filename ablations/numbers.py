@@ -1,0 +1,69 @@
+"""Numbers as people type them, read strictly: ``1_0``, ``٣`` and ``010`` are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from poolformer.config import ConfigError
+
+WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
+DECIMAL = re.compile(
+    r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.?inf|\.?nan)",
+    re.ASCII | re.IGNORECASE,
+)
+LARGEST = 2**63 - 1  # what JSON readers and databases agree on
+MOST = 100_000  # runs or seeds that are listed at once
+_SEEDS = re.compile(r"([0-9]+)(?:\s*(?:-|\.\.)\s*([0-9]+))?", re.ASCII)
+
+
+def whole(text: str) -> int:
+    """``"12"`` -> 12.
+
+    Raises:
+        ValueError: Not a plain decimal number, or one beyond 64 bits.
+    """
+    if len(text) > 20 or not WHOLE.fullmatch(text) or abs(int(text)) > LARGEST:
+        raise ValueError(f"{text[:40]!r} is not a whole number")
+    return int(text)
+
+
+def decimal(text: str) -> float:
+    """``"0.5"``, ``"1e-3"`` or ``"inf"`` -> a float.
+
+    Raises:
+        ValueError: Any other spelling.
+    """
+    if not DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def seeds(texts: Iterable[str]) -> list[int]:
+    """Lists and ranges of seeds: ``0,1,2``, ``0-4``, ``0..4`` and ``0 1 2``, each seed once.
+
+    Args:
+        texts: As the flag was given, once or several times.
+
+    Raises:
+        ConfigError: Something else, or more than ``MOST`` seeds.
+    """
+    found: dict[int, None] = {}
+    for text in texts:
+        given = f"--seeds {text[:60]!r}"
+        remedy = f"{given} must be numbers, such as 0,1,2, or a range, such as 0-4"
+        joined = re.sub(r"\s*(-|\.\.)\s*", r"\1", text.strip())
+        for part in re.split(r"\s*,\s*|\s+", joined):
+            match = _SEEDS.fullmatch(part)
+            try:
+                first, last = (
+                    (whole(end) for end in (match[1], match[2] or match[1])) if match else (1, 0)
+                )
+            except ValueError as error:
+                raise ConfigError(remedy) from error
+            if first > last:
+                raise ConfigError(remedy)
+            if (count := last - first + 1) + len(found) > MOST:
+                raise ConfigError(f"{given} are {count + len(found):,} seeds: at most {MOST:,}")
+            found |= dict.fromkeys(range(first, last + 1))
+    return list(found)

@@ -37,6 +37,7 @@ from ablations.rows import Row, Study
 
 VERDICTS = ["agrees", "contradicts", "undetermined", "not run"]
 AGREES, CONTRADICTS, UNDETERMINED, NOT_RUN = VERDICTS
+UNCORRECTED = "uncorrected"  # said of a verdict that Holm's correction takes away
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Verdict:
         return not self.decided or (self.p_holm is not None and self.p_holm < stats.ALPHA)
 
     @property
+    def badge(self) -> str:
+        """The verdict, and whether it would not stand after Holm's correction."""
+        return self.verdict if self.survives else f"{self.verdict}, {UNCORRECTED}"
+
+    @property
     def paper_inside(self) -> bool | None:
         """Whether the paper's difference lies in our 95% interval; None without one."""
         if self.delta is None or self.delta.low is None or self.delta.high is None:
@@ -108,7 +114,7 @@ def of_row(verdicts: Sequence[Verdict], row: Row) -> str:
         for variant, held in zip(each.claim.rows, (each.subject, each.comparison), strict=True):
             absent = not row.records and row.paper is not None and row.paper.variant == variant
             if variant != BASELINE and (held is row or absent):
-                return each.verdict
+                return each.badge
     return ""
 
 

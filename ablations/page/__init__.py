@@ -38,7 +38,7 @@ def _environment() -> Environment:
 
 def typeset(text: str) -> Markup:
     """Text of ours as print has it: arrows, and what stands between backticks as code."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", html(arrows(text))))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(html(arrows(text)))))
 
 
 def arrows(text: str) -> str:

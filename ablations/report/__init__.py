@@ -24,6 +24,7 @@ from ablations.rows import Row, Study
 from ablations.study import studies
 from ablations.tables import Table, ablation, claims, missing, provenance
 from ablations.tables.html import html
+from ablations.words import counted, duration
 
 TABLES: list[Callable[[Study], Table]] = [ablation, claims]
 
@@ -70,9 +71,9 @@ def report(
     ]
     body = fill(
         "report.html",
-        runs=summary.counted(len(found.records), "run"),
+        runs=counted(len(found.records), "run"),
         studies=list(zip(all_studies, parts, strict=True)),
-        told=summary.counted(len(all_studies), "study", "studies"),
+        told=counted(len(all_studies), "study", "studies"),
         problems=told,
         version=version("metaformer-ablations"),
         commits=provenance.commits(found.records),
@@ -134,7 +135,7 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
         "Recipe": study.recipe,
         "All runs with": ", ".join(labels.listed(study.shared)),
         "Pictures": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
-        "Length": summary.counted(study.epochs, "epoch"),
+        "Length": counted(study.epochs, "epoch"),
         "Precision": study.precision,
         "Seeds": summary.numbers(missing.seeds(study)),
         "Device": ", ".join(provenance.distinct(measured, "device")),
@@ -144,7 +145,7 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
         "Packages": ", ".join(versions),
         "Code": ", ".join(provenance.commits(records)),
         "Ended": provenance.dates(measured).removeprefix("ended ").removeprefix("dates "),
-        "Time": f"{seconds / 3600:.2f} hours of training and validation" if seconds else "",
+        "Time": f"{duration(seconds)} of training and validation" if seconds else "",
         "Records": ", ".join(sorted(sources)),
     }
     return [(name, value) for name, value in facts.items() if value]

@@ -12,6 +12,7 @@ from ablations.rows import Row, Study
 from ablations.stats import ALPHA
 from ablations.tables.ablation import accuracy
 from ablations.tables.table import signed
+from ablations.words import counted
 
 LEVEL = f"{ALPHA:.0%}"
 
@@ -23,11 +24,6 @@ def sentences(study: Study) -> list[str]:
         told.append(f"{study.best.label} is above every other variant, at {LEVEL} after Holm.")
     told.append(_claims(study))
     return [sentence for sentence in [*told, *_troubles(study)] if sentence]
-
-
-def counted(count: int, what: str, plural: str = "") -> str:
-    """3, "run" -> "3 runs"; the plural is given where it is another than with an s."""
-    return f"{count} {what if count == 1 else plural or f'{what}s'}"
 
 
 def numbers(values: Iterable[int]) -> str:

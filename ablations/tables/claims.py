@@ -109,7 +109,7 @@ def claims(study: Study) -> Table:
     if not any(table.frame[CONTROL]):
         table.frame = table.frame.drop(columns=CONTROL)
     table.drawn = [_drawn(each) for each in found]
-    table.badges = [each.verdict for each in found]
+    table.badges = [each.badge for each in found]
     table.runs = [_runs(each) for each in found]
     absent = missing.paper_rows(study, whole=True)
     table.foot = [*_foot(study, found), *missing.row_notes(study, absent), *provenance.lines(study)]

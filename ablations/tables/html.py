@@ -16,6 +16,7 @@ import pandas as pd
 from great_tables import GT, loc, style
 from markupsafe import Markup
 
+from ablations.claims import UNCORRECTED
 from ablations.escape import html as escape
 from ablations.escape import terminal
 from ablations.page import arrows, document, fill
@@ -77,10 +78,13 @@ def _notes(table: Table, scale: Scale) -> list[str]:
     """What a reader must know of the columns that only this format has."""
     notes = [legend(table.drawn, scale)] if table.drawn else []
     if table.badges and VERDICT not in table.frame:
-        notes.append(
+        told = (
             f"{VERDICT}: what the paper says of a row against the baseline, held against these "
             "runs, each claim at 5% by itself (`ablations claims`)."
         )
+        if any(UNCORRECTED in word for word in table.badges):
+            told += f" {UNCORRECTED.capitalize()}: not below 5% after Holm's correction."
+        notes.append(told)
     return notes
 
 
@@ -94,7 +98,7 @@ def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
         badges = [_badge(word) for word in table.badges]
         if VERDICT in frame:  # in words, with footnotes perhaps
             pairs = zip(table.frame[VERDICT], table.badges, strict=True)
-            rest = [text.removeprefix(word) for text, word in pairs]
+            rest = [text.removeprefix(word.partition(",")[0]) for text, word in pairs]
             frame[VERDICT] = [badge + more for badge, more in zip(badges, rest, strict=True)]
         else:
             frame.insert(_after(frame, INTERVALS), VERDICT, badges)

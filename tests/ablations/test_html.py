@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
 from ablations import page as pages
+from ablations.records import read_all
 from ablations.tables import bars, render
 from ablations.tables.bars import Scale, bar, reach, scale_of
 from ablations.tables.html import DRAWN, RUNS, VERDICT, Link, html, page
@@ -277,3 +279,21 @@ def test_the_policy_names_our_script_and_no_other():
 def test_other_formats_do_not_wait_for_great_tables():
     code = "import sys, ablations.tables; sys.exit('great_tables' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_verdict_that_the_correction_takes_away_says_so():
+    made = table(
+        {"Name": ["x", "y"], VERDICT: ["agrees ¹", "agrees"]},
+        badges=["agrees, uncorrected", "agrees"],
+    )
+    text = html(made)
+    assert [row[1] for row in Cells(text).rows] == [VERDICT, "agrees, uncorrected ¹", "agrees"]
+    assert 'class="badge badge-agrees-uncorrected"' in text
+    shown = render(read_all([Path("results/mini")])[0], "html")
+    assert "agrees, uncorrected" in Cells(shown).text
+    assert "not below 5% after Holm" in shown
+
+
+def test_code_in_notes_is_code():
+    text = html(table({"Name": ["x"]}, foot=["see `ablations claims` <b>"]))
+    assert "see <code>ablations claims</code> &lt;b&gt;" in text

@@ -8,11 +8,13 @@ from pathlib import Path
 from ablations import begun, leases, records
 from ablations.config import RUN_ID
 from ablations.leases import Holder
+from ablations.reuse import settle
 
 # What may be removed, in the order in which it is told.
 KINDS = {
     "checkpoint": "checkpoints of cells that are done",
     "leftover": "halves of files, and notes of starts, that killed processes left",
+    "previous": "what runs had before they were trained again, next to the new record",
     "broken": "checkpoints that could not be read, put aside",
     "empty": "folders of cells with nothing in them",
     "lease": "leases of processes that are gone",
@@ -45,11 +47,19 @@ def _of_cell(results: Path, folder: Path, held: dict[str, Holder]) -> Iterator[F
     yield from (("leftover", path) for path in sorted(records.leftovers(folder)))
     if (folder / records.BROKEN).is_file():
         yield "broken", folder / records.BROKEN
+    aside = folder / records.PREVIOUS
+    if record and record.done and (aside / records.FILE).is_file():
+        yield from (("previous", path) for path in [*sorted(aside.iterdir()), aside])
     if record and record.done:
         if (folder / records.CHECKPOINT).is_file():
             yield "checkpoint", folder / records.CHECKPOINT
         if (folder / begun.FILE).is_file():
             yield "leftover", folder / begun.FILE
+
+
+def restore(results: Path) -> None:
+    """Put back what a killed `--no-reuse` had half set aside."""
+    settle(results, [path.name for path in results.iterdir() if RUN_ID.fullmatch(path.name)])
 
 
 def size(path: Path) -> int:

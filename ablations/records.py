@@ -221,6 +221,33 @@ def replace(results: Path, record: Record) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def unsettled(results: Path, run_id: str) -> bool:
+    """Whether a process was killed while it moved what a run had before it was trained again."""
+    return (results / run_id / PREVIOUS).is_dir() and (
+        (results / run_id / FILE).is_file() or _half_restored(results / run_id)
+    )
+
+
+def settle(results: Path, run_id: str) -> None:
+    """Undo half of a ``set_aside``, finish half of a ``replace``; for who has the run's lease."""
+    folder = results / run_id
+    aside = folder / PREVIOUS
+    if not unsettled(results, run_id):
+        return
+    if not (aside / FILE).is_file() and (aside / HISTORY).is_file():
+        os.replace(aside / HISTORY, folder / HISTORY)  # the record had not been moved yet
+    if not (folder / FILE).is_file():
+        os.replace(aside / FILE, folder / FILE)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _half_restored(folder: Path) -> bool:
+    """Whether the record is still to follow its history; a checkpoint is of a training to go on."""
+    aside = folder / PREVIOUS
+    others = (aside / HISTORY, folder / FILE, folder / CHECKPOINT)
+    return (aside / FILE).is_file() and not any(path.is_file() for path in others)
+
+
 def find(results: Path, run_id: str) -> Record | None:
     """The record of a run, or None where it has none.
 

@@ -223,6 +223,16 @@ def stale(results: Path, config: RunConfig) -> bool:
     return any(plugins.changed(each, config.model.mixers) for each in before)
 
 
+def settle(results: Path, run_ids: Iterable[str]) -> None:
+    """Restore what a killed `--no-reuse` left set aside, of runs that nobody trains."""
+    for run_id in run_ids:
+        if records.unsettled(results, run_id):
+            # Without a right to write here, it is left to who has one.
+            refused = (leases.BusyError, leases.LeaseError, OSError)
+            with contextlib.suppress(*refused), leases.held(results, run_id):
+                records.settle(results, run_id)
+
+
 def set_stale_aside(results: Path, run_id: str) -> Path:
     """Move what a stale run has to a folder below its own, so that it is trained again.
 

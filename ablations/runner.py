@@ -76,6 +76,7 @@ def sorted_out(
             precision.
         BusyError: Somebody trains a run that is to be set aside.
     """
+    same.settle(results, [cell.config.run_id for cell in cells])
     there, todo = split(cells, results, retry_failed)
     configs = [cell.config for cell in cells]
     found = same.compare(configs, there, here, check=_open)

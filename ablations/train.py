@@ -91,13 +91,15 @@ def train(
         pictures = data.load(config.data)
         check_classes(config, len(pictures.classes))
         check_devices(config, pictures)
-        if known := reusable(config, results, pictures, reuse):
+        whole = not records.unsettled(results, config.run_id)
+        if whole and (known := reusable(config, results, pictures, reuse)):
             return known
         # What is wrong with the input shows before anything is written.
         workers, world = config.system.loader_workers, config.system.processes
         batches = loaders(pictures, config.data, config.seed, workers, world=world)
         records.check_writable(results)
         with leases.held(results, config.run_id) as lease:
+            records.settle(results, config.run_id)
             # Whoever had it a moment ago may have finished it.
             if known := reusable(config, results, pictures, reuse):
                 return known

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablations import screen
 from ablations.flags import add_results, one_folder, refuse_fields
-from ablations.housekeeping import KINDS, removable, remove, size
+from ablations.housekeeping import KINDS, removable, remove, restore, size
 from ablations.words import counted
 from poolformer.config import ConfigError
 
@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     _, problems = records.read_folders([results])
     for problem in problems:
         screen.note(f"left alone: {problem}")
+    if not arguments.dry_run:
+        restore(results)
     found = list(removable(results))
     if not found:
         screen.out(f"nothing to remove in {results}")

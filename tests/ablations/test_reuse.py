@@ -247,3 +247,56 @@ def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
         tree["config"]["seed"] = odd
         with pytest.raises(records.RecordError, match="seed"):
             Record.of(tree, "here")
+
+
+# Killed while what there was is set aside
+
+
+@pytest.mark.parametrize("command", ["train", "run", "clean"])
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_what_a_killed_retraining_set_aside_comes_back(
+    tiny, tmp_path, monkeypatch, capsys, moment, command
+):
+    """Killed after the first rename of set_aside, or within either half of replace."""
+    config = tiny()
+    record = done(config, tmp_path)
+    folder = tmp_path / config.run_id
+    before = (folder / records.FILE).read_text()
+    (folder / records.HISTORY).write_text("epoch\n1\n")
+    aside = folder / records.PREVIOUS
+    if moment == 1:
+        aside.mkdir()
+        (folder / records.HISTORY).replace(aside / records.HISTORY)
+    else:
+        records.set_aside(tmp_path, config.run_id)
+    if moment == 2:  # it failed, and its history is back but not its record
+        (aside / records.HISTORY).replace(folder / records.HISTORY)
+    if moment == 3:  # it ended, and what there was has not been removed
+        (folder / records.FILE).write_text(before)
+        (folder / records.HISTORY).write_text("epoch\n1\n")
+    assert records.unsettled(tmp_path, config.run_id)
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: grid\nparameters: {seed: {values: [0]}}\n")
+    words = [command, *([str(sweep)] if command == "run" else [])]
+    words += ["--yes"] if command == "clean" else TINY_FLAGS
+    assert main([*words, "--results", str(tmp_path)]) == 0
+    assert records.find(tmp_path, config.run_id) == record
+    assert (folder / records.HISTORY).read_text() == "epoch\n1\n"
+    assert not aside.exists()
+    capsys.readouterr()
+
+
+def test_a_retraining_that_goes_on_is_left_alone(tiny, tmp_path):
+    config = tiny()
+    done(config, tmp_path)
+    folder = tmp_path / config.run_id
+    (folder / records.HISTORY).write_text("epoch\n1\n")
+    records.set_aside(tmp_path, config.run_id)
+    (folder / records.CHECKPOINT).write_bytes(b"?")
+    (folder / f"{records.CHECKPOINT}{records.PARTIAL}").write_bytes(b"?")
+    assert main(["clean", "--yes", "--results", str(tmp_path)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        records.CHECKPOINT,
+        records.PREVIOUS,
+    ]
+    assert len(list((folder / records.PREVIOUS).iterdir())) == 2

@@ -37,6 +37,7 @@ TASKS = {
     "ade20k": {"mIoU": "val/mIoU"},
 }
 PERCENTS = {METRIC, *(metric for metrics in TASKS.values() for metric in metrics.values())}
+NO_PRECISION = "it is done and has no environment.precision, so nothing compares with it"
 # A config of another version of this program may lack some; no row can be named without them.
 NEEDED = {
     group: {name.removeprefix(f"{group}.") for name in FIELDS if name.startswith(f"{group}.")}
@@ -125,7 +126,7 @@ def trouble(record: Record) -> str | None:
     if problem := config_trouble(record.config, record.run_id, record.variant):
         return problem
     if record.done and not record.environment.get("precision"):
-        return f"it is {record.status} and has no environment.precision: nothing compares with it"
+        return NO_PRECISION
     for name, values in record.metrics.items():
         for value in values.values():
             if name in PERCENTS and not 0 <= value <= 100:

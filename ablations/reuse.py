@@ -111,7 +111,7 @@ def compare(
             continue
         if now and (why := other_images(record.data, now, config)):
             found.images[run_id] = why
-        decided = here or config.system.precision != "auto"
+        decided = _decided(record, config, here)
         if decided and (why := other_precision(record.environment, config)):
             found.precision[run_id] = why
         if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
@@ -154,8 +154,7 @@ def check(
     """
     if why := other_images(record.data, fingerprint, config):
         raise DataError(f"run {record.run_id} ({place}): {why}: {OTHER_FOLDER}")
-    decided = here or config.system.precision != "auto"
-    if decided and (why := other_precision(record.environment, config)):
+    if _decided(record, config, here) and (why := other_precision(record.environment, config)):
         raise ConfigError(f"run {record.run_id} ({place}): {why}, or {OTHER_FOLDER}")
     if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN}")
@@ -178,6 +177,12 @@ def check_checkpoint(
         raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN}")
 
 
+def _decided(record: Record, config: RunConfig, here: bool) -> bool:
+    """Whether both precisions are known; a record without one is in no table."""
+    asked = here or config.system.precision != "auto"
+    return asked and record.environment.get("precision") is not None
+
+
 def other_images(before: Mapping[str, Any], now: str, config: RunConfig) -> str | None:
     """Why a run's images are others than those at hand, in words; None where they are the same.
 
@@ -196,7 +201,7 @@ def other_precision(before: Mapping[str, Any], config: RunConfig) -> str | None:
     """Why a run's precision is not the one that is asked for here, in words; None where it is.
 
     Args:
-        before: What has its ``precision``; an unknown one is another.
+        before: What has its ``precision``.
         config: The run.
     """
     now, asked = resolved(config.system), config.system.precision

@@ -140,6 +140,7 @@ class Study:
         base: The flat config that rows are named against: the baseline's, or without one the
             recipe's with what all rows share.
         pending: Rows of which no run has a record yet.
+        cooldown: Epochs of the cool-down, where they are not the recipe's.
     """
 
     recipe: str
@@ -155,6 +156,15 @@ class Study:
     results: Path | None = None
     base: dict[str, Any] = field(default_factory=dict)
     pending: list[Row] = field(default_factory=list)
+    cooldown: int | None = None
+
+    @property
+    def length(self) -> str:
+        """How long its runs train, in words."""
+        told = counted(self.epochs, "epoch")
+        if self.cooldown is not None:
+            told += f" and {counted(self.cooldown, 'epoch')} of cool-down"
+        return told
 
     @property
     def records(self) -> list[Record]:
@@ -189,8 +199,7 @@ class Study:
     def name(self) -> str:
         """What tells it from other studies, in words."""
         images = f"{self.data} ({self.fingerprint[:8]})" if self.fingerprint else self.data
-        length = counted(self.epochs, "epoch")
-        return f"recipe {self.recipe}, data {images}, {length}, {self.precision} precision"
+        return f"recipe {self.recipe}, data {images}, {self.length}, {self.precision} precision"
 
 
 def place(row: Row) -> tuple[Any, ...]:

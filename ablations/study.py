@@ -20,10 +20,16 @@ from ablations.config import id_of
 from ablations.labels import Changes
 from ablations.reading import task
 from ablations.records import Record
+from ablations.resolve import unknown_recipe
 from ablations.rows import Against, Row, Study, place
 from poolformer.config import ConfigError, nearest
 
 RUN_ID = re.compile("[0-9a-f]{12}")
+
+
+Length = tuple[
+    int, int | None
+]  # epochs, and those of the cool-down where they are not the recipe's
 
 
 def studies(
@@ -50,14 +56,14 @@ def studies(
     records = list(records)
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
-        if task(record) != of:
+        if task(record) != of or (record.done and not record.environment.get("precision")):
             continue
         config = record.config
         key = (
             config["recipe"],
             config["data"]["name"],
             record.data.get("fingerprint", ""),
-            config["optim"]["epochs"] + config["optim"]["cooldown_epochs"],
+            _length(config),
             record.environment.get("precision"),
         )
         groups.setdefault(key, []).append(record)
@@ -97,8 +103,10 @@ def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> No
     """Give studies the rows and the seeds that were begun and have no record."""
     for config in launched:
         flat, seed = labels.flat_config(config), config["seed"]
-        key = config["recipe"], config["data"]["name"], config["optim"]["epochs"]
-        fitting = [each for each in found if (each.recipe, each.data, each.epochs) == key]
+        key = config["recipe"], config["data"]["name"], _length(config)
+        fitting = [
+            each for each in found if (each.recipe, each.data, (each.epochs, each.cooldown)) == key
+        ]
         if not fitting:
             continue
         study = max(fitting, key=lambda each: len(each.records))
@@ -115,6 +123,14 @@ def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> No
         rows[0].lacking = sorted({*rows[0].lacking, seed})
     for study in found:
         _distinct([*study.rows, *study.pending])
+
+
+def _length(config: Mapping[str, Any]) -> Length:
+    """How long a run trains: its epochs, and those of its cool-down where its recipe has others."""
+    cooldown = config["optim"]["cooldown_epochs"]
+    known = not unknown_recipe(config["recipe"])
+    usual = labels.flat_recipe(config["recipe"])["optim.cooldown_epochs"] if known else None
+    return config["optim"]["epochs"], None if cooldown == usual else cooldown
 
 
 def bootstrap(found: Iterable[Study], seed: int) -> None:
@@ -141,11 +157,11 @@ def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
     Of several that it could be of, the one that has its seed; else it stays apart.
     """
     for key in [key for key in groups if key[-1] is None]:
-        recipe, data, fingerprint, epochs, _ = key
+        recipe, data, fingerprint, length, _ = key
         fitting = [
             members
             for other, members in groups.items()
-            if (other[0], other[1], other[3]) == (recipe, data, epochs)
+            if (other[0], other[1], other[3]) == (recipe, data, length)
             and other[-1] is not None
             and fingerprint in ("", other[2])
         ]
@@ -165,10 +181,11 @@ def _study(
     recipe: str,
     data: str,
     fingerprint: str,
-    epochs: int,
+    length: Length,
     precision: str | None,
 ) -> Study:
-    study = Study(recipe, data, fingerprint, epochs, precision or "unknown")
+    epochs, cooldown = length
+    study = Study(recipe, data, fingerprint, epochs, precision or "unknown", cooldown=cooldown)
     default = labels.flat_recipe(recipe)
     variants: dict[str, list[Record]] = {}
     for record in records:

@@ -165,7 +165,7 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
         "elsewhere": outcome.elsewhere,
         "failed": [record.run_id for record in outcome.failed],
         "refused": outcome.refused,
-        "stale": outcome.stale,
+        **({"stale": outcome.stale} if outcome.stale else {}),
         "aside": outcome.aside,
         "unfit": outcome.unfit,
         "left": outcome.left,
@@ -175,6 +175,7 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
 def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
     """A line for each cell without a result and each place that was set aside."""
     from ablations.failures import named, stays
+    from ablations.reading import NO_PRECISION
     from ablations.reuse import RETRAIN
 
     for record in outcome.failed:
@@ -185,6 +186,9 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
         )
     for run_id, why in outcome.refused.items():
         yield f"refused: {results / run_id}: {why}"
+    for record in outcome.records:
+        if record.done and not record.environment.get("precision"):
+            yield f"left out: {results / record.run_id}: {NO_PRECISION}"
     for run_id, why in outcome.stale.items():
         yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN}"
     for place, cells in outcome.aside.items():

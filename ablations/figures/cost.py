@@ -120,7 +120,7 @@ def _told(study: Study) -> str:
     counts = [row.top1.n for row in study.rows if row.top1]
     few, many = min(counts, default=0), max(counts, default=0)
     n = f"{few}" if few == many else f"{few} to {many}"
-    return f"{study.recipe}, {study.epochs} epochs (n = {n})"
+    return f"{study.recipe}, {study.length} (n = {n})"
 
 
 def _family_looks(kind_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -135,7 +135,7 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
         "Recipe": study.recipe,
         "All runs with": ", ".join(labels.listed(study.shared)),
         "Pictures": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
-        "Length": counted(study.epochs, "epoch"),
+        "Length": study.length,
         "Precision": study.precision,
         "Seeds": summary.numbers(missing.seeds(study)),
         "Device": ", ".join(provenance.distinct(measured, "device")),

@@ -192,8 +192,8 @@ def _foot(study: Study, found: Sequence[Verdict]) -> list[str]:
     side = next((side for r in study.records if (side := r.cost.get("image_size"))), None)
     pixels = f", {side}x{side} pixels" if side else ""
     lines.append(
-        f"A verdict is about recipe {study.recipe} (data {study.data}{pixels}, {study.epochs} "
-        "epochs), the paper's claim about ImageNet-1K (224x224 pixels, 300 epochs): either can "
+        f"A verdict is about recipe {study.recipe} (data {study.data}{pixels}, {study.length}), "
+        "the paper's claim about ImageNet-1K (224x224 pixels, 300 epochs): either can "
         "hold without the other."
     )
     lines.append(

@@ -71,11 +71,11 @@ FACTS += ["failed", "commits", "run_ids"]
 
 def ours(studies: Sequence[Study]) -> list[Ours]:
     """The rows of studies, in their order, each of them in what it differs from published ones."""
-    alike = Counter((study.recipe, study.epochs) for study in studies)
+    alike = Counter((study.recipe, study.length) for study in studies)
     found = []
     for study in studies:
-        told = f"{study.recipe}, {study.epochs} epochs"
-        if alike[study.recipe, study.epochs] > 1:
+        told = f"{study.recipe}, {study.length}"
+        if alike[study.recipe, study.length] > 1:
             told += f", {study.precision}, pictures {study.fingerprint[:8]}"
         for row in study.rows:
             config = row.records[0].config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ablations import plugins
 from ablations.records import Record
 from ablations.rows import Study
 
@@ -19,7 +20,7 @@ def lines(study: Study) -> list[str]:
         f"recipe {study.recipe}",
         f"pictures {study.fingerprint or 'unknown'}",
         f"commit {', '.join(commits(records)) or 'unknown'}",
-        f"device {', '.join(distinct(measured, 'device')) or 'unknown'}",
+        f"device {', '.join(devices(measured)) or 'unknown'}",
         f"precision {study.precision}",
         f"torch {', '.join(versions(measured, 'torch')) or 'unknown'}",
         dates(measured),
@@ -35,8 +36,9 @@ def lines(study: Study) -> list[str]:
             warnings.append(
                 f"Warning: runs of {mixer} are of different code: versions {', '.join(hashes)}."
             )
+    warnings += stale(records)
     for what, found in (
-        ("devices", distinct(measured, "device")),
+        ("devices", devices(measured)),
         ("versions of torch", versions(measured, "torch")),
     ):
         if len(found) > 1:
@@ -55,9 +57,30 @@ def commits(records: Sequence[Record]) -> list[str]:
     )
 
 
+def stale(records: Sequence[Record]) -> list[str]:
+    """A line for each change of a plugin, whose file is read and not imported, since runs of it."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        before = record.environment.get("plugins", {})
+        named = record.config.get("system", {}).get("plugins", [])
+        if record.done and (why := plugins.changed_on_disk(named, before)):
+            found.setdefault(why, []).append(record.run_id)
+    return [
+        f"Warning: stale runs, {why} since: {', '.join(run_ids)}; `ablations run --retrain-stale` "
+        "trains them again."
+        for why, run_ids in found.items()
+    ]
+
+
 def distinct(records: Sequence[Record], name: str) -> list[str]:
     """The values of a field of the environment, sorted."""
     return sorted({str(r.environment[name]) for r in records if r.environment.get(name)})
+
+
+def devices(records: Sequence[Record]) -> list[str]:
+    """All devices that runs have had, sorted; one that went on elsewhere has several."""
+    several = {str(name) for record in records for name in record.environment.get("devices", [])}
+    return sorted({*several, *distinct(records, "device")})
 
 
 def versions(records: Sequence[Record], package: str) -> list[str]:

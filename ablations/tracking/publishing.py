@@ -81,7 +81,7 @@ def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
         table = wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
         pictures = f"{study.data} {study.fingerprint[:8]}"
-        run.log({f"{study.recipe}/{pictures}, {study.epochs} epochs, {study.precision}": table})
+        run.log({f"{study.recipe}/{pictures}, {study.length}, {study.precision}": table})
     artifact = wandb.Artifact(NAME, type="table", metadata={"records": len(records)})
     with tempfile.TemporaryDirectory() as scratch:
         for style in FORMATS:

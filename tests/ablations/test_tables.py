@@ -207,14 +207,26 @@ def test_different_recipes_epochs_pictures_and_precision_are_never_compared():
         *BASE,
         record(5, 50.0, recipe="fashion"),
         record(6, 50.0, optim__epochs=7),
+        record(7, 50.0, optim__cooldown_epochs=3),
         other_data,
         other_precision,
     ]
     groups = studies(found)
-    assert len(groups) == 5
+    assert len(groups) == 6
+    (cooled,) = [group for group in groups if group.cooldown]
+    assert "3 epochs and 3 epochs of cool-down" in cooled.name
     (ours,) = [group for group in groups if len(group.rows[0].records) == 3]
     assert ours.rows[0].top1 == stats.spread([80.0, 81.0, 83.0])
-    assert render(found, "md").count("### ") == 5
+    assert render(found, "md").count("### ") == 6
+
+
+def test_a_done_record_without_a_precision_is_in_no_study():
+    unknown, broken = record(3, 99.0), record(4, None, status="failed")
+    for each in (unknown, broken):
+        del each.environment["precision"]
+    (study,) = studies([*BASE, unknown, broken])
+    assert unknown.run_id not in {run.run_id for run in study.records}
+    assert broken.run_id in {run.run_id for run in study.records}
 
 
 def test_changes_that_a_whole_study_shares_belong_to_its_baseline_and_are_told():

@@ -10,6 +10,7 @@ from ablations.commands import (
     claims,
     clean,
     convert,
+    data,
     evaluate,
     plan,
     profile,
@@ -21,4 +22,4 @@ from ablations.commands import (
 )
 
 COMMANDS = [plan, train, run, status, clean, table, claims, report, evaluate, profile]
-COMMANDS += [convert, bench]
+COMMANDS += [data, convert, bench]

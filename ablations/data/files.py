@@ -25,7 +25,7 @@ class Found:
         folder: It: ``train`` or ``val`` of a data set.
         classes: The class folders in it, in order.
         images: Of each class (by its index), the files and their sizes in bytes, in order.
-        broken: Files that are to be images and are not, and why.
+        broken: Files that are to be images and are not, folders that cannot be read, and why.
         left_out: Why files or folders are not taken -> which.
     """
 
@@ -76,7 +76,7 @@ def find(folder: Path, classes: tuple[str, ...] | None = None) -> Found:
         classes: Its class folders, where they are known.
 
     Raises:
-        DataError: There is no such folder, or one in it cannot be read.
+        DataError: There is no such folder.
     """
     found = Found(folder, classes or class_folders(folder))
     for entry in os.scandir(folder):
@@ -93,11 +93,11 @@ def find(folder: Path, classes: tuple[str, ...] | None = None) -> Found:
 def _below(folder: Path, found: Found) -> list[tuple[Path, list[str]]]:
     """The folders below one and their files, in order; links are followed, but not in circles."""
 
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    def keep(error: OSError) -> None:
+        found.broken.append((Path(error.filename), f"cannot be read: {error.strerror}"))
 
     there = []
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=keep):
         there.append((root, sorted(names, key=os.fsencode)))
         for name in list(folders):
             path = os.path.join(root, name)

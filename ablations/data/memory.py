@@ -12,14 +12,12 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from ablations.cores import control_groups
 from ablations.data.base import DataError, MemoryShortError
 
 SHARED = Path("/dev/shm")  # through which loader processes hand batches over, on Linux
 MARGIN = 1_000_000  # bytes: semaphores, and pages that are begun
-LIMITS = [  # of a container, by version 2 and 1 of control groups
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-]
+LIMITS = ("memory.max", "memory.limit_in_bytes")  # of control groups of version 2 and 1
 MEMINFO = Path("/proc/meminfo")
 # What torch and multiprocessing say, in errors of several classes.
 SHORT = re.compile(
@@ -41,9 +39,10 @@ def available() -> int | None:
         fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE))
         if "MemAvailable" in fields:
             found.append(1024 * (int(fields["MemAvailable"]) + int(fields.get("SwapFree", 0))))
-    for path in LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
-            found.append(int(path.read_text()))
+    for group in control_groups("memory"):
+        for name in LIMITS:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
+                found.append(int((group / name).read_text()))
     return min(found, default=None)
 
 

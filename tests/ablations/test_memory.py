@@ -136,16 +136,19 @@ def test_loader_processes_that_shared_memory_is_too_small_for_are_refused(
 def test_machines_that_say_nothing_of_their_memory_are_not_asked(files, monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "SHARED", tmp_path / "none")
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(memory, "LIMITS", [tmp_path / "none"])
+    monkeypatch.setattr(memory, "control_groups", lambda _: [tmp_path / "none"])
     assert memory.available() is None
     memory.check(10**30, "x")
     loaders(data.load(files), replace(files, image_size=40), seed=0, workers=1)
 
 
-def test_a_containers_limit_counts(monkeypatch, tmp_path):
-    for name, text in (("unlimited", "max\n"), ("limit", "1000\n")):
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "LIMITS", [tmp_path / "unlimited", tmp_path / "limit"])
+@pytest.mark.parametrize("name", memory.LIMITS)
+def test_a_containers_limit_counts(monkeypatch, tmp_path, name):
+    groups = [tmp_path / "inner", tmp_path / "outer"]
+    for group, text in zip(groups, ("max\n", "1000\n"), strict=True):
+        group.mkdir()
+        (group / name).write_text(text)
+    monkeypatch.setattr(memory, "control_groups", lambda _: groups)
     assert memory.available() == 1000
-    monkeypatch.setattr(memory, "LIMITS", [tmp_path / "unlimited"])
+    monkeypatch.setattr(memory, "control_groups", lambda _: groups[:1])
     assert memory.available() > 1000

@@ -1,0 +1,231 @@
+"""A folder of images looked at file by file, before anything is trained on it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from ablations.cores import usable_cores
+from ablations.data import files, imagenette
+from ablations.data.base import DataError
+from ablations.data.decode import TURNS, decode, orientation, quiet, reason, sixteen_bit
+from ablations.escape import terminal
+from ablations.words import counted
+
+SPLITS = ("train", "val")
+BLOCK = 256  # files that wait for a thread at a time
+
+
+class Seen(NamedTuple):
+    """One image file: Pillow's names of its format and mode, pixels, and its bytes' SHA-256."""
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    turned: bool
+    digest: bytes
+
+
+@dataclass
+class SplitSurvey:
+    """What is in ``train`` or ``val``.
+
+    Args:
+        classes: Class -> how many images of it can be decoded.
+        sizes: (width, height) in pixels, before it is turned -> how many images have it.
+        formats: Pillow's name of a format -> how many.
+        modes: Pillow's name of a mode -> how many.
+        turned: How many their EXIF data turns.
+        file_bytes: Of all their files.
+        broken: Files that cannot be used, and why.
+        left_out: Why files or folders are not taken -> which.
+    """
+
+    classes: dict[str, int]
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    turned: int = 0
+    file_bytes: int = 0
+    broken: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: dict[str, list[Path]] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """How many can be decoded."""
+        return sum(self.classes.values())
+
+    def spread(self) -> list[tuple[int, int]]:
+        """The sizes of the images with the fewest, the median and the most pixels."""
+        order = sorted(self.sizes, key=lambda size: (size[0] * size[1], size))
+        middle, seen = order[:1], 0
+        for size in order:
+            seen += self.sizes[size]
+            if 2 * seen >= self.images:
+                middle = [size]
+                break
+        return [*order[:1], *middle, *order[-1:]]
+
+
+@dataclass
+class Survey:
+    """What is in a data set.
+
+    Args:
+        root: Its folder.
+        splits: Those that are there, by name.
+        problems: Why it cannot be trained on, a line each, beside broken files.
+        twice: Pairs of files with the same bytes, one of ``train``, one of ``val``.
+    """
+
+    root: Path
+    splits: dict[str, SplitSurvey] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    twice: list[tuple[Path, Path]] = field(default_factory=list)
+
+    @property
+    def broken(self) -> list[tuple[Path, str]]:
+        """Of all splits."""
+        return [each for split in self.splits.values() for each in split.broken]
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can be trained on."""
+        return not self.problems and not self.broken
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; files by their paths within the data set."""
+
+        def within(path: Path) -> str:
+            return str(path.relative_to(self.root))
+
+        return {
+            "root": str(self.root),
+            "sound": self.sound,
+            "problems": self.problems,
+            "splits": {
+                name: {
+                    "images": split.images,
+                    "classes": split.classes,
+                    "sizes": dict(
+                        zip(("smallest", "median", "largest"), split.spread(), strict=False)
+                    ),
+                    "formats": dict(split.formats.most_common()),
+                    "modes": dict(split.modes.most_common()),
+                    "turned": split.turned,
+                    "bytes": split.file_bytes,
+                    "broken": [{"file": within(path), "why": why} for path, why in split.broken],
+                    "left_out": {
+                        why: [*map(within, paths)] for why, paths in split.left_out.items()
+                    },
+                }
+                for name, split in self.splits.items()
+            },
+            "twice": [[within(one), within(other)] for one, other in self.twice],
+        }
+
+
+def survey(root: Path, progress: Callable[[int, int, int], None]) -> Survey:
+    """Decode every image of a folder as training does, and count what is there.
+
+    Args:
+        root: A folder with ``train`` and ``val``, or with ``imagenette2*``.
+        progress: Called with how many files are done, how many there are, how many are broken.
+
+    Raises:
+        DataError: It is no such folder.
+    """
+    there = [name for name in SPLITS if (root / name).is_dir()]
+    if not there and (tree := imagenette.find(str(root))):
+        return survey(tree, progress)
+    if not there:
+        raise DataError(
+            f"no folder {root / 'train'} or {root / 'val'}: put the images there as {files.LAYOUT}"
+        )
+    found = {name: files.find(root / name) for name in there}
+    total = sum(len(each.images) + len(each.broken) for each in found.values())
+    done, broken, made = 0, 0, Survey(root)
+    digests: dict[bytes, Path] = {}
+    for name, each in found.items():
+        split = SplitSurvey(dict.fromkeys(each.classes, 0), left_out=dict(each.left_out))
+        split.broken += each.broken
+        made.splits[name] = split
+        done, broken = done + len(each.broken), broken + len(each.broken)
+        for (label, path, size), seen in zip(each.images, _looks(each.images), strict=True):
+            if isinstance(seen, str):
+                split.broken.append((path, seen))
+                broken += 1
+            else:
+                split.classes[each.classes[label]] += 1
+                _count(split, seen, size)
+                if name == "train":
+                    digests.setdefault(seen.digest, path)
+                elif seen.digest in digests:
+                    made.twice.append((digests[seen.digest], path))
+            done += 1
+            progress(done, total, broken)
+    made.problems += _problems(made)
+    return made
+
+
+def _looks(images: list[tuple[int, Path, int]]) -> Iterator[Seen | str]:
+    """What is seen of each file, in order, by as many threads as there are cores."""
+    pool = ThreadPoolExecutor(usable_cores())
+    try:
+        with quiet():  # what a thread restores is then quiet too
+            for begin in range(0, len(images), BLOCK):
+                yield from pool.map(look, [path for _, path, _ in images[begin : begin + BLOCK]])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def look(path: Path) -> Seen | str:
+    """What a file is, or why it is broken."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return f"cannot be read: {reason(error)}"
+    try:
+        decode(path, content)
+    except DataError as error:
+        return str(error).removeprefix(f"{terminal(path)} ")
+    with Image.open(io.BytesIO(content)) as image:
+        turned = image.format != "TIFF" and orientation(image) in TURNS
+        mode = f"{image.mode} (16 bits)" if sixteen_bit(image) else image.mode
+        kind = image.format or "?"
+        return Seen(kind, mode, image.size, turned, hashlib.sha256(content).digest())
+
+
+def _count(split: SplitSurvey, seen: Seen, size: int) -> None:
+    split.sizes[seen.size] += 1
+    split.formats[seen.format] += 1
+    split.modes[seen.mode] += 1
+    split.turned += seen.turned
+    split.file_bytes += size
+
+
+def _problems(made: Survey) -> Iterator[str]:
+    for name in SPLITS:
+        if name not in made.splits:
+            use = "evaluate" if name == "val" else "train"
+            yield f"there is no {name} folder, so there is nothing to {use} on"
+            continue
+        split = made.splits[name]
+        others = [other for key, other in made.splits.items() if key != name]
+        if odd := [each for each in split.classes if any(each not in o.classes for o in others)]:
+            yield f"{_classes(odd)} only in {name}"
+        if empty := [each for each, count in split.classes.items() if not count]:
+            yield f"{_classes(empty)} without images in {name}"
+
+
+def _classes(names: list[str]) -> str:
+    shown = ", ".join(terminal(name) for name in names[:10])
+    return f"{counted(len(names), 'class', 'classes')} ({shown}{', ...' if names[10:] else ''})"

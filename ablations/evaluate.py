@@ -107,7 +107,8 @@ def of_checkpoint(
         raise ConfigError(_other_classes(source, classes, head.shape[0]))
     name = arch or names[0]
     model = named(name, num_classes=head.shape[0])
-    config = resolve(RECIPE, {**_of_model(model), "data.crop_pct": _crop(model), **overrides})
+    stated = {**_of_model(model), "data.crop_pct": _crop(model)}
+    config = resolve(RECIPE, {**stated, **overrides}, kept=stated)
     built = MetaFormer(config.model)
     told = [f"{layout} layout"]
     told += _changed(overrides)
@@ -185,7 +186,7 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
     values = {name: value for name, value in flatten(stored).items() if name not in DERIVED}
     values["seed"] = record.config["seed"]
     _check_named(record, overrides)
-    config = resolve(record.config["recipe"], {**values, **overrides})
+    config = resolve(record.config["recipe"], {**values, **overrides}, kept=values)
     if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {run_id} is stale: {why}: evaluate it with the code it has")
     model = MetaFormer(config.model)

@@ -57,7 +57,9 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
     Raises:
         ConfigError: A size or a cell that cannot be built.
     """
-    base = resolve(recipe, overrides)
+    cells = list(cells)
+    kept = overrides if cells else ()  # the cells have been looked at: one of them reads each
+    base = resolve(recipe, overrides, kept=kept)
     flat_base = labels.flat_config(base.to_json())
     # A model that overrides change is none of the paper's, whatever row it resembles.
     plain = labels.flat_config(resolve(recipe).to_json())
@@ -81,7 +83,7 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
             paper = published.model_rows().get(size)
             named = published.MODELS[size]
             name = named if recipe == "imagenet" else f"{size.upper()} of {recipe}"
-            add(resolve(recipe, overrides, size), published.SIZE_AXIS, name, paper)
+            add(resolve(recipe, overrides, size, kept), published.SIZE_AXIS, name, paper)
     for cell in cells:
         flat = labels.flat_config(cell.config.to_json())
         own = {k: v for k, v in labels.changes(flat_base, flat).items() if k.startswith("model.")}

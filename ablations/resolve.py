@@ -12,7 +12,7 @@ import functools
 import re
 import typing
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def resolve(
     recipe: str,
     overrides: Mapping[str, Any] | None = None,
     preset: str | None = None,
-    kept: Iterable[str] = (),
+    kept: Collection[str] = (),
 ) -> RunConfig:
     """The run that a recipe, a preset of it and overrides by dotted name describe.
 

@@ -6,7 +6,7 @@ always read. ``resolve`` holds it against what the user sets; what a recipe sets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolformer.config import MIXER_NAMES, ConfigError
@@ -103,7 +103,7 @@ READERS: dict[str, Reader] = {
 WITH = {"model.head_dim": "model.dims"}
 
 
-def check(run: RunConfig, given: Mapping[str, object], kept: Iterable[str]) -> None:
+def check(run: RunConfig, given: Mapping[str, object], kept: Collection[str]) -> None:
     """Refuse what is set and not read.
 
     Args:
@@ -114,9 +114,9 @@ def check(run: RunConfig, given: Mapping[str, object], kept: Iterable[str]) -> N
     Raises:
         ConfigError: A field that this run would not read.
     """
-    for name in given.keys() - set(kept):
+    for name in given:
         reader = READERS.get(name)
-        if reader is None or WITH.get(name) in given or reader.reads(run):
+        if name in kept or reader is None or WITH.get(name) in given or reader.reads(run):
             continue
         raise ConfigError(
             f"{name} {given[name]!r} would change nothing in this run: it is read "

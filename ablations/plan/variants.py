@@ -135,7 +135,7 @@ def variants(
         overrides: Fields set in all of them: they are the baseline's too.
     """
     recipe, known = cells[0].recipe, {record.run_id: record for record in there}
-    base = labels.flat_config(resolve(recipe, {**overrides, "seed": 0}).to_json())
+    base = labels.flat_config(resolve(recipe, {**overrides, "seed": 0}, kept=overrides).to_json())
     found: dict[str, Variant] = {}
     for cell in cells:
         if cell.variant_id not in found:

@@ -42,28 +42,35 @@ TIMM_ONLY += ["train_interpolation"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The pictures and how they reach the model.
+    """The images and how they reach the model.
 
     Args:
         name: mini, fashion, cifar10, cifar100, imagenette or folder.
-        root: Folder of the files; does not change the result, so it is not part of the id.
-        image_size: Side of a picture in pixels; the model is built from it.
-        batch_size: Pictures a step over all devices: the effective batch.
-        pipeline: tensor (all pictures in memory, shift and flip on whole batches; for small
-            pictures) or timm (timm's ImageNet transforms, picture by picture).
-        hflip: Probability of a horizontal flip.
-        fit: tensor: pad (zeros around the picture) or resize (bilinear) to ``image_size``.
-        crop_padding: tensor: largest random shift in pixels, with zeros moving in.
-        auto_augment: timm: RandAugment or AutoAugment policy; null for none.
-        color_jitter: timm: strength; without effect where auto_augment replaces it, as in timm.
-        random_erasing: timm: probability.
-        crop_scale: timm: smallest and largest area of the random resized crop.
-        crop_pct: timm: share of the resized picture that validation crops from its centre.
-        train_interpolation: timm: bilinear, bicubic or random.
+        root: Folder of the files, or null where the images are in the package or are found; does
+            not change the result, so it is not part of the id.
+        image_size: Side of an image in pixels, 1 or more; the model is built from it.
+        batch_size: Images a step over all devices, 1 or more: the effective batch.
+        pipeline: tensor (all images in memory, shift and flip on whole batches; for small images)
+            or timm (timm's ImageNet transforms, image by image).
+        hflip: Probability of a horizontal flip, 0 to 1.
+        fit: pad (zeros around the image) or resize (bilinear) to ``image_size``; read by pipeline
+            tensor only.
+        crop_padding: Largest random shift in pixels, with zeros moving in, 0 or more; read by
+            pipeline tensor only.
+        auto_augment: RandAugment or AutoAugment policy of timm's, such as rand-m9-mstd0.5-inc1;
+            null for none; read by pipeline timm only.
+        color_jitter: Strength of the colour jitter, 0 or more; read by pipeline timm only, where
+            ``auto_augment`` does not replace it.
+        random_erasing: Probability of erasing a rectangle, 0 to 1; read by pipeline timm only.
+        crop_scale: Smallest and largest area of the random resized crop as shares of the image,
+            above 0 to 1; read by pipeline timm only.
+        crop_pct: Share of the resized image that validation crops from its centre, 0.05 to 1; read
+            by pipeline timm only.
+        train_interpolation: bilinear, bicubic or random; read by pipeline timm only.
         mixup: Mixup alpha, 0 for none.
         cutmix: CutMix alpha, 0 for none.
-        mixup_prob: Probability that a batch is mixed.
-        mixup_switch_prob: Probability of CutMix where both are on.
+        mixup_prob: Probability that a batch is mixed, 0 to 1; read with ``mixup`` or ``cutmix``.
+        mixup_switch_prob: Probability of CutMix where both are on, 0 to 1.
     """
 
     name: str = "mini"
@@ -133,19 +140,20 @@ class OptimConfig:
     Args:
         optimizer: adamw, adam, lamb, lion or sgd (with momentum 0.9), from timm. Biases, norms and
             LayerScale are not decayed.
-        lr: Peak learning rate; null: ``lr_base`` x batch_size / 1024, the paper's rule.
-        lr_base: Learning rate at a batch of 1024 pictures; resolved into ``lr``, then null.
-        weight_decay: Decoupled weight decay.
-        betas: The two decay rates of the moments, where the optimizer has such.
-        eps: The optimizer's epsilon, where it has one.
-        epochs: Passes over the training pictures, before the cool-down.
-        warmup_epochs: Of these, epochs of linear warm-up.
-        warmup_lr: Learning rate at the first step.
-        min_lr: Learning rate at the end of the cosine and in the cool-down.
-        cooldown_epochs: Epochs added at ``min_lr``.
-        schedule_unit: Whether the learning rate changes every step or every epoch.
-        label_smoothing: Share of the target spread over all classes.
-        grad_clip: Largest norm of the whole gradient; null for no clipping.
+        lr: Peak learning rate, above 0; null: ``lr_base`` x batch_size / 1024, the paper's rule.
+        lr_base: Learning rate at a batch of 1024 images, above 0; resolved into ``lr``, then null.
+        weight_decay: Decoupled weight decay, 0 or more.
+        betas: The two decay rates of the moments, each 0 to below 1; read by adamw, adam, lamb and
+            lion.
+        eps: The optimizer's epsilon, 0 or more; read by adamw, adam and lamb.
+        epochs: Passes over the training images, before the cool-down, 1 or more.
+        warmup_epochs: Of these, epochs of linear warm-up: 0 or more, fewer than ``epochs``.
+        warmup_lr: Learning rate at the first step, 0 or more; read with ``warmup_epochs`` above 0.
+        min_lr: Learning rate at the end of the cosine and in the cool-down, 0 or more.
+        cooldown_epochs: Epochs added at ``min_lr``, 0 or more.
+        schedule_unit: step or epoch: how often the learning rate changes.
+        label_smoothing: Share of the target spread over all classes, 0 to 0.999.
+        grad_clip: Largest norm of the whole gradient, above 0; null for no clipping.
     """
 
     optimizer: str = "adamw"
@@ -169,9 +177,13 @@ class OptimConfig:
         at_least("optim.epochs", self.epochs, 1)
         at_least("optim.cooldown_epochs", self.cooldown_epochs, 0)
         if not 0 <= self.warmup_epochs < self.epochs:
+            fitting = max(0, min(self.warmup_epochs, self.epochs - 1))
+            cool = self.cooldown_epochs
+            cooling = f"; {cool} epochs of cool-down come on top (--optim.cooldown_epochs)"
+            cooling = cooling if cool else ""
             raise ConfigError(
                 f"optim.warmup_epochs {self.warmup_epochs} must be 0 or more and fewer than "
-                f"optim.epochs {self.epochs}"
+                f"optim.epochs {self.epochs}: add --optim.warmup_epochs {fitting}{cooling}"
             )
         for name in ("lr", "lr_base", "grad_clip"):
             value = getattr(self, name)
@@ -196,15 +208,15 @@ class SystemConfig:
     """What a run needs of its machine. Does not change the id.
 
     Args:
-        accelerator: auto, cpu or gpu.
-        devices: GPUs (or processes on the CPU) a run trains on, on each of its machines; the
-            pictures of a step are shared out among them.
-        nodes: Machines a run trains on.
+        accelerator: auto (a GPU where there is one), cpu or gpu.
+        devices: GPUs (or processes on the CPU) a run trains on, on each of its machines, 1 or
+            more; the images of a step are shared out among them.
+        nodes: Machines a run trains on, 1 or more.
         precision: auto (bf16-mixed on a GPU that has it, 32-true elsewhere), 32-true, bf16-mixed
             or 16-mixed.
-        threads: CPU threads of torch. One is the default because two processes of one thread beat
-            one of two on small models, and because a sum's last digit depends on it.
-        loader_workers: Processes that prepare pictures for the timm pipeline; 0: none.
+        threads: CPU threads of torch, 1 or more. One is the default because two processes of one
+            thread beat one of two on small models, and because a sum's last digit depends on it.
+        loader_workers: Processes that prepare images for the timm pipeline; 0 for none.
         compile: Whether the model goes through torch.compile.
         tracker: wandb (offline without an account, or as WANDB_MODE says) or none.
         project: The W&B project; the default leaves it to WANDB_PROJECT, where that is set.
@@ -243,7 +255,7 @@ class RunConfig:
     """One cell of a study, fully resolved (``ablations.resolve`` fills it).
 
     Args:
-        seed: Seeds the weights, the order of the pictures and their augmentation.
+        seed: Seeds the weights, the order of the images and their augmentation; 0 to 2147483647.
         recipe: The named bundle of defaults that it started from; a label, not part of the id.
     """
 

@@ -8,18 +8,24 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ablations import numbers, screen
+from ablations import envvars, field_help, numbers, screen
 from ablations.arguments import separate as separate
 from ablations.numbers import decimal, whole
-from ablations.resolve import FIELDS, GROUPS, recipe_names
+from ablations.resolve import recipe_names
 from poolformer.config import ConfigError, nearest
 
 DEFAULT_RECIPE = "mini"
 DEFAULT_RESULTS = Path("runs")
+
+
+class Lines(argparse.HelpFormatter):
+    """A description whose lines stay lines, wrapped where the terminal is narrow."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(super(Lines, self)._fill_text(t, width, indent) for t in text.split("\n"))
 
 
 class Once(argparse.Action):
@@ -47,9 +53,19 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
         self.register("action", None, Once)
+        self.words: list[str] = []
+        self.fields_of: str | None = None  # the recipe whose fields --help shows, unless named
+
+    def format_help(self) -> str:
+        """The command's own flags, then the fields of a run where these are flags of it."""
+        own = super().format_help()
+        if self.fields_of is None:
+            return own
+        return f"{own}\n{field_help.text(*field_help.named(self.words, self.fields_of))}"
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse what is left over here, where it is known which command was meant."""
+        self.words = list(args or ())
         namespace, rest = super().parse_known_args(args, namespace)
         if rest and rest[0].startswith("--"):
             own = sorted({*re.findall(r"--[\w.-]+", self.format_help())})
@@ -113,9 +129,12 @@ def folder(name: str) -> Path:
 def add_recipe(command: argparse.ArgumentParser, default: str = DEFAULT_RECIPE) -> None:
     """The flags --recipe and --plugins."""
     add_plugins(command)
+    chosen = envvars.get("ABLATIONS_RECIPE") or default
+    if isinstance(command, Parser):
+        command.fields_of = chosen
     command.add_argument(
         "--recipe",
-        default=os.environ.get("ABLATIONS_RECIPE", default),
+        default=chosen,
         help=f"{', '.join(recipe_names())} (default: $ABLATIONS_RECIPE or {default})",
     )
 
@@ -198,17 +217,6 @@ def data_root() -> dict[str, str]:
     """Where the pictures lie, unless the command or the sweep says so: $ABLATIONS_DATA_ROOT."""
     root = os.environ.get("ABLATIONS_DATA_ROOT")
     return {"data.root": root} if root else {}
-
-
-def fields_help() -> str:
-    """The flags for the fields of a run, with the defaults that recipes start from."""
-    lines = ["fields of a run, each a flag (recipes set them; --recipe NAME):"]
-    for group, kind in GROUPS.items():
-        for item in fields(kind):
-            if f"{group}.{item.name}" in FIELDS:
-                default = "" if item.default is MISSING else f" (default {item.default})"
-                lines.append(f"  --{group}.{item.name}{default}")
-    return "\n".join([*lines, "  --seed (default 0)"])
 
 
 def refuse_fields(command: str, fields_set: dict[str, Any]) -> None:

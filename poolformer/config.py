@@ -105,31 +105,36 @@ class MetaFormerConfig:
     The defaults are PoolFormer-S12 at 1000 classes and 224x224 pictures (arXiv 2111.11418).
 
     Args:
-        depths: Blocks in each stage.
-        dims: Channels of each stage, as many as ``depths``.
-        mlp_ratio: Hidden width of the channel MLP over its input width.
+        depths: Blocks in each stage, each 1 or more.
+        dims: Channels of each stage, each 1 or more; as many as ``depths``.
+        mlp_ratio: Hidden width of the channel MLP over its input width, above 0; read with
+            ``channel_mlp`` only.
         token_mixers: One name for all stages, or one name a stage: pool, identity, random,
             depthwise, attention, spatial_fc, separable_conv (the 7x7 of ConvFormer), or a
             registered one.
-        pool_size: Side of the average-pooling window in positions, odd; read by ``pool`` only.
+        pool_size: Side of the average-pooling window in positions: 1, 3, 5, ...; read by ``pool``
+            only.
         norm: group (the paper's Modified LayerNorm: GroupNorm with one group), layer (over
             channels), batch or none; also sets the final norm.
-        activation: gelu, relu, silu or star_relu, inside the channel MLP.
+        activation: gelu, relu, silu or star_relu, inside the channel MLP; read with
+            ``channel_mlp`` only.
         residual: Whether a sub-block's output is added to its input or replaces it. The paper
             released no code for "none": LayerScale, drop path and the pooling's subtraction stay.
         channel_mlp: Whether blocks have their second sub-block. Without it the whole of it goes
             (norm, MLP, LayerScale), which gives the paper's 2.5 M parameters.
-        layer_scale_init: Initial LayerScale of each sub-block; null for no LayerScale.
-        drop_path: Stochastic-depth rate of the last block; rises linearly from 0 at the first.
+        layer_scale_init: Initial LayerScale of each sub-block, a finite number; null for no
+            LayerScale.
+        drop_path: Stochastic-depth rate of the last block, 0 to below 1; rises linearly from 0 at
+            the first.
         position_embedding: Number of the stage (1 is the first) before which a learned, zero
             initialised embedding is added, once; null for none.
-        head_dim: Channels of one attention head; read by ``attention`` only.
-        stem_kernel: Kernel side of the stem convolution in pixels.
-        stem_stride: Stride of the stem in pixels.
-        stem_padding: Zero padding of the stem in pixels.
-        down_kernel: Kernel side of the convolution between stages.
-        down_stride: Stride of the convolution between stages.
-        down_padding: Zero padding of the convolution between stages.
+        head_dim: Channels of one attention head, a divisor of ``dims``; read by ``attention`` only.
+        stem_kernel: Kernel side of the stem convolution in pixels, 1 or more.
+        stem_stride: Stride of the stem in pixels, 1 or more.
+        stem_padding: Zero padding of the stem in pixels, 0 or more.
+        down_kernel: Kernel side of the convolution between stages in positions, 1 or more.
+        down_stride: Stride of the convolution between stages in positions, 1 or more.
+        down_padding: Zero padding of the convolution between stages in positions, 0 or more.
         in_channels: Channels of a picture; follows from the data.
         num_classes: Width of the linear head, 0 for none; follows from the data.
         image_size: Side of a (square) picture in pixels; follows from the data.

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ablations import screen
-from ablations.flags import add_recipe, fields_help, integer
+from ablations.flags import Lines, add_recipe, integer
 from ablations.resolve import resolve
 from poolformer.config import ConfigError, unknown
 
@@ -20,8 +20,7 @@ def add(commands: Any) -> None:
         "runner: a study by warm workers against a process a cell; a run against a bare loop.\n"
         "table: 54, 10,000 and 100,000 made-up records to a table.\n"
         "tracker: a run mirrored to W&B against the same run with --tracker none.",
-        epilog=fields_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
     )
     command.add_argument("names", nargs="*", metavar="name", help="which; by default all")
     command.add_argument("--rounds", type=integer, default=7, help="how often each is timed (7)")

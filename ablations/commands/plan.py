@@ -10,12 +10,12 @@ from typing import Any
 
 from ablations import screen
 from ablations.flags import (
+    Lines,
     add_recipe,
     add_results,
     add_seeds,
     add_training,
     data_root,
-    fields_help,
     folder,
     given,
     integer,
@@ -34,8 +34,7 @@ def add(commands: Any) -> None:
         description="Train a few steps of every variant of sweep files on this machine, and tell "
         "from that what `ablations run` will take.\n"
         "--check DIR holds what was planned there against what the runs took.",
-        epilog=fields_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
     )
     command.add_argument("sweeps", nargs="*", type=Path, help="sweep files, such as sweeps/*.yaml")
     add_seeds(command)

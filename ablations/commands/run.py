@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ablations import screen
 from ablations.commands import launching
 from ablations.flags import (
+    Lines,
     add_recipe,
     add_results,
     add_seeds,
     add_stale,
     add_training,
     data_root,
-    fields_help,
     given,
     seeds,
     sync_command,
@@ -40,8 +40,7 @@ def add(commands: Any) -> None:
         help="train all cells of sweep files, then print the table",
         description="Train the cells of sweep files that are not done yet, then print the table.\n"
         "A cell that several files ask for is trained once. Start it again to go on.",
-        epilog=fields_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
     )
     command.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
     add_seeds(command)

@@ -44,7 +44,11 @@ def add(commands: Any) -> None:
         help="add a bootstrap interval of each mean, resampled from this seed",
     )
     command.add_argument("--compare", action="store_true", help="two folders side by side")
-    command.add_argument("--explain", metavar="ROW", help="the runs behind a row, by its label")
+    command.add_argument(
+        "--explain",
+        metavar="ROW",
+        help="the runs behind the rows of a name, or of a part of it such as attention",
+    )
     command.add_argument(
         "--publish",
         nargs="?",

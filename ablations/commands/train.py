@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ablations import agent, screen
 from ablations.config import RunConfig
 from ablations.flags import (
+    Lines,
     add_recipe,
     add_results,
     add_stale,
     add_training,
     data_root,
-    fields_help,
     sync_command,
 )
 from ablations.resolve import resolve
@@ -31,8 +31,7 @@ def add(commands: Any) -> None:
         "train",
         help="train one cell",
         description="Train one cell and write its record.",
-        epilog=fields_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
     )
     add_recipe(command)
     add_results(command)

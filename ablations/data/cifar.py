@@ -25,22 +25,40 @@ def load(name: str, root: str | None) -> Pictures:
     """50,000 training and 10,000 validation pictures of ``cifar10`` or ``cifar100``.
 
     Raises:
-        DataError: No files and no network, or files with other checksums.
+        DataError: No files and no network, files that cannot be read, or with other checksums.
     """
     source, where = _source(name), root or "data"
     try:
         train, val = (source(where, train=train, download=False) for train in (True, False))
+    except OSError as error:
+        raise DataError(f"{error.filename or where} cannot be read: {error.strerror}") from error
     except RuntimeError:
         try:
             train, val = (source(where, train=train, download=True) for train in (True, False))
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"no {name} in {where}: unpack its python version so that "
-                f"{folder(name, root)} exists (--data.root DIR)"
-            ) from error
+        except Exception as error:  # networks and archives fail in many ways
+            raise DataError(_wrong(name, where)) from error
     return from_arrays(
         (train.data, np.asarray(train.targets)),
         (val.data, np.asarray(val.targets)),
         tuple(train.classes),
         CIFAR_STATS,
     )
+
+
+def _wrong(name: str, root: str) -> str:
+    """What is missing or damaged, in a line; a download has failed."""
+    from torchvision.datasets.utils import check_integrity
+
+    source, tree = _source(name), folder(name, root)
+    again = f"unpack {source.filename} in {root} again"
+    if tree.is_dir():
+        meta = (source.meta["filename"], source.meta["md5"])
+        for file, checksum in (*source.train_list, *source.test_list, meta):
+            if not (tree / file).is_file():
+                return f"{tree / file} is missing: {again}"
+            if not check_integrity(tree / file, checksum):
+                return f"{tree / file} is damaged, its checksum is not that of {name}'s: {again}"
+    archive = Path(root, source.filename)
+    if archive.is_file() and not check_integrity(archive, source.tgz_md5):
+        return f"{archive} is damaged, its checksum is not that of {name}'s: put it there again"
+    return f"no {name} in {root}: unpack its python version so that {tree} exists (--data.root DIR)"

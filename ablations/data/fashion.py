@@ -6,6 +6,7 @@ torchvision's FashionMNIST/raw), or downloaded through torchvision.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from pathlib import Path
@@ -92,8 +93,11 @@ def load(root: str | None) -> Pictures:
     arrays = {name: read_idx(path) for name, path in files.items()}
     for split in ("train", "t10k"):
         images, labels = arrays[f"{split}-images"], arrays[f"{split}-labels"]
-        if images.ndim != 3 or len(images) != len(labels) or labels.max(initial=0) > 9:
-            raise DataError(f"{files[f'{split}-images']} and its labels do not fit each other")
+        path = files[f"{split}-images"]
+        if images.ndim != 3 or labels.ndim != 1 or not images.size:
+            raise DataError(f"{path} or its labels hold no images of Fashion-MNIST")
+        if len(images) != len(labels) or labels.max() > 9:
+            raise DataError(f"{path} and its labels do not fit each other")
     return from_arrays(
         (arrays["train-images"], arrays["train-labels"]),
         (arrays["t10k-images"], arrays["t10k-labels"]),
@@ -106,7 +110,5 @@ def _download(root: str) -> None:
     """Through torchvision, into ``root``/FashionMNIST/raw; without a network nothing happens."""
     from torchvision.datasets import FashionMNIST
 
-    try:
+    with contextlib.suppress(Exception):  # networks and archives fail in many ways
         FashionMNIST(root, download=True)
-    except (OSError, RuntimeError):
-        return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 from ablations.config import DataConfig
 from ablations.data import folder
 from ablations.data.base import DataError, Pictures
+
+NAMES = ("imagenette2-320", "imagenette2-160", "imagenette2")
 
 
 def load(data: DataConfig) -> Pictures:
@@ -22,6 +25,11 @@ def load(data: DataConfig) -> Pictures:
         _download(root)
         tree = find(data.root)
     if tree is None:
+        for archive in filter(Path.is_file, (root / f"{name}.tgz" for name in NAMES)):
+            raise DataError(
+                f"{archive} is not unpacked, and is damaged or no archive of Imagenette: put it "
+                "there again, or unpack it"
+            )
         raise DataError(
             f"no Imagenette in {root}: unpack imagenette2-320.tgz there (--data.root DIR)"
         )
@@ -33,16 +41,13 @@ def load(data: DataConfig) -> Pictures:
 
 def find(root: str | None) -> Path | None:
     """The folder of both splits in ``root``, or ``root`` itself; None where there is none."""
-    names = ("", "imagenette2-320", "imagenette2-160", "imagenette2")
-    places = (Path(root or "data", name) for name in names)
+    places = (Path(root or "data", name) for name in ("", *NAMES))
     return next((place for place in places if (place / "train").is_dir()), None)
 
 
 def _download(root: Path) -> None:
-    """Through torchvision; without a network nothing happens."""
+    """Through torchvision; without a network, or where the archive is damaged, nothing happens."""
     from torchvision.datasets import Imagenette
 
-    try:
+    with contextlib.suppress(Exception):  # networks and archives fail in many ways
         Imagenette(str(root), size="320px", download=True)
-    except (OSError, RuntimeError):
-        return

@@ -6,22 +6,32 @@ text is in mini.LICENSE beside the file).
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from ablations.data.base import FASHION_STATS, Pictures, from_arrays
+from ablations.data.base import FASHION_STATS, DataError, Pictures, from_arrays
 from ablations.data.fashion import CLASSES
 
 FILE = Path(__file__).with_name("mini.npz")
 
 
 def load() -> Pictures:
-    """8,000 training pictures (800 a class) and 2,000 validation pictures (200 a class)."""
-    with np.load(FILE) as arrays:
+    """8,000 training pictures (800 a class) and 2,000 validation pictures (200 a class).
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        with FILE.open("rb") as raw, np.load(raw) as file:
+            arrays = dict(file)
         return from_arrays(
             (arrays["train_images"], arrays["train_labels"]),
             (arrays["val_images"], arrays["val_labels"]),
             CLASSES,
             FASHION_STATS,
         )
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise DataError(f"{FILE} is damaged: install metaformer-ablations again") from error

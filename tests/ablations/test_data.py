@@ -100,6 +100,29 @@ def test_a_broken_idx_file_is_named(idx_folder, damage):
             fashion.load(str(idx_folder))
 
 
+@pytest.mark.parametrize("which", ["train-images", "t10k-images", "t10k-labels"])
+@pytest.mark.parametrize("shape", [(), (0,), (0, 28, 28), (300, 28), (299, 28, 28), (7, 7)])
+def test_arrays_that_are_not_fashion_mnist_are_named(idx_folder, which, shape):
+    array = np.zeros(shape, np.uint8)
+    header = bytes([0, 0, 8, array.ndim]) + np.array(shape, ">u4").tobytes()
+    path = next(idx_folder.glob(f"{which}*"))
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+    with pytest.raises(DataError, match=which.partition("-")[0]):
+        fashion.load(str(idx_folder))
+
+
+def test_a_damaged_file_of_the_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(mini, "FILE", tmp_path / "mini.npz")
+    whole = Path(mini.__file__).with_name("mini.npz").read_bytes()
+    for content in (b"", b"version https://git-lfs.github.com/spec/v1", whole[:100_000], None):
+        if content is not None:
+            mini.FILE.write_bytes(content)
+        else:
+            np.savez(mini.FILE, other=np.zeros(3))
+        with pytest.raises(DataError, match="mini.npz is damaged: install"):
+            mini.load()
+
+
 def refused(*_, **__):
     raise OSError("no network")
 
@@ -161,6 +184,32 @@ def test_cifar_reads_its_files(tmp_path, monkeypatch, name, train, classes):
     original = mini.load().train
     assert np.array_equal(pictures.train.pictures[5, 2:-2, 2:-2, :1], original.pictures[5])
     assert pictures.train.labels[5] == original.labels[5]
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_missing_and_damaged_files_of_cifar_are_named(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("urllib.request.urlopen", refused)
+    tree = cifar.folder(name, str(tmp_path))
+    archive = tmp_path / cifar._source(name).filename
+    archive.write_text("<html>not found</html>")
+    with pytest.raises(DataError, match=f"{archive.name} is damaged, .*: put it there again"):
+        cifar.load(name, str(tmp_path))
+    tree.mkdir()
+    first = cifar._source(name).train_list[0][0]
+    with pytest.raises(DataError, match=f"{tree / first} is missing: unpack {archive.name}"):
+        cifar.load(name, str(tmp_path))
+    for content in (b"", b"cut"):
+        (tree / first).write_bytes(content)
+        with pytest.raises(DataError, match=f"{tree / first} is damaged, its checksum is not"):
+            cifar.load(name, str(tmp_path))
+
+
+def test_a_damaged_archive_of_imagenette_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", refused)
+    (tmp_path / "imagenette2-320.tgz").write_bytes(b"no archive")
+    config = DataConfig(name="imagenette", root=str(tmp_path), pipeline="timm")
+    with pytest.raises(DataError, match="imagenette2-320.tgz is not unpacked, and is damaged"):
+        imagenette.load(config)
 
 
 def test_folder_reads_imagenets_layout(picture_folder):

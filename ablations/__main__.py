@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ablations import screen
 from ablations.commands import COMMANDS
 from ablations.flags import Parser, separate, short
+from ablations.records import AccessError
 from ablations.tracking.client import TrackerError, agent_run
 
 
@@ -62,7 +63,7 @@ def _run(given: Sequence[str]) -> int:
             raise
         screen.note(f"ablations: {error}")
         tell_agent(given, f"refused: {error}")
-        return 2
+        return 1 if isinstance(error, AccessError) else 2
     except OSError as error:
         if error.filename is None:
             raise

@@ -37,8 +37,11 @@ def removable(results: Path) -> Iterator[Found]:
 def _of_cell(results: Path, folder: Path, held: dict[str, Holder]) -> Iterator[Found]:
     if folder.name in held:
         return
-    if not any(folder.iterdir()):
-        yield "empty", folder
+    try:
+        if not any(folder.iterdir()):
+            yield "empty", folder
+            return
+    except OSError:  # another user's
         return
     try:
         record = records.find(results, folder.name)

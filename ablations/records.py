@@ -45,6 +45,10 @@ class RecordError(ValueError):
     """A record that cannot be read; the message is one line that names the file."""
 
 
+class AccessError(RecordError):
+    """A file of results that this user may not read or write: no failure of a run."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What is known of one run.
@@ -146,6 +150,7 @@ def _record(tree: Any, content: bytes, path: str) -> Record:
 
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
 NAMES = {item.name for item in fields(Record)}
 
 
@@ -167,14 +172,23 @@ def clear_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def no_space(error: BaseException | None, folder: Path) -> OSError | None:
-    """The lack of disk space that is behind an error, with the folder's name; None for others.
+def refusal(error: BaseException | None, folder: Path) -> OSError | AccessError | None:
+    """The full disk, or the file that this user may not touch, behind an error; None for others.
 
     It is no outcome of a run: no record tells it, and the next start goes on.
+
+    Args:
+        error: The error.
+        folder: Of the run. A file elsewhere, of the images, say, is not meant.
     """
+    ours = Path(os.path.abspath(folder))
     while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            return OSError(error.errno, os.strerror(error.errno), str(folder))
+        if isinstance(error, OSError):
+            if error.errno in NO_SPACE:
+                return OSError(error.errno, os.strerror(error.errno), str(folder))
+            where = Path(os.path.abspath(os.fsdecode(error.filename or "")))
+            if error.errno in NO_ACCESS and where.is_relative_to(ours):
+                return unread(error.filename, error)
         error = error.__cause__ or error.__context__
     return None
 
@@ -278,9 +292,9 @@ def stamp(results: Path, run_id: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_ino
 
 
-def unread(path: object, error: OSError) -> RecordError:
-    """What to tell of a file that cannot be read."""
-    return RecordError(f"{path}: {(error.strerror or 'it cannot be read').lower()}")
+def unread(path: object, error: OSError) -> AccessError:
+    """What to tell of a file that cannot be read, or be written."""
+    return AccessError(f"{path}: {(error.strerror or 'it cannot be read').lower()}")
 
 
 def is_there(error: OSError) -> bool:

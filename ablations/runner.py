@@ -25,26 +25,29 @@ from ablations.work import Outcome, Work
 
 def split(
     cells: Sequence[Cell], results: Path, retry_failed: bool = False
-) -> tuple[list[Record], list[RunConfig]]:
+) -> tuple[list[Record], list[RunConfig], dict[str, str]]:
     """The records of runs that are done or failed for good, and the runs that are to be trained.
+
+    A run whose record cannot be read is neither: its id comes with the reason.
 
     Args:
         cells: What is wanted.
         results: The folder of all runs.
         retry_failed: Whether runs that failed are all trained again, not only those whose process
             was killed.
-
-    Raises:
-        RecordError: A record that cannot be read; it is left as it is.
     """
-    there, todo = [], []
+    there, todo, unread = [], [], {}
     for cell in cells:
-        record = records.find(results, cell.config.run_id)
+        try:
+            record = records.find(results, cell.config.run_id)
+        except records.RecordError as error:
+            unread[cell.config.run_id] = str(error)
+            continue
         if record and (record.done or failures.stays(record, retry_failed)):
             there.append(record)
         else:
             todo.append(cell.config)
-    return there, todo
+    return there, todo, unread
 
 
 def sorted_out(
@@ -53,7 +56,7 @@ def sorted_out(
     retry_failed: bool = False,
     retrain_stale: bool = False,
     here: bool = True,
-) -> tuple[list[Record], list[RunConfig], dict[str, str]]:
+) -> tuple[list[Record], list[RunConfig], dict[str, str], dict[str, str]]:
     """``split`` held against the images, the precision and the mixers that are asked for now.
 
     Every data set is opened once, before any worker starts.
@@ -67,18 +70,18 @@ def sorted_out(
         here: Whether the runs train on this machine, so that precision ``auto`` is known.
 
     Returns:
-        The records that are reused, what is to be trained, and run id -> why a run is stale.
+        The records that are reused, what is to be trained, run id -> why a run is stale, and
+        run id -> why its record cannot be read.
 
     Raises:
-        RecordError: A record that cannot be read; it is left as it is.
         DataError: Images that are missing, broken, or others than those of a done record.
         ConfigError: Another number of classes than the models', or a done record of another
             precision.
         BusyError: Somebody trains a run that is to be set aside.
     """
     same.settle(results, [cell.config.run_id for cell in cells])
-    there, todo = split(cells, results, retry_failed)
-    configs = [cell.config for cell in cells]
+    there, todo, unread = split(cells, results, retry_failed)
+    configs = [cell.config for cell in cells if cell.config.run_id not in unread]
     found = same.compare(configs, there, here, check=_open)
     found.refuse(results)
     if retrain_stale:
@@ -90,7 +93,7 @@ def sorted_out(
     there = [record for record in there if record.run_id not in left]
     wanted = {config.run_id for config in todo} | again
     todo = [config for config in configs if config.run_id in wanted]
-    return there, todo, {} if retrain_stale else found.stale
+    return there, todo, {} if retrain_stale else found.stale, unread
 
 
 def _open(config: RunConfig) -> None:
@@ -130,17 +133,18 @@ def run(
     Raises:
         ConfigError: The launcher cannot be had, or a done record is of another precision; nothing
             was trained.
-        RecordError: The folder cannot be written or takes no leases, or holds a record that cannot
-            be read.
+        RecordError: The folder cannot be written or takes no leases.
         DataError: Missing or broken images, or others than those of a done record.
         TrackerError: W&B refuses: no API key, no such entity.
     """
     # Before anything is read: what another runner writes meanwhile is seen as its work.
     before = {cell.config.run_id: stamp(results, cell.config.run_id) for cell in cells}
     stale: dict[str, str] = {}
+    unread: dict[str, str] = {}
     if reuse:
         fetch([cell.config for cell in cells], results, here)
-        there, todo, stale = sorted_out(cells, results, retry_failed, retrain_stale, here)
+        given = results, retry_failed, retrain_stale, here
+        there, todo, stale, unread = sorted_out(cells, *given)
     else:
         there, todo = [], [cell.config for cell in cells]
         for config in todo:
@@ -148,6 +152,7 @@ def run(
     records.check_writable(results)
     leases.check(results)
     outcome = Outcome(there, reused=sum(record.done for record in there), stale=stale)
+    outcome.refused = unread
     if not todo:
         return outcome
     pool = launcher(len(todo))

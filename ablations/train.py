@@ -37,7 +37,8 @@ from ablations.history import History, Progress, summarize
 from ablations.leases import Lease, LostError
 from ablations.logs import to_file
 from ablations.ranks import ALONE, LostProcess, how_to_start
-from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, Record
+from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, AccessError, Record
+from ablations.schema import Checkpoint, check_values
 from ablations.signals import Interrupted, Signals
 from ablations.tracking import mirror
 from poolformer.config import ConfigError
@@ -76,6 +77,7 @@ def train(
             run that was begun or ended in another precision or by other code.
         DataError: The images are missing, or other ones than the run was begun or ended with.
         RecordError: The results folder cannot be written.
+        AccessError: A file of the run is another user's.
         BusyError: Another process trains the run.
         LostError: Another process has taken the run over while this one slept.
         LostProcess: One of several processes that train the run has ended from outside.
@@ -104,7 +106,10 @@ def train(
             if known := reusable(config, results, pictures, reuse):
                 return known
             given = config, results, pictures, batches
-            return _train(*given, progress, unsent, signals, lease, team)
+            try:
+                return _train(*given, progress, unsent, signals, lease, team)
+            except OSError as error:
+                raise records.refusal(error, results / config.run_id) or error from error
 
 
 def reusable(
@@ -194,8 +199,8 @@ def _train(
                     raise
                 except Exception as error:
                     log.error("%s", traceback.format_exc())
-                    if full := records.no_space(error, folder):
-                        raise full from error
+                    if refused := records.refusal(error, folder):
+                        raise refused from error
                     record = Record(
                         status="failed",
                         failure=failures.reason(failure_kind(error), one_line(error), folder),
@@ -214,9 +219,9 @@ def _train(
             if tracker.unsent and unsent:
                 unsent(tracker.unsent)
             raise
-        except OSError as error:
+        except (OSError, AccessError) as error:
             tracker.interrupt(1)  # the next run in this process must not find it open
-            raise records.no_space(error, folder) or error from None
+            raise records.refusal(error, folder) or error from None
         if record.done:
             (folder / CHECKPOINT).unlink(missing_ok=True)
         tracker.finish(record, kept(folder, config.system.log_model))
@@ -250,6 +255,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        check_values(state, Checkpoint)
         if state["run_id"] == run_id:
             return state
         reason = f"is of run {state['run_id']}"

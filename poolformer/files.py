@@ -22,7 +22,7 @@ LARGEST = 2**26  # bytes of a file that is read whole
 def created(path: Path) -> BinaryIO:
     """A new file; OSError where there is one, or a link, of that name."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    return open(os.open(path, flags, 0o666), "wb")
+    return open(os.open(str(path), flags, 0o666), "wb")
 
 
 @contextlib.contextmanager
@@ -42,9 +42,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(partial):
+            error.filename = str(path)  # which is what was asked for
         raise
     _sync(path.parent)
 

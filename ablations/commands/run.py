@@ -209,10 +209,18 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
         table.add_column(name)
     cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})
     configs = [cell.config for cell in cells]
-    there = [known for each in configs if (known := records.find(results, each.run_id))]
+    there, unread = [], {}
+    for config in configs:
+        try:
+            if known := records.find(results, config.run_id):
+                there.append(known)
+        except records.RecordError as error:
+            unread[config.run_id] = str(error)
+    configs = [config for config in configs if config.run_id not in unread]
     found = reuse.compare(configs, there, here, download=False)
     states = {record.run_id: record.status for record in there}
     states |= dict.fromkeys(found.failed, "to do")
+    states |= dict.fromkeys(unread, "left out")
     states |= dict.fromkeys(found.stale, "stale, to do" if retrain_stale else "stale")
     states |= dict.fromkeys(found.precision, "other precision")
     states |= dict.fromkeys(found.images, "other images")
@@ -222,9 +230,9 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
         run_id = cell.config.run_id
         sweeps = ", ".join(cell.sweeps)
         table.add_row(run_id, cell_names[run_id], sweeps, states.get(run_id, "to do"))
-    left = f"{len(cells) - done - stale} to do" + (f", {stale} stale" if stale else "")
+    left = f"{len(configs) - done - stale} to do" + (f", {stale} stale" if stale else "")
     screen.table(table, f"{counted(len(cells), 'run')}, {done} done, {left}")
-    for line in found.told(results):
+    for line in [f"left out: {why}" for why in unread.values()] + found.told(results):
         screen.note(line)
     found.refuse(results, unread=False)
-    return 0
+    return 1 if unread else 0

@@ -66,7 +66,7 @@ def plan(
     for accelerator in {config.system.accelerator for config in configs}:
         on_gpu(accelerator)
     at_once, gpus = room([config.system for config in configs], workers)
-    there, todo = split(cells, results) if reuse else ([], configs)
+    there, todo, _ = split(cells, results) if reuse else ([], configs, {})  # told with the others
     compared = compare(configs, there, download=False)
     compared.refuse(results, unread=False)
     left = compared.stale.keys() | compared.failed

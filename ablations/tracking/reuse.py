@@ -35,7 +35,10 @@ def fetch(configs: Iterable[RunConfig], results: Path, here: bool = True) -> lis
     """
     missing: dict[tuple[str | None, str], dict[str, RunConfig]] = {}
     for config in configs:
-        known = records.find(results, config.run_id)
+        try:
+            known = records.find(results, config.run_id)
+        except RecordError:
+            continue  # whoever asked tells it
         if config.system.tracker == "wandb" and not (known and known.done):
             missing.setdefault(client.home(config.system), {})[config.run_id] = config
     if not missing or client.mode() != "online":

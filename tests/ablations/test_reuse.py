@@ -65,7 +65,7 @@ def test_a_study_is_not_continued_on_other_images(
     results = tmp_path / "runs"
     for cell in cells(tiny, picture_folder)[left:]:
         done(cell.config, results)
-    there, todo, _ = runner.sorted_out(cells(tiny, picture_folder), results)
+    there, todo, *_ = runner.sorted_out(cells(tiny, picture_folder), results)
     assert (len(there), len(todo)) == (2 - left, left)
     asked = cells(tiny, other_folder)
     with pytest.raises(data.DataError, match="use another results folder") as refused:
@@ -127,7 +127,7 @@ def test_a_run_that_failed_on_other_images_is_trained_again(
     )
     failed.write(tmp_path)
     assert [r.run_id for r in runner.sorted_out([first, second], tmp_path)[0]] == [failed.run_id]
-    there, todo, _ = runner.sorted_out(cells(tiny, other_folder), tmp_path)
+    there, todo, *_ = runner.sorted_out(cells(tiny, other_folder), tmp_path)
     assert there == []
     assert len(todo) == 2
 

@@ -197,14 +197,19 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_an_unreadable_record_stops_the_runner_and_stays(study, sweeps, tmp_path, capsys):
+def test_an_unreadable_record_is_told_and_stays_and_the_others_are_reused(
+    study, sweeps, tmp_path, capsys
+):
     command, results, _ = study
-    run_id = next(iter(numbers(results)))
-    (tmp_path / run_id).mkdir()
-    (tmp_path / run_id / "record.json").write_text('{"schema": 99}')
-    assert main([*command[3:-1], str(tmp_path)]) == 2
-    assert "schema version 99" in capsys.readouterr().err
-    assert (tmp_path / run_id / "record.json").read_text() == '{"schema": 99}'
+    shutil.copytree(results, tmp_path / "runs")
+    record = next((tmp_path / "runs").glob("*/record.json"))
+    record.write_text('{"schema": 99}')
+    assert main([*command[3:-1], str(tmp_path / "runs")]) == 1
+    out, err = capsys.readouterr()
+    assert f"refused: {record.parent}: {record} has schema version 99" in err
+    assert "0 trained" in err
+    assert out
+    assert record.read_text() == '{"schema": 99}'
 
 
 def test_without_reuse_a_done_cell_is_trained_again_to_the_same_end(

@@ -39,17 +39,23 @@ def terminal(text: object, lines: bool = False) -> str:
     told = _CODES.sub("", told)
     if lines:
         told = told.replace("\r\n", "\n")
-    kept = "\n\t" if lines else ""
-    return "".join(letter if letter in kept else _spelled(letter) for letter in told)
+    return told.translate(_LINES if lines else _LINE)
 
 
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # control sequences of ECMA-48
 
 
-def _spelled(letter: str) -> str:
-    if letter.isprintable() or unicodedata.category(letter) == "Zs":
-        return letter
-    return letter.encode("unicode_escape").decode()
+class _Spelling(dict[int, str]):
+    """What stands for each character, by its number; filled as they come."""
+
+    def __missing__(self, number: int) -> str:
+        letter = chr(number)
+        plain = letter.isprintable() or unicodedata.category(letter) == "Zs"
+        self[number] = letter if plain else letter.encode("unicode_escape").decode()
+        return self[number]
+
+
+_LINE, _LINES = _Spelling(), _Spelling({ord("\n"): "\n", ord("\t"): "\t"})
 
 
 def rich_text(text: object, lines: bool = False) -> Text:

@@ -33,6 +33,7 @@ from ablations.labels import BASELINE
 from ablations.published import ImageNetRow, imagenet_rows
 from ablations.rows import Row, Study
 from ablations.tables.bars import reach
+from ablations.words import counted
 
 # A test holds it against the numbers.
 TITLE = "At equal cost, PoolFormer is the most accurate of these published families"
@@ -63,7 +64,7 @@ def accuracy_against_cost(studies: Sequence[Study]) -> Drawing:
     looks = _family_looks(kind_of)
     ours = [study for study in studies if _is_imagenet(study)]
     notes = [
-        "Published: arXiv 2111.11418 v3, Table 2; a picture is 224×224 pixels (of Swin-Mixer-T "
+        "Published: arXiv 2111.11418 v3, Table 2; images of 224×224 pixels (Swin-Mixer-T: "
         "256×256). Logarithmic scales."
     ]
     if not ours:
@@ -83,7 +84,7 @@ def accuracy_against_cost(studies: Sequence[Study]) -> Drawing:
         ticks = log_ticks(*axes.get_xlim())
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    left.set_xlabel("MACs per picture (G)")
+    left.set_xlabel("MACs per image (G)")
     left.set_ylabel("ImageNet-1K top-1 (%)")
     right.set_xlabel("Parameters (M)")
     columns = [
@@ -189,9 +190,9 @@ def cost_of_study(study: Study) -> Drawing:
             _variant(axes, row, row.cost[cost] / unit, looks[row.axis])
         most = max((row.cost[cost] / unit for row in rows), default=1.0)
         axes.set_xlim(0, 1.6 * most)  # names stand right of the marks
-    left.set_xlabel(f"MACs per picture ({'G' if billions else 'M'})")
+    left.set_xlabel(f"MACs per image ({'G' if billions else 'M'})")
     right.set_xlabel("Parameters (M)")
-    left.set_ylabel("Top-1 on the study's pictures (%)")
+    left.set_ylabel("Top-1 on the study's images (%)")
     keys = [key(arrows(axis), linestyle="none", **look) for axis, look in looks.items()]
     legend(made, keys, columns=6)
     for axes, cost, unit in panels:
@@ -204,7 +205,7 @@ def cost_of_study(study: Study) -> Drawing:
 def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     size = next((row.cost["image_size"] for row in rows if "image_size" in row.cost), "?")
     notes = [
-        f"{sentence(study.name)}; a picture is {size}×{size} pixels. Mean ± "
+        f"{sentence(study.name)}; images of {size}×{size} pixels. Mean ± "
         "standard deviation over seeds."
     ]
     bottom, top = _accuracies(rows)
@@ -273,7 +274,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
         _other_cost(study, row, "macs") or _other_cost(study, row, "params") for row in others
     )
     verb = "costs" if count < 2 else "cost"
-    told = f"{count or 'None'} of {len(others)} variants {verb}"
+    told = f"{count or 'None'} of {counted(len(others), 'variant')} {verb}"
     return f"{told} over a tenth more or less than the baseline"
 
 

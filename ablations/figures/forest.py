@@ -26,6 +26,7 @@ from ablations.figures.drawing import (
 from ablations.rows import Row, Study
 from ablations.stats import ALPHA
 from ablations.tables.bars import reach
+from ablations.words import counted
 
 OURS, PAPER = BLUE, VERMILLION
 OURS_HEADING = "ours [95% CI]"
@@ -206,8 +207,8 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
     if not any(row.p is not None for row in rows):
         return f"Differences from {usual}, without an interval"
     sure = sum(map(_sure, rows))
-    verb = "is" if sure < 2 else "are"
-    return f"{sure or 'None'} of {len(rows)} variants {verb} told apart from {usual}"
+    verb = "differs" if sure < 2 else "differ"
+    return f"{sure or 'None'} of {counted(len(rows), 'variant')} {verb} from {usual}"
 
 
 def _sure(row: Row) -> bool:
@@ -219,7 +220,7 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     theirs = " The paper: ImageNet-1K, 300 epochs." if any(row.paper for row in rows) else ""
     told = [f"Ours: {study.name}.{theirs}"]
     if any(map(_sure, rows)):
-        told.append(f"Bold: told apart, p < {ALPHA} after Holm's correction over the table.")
+        told.append(f"Bold: it differs, p < {ALPHA} after Holm's correction over the table.")
     if any(row.also for row in rows):
         told.append("† Changes more than its axis: the footnotes of the table say what.")
     return told

@@ -77,7 +77,7 @@ def speed(study: Study) -> Drawing:
         axes.axvline(usual, color=BLACK, linewidth=0.9, linestyle=":", zorder=1)
     most = max((value for row in rows for value in _speeds(row)), default=1.0)
     axes.set_xlim(0, 1.05 * most)
-    axes.set_xlabel("Training speed (pictures/s)")
+    axes.set_xlabel("Training speed (images/s)")
     look: dict[str, Any] = {"color": BLUE, "linestyle": "none"}
     keys = [
         key("a run", marker="o", alpha=0.55, **look),
@@ -118,7 +118,7 @@ def _notes(study: Study) -> list[str]:
     threads = sorted({str(record.environment.get("threads", "?")) for record in study.records})
     notes = [
         f"{sentence(study.name)}; device {', '.join(devices)}, threads "
-        f"{', '.join(threads)}. As timed while training: cells that ran at the same time shared "
+        f"{', '.join(threads)}. As timed while training: runs at the same time shared "
         "the machine, so this is no benchmark. Beside a row: its mean over the baseline's."
     ]
     if any(row.also for row in study.rows):

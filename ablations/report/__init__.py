@@ -134,7 +134,7 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
     facts = {
         "Recipe": study.recipe,
         "All runs with": ", ".join(labels.listed(study.shared)),
-        "Pictures": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
+        "Images": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
         "Length": study.length,
         "Precision": study.precision,
         "Seeds": summary.numbers(missing.seeds(study)),

@@ -76,7 +76,7 @@ def shown(row: Row, record: Record, place: str, history: History, whole: bool) -
         "Environment": record.environment,
         "Cost": record.cost,
         "Time": record.timing,
-        "Pictures": record.data,
+        "Data": record.data,
         "W&B": record.tracker,
     }
     failure = record.failure

@@ -87,7 +87,7 @@ def test_a_row_that_is_told_apart_is_bold_and_counted():
     figure = figures.forest(study)
     bold = [text.get_text() for text in figure.axes[0].texts if text.get_fontweight() == "bold"]
     assert [text for text in bold if text.startswith(("−", "+"))] == ["−10.00 [−10.01, −9.98]"]
-    assert figure.get_suptitle().startswith("1 of 2 variants is told apart")
+    assert figure.get_suptitle().startswith("1 of 2 variants differs from")
 
 
 @pytest.mark.parametrize(

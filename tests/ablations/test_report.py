@@ -205,7 +205,7 @@ def test_very_many_runs_are_told_shortly_and_the_page_says_so(bare, monkeypatch)
     long = report(found).page
     monkeypatch.setattr(runs, "WHOLE", 5)
     short = report(found).page
-    assert "too many runs here to tell all of each" in short
+    assert "too many runs to show everything" in short
     assert "too many runs" not in long
     assert "optim.lr = " in long
     assert "optim.lr = " not in short

@@ -267,6 +267,8 @@ class RunConfig:
     recipe: str = "mini"
 
     def __post_init__(self) -> None:
+        if type(self.seed) is not int:  # true is 1 to Python, and would have an id of its own
+            raise ConfigError(f"seed {self.seed!r} must be a whole number")
         within("seed", self.seed, 0, 2**31 - 1)
         if self.data.batch_size % self.system.processes:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from ablations.published import PaperRow
 from ablations.resolve import preset_names, resolve
 from ablations.sweep import Cell
 from ablations.tables.table import number, raised, signed
-from poolformer.config import SIZES, MetaFormerConfig
+from poolformer.config import SIZES, ConfigError, MetaFormerConfig
 
 # What can be found out of the paper's earlier counts. The authors' word is in sail-sg/poolformer,
 # issue 37 (2022-06-28); the exact counts of March 2022 are in open-mmlab/mmpretrain,
@@ -99,6 +100,49 @@ def _place(variant: Variant) -> tuple[int, float]:
     return axis, variant.paper.position if variant.paper else float("inf")
 
 
+MOST_BLOCKS = 10_000
+
+
+def check_size(variant: Variant) -> None:
+    """Refuse a model that this machine's memory does not hold, before any of it is built.
+
+    Counted are the weights, and what one image takes between two layers, in float32: less than what
+    counting takes, and in models that fit, far less than the memory.
+
+    Raises:
+        ConfigError: It is too large; names the model and both sizes.
+    """
+    model = variant.config
+    numbers, width = 0.0, model.in_channels
+    for depth, dim, side, mixer in zip(
+        model.depths, model.dims, model.grids, model.mixers, strict=True
+    ):
+        kernel = model.stem_kernel if width == model.in_channels else model.down_kernel
+        hidden = model.mlp_ratio * dim if model.channel_mlp else 0.0
+        positions = side**2
+        mixing = {
+            "attention": 4 * dim**2 + positions**2 * dim / model.head_dim,
+            "separable_conv": 4 * dim**2 + 2 * dim * positions,
+            "random": positions**2,
+            "spatial_fc": positions**2,
+        }.get(mixer, dim)
+        numbers += kernel**2 * width * dim + depth * (2 * dim * hidden + mixing)
+        numbers += positions * (dim + hidden)
+        width = dim
+    needed = 4 * (numbers + model.in_channels * model.image_size**2 + width * model.num_classes)
+    held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if sum(model.depths) > MOST_BLOCKS:
+        raise ConfigError(
+            f"{variant.label}: {sum(model.depths):,} blocks are more than the {MOST_BLOCKS:,} that "
+            "`ablations profile` counts: take fewer in model.depths"
+        )
+    if needed > held:
+        raise ConfigError(
+            f"{variant.label}: its weights and one image take {needed / 1e9:.3g} GB or more, and "
+            f"this machine has {held / 1e9:.3g} GB: take smaller model.dims or data.image_size"
+        )
+
+
 def counted(
     models: Sequence[Variant], progress: Callable[[Sequence[Variant]], Iterable[Variant]] = iter
 ) -> pd.DataFrame:
@@ -107,8 +151,18 @@ def counted(
     Args:
         models: What to count.
         progress: Wraps the sequence to show how far it is; a model takes seconds.
+
+    Raises:
+        ConfigError: A model that this machine's memory does not hold.
     """
-    return pd.DataFrame([_row(variant) for variant in progress(models)])
+    for variant in models:
+        check_size(variant)
+    try:
+        return pd.DataFrame([_row(variant) for variant in progress(models)])
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise ConfigError("this machine has too little memory to count these models") from error
 
 
 def _row(variant: Variant) -> dict[str, object]:

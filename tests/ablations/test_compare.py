@@ -126,9 +126,28 @@ def test_explain_tells_why_a_run_failed(tmp_path, capsys):
     ("row", "told"),
     [("idendity mapping", "unknown row"), ("a", "fits several rows"), ("", "fits several rows")],
 )
-def test_explain_wants_one_row(row, told, folders, capsys):
+def test_explain_wants_the_name_of_a_row(row, told, folders, capsys):
     assert main(["table", str(folders[0]), "--explain", row]) == 2
-    assert told in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert told in err
+    assert "Pooling -> Identity mapping" in err, "the rows are listed"
+
+
+@pytest.mark.parametrize(
+    ("words", "titles"),
+    [
+        ("attention", ["[Pool,Pool,Pool,Attention]", "[Pool,Pool,Attention,Attention]"]),
+        ("BATCHNORM", ["Modified LayerNorm -> BatchNorm"]),
+        ("norm=batch", ["Modified LayerNorm -> BatchNorm"]),
+        ("position_embedding", ["[Pool,Pool,Pool,Attention]", "[Pool,Pool,Attention,Attention]"]),
+        ("8371e69ff805", ["[Pool,Pool,Pool,Attention]"]),
+    ],
+)
+def test_explain_finds_rows_by_a_part_of_their_name_or_of_what_they_change(words, titles, capsys):
+    text = printed(capsys, "results/mini", "--explain", words)
+    found = [line[4:] for line in text.splitlines() if line.startswith("### ")]
+    assert len(found) == len(titles)
+    assert all(line.startswith(title) for line, title in zip(found, titles, strict=True))
 
 
 def test_what_else_a_row_changes_is_told_and_a_control_meets_itself(tmp_path, capsys):

@@ -118,7 +118,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         from ablations.study import studies
         from ablations.tables import written
 
-        screen.out(written(studies(outcome.records, results=arguments.results), "md"), end="")
+        launched = [cell.config.to_json() for cell in cells]
+        found = studies(outcome.records, results=arguments.results, launched=launched)
+        screen.out(written(found, "md"), end="")
     for line in complaints(outcome, arguments.results):
         screen.note(line)
     return 0 if outcome.whole else 1

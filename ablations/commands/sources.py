@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations import screen
@@ -14,6 +15,7 @@ from ablations.flags import DEFAULT_RESULTS, folder
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
+    from ablations.begun import Begun
     from ablations.reading import Reading
     from ablations.rows import Study
 
@@ -24,7 +26,9 @@ def add_sources(command: argparse.ArgumentParser) -> None:
         "results", nargs="*", type=folder, help=f"folders of results ({DEFAULT_RESULTS})"
     )
     command.add_argument(
-        "--baseline", metavar="RUN_ID", help="a run whose variant the others are compared with"
+        "--baseline",
+        metavar="RUN",
+        help="what the others are compared with: the id of a run, or the name of a row",
     )
     command.add_argument(
         "--wandb",
@@ -87,7 +91,9 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     folders = arguments.results
     # What is missing goes where the rest lies, if that is one place.
     home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
-    every = studies(found.records, arguments.baseline, home)
+    begun = [start for results in folders or [DEFAULT_RESULTS] for start in _begun(results)]
+    launched = [start.config for start in begun]
+    every = studies(found.records, arguments.baseline, home, launched=launched)
     troubles = [trouble for study in every if (trouble := study.trouble(found.places))]
     told = [*places.problems(), *claims.read()[1]]
     problems = [*found.problems, *(troubles if needed else []), *told]
@@ -106,6 +112,15 @@ def form_of(arguments: argparse.Namespace) -> str:
     if arguments.wide and form != "tex":
         raise ConfigError("--wide is for --format tex")
     return WIDE if arguments.wide else form
+
+
+def _begun(results: Path) -> Iterator[Begun]:
+    """The runs in a folder that were begun; those that have a record too are among them."""
+    from ablations import begun
+
+    for path in sorted(results.glob(f"*/{begun.FILE}")):
+        if start := begun.read(results, path.parent.name):
+            yield start
 
 
 def tell(problems: Iterable[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ablations.flags import integer, refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 ABLATION = "ablation"
+RUN_ID = re.compile("[0-9a-f]{12}")
 
 
 def add(commands: Any) -> None:
@@ -34,7 +37,15 @@ def add(commands: Any) -> None:
         "--wide", action="store_true", help="tex: over both columns of a page (table*)"
     )
     command.add_argument(
-        "--style", default="full", help="full (default) or paper: the paper's columns and rows"
+        "--style", default="full", help="full (default) or paper: the paper's columns"
+    )
+    command.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="all, or names with commas between them, in place of those that fit 100 columns",
+    )
+    command.add_argument(
+        "--all-rows", action="store_true", help="the paper's rows too that nobody has run"
     )
     command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
     command.add_argument(
@@ -76,6 +87,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     arguments.format = form_of(arguments)
     if arguments.of != ABLATION:
         _refuse(arguments)
+    if arguments.columns not in (None, "all") and arguments.format == "csv":
+        raise ConfigError("--columns is not for --format csv, which has all of them")
+    if arguments.columns is not None and arguments.style == "paper":
+        raise ConfigError("--columns is not for --style paper, which has the paper's")
     with without_collection():
         text, problems = compared(arguments) if arguments.compare else tables(arguments)
     tell(problems)
@@ -107,9 +122,11 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if arguments.explain is not None:
         return explained(found, arguments.explain, form), found.problems
 
-    from ablations.tables import written
+    from ablations.tables import View, columns_named, written
 
-    return written(found.studies, form, arguments.style), found.problems
+    columns = None if arguments.columns is None else columns_named(arguments.columns)
+    view = View(arguments.style, columns, arguments.all_rows)
+    return written(found.studies, form, view), found.problems
 
 
 def explained(found: Gathered, row: str, form: str) -> str:
@@ -124,7 +141,7 @@ def explained(found: Gathered, row: str, form: str) -> str:
 def _refuse(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for a flag that only the ablation table reads."""
     given = {
-        "--style": arguments.style != "full",
+        **_shown(arguments),
         "--baseline": arguments.baseline is not None and arguments.of != "sizes",
         "--bootstrap": arguments.bootstrap is not None,
         "--compare": arguments.compare,
@@ -132,6 +149,15 @@ def _refuse(arguments: argparse.Namespace) -> None:
         "--publish": arguments.publish is not None,
     }
     _refuse_given(given, f"--of {arguments.of}")
+
+
+def _shown(arguments: argparse.Namespace) -> dict[str, bool]:
+    """Which flags are given that say what is shown of an ablation table."""
+    return {
+        "--style": arguments.style != "full",
+        "--columns": arguments.columns is not None,
+        "--all-rows": arguments.all_rows,
+    }
 
 
 def _refuse_given(given: dict[str, bool], what: str) -> None:
@@ -145,14 +171,14 @@ def compared(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if len(arguments.results) != 2 or arguments.wandb or arguments.offline:
         raise ConfigError("--compare takes two folders: `ablations table A B --compare`")
     given = {
-        "--style": arguments.style != "full",
+        **_shown(arguments),
         "--bootstrap": arguments.bootstrap is not None,
         "--explain": arguments.explain is not None,
         "--publish": arguments.publish is not None,
     }
     _refuse_given(given, "--compare")
     chosen = arguments.baseline
-    if chosen is not None and not any((folder / chosen).is_dir() for folder in arguments.results):
+    if chosen is not None and not any(map(_is_of(chosen), arguments.results)):
         raise ConfigError(f"--baseline {chosen} is the id of no run here: `ablations status`")
 
     from ablations.tables import compare, csv, text
@@ -170,10 +196,15 @@ def compared(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     return text([compare.compare(pair, names) for pair in pairs], arguments.format), problems
 
 
+def _is_of(baseline: str) -> Callable[[Path], bool]:
+    """Whether a folder has a baseline: the run of that id; the name of a row is of both sides."""
+    return lambda folder: not RUN_ID.fullmatch(baseline) or (folder / baseline).is_dir()
+
+
 def _side(arguments: argparse.Namespace, folder: Path) -> Gathered:
     """One of two folders, with the baseline that was chosen, if it is of this one."""
     own = argparse.Namespace(**vars(arguments))
     own.results = [folder]
-    if own.baseline is not None and not (folder / own.baseline).is_dir():
+    if own.baseline is not None and not _is_of(own.baseline)(folder):
         own.baseline = None
     return gather(own)

@@ -86,11 +86,7 @@ def _study(
 ) -> Markup:
     """The part of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
-    absent = dict.fromkeys(
-        line
-        for whole_paper in (False, True)
-        for line in missing.notes(study, missing.paper_rows(study, whole_paper))
-    )
+    absent = dict.fromkeys(missing.notes(study, missing.rows(study, whole=True)))
     tables = []
     for number, make in enumerate(TABLES, start=1):
         table = make(study)

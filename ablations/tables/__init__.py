@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ablations.rows import Study
 from ablations.tables import reference
-from ablations.tables.ablation import STYLES, ablation, tidy
+from ablations.tables.ablation import STYLES, ablation, columns_named, tidy
 from ablations.tables.claims import claims, claims_tidy
 from ablations.tables.folders import histories, nearby, read
 from ablations.tables.table import Table
@@ -12,6 +12,7 @@ from ablations.tables.texts import (
     FORMATS,
     OF,
     WIDE,
+    View,
     csv,
     render,
     text,
@@ -27,9 +28,11 @@ __all__ = [
     "WIDE",
     "Study",
     "Table",
+    "View",
     "ablation",
     "claims",
     "claims_tidy",
+    "columns_named",
     "csv",
     "histories",
     "nearby",

@@ -10,25 +10,86 @@ from ablations import controls, labels, stats
 from ablations.claims import hold, of_row
 from ablations.rows import Row, Study, place
 from ablations.tables import columns, missing, provenance
-from ablations.tables.table import Drawn, Table, number, p_value, signed, significant
+from ablations.tables.table import (
+    MISSING,
+    UNITS,
+    Drawn,
+    Table,
+    number,
+    p_value,
+    quantity,
+    signed,
+    significant,
+)
+from ablations.words import counted
+from poolformer.config import ConfigError, unknown
 
 STYLES = ["full", "paper"]
+TOP1, BOTH = "Top-1 (%)", "Δ ± 95% CI"
 BOOTSTRAP = "Bootstrap 95%"
 CONTROL = "Δ from control"
 WELCH = "ʷ The two share fewer than two seeds: their means are compared, by Welch's t."
+# What a column is called on the command line -> its heading.
+COLUMNS = {
+    "top1": TOP1,
+    "n": "n",
+    "seeds": "Seeds",
+    "bootstrap": BOOTSTRAP,
+    "delta_ci": BOTH,
+    "delta": "Δ",
+    "ci": "95% CI",
+    "p": "p",
+    "r": "r",
+    "control": CONTROL,
+    "mde": "MDE",
+    "params": "Params",
+    "macs": "MACs",
+    "s12_params": "Params at S12",
+    "s12_macs": "MACs at S12",
+    "paper_params": "Paper params",
+    "paper_macs": "Paper MACs",
+    "paper_top1": "Paper top-1",
+    "paper_delta": "Paper Δ",
+}
+EVERY = [name for name in COLUMNS.values() if name != BOTH]  # which says what two others say
+NARROW = [TOP1, "n", BOTH, "p", "Params", "MACs", "Paper Δ"]  # within WIDTH on a screen
+PAGE = [TOP1, "n", "Δ", "95% CI", "p", CONTROL, "Params", "MACs", "Paper top-1", "Paper Δ"]
+KEPT = ["Ablation", "Variant", TOP1, "n"]  # also where they are empty
+WIDTH = 100
 COUNTS = ["params", "frozen_params", "macs", "image_size"]
 COUNTS += ["s12_params", "s12_frozen_params", "s12_macs"]
 
 
-def tidy(study: Study) -> pd.DataFrame:
+def columns_named(text: str) -> list[str]:
+    """Headings of ``all`` columns or of those that are named, commas between them.
+
+    Raises:
+        ConfigError: There is no such column; the line has all of them.
+    """
+    if text.strip() == "all":
+        return EVERY
+    found = []
+    for word in text.split(","):
+        plain = word.strip().lower()
+        same = [name for key, name in COLUMNS.items() if plain in (key, name.lower())]
+        if not same:
+            raise ConfigError(unknown("column", word.strip(), ["all", *COLUMNS]))
+        found.append(same[0])
+    return found
+
+
+def tidy(study: Study, whole: bool = False) -> pd.DataFrame:
     """A row a variant, raw numbers: accuracies in percent, differences in points, costs as counts.
 
     Columns under ``s12_`` are the variant at the paper's size and 224 pixels, counted by fvcore;
-    those under ``paper_`` are the paper's own numbers. Empty where there is none. Rows of the paper
-    that a section of the study lacks have n = 0 and the command that would fill them.
+    those under ``paper_`` are the paper's own numbers. Empty where there is none. Rows that are not
+    run have n = 0 and the command that would fill them.
+
+    Args:
+        study: The study.
+        whole: Whether rows of the paper that the study lacks are rows too.
     """
-    absent = missing.paper_rows(study, whole=False)
-    rows = sorted([*study.rows, *absent], key=place)
+    rows = sorted([*study.rows, *missing.rows(study, whole)], key=place)
     frame = pd.DataFrame([_tidy_row(study, row) for row in rows])
     # Whole numbers stay whole beside rows that have none.
     return frame.astype(dict.fromkeys(COUNTS, "Int64"))
@@ -37,7 +98,7 @@ def tidy(study: Study) -> pd.DataFrame:
 def _tidy_row(study: Study, row: Row) -> columns.Columns:
     delta, big = row.delta, row.cost.get("paper") or {}
     command = missing.seeds_command(study, row, row.lacking) if row.lacking else ""
-    if not row.records:
+    if not row.records and row.config is None:
         command = missing.row_command(study, row)
     return {
         **columns.of_study(study),
@@ -89,75 +150,118 @@ def _control_columns(row: Row) -> columns.Columns:
     return found
 
 
-def ablation(study: Study, style: str = "full") -> Table:
-    """The table of a study.
+def ablation(
+    study: Study,
+    style: str = "full",
+    columns: Sequence[str] = PAGE,
+    whole: bool = False,
+    width: int | None = None,
+) -> Table:
+    """The table of a study: its rows, run or not.
 
     Args:
         study: The study.
-        style: full (all that is known of a row) or paper (the columns and the order of the paper's
-            Table 5, all its rows, and under their axes those that it lacks).
+        style: full, or paper: the columns of the paper's Table 5.
+        columns: Headings of the columns to show; those with nothing in them are left out.
+        whole: Whether rows of the paper that the study lacks are shown too.
+        width: Columns of a screen that Markdown keeps to; None for as many as it takes.
     """
-    absent = missing.paper_rows(study, whole=style == "paper")
-    rows = sorted([*study.rows, *absent], key=place)
+    rows = sorted([*study.rows, *missing.rows(study, whole)], key=place)
     table = Table(f"Ablation: {heading(study)}", pd.DataFrame(), ["Ablation", "Variant"])
-    table.section = "Ablation"
+    table.section, table.width = "Ablation", width
+    full = style == "full"
     lines = []
     for position, row in enumerate(rows):
-        mark = ""
+        notes = []
         if row.also:
-            others = ", ".join(row.also)
-            mark = f" {table.note(f'{row.label} also changes {others}.')}"
-        if style == "full" and (partly := pairs_note(row)):
-            mark = f"{mark} {table.note(partly)}"
+            notes.append(f"{row.label} also changes {', '.join(row.also)}.")
+        if full and (partly := pairs_note(row)):
+            notes.append(partly)
         if row.controls:
-            mark = f"{mark} {table.note(controls_note(row))}"
-        cells = _full(study, row) if style == "full" else _paper(row)
-        lines.append({"Ablation": row.axis, "Variant": row.label + mark, **cells})
+            notes.append(controls_note(row))
+        marks = "".join(f" {table.note(note)}" for note in notes)
+        cells = _full(study, row) if full else _paper(study, row)
+        lines.append({"Ablation": row.axis, "Variant": row.label + marks, **cells})
         if row is study.best:
-            table.bold.add((position, "Top-1 (%)"))
-    table.frame = pd.DataFrame(lines).astype(str)
+            table.bold.add((position, TOP1))
+    frame = pd.DataFrame(lines).astype(str)
+    table.frame = _chosen(frame, columns) if full else frame
     table.runs = [[[record.run_id for record in row.records]] for row in rows]
-    if style == "full":
+    if full:
         table.drawn = [_drawn(row) for row in rows]
         verdicts = hold(study)
         badges = [of_row(verdicts, row) for row in rows]
         table.badges = badges if any(badges) else []
-        empty = [name for name in ("r", BOOTSTRAP, CONTROL) if not any(table.frame[name])]
-        table.frame = table.frame.drop(columns=empty)
-    table.foot = [*_foot(study, style), *missing.notes(study, absent), *provenance.lines(study)]
+    shown = list(table.frame.columns)
+    table.foot = [
+        *_foot(study, style, shown),
+        *missing.notes(study, missing.rows(study, whole)),
+        *provenance.lines(study),
+    ]
     return table
+
+
+def _chosen(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The columns that were asked for and have something in them."""
+    wanted = ["Ablation", "Variant", *columns]
+    if any(frame[BOOTSTRAP]):
+        wanted.append(BOOTSTRAP)  # it was asked for by a flag of its own
+    wanted = list(dict.fromkeys(wanted))
+    frame = frame[[name for name in wanted if name in KEPT or _told(frame[name])]]
+    if BOTH in frame and not any("±" in text or text == "no spread" for text in frame[BOTH]):
+        frame = frame.rename(columns={BOTH: "Δ"})  # of one seed there are no intervals
+    return frame
+
+
+def _told(cells: pd.Series[str]) -> bool:
+    """Whether a column has more in it than gaps and the baseline's zero."""
+    return any(text not in ("", MISSING, "0") for text in cells)
 
 
 def _full(study: Study, row: Row) -> dict[str, str]:
     cost, paper = row.cost, row.paper
     big = cost.get("paper") or {}
+    small, large = _units(study, "cost"), _units(study, "paper")
     return {
-        "Top-1 (%)": accuracy(row),
+        TOP1: accuracy(row),
         "n": str(row.top1.n if row.top1 else 0),
         "Seeds": points(row),
         BOOTSTRAP: "[{:.2f}, {:.2f}]".format(*row.bootstrap) if row.bootstrap else "",
+        BOTH: with_half_width(row),
         "Δ": difference(row),
         "95% CI": interval(row.delta),
         "p": p_value(row.p),
         "r": correlation(row.delta),
         CONTROL: from_control(row),
         "MDE": "" if row.minimum_effect is None else f"{row.minimum_effect:.2f}",
-        "Params (M)": number(cost.get("params"), 1e6, 3),
-        "MACs (M)": number(cost.get("macs"), 1e6, 2),
-        "Params at S12": number(big.get("params"), 1e6, 1),
-        "MACs at S12 (G)": number(big.get("macs"), 1e9, 1),
-        "Paper params": number(paper.params_m if paper else None, 1, 1),
-        "Paper MACs": number(paper.macs_g if paper else None, 1, 1),
+        "Params": quantity(cost.get("params"), small["params"]),
+        "MACs": quantity(cost.get("macs"), small["macs"]),
+        "Params at S12": quantity(big.get("params"), large["params"]),
+        "MACs at S12": quantity(big.get("macs"), large["macs"]),
+        "Paper params": quantity(paper and 1e6 * paper.params_m, "M"),
+        "Paper MACs": quantity(paper and 1e9 * paper.macs_g, "G"),
         "Paper top-1": number(paper.top1 if paper else None, 1, 1),
         "Paper Δ": signed(paper.delta if paper else None) if row is not study.baseline else "",
     }
 
 
-def _paper(row: Row) -> dict[str, str]:
+def _units(study: Study, which: str) -> dict[str, str]:
+    """The unit of each count: one for all rows, so that they can be compared at a glance."""
+    found = {}
+    for name in ("params", "macs"):
+        costs = [row.cost if which == "cost" else row.cost.get("paper") or {} for row in study.rows]
+        most = max((cost.get(name) or 0 for cost in costs), default=0)
+        found[name] = next((unit for unit, size in UNITS.items() if most >= size), "M")
+    return found
+
+
+def _paper(study: Study, row: Row) -> dict[str, str]:
+    unit = _units(study, "cost")["macs"]
+    unit = unit if unit == "G" else "M"
     return {
         "Params (M)": significant(row.cost.get("params"), 1e6),
-        "MACs (G)": significant(row.cost.get("macs"), 1e9),
-        "Top-1 (%)": accuracy(row),
+        f"MACs ({unit})": significant(row.cost.get("macs"), UNITS[unit]),
+        TOP1: accuracy(row),
     }
 
 
@@ -173,6 +277,8 @@ def accuracy(row: Row) -> str:
     troubles = [f"{count} failed: {kind}" for kind, count in sorted(row.failures.items())]
     if diverged := row.count("diverged"):
         troubles.insert(0, f"{diverged} diverged")
+    if row.begun:
+        troubles.append(f"{len(row.begun)} not done")
     told = f" ({', '.join(troubles)})" if troubles else ""
     if row.top1 is None:
         return f"missing{told}"
@@ -190,6 +296,15 @@ def difference(row: Row) -> str:
     if row.delta is None:
         return "" if row.changed or not row.records else "0"
     return f"{signed(row.delta.mean, 2)}{unpaired(row.delta)}"
+
+
+def with_half_width(row: Row) -> str:
+    """Mean difference from the baseline ± half of its 95% interval."""
+    delta = row.delta
+    if delta is None or delta.constant or delta.half_width is None:
+        told = " no spread" if delta and delta.constant else ""
+        return difference(row) + told
+    return f"{signed(delta.mean, 2)} ± {delta.half_width:.2f}{unpaired(delta)}"
 
 
 def unpaired(delta: stats.Difference) -> str:
@@ -251,25 +366,21 @@ def heading(study: Study) -> str:
     return f"{study.name}{shared}"
 
 
-def _foot(study: Study, style: str) -> list[str]:
-    """What a reader must know of the columns, and what the study lacks."""
+def _foot(study: Study, style: str, shown: Sequence[str]) -> list[str]:
+    """What a reader must know of the columns that are shown, and what the study lacks."""
+    lines = [f"Top-1: of the last epoch, mean ± standard deviation over {_seeds(study, style)}."]
+    lines += _statistics(study.rows, shown)
     size = next((side for r in study.records if (side := r.cost.get("image_size"))), "?")
-    lines = [f"Top-1 is the last epoch's, mean ± standard deviation over {_seeds(study, style)}."]
-    if style == "full":
-        lines += _statistics(study.rows)
+    if {"Params", "MACs"} & set(shown) or style == "paper":
+        lines.append(f"Params, MACs: of these models at {size}x{size} pixels, counted by fvcore.")
+    if {"Params at S12", "MACs at S12"} & set(shown):
         lines.append(
-            f"Params and MACs are those of this recipe's models, a picture being {size}x{size} "
-            "pixels; at S12 they are of the same change on PoolFormer-S12 (or the size named) at "
-            "224x224, counted by fvcore. The paper's are arXiv 2111.11418 v3, ImageNet-1K."
+            "At S12: of the same change on PoolFormer-S12, or the size named, at 224x224 pixels."
         )
-    else:
-        lines.append(
-            f"Params and MACs (fvcore) are those of this recipe's models at {size}x{size} pixels."
-        )
+    if any(name.startswith("Paper") for name in shown):
+        lines.append(_of_paper(study))
     if study.best is not None:
-        lines.append(
-            "Bold: above every other row of two seeds or more (paired or Welch t, Holm, 5%)."
-        )
+        lines.append("Bold: above every other row of two seeds or more (t tests, Holm, 5%).")
     if study.candidates:
         ids = ", ".join(f"{row.records[0].run_id} ({row.label})" for row in study.candidates)
         lines.append(
@@ -277,8 +388,21 @@ def _foot(study: Study, style: str) -> list[str]:
             f"--baseline RUN_ID, one of {ids}."
         )
     elif study.baseline is None:
-        lines.append("No baseline among these records, so there are no differences.")
+        lines.append(f"{NO_BASELINE} It is trained by `{missing.baseline_command(study)}`")
     return lines
+
+
+NO_BASELINE = "No baseline among these records, so there are no differences."
+
+
+def _of_paper(study: Study) -> str:
+    """Where the paper's numbers are from, and that they are of other images than a study's."""
+    line = "Paper: arXiv 2111.11418 version 3, ImageNet-1K at 224x224 pixels"
+    classes = next((found for r in study.records if (found := r.data.get("classes"))), None)
+    if study.data == "folder" and classes == 1000:
+        return f"{line}."
+    count = f" ({counted(classes, 'class', 'classes')})" if isinstance(classes, int) else ""
+    return f"{line}; this study's data set is another one: {study.data}{count}."
 
 
 def _seeds(study: Study, style: str) -> str:
@@ -288,36 +412,33 @@ def _seeds(study: Study, style: str) -> str:
     counts = {row.label: row.top1.n for row in study.rows if row.top1}
     most = max(counts.values(), default=0)
     fewer = "; ".join(f"{n} of {label}" for label, n in counts.items() if n != most)
-    return f"n = {most} seeds ({fewer})" if fewer else f"n = {most} seeds"
+    told = f"n = {counted(most, 'seed')}"
+    return f"{told} ({fewer})" if fewer else told
 
 
-def _statistics(rows: Sequence[Row]) -> list[str]:
+def _statistics(rows: Sequence[Row], shown: Sequence[str]) -> list[str]:
+    """A line for each column of statistics that is shown."""
     found = [row.delta for row in rows if row.delta]
-    lines = []
-    if any(row.bootstrap for row in rows):
-        lines.append(
-            f"{BOOTSTRAP} is a bias-corrected and accelerated bootstrap interval of the mean; of "
-            "five values or fewer it is too narrow, and the t interval the one to trust."
-        )
-    if found:
-        lines.append(
-            "Δ is the difference from the baseline in points, paired by seed, with its 95% t "
-            "interval; p is its p-value after Holm's correction over this table; r is the "
-            "correlation of the seeds' outcomes with the baseline's (above 0, pairing helps); MDE "
-            "is the smallest true difference that these seeds would find with 80% power at 5%."
-        )
-    if any(row.controls for row in rows):
-        lines.append(
-            f"{CONTROL} is the difference from the control that shares most with a row: the "
-            "baseline with the row's other changes and its size (MACs within 3%), else with its "
-            "other changes, else with its size."
-        )
+    both = ", ± half of its 95% t interval" if BOTH in shown else ""
+    both = both or (", with its 95% t interval" if "95% CI" in shown else "")
+    told = {
+        BOOTSTRAP: f"{BOOTSTRAP}: a bias-corrected and accelerated interval of the mean; of five "
+        "values or fewer it is too narrow.",
+        BOTH: f"Δ: difference from the baseline in points, paired by seed{both}.",
+        "Δ": f"Δ: difference from the baseline in points, paired by seed{both}.",
+        "p": "p: of Δ, after Holm's correction over this table.",
+        "r": "r: correlation of the seeds' outcomes with the baseline's; above 0, pairing helps.",
+        CONTROL: f"{CONTROL}: from the control that shares most with a row: its other changes and "
+        "its size (MACs within 3%), else its other changes, else its size.",
+        "MDE": "MDE: smallest true difference that these seeds find with 80% power at 5%.",
+    }
+    lines = list(dict.fromkeys(line for name, line in told.items() if name in shown))
+    if not {"Δ", BOTH} & set(shown):
+        return lines
     if any(delta.p is not None and not delta.paired for delta in found):
         lines.append(WELCH)
     if any(delta.df is None for delta in found):
         lines.append("A row of one seed has neither interval nor p-value.")
     if any(delta.constant for delta in found):
-        lines.append(
-            "No spread: the differences of all seeds are equal, so no interval can be had."
-        )
+        lines.append("No spread: the seeds' differences are equal, so there is no interval.")
     return lines

@@ -111,7 +111,7 @@ def claims(study: Study) -> Table:
     table.drawn = [_drawn(each) for each in found]
     table.badges = [each.badge for each in found]
     table.runs = [_runs(each) for each in found]
-    absent = missing.paper_rows(study, whole=True)
+    absent = missing.paper_rows(study)
     table.foot = [*_foot(study, found), *missing.row_notes(study, absent), *provenance.lines(study)]
     return table
 

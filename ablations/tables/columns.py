@@ -10,6 +10,7 @@ from ablations.stats import Difference
 from ablations.tables import provenance
 
 Columns = dict[str, object]
+NOISE = 5e-14  # sums and differences of percentages are not exact beyond it
 
 
 def of_study(study: Study) -> Columns:
@@ -33,9 +34,15 @@ def of_outcome(row: Row | None, prefix: str = "") -> Columns:
     }
 
 
+def rounded(value: float) -> float:
+    """A number without the noise of its last bits: 79.4, not 79.40000000000001; else as it is."""
+    short = float(f"{value:.10g}")
+    return short if abs(short - value) < NOISE else value
+
+
 def by_seed(row: Row | None) -> str:
     """Each seed with its outcome in percent: "0:78.1 1:77.9"."""
-    return " ".join(f"{seed}:{value}" for seed, value in row.values.items()) if row else ""
+    return " ".join(f"{seed}:{rounded(value)}" for seed, value in row.values.items()) if row else ""
 
 
 def of_interval(delta: Difference | None, name: str) -> Columns:

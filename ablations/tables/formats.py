@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from ablations import escape
+from ablations.tables.narrow import filled, lined, narrowed
 from ablations.tables.table import Table
 
 
 def markdown(table: Table) -> str:
     """A GitHub table with its heading and footnotes."""
     frame = shown(table, escape.markdown, "**{}**")
-    align = ["left" if name in table.words else "right" for name in table.frame.columns]
-    body = frame.to_markdown(index=False, colalign=align, disable_numparse=True)
-    footnotes = "\n".join(f"- {escape.markdown(line, cell=False)}" for line in table.lines)
+    if table.width and table.section:
+        frame = narrowed(frame, table.words, table.section, table.width)
+    body = lined(frame, table.words)
+    width = table.width or sys.maxsize
+    footnotes = "\n".join(filled(escape.markdown(line, cell=False), width) for line in table.lines)
     return f"### {escape.markdown(table.title, cell=False)}\n\n{body}\n\n{footnotes}\n"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ablations import labels, places
 from ablations.labels import Changes
 from ablations.places import BASELINE_HAS
+from ablations.published import PaperRow
 from ablations.rows import Row, Study
 
 # The sweep file of each section of the paper's table; pool sizes have one of their own.
@@ -23,23 +24,30 @@ SWEEPS = {
 }
 
 
-def paper_rows(study: Study, whole: bool) -> list[Row]:
-    """The paper's rows that a study lacks.
+def rows(study: Study, whole: bool = False) -> list[Row]:
+    """Rows without a result: those that were begun, and on request the paper's that a study lacks.
 
     Args:
         study: The study.
-        whole: All of them; else only those of sections that the study has begun.
+        whole: Whether rows of the paper are wanted that nobody has begun.
     """
-    other = study.baseline is not None and study.baseline.paper is None and not study.is_papers
-    if other and not whole:
-        return []  # next to another baseline they would be other rows
-    there = {row.paper.variant for row in study.rows if row.paper}
-    begun = {row.axis for row in study.rows}
+    return [*study.pending, *(paper_rows(study) if whole else [])]
+
+
+def paper_rows(study: Study) -> list[Row]:
+    """The paper's rows that a study lacks; without the paper's numbers beside another baseline."""
+    there = {known.variant for row in (*study.rows, *study.pending) if (known := paper_row(row))}
+    papers = study.is_papers or study.baseline is None or study.baseline.paper is not None
     return [
-        Row(paper.axis, paper.variant, {}, [], paper)
+        Row(paper.axis, paper.variant, {}, [], paper if papers else None)
         for paper in places.rows().values()
-        if paper.variant not in there and (whole or paper.axis in begun)
+        if paper.variant not in there
     ]
+
+
+def paper_row(row: Row) -> PaperRow | None:
+    """The row of the paper that changes what a row of ours changes, whatever the baseline is."""
+    return row.paper or (places.match(row.changed) if row.records or row.changed else None)
 
 
 def seeds(study: Study) -> list[int]:
@@ -72,10 +80,20 @@ def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
     config = row.records[0].config if row.records else row.config or {}
     changed = flags(labels.against_recipe(config))
     words = ["ablations", "train", "--recipe", config["recipe"], *changed, *_surroundings(study)]
-    command = f"{shlex.join(words)} --seed"
-    if len(lacking) == 1:
-        return f"{command} {lacking[0]}"
-    return f"for seed in {' '.join(map(str, lacking))}; do {command} $seed; done"
+    return _each_seed(shlex.join(words), lacking)
+
+
+def baseline_command(study: Study) -> str:
+    """The command that trains the baseline that a study lacks: what all rows share, no more."""
+    changed = labels.changes(labels.flat_recipe(study.recipe), study.base)
+    words = ["ablations", "train", "--recipe", study.recipe, *flags(changed)]
+    return _each_seed(shlex.join([*words, *_surroundings(study)]), seeds(study))
+
+
+def _each_seed(command: str, wanted: Sequence[int]) -> str:
+    if len(wanted) == 1:
+        return f"{command} --seed {wanted[0]}"
+    return f"for seed in {' '.join(map(str, wanted))}; do {command} --seed $seed; done"
 
 
 def _surroundings(study: Study) -> list[str]:
@@ -119,8 +137,8 @@ def spelled(value: Any) -> str:
 
 def notes(study: Study, absent: Sequence[Row]) -> list[str]:
     """A line for each command that a study lacks, with what it would fill."""
-    told = row_notes(study, absent)
-    for row in study.rows:
+    told = row_notes(study, [row for row in absent if row.config is None])
+    for row in (*study.rows, *study.pending):
         if row.lacking:
             told.append(seeds_note(study, row, row.label, row.lacking))
     return told

@@ -10,6 +10,7 @@ SUPERSCRIPT = {
     ord(digit): ord(raised) for digit, raised in zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True)
 }
 MISSING = "–"
+UNITS = {"G": 1e9, "M": 1e6, "k": 1e3, "": 1}
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Table:
         badges: A verdict a row on what the paper claims of it, "" for none; empty without any.
         runs: Ids of the runs of each row, for formats that can link: a list of them, or two where
             the row holds one variant against another. Empty where none are known.
+        width: Columns of a screen that Markdown keeps to; None for as many as it takes.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Table:
     drawn: list[Drawn] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
     runs: list[list[list[str]]] = field(default_factory=list)
+    width: int | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -86,6 +89,13 @@ def signed(value: object, digits: int = 1) -> str:
         return MISSING
     text = f"{value:+.{digits}f}"
     return text if float(text) else f"{0:.{digits}f}"
+
+
+def quantity(value: object, unit: str) -> str:
+    """A count in k, M or G, to three digits: ``422k``, ``0.32M``, ``1.82G``; a dash for none."""
+    if not isinstance(value, (int, float)) or pd.isna(value):
+        return MISSING
+    return f"{value / UNITS[unit]:#.3g}".rstrip(".") + unit
 
 
 def significant(value: object, unit: float) -> str:

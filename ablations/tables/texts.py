@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -10,8 +11,8 @@ from ablations import escape, reading
 from ablations.records import Record
 from ablations.rows import Study
 from ablations.study import studies
-from ablations.tables import reference
-from ablations.tables.ablation import ablation, tidy
+from ablations.tables import columns, reference
+from ablations.tables.ablation import NARROW, WIDTH, ablation, tidy
 from ablations.tables.claims import claims, claims_tidy
 from ablations.tables.formats import latex, markdown
 from ablations.tables.table import Table
@@ -21,7 +22,37 @@ WIDE = "tex*"  # LaTeX over both columns of a page
 OF = ["ablation", "imagenet", "sizes", *reading.TASKS]
 
 
-def render(records: Sequence[Record], form: str, style: str = "full", of: str = OF[0]) -> str:
+@dataclass(frozen=True)
+class View:
+    """What is shown of ablation tables.
+
+    Args:
+        style: One of STYLES.
+        columns: Headings of the columns; None for those that suit the format.
+        whole: Whether rows of the paper that a study lacks are shown too.
+    """
+
+    style: str = "full"
+    columns: Sequence[str] | None = None
+    whole: bool = False
+
+    def table(self, study: Study, form: str) -> Table:
+        """The table of a study."""
+        if self.columns is not None or self.style != "full":
+            return ablation(study, self.style, self.columns or NARROW, self.whole)
+        if form == "html":
+            return ablation(study, whole=self.whole)
+        return ablation(study, columns=NARROW, whole=self.whole, width=WIDTH)
+
+
+def render(
+    records: Sequence[Record],
+    form: str,
+    style: str = "full",
+    of: str = OF[0],
+    columns: Sequence[str] | None = None,
+    whole: bool = False,
+) -> str:
     """The tables of all studies among records, or another of the paper's tables.
 
     Args:
@@ -29,18 +60,20 @@ def render(records: Sequence[Record], form: str, style: str = "full", of: str = 
         form: One of FORMATS.
         style: One of STYLES; csv has all columns in either.
         of: One of OF; all but the first have the paper's rows, and need no records.
+        columns: As ``View`` has them.
+        whole: The same.
     """
     found = studies(records)
     if of != OF[0]:
         return written_reference(of, found, records, form)
-    return written(found, form, style)
+    return written(found, form, View(style, columns, whole))
 
 
-def written(found: Sequence[Study], form: str, style: str = "full") -> str:
+def written(found: Sequence[Study], form: str, view: View = View()) -> str:
     """The tables of studies, as ``render``; csv is all of them in one, raw numbers."""
     if form == "csv":
-        return csv([tidy(study) for study in found])
-    return text([ablation(study, style) for study in found], form)
+        return csv([tidy(study, view.whole) for study in found])
+    return text([view.table(study, form) for study in found], form)
 
 
 def written_claims(found: Sequence[Study], form: str) -> str:
@@ -72,7 +105,14 @@ def written_reference(of: str, found: Sequence[Study], records: Sequence[Record]
 
 def csv(frames: Sequence[pd.DataFrame]) -> str:
     """Raw numbers as CSV, all in one; empty for none."""
-    return escape.csv(pd.concat(frames, ignore_index=True)) if frames else ""
+    if not frames:
+        return ""
+    whole = pd.concat(frames, ignore_index=True)
+    for name, column in whole.items():
+        if column.dtype in (float, object):  # counts are whole numbers
+            short = [columns.rounded(c) if isinstance(c, float) else c for c in column]
+            whole[name] = pd.Series(short, column.index, column.dtype)
+    return escape.csv(whole)
 
 
 def text(tables: Sequence[Table], form: str) -> str:

@@ -96,7 +96,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
     ]
     from ablations.tables.missing import paper_rows
 
-    absent = paper_rows(study, whole=True)
+    absent = paper_rows(study)
     assert {of_row(verdicts, row) for row in absent} == {"not run"}
 
 

@@ -10,6 +10,7 @@ import pytest
 from ablations.__main__ import main
 from ablations.study import studies
 from ablations.tables import render
+from ablations.tables.ablation import EVERY
 from tests.ablations.test_tables import BASE, record
 
 HYBRID = "[Pool,Pool,Attention,Attention]"
@@ -52,22 +53,22 @@ def test_controls_have_a_section_and_their_row_a_difference_from_each():
 
 
 def test_the_table_shows_the_control_that_shares_most_and_tells_all():
-    text = render([*BASE, *ROW, *RECIPE, *SIZE, *BOTH], "md")
+    text = render([*BASE, *ROW, *RECIPE, *SIZE, *BOTH], "md", columns=EVERY)
     (line,) = [line for line in text.splitlines() if HYBRID in line and line.startswith("|")]
     assert "+2.50 [+1.26, +3.74]" in line
     assert "+3.50 [+2.26, +4.74] from LayerNorm, " in text
-    assert "Δ from control" not in render([*BASE, *ROW], "md")
+    assert "Δ from control" not in render([*BASE, *ROW], "md", columns=EVERY)
 
 
 def test_without_the_control_of_both_the_one_of_its_other_changes_is_shown():
-    text = render([*BASE, *ROW, *RECIPE, *SIZE], "md")
+    text = render([*BASE, *ROW, *RECIPE, *SIZE], "md", columns=EVERY)
     (line,) = [line for line in text.splitlines() if HYBRID in line and line.startswith("|")]
     assert "+3.50 [+2.26, +4.74]" in line
 
 
 def test_a_control_that_has_no_result_yet_is_missing():
     failed = record(0, None, "attention_recipe", status="failed")
-    text = render([*BASE, *ROW, failed], "md")
+    text = render([*BASE, *ROW, failed], "md", columns=EVERY)
     (line,) = [line for line in text.splitlines() if HYBRID in line and line.startswith("|")]
     assert "missing" in line
 

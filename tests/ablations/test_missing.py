@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from dataclasses import replace
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from ablations.__main__ import main
+from ablations.begun import Begun
 from ablations.config import RunConfig
 from ablations.flags import separate
 from ablations.records import Record
 from ablations.resolve import preset_names, resolve
 from ablations.study import studies
 from ablations.sweep import expand
-from ablations.tables import ablation, missing, render, written
+from ablations.tables import FORMATS, View, ablation, missing, render, written
 from tests.ablations.test_tables import BASE, IDENTITY, record
 
 
@@ -43,11 +46,11 @@ def cells_of(command: str) -> list[str]:
     return [config.run_id for config in configs_of(command)]
 
 
-def test_the_paper_style_has_all_rows_of_the_paper_and_commands_for_the_missing_ones():
-    text = render([*BASE, *IDENTITY], "md", "paper")
+def test_on_request_all_rows_of_the_paper_are_there_and_commands_for_the_missing_ones():
+    text = render([*BASE, *IDENTITY], "md", "paper", whole=True)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 18
-    assert lines[0].replace(" ", "") == "|Ablation|Variant|Params(M)|MACs(G)|Top-1(%)|"
+    assert lines[0].replace(" ", "") == "|Ablation|Variant|Params(M)|MACs(M)|Top-1(%)|"
     assert sum("missing" in line for line in lines) == 16
     found = {run for command in commands(text) for run in cells_of(command)}
     for name, value in (("norm", "batch"), ("pool_size", 9), ("residual", False)):
@@ -58,10 +61,46 @@ def test_the_paper_style_has_all_rows_of_the_paper_and_commands_for_the_missing_
         assert resolve("mini", {"seed": 2}, preset).run_id in found
 
 
-def test_the_full_style_shows_what_is_missing_in_sections_that_have_begun():
-    text = render([*BASE, record(model__norm="batch")], "md")
-    assert "Modified LayerNorm -> None" in text
-    assert "GELU -> ReLU" not in text
+@pytest.mark.parametrize("style", ["full", "paper"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_table_has_the_rows_of_its_study_and_no_other(form, style):
+    found = [*BASE, record(model__norm="batch")]
+    text = render(found, form, style)
+    assert "LayerNorm -> None" not in text.replace("→", "->")
+    whole = render(found, form, style, whole=True)
+    assert len(whole) > len(text)
+
+
+def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path):
+    for run in (*BASE, record(0, model__norm="batch")):
+        run.write(tmp_path)
+    for seed, norm in ((1, "batch"), (0, "none"), (2, "none"), (0, "group")):
+        config = resolve("mini", {"model.norm": norm, "seed": seed})
+        Begun(config.run_id, config.to_json()).write(tmp_path)
+    other = resolve("mini", {"optim.epochs": 9})  # of a study that has no record yet
+    Begun(other.run_id, other.to_json()).write(tmp_path)
+    assert main(["table", str(tmp_path), "--format", "csv", "-o", str(tmp_path / "t.csv")]) == 0
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    rows = {row["variant"]: row for row in csv.DictReader(lines)}
+    assert {name: (row["n"], row["missing_seeds"]) for name, row in rows.items()} == {
+        "Baseline": ("3", ""),
+        "Modified LayerNorm -> BatchNorm": ("1", "1 2"),
+        "Modified LayerNorm -> None": ("0", "0 1 2"),
+    }
+    command = rows["Modified LayerNorm -> None"]["missing_command"]
+    wanted = [resolve("mini", {"model.norm": "none", "seed": s}).run_id for s in (0, 1, 2)]
+    assert cells_of(command) == wanted
+
+
+def test_a_study_without_its_baseline_says_how_to_train_it():
+    short = {"optim__epochs": 7, "model__norm": "batch"}
+    found = [record(s, model__mlp_ratio=r, **short) for r in (2.0, 8.0) for s in (0, 3)]
+    (command,) = re.findall(r"trained by `(.*)`", render(found, "md"))
+    wanted = {"optim.epochs": 7, "model.norm": "batch"}
+    assert cells_of(command) == [resolve("mini", {**wanted, "seed": s}).run_id for s in (0, 3)]
+    trained = [of(config) for config in configs_of(command)]
+    (study,) = studies([*found, *trained])
+    assert [row.label for row in study.rows] == ["Baseline", "MLP ratio 4 -> 2", "MLP ratio 4 -> 8"]
 
 
 def test_a_command_keeps_what_the_whole_study_changes():
@@ -96,12 +135,12 @@ def test_commands_name_the_folder_that_was_read(tmp_path):
     (study,) = studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
     for command in commands(written([study], "md")):
         assert f"--results '{tmp_path}/my runs'" in command
-    assert ablation(study).frame["Top-1 (%)"].tolist().count("missing") == 5
+    assert ablation(study, whole=True).frame["Top-1 (%)"].tolist().count("missing") == 16
 
 
 def test_every_row_of_the_paper_is_in_the_sweep_that_its_command_names():
     (study,) = studies([record(0)])
-    absent = missing.paper_rows(study, whole=True)
+    absent = missing.paper_rows(study)
     assert len(absent) == 17
     for row in absent:
         made = [of(config) for config in configs_of(missing.row_command(study, row))]
@@ -117,7 +156,7 @@ def test_a_command_does_not_override_what_its_sweep_varies():
     """The baseline may be another row of the paper: as a flag, its mixer would be every cell's."""
     found = [*BASE, *IDENTITY]
     (study,) = studies(found, IDENTITY[0].run_id)
-    text = written([study], "md")
+    text = written([study], "md", View(whole=True))
     asked = {run for command in commands(text) for run in cells_of(command)}
     assert resolve("mini", {"model.token_mixers": "random"}).run_id in asked
     assert "Missing Pooling -> Identity mapping" not in text

@@ -92,7 +92,7 @@ def _chosen(found: Sequence[Study], baseline: str) -> set[str]:
     fitting = fitting or [label for label in every if baseline.casefold() in label.casefold()]
     if not fitting:
         near = nearest("row", baseline, every, "the table lists the rows")
-        raise ConfigError(f"--baseline {baseline!r} is the id of no run here: {near}")
+        raise ConfigError(f"--baseline {baseline} is the id of no run here: {near}")
     if len(fitting) > 1:
         raise ConfigError(f"--baseline {baseline!r} fits several rows: {'; '.join(fitting)}")
     rows = [row for study in found for row in study.rows if row.label == fitting[0]]

@@ -78,7 +78,7 @@ def test_claims_show_the_difference_from_the_control(tmp_path, capsys):
         run.write(tmp_path)
     assert main(["claims", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    (line,) = [line for line in out.splitlines() if line.startswith("|  16 ")]
+    (line,) = [line for line in out.splitlines() if line.startswith("| 16 ")]
     assert "+2.50 [+1.26, +3.74]" in line
     assert main(["claims", str(tmp_path), "--format", "csv"]) == 0
     rows = {row["claim"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}

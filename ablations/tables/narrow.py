@@ -35,7 +35,7 @@ def narrowed(frame: pd.DataFrame, words: Sequence[str], section: str, width: int
     lines: list[dict[str, str]] = []
     for row in frame.to_dict("records"):
         if row[section] not in ("", row[name]):
-            lines += _folded({name: f"*{row[section]}*"}, limits)
+            lines += _folded({name: f"**{row[section]}**"}, limits)
         lines += _folded({column: row[column] for column in shown}, limits)
     return pd.DataFrame(lines, columns=shown).fillna("")
 

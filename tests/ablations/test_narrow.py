@@ -33,7 +33,9 @@ def test_long_names_are_folded_and_lose_nothing(rows, failed):
         frame[name] = text
     found = narrowed(frame, ["Section", "Name"], "Section", WIDTH)
     assert {cell_len(line) <= WIDTH for line in lined(found, ["Name"]).splitlines()} == {True}
-    kept = "".join(name for name in found["Name"] if name not in ("*A*", "*B*")).replace(" ", "")
+    kept = "".join(name for name in found["Name"] if name not in ("**A**", "**B**")).replace(
+        " ", ""
+    )
     assert kept == "".join(frame["Name"]).replace(" ", "")
 
 

@@ -6,7 +6,7 @@ READY := .venv/ready
 TABLE := $(addprefix sweeps/,$(addsuffix .yaml,\
 	token_mixer pool_size normalization activation components hybrid_stages))
 
-.PHONY: table test test-slow check notebooks lock clean
+.PHONY: table test test-slow check notebooks jupyter lock clean
 
 table: $(READY) ## train the paper's ablation table on the embedded pictures and print it
 	@$(BIN)/ablations run $(TABLE) --recipe mini --results runs $(RUN_FLAGS)
@@ -25,6 +25,10 @@ check: $(READY) ## formatting, lint and types
 notebooks: $(READY) ## run the notebooks again, keep what they show, and draw the README's picture
 	$(BIN)/python scripts/run_notebooks.py notebooks/*.ipynb
 	$(BIN)/python scripts/readme_picture.py
+
+jupyter: $(READY) ## open the notebooks in a browser; installs JupyterLab, the extra `notebooks`
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint requirements.lock --editable ".[notebooks]"
+	$(BIN)/jupyter lab notebooks
 
 lock: $(READY) ## pin the newest packages that fit pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \

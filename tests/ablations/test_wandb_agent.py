@@ -158,3 +158,29 @@ def test_the_notebooks_way_of_reading(server: WandbServer, tmp_path: Path) -> No
     code += f"answer = [record.run_id for record, place in {read}.records]"
     expected = resolve("mini", {**SMALL, "optim.epochs": 1, "seed": 1}).run_id
     assert ask(server, tmp_path, code) == [expected]
+
+
+@pytest.mark.slow
+def test_an_agent_whose_command_drops_false_trains_no_other_run(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    """`${args_no_boolean_flags}`: `--model.residual` for true, and nothing for false."""
+    config = yaml.safe_load((ROOT / "sweeps" / "pool_size.yaml").read_text())
+    config["command"] = ["${env}", "${interpreter}", "-m", "${program}"]
+    config["command"] += ["--optim.epochs=1", "${args_no_boolean_flags}"]
+    tiny = {name: value for name, value in SMALL.items() if name != "optim.epochs"}
+    config["parameters"] = {name: {"value": value} for name, value in tiny.items()}
+    config["parameters"]["model.residual"] = {"values": [True, False]}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(config))
+    wandb(server, tmp_path, "sweep", "sweep.yaml")
+    path = f"lab/ablations/{next(reversed(server.sweeps))}"
+    outcome(start(server, tmp_path, "wandb", "agent", path))
+    states = {run.args["model.residual"]: run for run in server.runs.values()}
+    assert states[True].state == "finished", states[True].logs
+    assert epochs(states[True]) == [1]
+    assert (states[False].state, states[False].exit_code) == ("failed", 2)
+    assert "model.residual is True on this command line and False in the sweep" in (
+        "".join(states[False].logs)
+    )
+    (record,) = (tmp_path / "runs").glob("*/record.json")
+    assert record.parent.name == resolve("mini", {**SMALL, "optim.epochs": 1}).run_id

@@ -6,14 +6,16 @@ SIGINT or SIGTERM.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
-from ablations import screen
+from ablations import envvars, screen
 from ablations.commands import COMMANDS
 from ablations.flags import Parser, separate, short
 from ablations.records import AccessError
 from ablations.tracking.client import TrackerError, agent_run
+from poolformer.config import ConfigError
 
 
 def parser() -> Parser:
@@ -55,6 +57,11 @@ def _run(given: Sequence[str]) -> int:
             top.print_help()
             return 2
         short(arguments, fields_set)
+        if getattr(arguments, "no_reuse", False) is None:
+            arguments.no_reuse = envvars.switched_on("ABLATIONS_NO_REUSE")
+        _check_folder()
+        if told := envvars.settle_temporary():
+            screen.note(f"ablations: {told}")
         done: int = arguments.run(arguments, fields_set)
         return done
     # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.
@@ -77,6 +84,16 @@ def _run(given: Sequence[str]) -> int:
         if not getattr(stopped, "told", False):
             tell_agent(given, f"stopped by a signal before its first epoch: exit code {code}", code)
         return code
+
+
+def _check_folder() -> None:
+    """Raise ConfigError where the working directory is gone: every library would trip over it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            f"the working directory cannot be used ({error.strerror}): change to another one"
+        ) from error
 
 
 def tell_agent(words: Sequence[str], message: str, code: int = 2) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from poolformer.config import ConfigError
 
+LONGEST_TMPDIR = 60
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -36,6 +38,35 @@ def path(text: str | os.PathLike[str]) -> Path:
     is no such home, the path stays as it is.
     """
     return Path(os.path.expanduser(text))
+
+
+def settle_temporary() -> str | None:
+    """Give the libraries a folder for temporary files; a line where TMPDIR cannot be used.
+
+    The address of a socket is a path of 107 bytes at most, and W&B's, Ray's and those of loader
+    processes lie there.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    given = get("TMPDIR")
+    try:
+        found = tempfile.gettempdir()
+    except OSError as error:
+        raise ConfigError(
+            "no folder for temporary files can be written: set TMPDIR to one"
+        ) from error
+    if given and os.path.realpath(given) != os.path.realpath(found):
+        why = "cannot be written"
+    elif len(os.fsencode(found)) > LONGEST_TMPDIR and os.access("/tmp", os.W_OK | os.X_OK):
+        why, found = (
+            f"is longer than the {LONGEST_TMPDIR} bytes that leave room for sockets",
+            "/tmp",
+        )
+    else:
+        return None
+    os.environ["TMPDIR"] = tempfile.tempdir = found
+    return f"TMPDIR {given or ''} {why}: temporary files go to {found}"
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -119,11 +118,16 @@ def add_seeds(command: argparse.ArgumentParser) -> None:
     )
 
 
-def folder(name: str) -> Path:
-    """A folder's name; an empty one, from an unset variable, is no folder."""
+def location(name: str) -> Path:
+    """A file or a folder; an empty name, from an unset variable, is neither."""
     if not name:
-        raise argparse.ArgumentTypeError("an empty name is no folder")
-    return Path(name)
+        raise argparse.ArgumentTypeError("an empty name is no folder and no file")
+    return envvars.path(name)
+
+
+def default_results() -> Path:
+    """The folder of all runs where none is named."""
+    return envvars.path(envvars.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
 
 
 def add_recipe(command: argparse.ArgumentParser, default: str = DEFAULT_RECIPE) -> None:
@@ -148,13 +152,12 @@ def add_plugins(command: argparse.ArgumentParser) -> None:
 
 def add_results(command: argparse.ArgumentParser, positional: bool = False) -> None:
     """The flag --results, and where a command is of one folder, that folder as a word."""
-    default = Path(os.environ.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
     if positional:
-        command.add_argument("folder", nargs="?", type=folder, help="short for --results FOLDER")
+        command.add_argument("folder", nargs="?", type=location, help="short for --results FOLDER")
     command.add_argument(
         "--results",
-        type=folder,
-        default=default,
+        type=location,
+        default=default_results(),
         help=f"folder of all runs (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
     )
 
@@ -180,7 +183,7 @@ def add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--no-reuse",
         action="store_true",
-        default=os.environ.get("ABLATIONS_NO_REUSE", "") not in ("", "0"),
+        default=None,  # main asks the variable, once this command is the one
         help="train a cell even if it is done, here or in W&B (or $ABLATIONS_NO_REUSE=1)",
     )
 
@@ -215,7 +218,7 @@ def short(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> None:
 
 def data_root() -> dict[str, str]:
     """Where the pictures lie, unless the command or the sweep says so: $ABLATIONS_DATA_ROOT."""
-    root = os.environ.get("ABLATIONS_DATA_ROOT")
+    root = envvars.get("ABLATIONS_DATA_ROOT")
     return {"data.root": root} if root else {}
 
 

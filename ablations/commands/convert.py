@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ablations import screen
-from ablations.flags import refuse_fields
+from ablations.flags import location, refuse_fields
 from poolformer.config import ConfigError, unknown
 
 
@@ -19,8 +18,8 @@ def add(commands: Any) -> None:
         description="Write the weights of a file in another layout. That of the source is found "
         "out; the target's ending says its format: .pt, .pth, .tar, .bin or .safetensors.",
     )
-    command.add_argument("source", type=Path, help="a file of weights in any layout")
-    command.add_argument("target", type=Path, help="the file to write; it must not exist")
+    command.add_argument("source", type=location, help="a file of weights in any layout")
+    command.add_argument("target", type=location, help="the file to write; it must not exist")
     command.add_argument("--to", required=True, help="official, timm or own")
     command.set_defaults(run=run)
 

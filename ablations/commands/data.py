@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ablations import screen
-from ablations.flags import folder, refuse_fields
+from ablations.flags import location, refuse_fields
 from ablations.words import counted
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
         "and why, and files that are in train and in val. Exit code 1 where the folder cannot be "
         "trained on.",
     )
-    check.add_argument("folder", type=folder, metavar="DIR", help="the folder, as --data.root")
+    check.add_argument("folder", type=location, metavar="DIR", help="the folder, as --data.root")
     check.add_argument("--json", action="store_true", help="one JSON document, with every file")
     check.set_defaults(run=run)
 
@@ -124,8 +124,8 @@ def _show(found: Survey) -> None:
         screen.out(f"{twice} of val also in train, byte by byte: {one} is {other}")
     for problem in found.problems:
         screen.out(f"problem: {problem}")
-    for path, why in found.broken:
-        screen.out(f"broken: {terminal(path)}: {terminal(why)}")
+    for file, why in found.broken:
+        screen.out(f"broken: {terminal(file)}: {terminal(why)}")
     screen.out(f"{terminal(found.root)}: {of_all}, {len(found.broken) or 'none'} broken")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ablations import screen
-from ablations.flags import add_plugins, add_results
+from ablations.flags import add_plugins, add_results, location
 from poolformer.config import ConfigError
 
 
@@ -24,7 +23,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("run_id", nargs="?", help="a run in the folder of results")
     command.add_argument(
-        "--checkpoint", type=Path, help="weights of any layout: the paper's, timm's or ours"
+        "--checkpoint", type=location, help="weights of any layout: the paper's, timm's or ours"
     )
     command.add_argument("--arch", help="the checkpoint's model by name, such as poolformer_s12")
     command.add_argument(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ablations import screen
@@ -16,9 +15,9 @@ from ablations.flags import (
     add_seeds,
     add_training,
     data_root,
-    folder,
     given,
     integer,
+    location,
     number,
     refuse_fields,
     seeds,
@@ -36,7 +35,9 @@ def add(commands: Any) -> None:
         "--check DIR holds what was planned there against what the runs took.",
         formatter_class=Lines,
     )
-    command.add_argument("sweeps", nargs="*", type=Path, help="sweep files, such as sweeps/*.yaml")
+    command.add_argument(
+        "sweeps", nargs="*", type=location, help="sweep files, such as sweeps/*.yaml"
+    )
     add_seeds(command)
     command.add_argument(
         "--workers", type=integer, help="cells at once; by default one a GPU, or one a core"
@@ -48,7 +49,7 @@ def add(commands: Any) -> None:
         help="standard deviation of a row's difference from the baseline over seeds, in points",
     )
     command.add_argument(
-        "--check", type=folder, metavar="DIR", help="the folder of a planned study"
+        "--check", type=location, metavar="DIR", help="the folder of a planned study"
     )
     command.add_argument("--json", action="store_true", help="the numbers as one JSON document")
     add_recipe(command)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from pathlib import Path
 from typing import Any
 
 from ablations import escape, screen
-from ablations.flags import add_recipe, given, write_or_emit
+from ablations.flags import add_recipe, given, location, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 
@@ -21,10 +20,12 @@ def add(commands: Any) -> None:
         description="Print parameters, MACs and activation memory of all sizes and of the cells of "
         "sweep files, beside the published values. Any field of a run is a flag.",
     )
-    command.add_argument("sweeps", nargs="*", type=Path, help="sweep files, such as sweeps/*.yaml")
+    command.add_argument(
+        "sweeps", nargs="*", type=location, help="sweep files, such as sweeps/*.yaml"
+    )
     add_recipe(command, default="imagenet")
     command.add_argument("--format", default="md", help="md (default) or csv")
-    command.add_argument("-o", "--output", type=Path, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=location, help="a file in place of the screen")
     command.set_defaults(run=run)
 
 

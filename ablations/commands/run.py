@@ -19,6 +19,7 @@ from ablations.flags import (
     add_training,
     data_root,
     given,
+    location,
     seeds,
     sync_command,
 )
@@ -42,7 +43,9 @@ def add(commands: Any) -> None:
         "A cell that several files ask for is trained once. Start it again to go on.",
         formatter_class=Lines,
     )
-    command.add_argument("sweeps", nargs="+", type=Path, help="sweep files, such as sweeps/*.yaml")
+    command.add_argument(
+        "sweeps", nargs="+", type=location, help="sweep files, such as sweeps/*.yaml"
+    )
     add_seeds(command)
     launching.add(command)
     command.add_argument(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations import screen
-from ablations.flags import DEFAULT_RESULTS, folder
+from ablations.flags import DEFAULT_RESULTS, default_results, location
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def add_sources(command: argparse.ArgumentParser) -> None:
     """The flags that say where the records lie and which of them is the baseline."""
     command.add_argument(
-        "results", nargs="*", type=folder, help=f"folders of results ({DEFAULT_RESULTS})"
+        "results",
+        nargs="*",
+        type=location,
+        help=f"folders of results (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
     )
     command.add_argument(
         "--baseline",
@@ -46,7 +49,7 @@ def add_sources(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--offline",
         action="append",
-        type=folder,
+        type=location,
         default=[],
         metavar="DIR",
         help="a folder with offline runs of W&B, such as runs/wandb; may be given again",
@@ -146,8 +149,8 @@ def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
     if (arguments.filter or arguments.finished) and not arguments.wandb:
         raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
     elsewhere = bool(arguments.wandb or arguments.offline)
-    default = needed or any(DEFAULT_RESULTS.glob(f"*/{FILE}"))
-    folders = arguments.results or ([DEFAULT_RESULTS] if default and not elsewhere else [])
+    default = needed or any(default_results().glob(f"*/{FILE}"))
+    folders = arguments.results or ([default_results()] if default and not elsewhere else [])
     found, problems, empty = reading.read_folders(folders)
     if elsewhere:
         from ablations.tracking import read_offline, read_project

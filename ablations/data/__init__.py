@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ablations import envvars
 from ablations.config import DataConfig
 from ablations.data.base import DataError, MemoryShortError, Pictures, Split
 from ablations.data.memory import enough
@@ -24,7 +25,7 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
         DataError: They are missing, broken, fewer than a batch, or larger than data.fit pad takes.
     """
     with enough(f"images of {data.name}"):
-        pictures = _load(data.name, data.root, training)
+        pictures = _load(data.name, _root(data), training)
     if training and data.batch_size > len(pictures.train):
         raise DataError(
             f"data.batch_size {data.batch_size} is above the {len(pictures.train)} training "
@@ -47,7 +48,7 @@ def fingerprint(data: DataConfig) -> str:
     Raises:
         DataError: They are missing or broken.
     """
-    return _load(data.name, data.root, True).fingerprint
+    return _load(data.name, _root(data), True).fingerprint
 
 
 def here(data: DataConfig) -> bool:
@@ -55,12 +56,17 @@ def here(data: DataConfig) -> bool:
     from ablations.data import cifar, fashion, imagenette
 
     if data.name == "fashion":
-        return fashion.find_files(data.root) is not None
+        return fashion.find_files(_root(data)) is not None
     if data.name in ("cifar10", "cifar100"):
-        return cifar.folder(data.name, data.root).is_dir()
+        return cifar.folder(data.name, _root(data)).is_dir()
     if data.name == "imagenette":
-        return imagenette.find(data.root) is not None
+        return imagenette.find(_root(data)) is not None
     return data.name == "mini" or data.root is not None
+
+
+def _root(data: DataConfig) -> str | None:
+    """Where the files lie; a config keeps the home folder ``~`` as it was given."""
+    return str(envvars.path(data.root)) if data.root else None
 
 
 @lru_cache(maxsize=2)

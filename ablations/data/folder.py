@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ablations import envvars
 from ablations.config import DataConfig
 from ablations.data.base import IMAGENET_STATS, DataError, Pictures, Split
 from ablations.data.decode import any_changed
@@ -26,9 +27,9 @@ def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
     Raises:
         DataError: There is no such folder, or it has no classes.
     """
-    if data.root is None:
+    if not data.root:
         raise DataError(f"data.name {data.name} needs --data.root DIR with {LAYOUT}")
-    return class_folders(Path(data.root, split))
+    return class_folders(envvars.path(data.root) / split)
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:

@@ -36,13 +36,14 @@ def available() -> int | None:
     """Bytes that this process may still take, swap included; None where the system does not say."""
     found = []
     with contextlib.suppress(OSError, ValueError):
-        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE))
+        told = MEMINFO.read_text(encoding="utf-8")
+        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", told, re.MULTILINE))
         if "MemAvailable" in fields:
             found.append(1024 * (int(fields["MemAvailable"]) + int(fields.get("SwapFree", 0))))
     for group in control_groups("memory"):
         for name in LIMITS:
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
-                found.append(int((group / name).read_text()))
+                found.append(int((group / name).read_text(encoding="utf-8")))
     return min(found, default=None)
 
 

@@ -26,6 +26,10 @@ from ablations.launchers.worker import serve
 from ablations.words import counted
 from poolformer.config import ConfigError
 
+DRIVER = Path("/proc/driver/nvidia/gpus")
+# What there is where the driver shows no GPUs of its own: in sandboxes, in WSL, with ROCm.
+DEVICES = [Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd")]
+
 
 class Worker:
     """One process, once it has had a cell, and the cell that it has.
@@ -173,11 +177,23 @@ class LocalWorkers:
 
 
 def gpus() -> list[str]:
-    """The ids of the GPUs that this process may use, found without importing torch."""
+    """The ids of the GPUs that this process may use, found without importing torch.
+
+    CUDA_VISIBLE_DEVICES is believed as far as there are such devices; as for CUDA, the list ends
+    before the first that is none.
+    """
+    there = len(list(DRIVER.glob("*")))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name not in ("", "-1")]
-    return [str(index) for index, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+    if visible is None:
+        return [str(index) for index in range(there)]
+    if not there and not any(path.exists() for path in DEVICES):
+        return []
+    found: list[str] = []
+    for name in (word.strip() for word in visible.split(",")):
+        if not name or name.startswith("-") or (there and name.isdigit() and int(name) >= there):
+            break
+        found.append(name)
+    return found
 
 
 def room(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import secrets
+import shutil
+import tempfile
 from typing import Any
 
 from ablations import envvars
@@ -19,6 +22,7 @@ NO_ANSWER = re.compile(
 
 # Seconds that a run waits for W&B when it starts and when it ends; a model may take longer to send.
 INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 30, 600
+HOMES = ["XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"]  # where the client writes
 LOGS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
 
 
@@ -118,10 +122,26 @@ def logged_in() -> bool:
         raise TrackerError(plain(error)) from error
 
 
+def _give_home() -> None:
+    """Give the client folders of its own where the user has no home to write to.
+
+    Without one its service says a page about it, and keeps a cache in the working directory.
+    """
+    home = os.path.expanduser("~")
+    if os.access(home, os.W_OK | os.X_OK):
+        os.environ.setdefault("HOME", home)
+    elif not all(map(envvars.get, HOMES)):
+        scratch = tempfile.mkdtemp(prefix="ablations-wandb-")
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        for name in HOMES:
+            os.environ[name] = envvars.get(name) or scratch
+
+
 def _quietly() -> Any:
     """The client, told to keep its own messages off the screen."""
     import wandb
 
+    _give_home()
     with envvars.inherited(not_ours()):
         wandb.setup(settings=wandb.Settings(silent=True))
     return wandb
@@ -162,6 +182,7 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
     if not agent_run() and not options.get("id"):
         # Also where somebody has used the client before, and it remembers an id.
         options["id"] = secrets.token_hex(4)
+    _give_home()
     try:
         with envvars.inherited(not_ours()):
             return wandb.init(

@@ -478,6 +478,7 @@ def test_bad_flags_are_one_line_and_leave_nothing(sweep, tmp_path, capsys, words
 
 def test_more_gpus_a_cell_than_there_are_is_refused(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr("ablations.launchers.local.DEVICES", [tmp_path])
     words = ["--system.devices=4", "--data.batch_size=252", "--system.accelerator=gpu"]
     assert run(sweep, tmp_path / "runs", *words) == 2
     assert "system.devices 4: this machine has 2 GPUs (0, 1)" in capsys.readouterr().err

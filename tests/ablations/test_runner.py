@@ -290,9 +290,26 @@ def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("visible", "found"), [("0,1", ["0", "1"]), ("", []), ("-1", []), ("GPU-5", ["GPU-5"])]
+    ("visible", "found"),
+    [
+        *[("0,1", ["0", "1"]), ("", []), ("-1", []), ("GPU-5", ["GPU-5"]), (" 1, 0", ["1", "0"])],
+        *[("0,-1,1", ["0"]), ("1,7,0", ["1"])],  # as CUDA reads it
+    ],
 )
-def test_there_is_one_worker_a_gpu(monkeypatch, visible, found):
+def test_there_is_one_worker_a_gpu(monkeypatch, tmp_path, visible, found):
+    for gpu in ("0000:01", "0000:02"):
+        (tmp_path / gpu).mkdir()
+    monkeypatch.setattr(local, "DRIVER", tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert local.gpus() == found
     assert local.gpu_groups(devices=1, per_gpu=1) == [[gpu] for gpu in found]
+
+
+def test_a_variable_makes_no_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(local, "DRIVER", tmp_path)
+    monkeypatch.setattr(local, "DEVICES", [tmp_path / "nvidiactl"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert local.gpus() == []
+    (tmp_path.parent / "nvidiactl").touch()
+    monkeypatch.setattr(local, "DEVICES", [tmp_path.parent / "nvidiactl"])  # as in a sandbox
+    assert local.gpus() == ["0"]

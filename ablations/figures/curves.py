@@ -22,6 +22,7 @@ from ablations.figures.drawing import (
     sentence,
     sheet,
     styled,
+    told_apart,
 )
 from ablations.reading import METRIC
 from ablations.rows import Row, Study
@@ -89,9 +90,10 @@ def curves(study: Study, histories: Mapping[str, History], axis: str) -> Drawing
     made = sheet(3.8 + 0.7 * bool(below), _title(axis, found, base), _notes(study, rows, found))
     panels = _panels(made, pair=bool(usual), split=bool(below))
     keys = []
-    for number, curve in enumerate(found):
+    names = told_apart([arrows(curve.row.label) for curve in found])
+    for number, (name, curve) in enumerate(zip(names, found, strict=True)):
         look = _look(number if base else number + 1)
-        keys.append(key(f"{arrows(curve.row.label)} (n = {curve.n})", **look))
+        keys.append(key(f"{name} (n = {curve.n})", **look))
         for axes, band in zip(panels[curve in below], (curve.top1, curve.delta), strict=False):
             if band and not (axes is panels[curve in below][-1] and usual and curve.row is base):
                 _line(axes, curve, band, look)

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
@@ -316,7 +317,17 @@ def stacked(names: Sequence[str], size: float) -> tuple[list[str], list[float], 
         shown.append("\n".join(lines))
         places.append(height + taken / 2 - 0.5)
         height += taken
-    return shown, places, height
+    return told_apart(shown), places, height
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of which no two are alike: where shortening has made them so, they are numbered."""
+    seen: Counter[str] = Counter()
+    made = []
+    for name in names:
+        seen[name] += 1
+        made.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
+    return made
 
 
 def wrapped(text: str, size: float, bold: bool = False) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -81,6 +82,32 @@ STUDIES: dict[str, list[Record]] = {
             for seed in range(3)
             for name in ("relu", "silu")
         ),
+    ],
+    "own axes with other costs": [
+        *BASE,
+        *(
+            replace(
+                record(seed, 81.0 + number / 9 + seed / 2, **{field: value}),
+                cost={
+                    **COST["mini"],
+                    "macs": 10**6 * (2 + number % 3),
+                    "params": 10**5 * (4 + number),
+                },
+            )
+            for seed in range(2)
+            for number, (field, value) in enumerate(
+                [
+                    *(("model__mlp_ratio", ratio) for ratio in (1.0, 2.0, 6.0, 8.0)),
+                    *(("optim__label_smoothing", share) for share in (0.0, 0.2, 0.3)),
+                    *(("model__drop_path", share) for share in (0.2, 0.3)),
+                    *(
+                        ("model__token_mixers", ["pool", "attention", "spatial_fc", name])
+                        for name in ("random", "attention", "depthwise")
+                    ),
+                ]
+            )
+        ),
+        record(0, 10.0, preset="no_residual"),
     ],
     "ImageNet-1K": [
         record(0, 77.2, recipe="imagenet"),

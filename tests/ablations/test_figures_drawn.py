@@ -271,3 +271,58 @@ def test_published_ratios_are_of_the_same_hardware(drawn):
         compared += len(pairs)
     assert compared == 5 * 3 + 2
     assert values(speeds["RTX 4090, inference, torch 2.4"])[0] == 13537.15  # ResNet-18
+
+
+def test_rows_of_a_grid_have_names_of_their_own_also_where_they_are_long():
+    ends = [[16, 32, 80, 8 * n] for n in range(2, 6)]
+    long = [
+        record(seed, 80.0 + seed, model__dims=dims, optim__weight_decay=0.0123456, **more)
+        for seed in range(2)
+        for dims in ends
+        for more in ({}, {"model__norm": "batch"}, {"model__mlp_ratio": 2.125})
+    ]
+    grid = [
+        record(seed, 78.0 + seed, model__mlp_ratio=ratio, model__norm=norm)
+        for seed in range(2)
+        for ratio in (2.0, 8.0)
+        for norm in ("layer", "batch")
+    ]
+    study, lines = made_up([*BASE, *grid, *long])
+    names = [text.get_text() for text in figures.forest(study).axes[0].get_yticklabels()]
+    assert len(set(names)) == len(names) > len(study.rows)
+    for axis in figures.axes_of(study):
+        texts = figures.curves(study, lines, axis).legends[0].get_texts()
+        assert len({text.get_text() for text in texts}) == len(texts)
+
+
+def test_one_epoch_has_one_tick():
+    study, lines = made_up([*BASE, *OTHER])
+    lines = {run_id: [{**rows[-1], "epoch": 1}] for run_id, rows in lines.items()}
+    figure = figures.curves(study, lines, "Normalization")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_names_shortened_to_the_same_are_numbered():
+    assert drawing.told_apart(["a", "b", "a"]) == ["a", "b", "a (2)"]
+    names, places, height = drawing.stacked(["x" * 200 + "1", "x" * 200 + "2", "short"], 8)
+    assert len(set(names)) == 3
+    assert places == sorted(places)
+    assert height > places[-1]
+
+
+def test_a_figure_grows_with_its_legend():
+    study, lines = made_up([*BASE, *OTHER])
+    usual = figures.curves(study, lines, "Normalization").get_figheight()
+    many = [
+        record(seed, 79.0 + seed, optim__lr=0.001 + number / 1e4)
+        for seed in range(2)
+        for number in range(40)
+    ]
+    study, lines = made_up([*BASE, *many])
+    figure = figures.curves(study, lines, "Learning rate")
+    figure.draw_without_rendering()
+    assert figure.get_figheight() > usual + 1
+    assert figure.axes[0].get_window_extent().height > 1.5 * figure.dpi

@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -114,14 +114,19 @@ def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
         )
     if why := plugins.changed(order["plugins"], config.model.mixers):
         raise ConfigError(f"{why}: this process has other code of it than rank 0")
-    if order["pictures"] != pictures.fingerprint:
+    if order["pictures"] != pictures.identity:
         raise DataError(
-            f"the pictures of this process have the fingerprint {pictures.fingerprint}, those of "
-            f"rank 0 {order['pictures']}"
+            f"the images of this process have {_words(pictures.identity)}, those of rank 0 "
+            f"{_words(order['pictures'])}"
         )
     workers = config.system.loader_workers
     own = order["epoch"], seat.rank, seat.world
     return loaders(pictures, config.data, config.seed, workers, *own)
+
+
+def _words(identity: Mapping[str, str]) -> str:
+    """``fingerprint 0123, contents 4567``."""
+    return ", ".join(f"{name} {value}" for name, value in identity.items())
 
 
 def serve(config: RunConfig, results: Path, seat: Seat) -> None:
@@ -200,7 +205,7 @@ def lead(team: Team, command: Callable[[], int]) -> int:
 def followed(
     config: RunConfig,
     results: Path,
-    fingerprint: str,
+    identity: Mapping[str, str],
     epoch: int,
     team: Team | None,
     signals: Signals,
@@ -212,7 +217,7 @@ def followed(
     Args:
         config: The cell.
         results: The folder of all runs.
-        fingerprint: Of rank 0's pictures.
+        identity: Of rank 0's images.
         epoch: The first that is trained; above 0 there is a checkpoint.
         team: Where somebody else has started them.
         signals: What ends the wait for them.
@@ -226,7 +231,7 @@ def followed(
     order: dict[str, Any] = {"code": code.versions()}
     order |= {"plugins": plugins.versions(config.model.mixers)}
     order |= {"precision": resolved(config.system)}
-    order |= {"pictures": fingerprint, "epoch": epoch}
+    order |= {"pictures": dict(identity), "epoch": epoch}
     wire.tell("order", order)
     crew = Crew(config, results, seat, wire, start=team is None)
     try:

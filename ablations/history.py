@@ -32,7 +32,7 @@ class History(pl.Callback):
         progress: Progress | None,
     ) -> None:
         self.folder, self.tracker, self.progress = folder, tracker, progress
-        self.fingerprint = pictures.fingerprint
+        self.identity = pictures.identity
         self.rows: list[dict[str, float]] = []
         self.device: dict[str, Any] = {}
         self.devices: list[str] = []  # in the order in which its starts used them
@@ -53,7 +53,7 @@ class History(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, Classification)
         checkpoint["run_id"] = pl_module.run.run_id
-        checkpoint["fingerprint"] = self.fingerprint
+        checkpoint.update(self.identity)
         checkpoint["diverged"] = pl_module.diverged
         checkpoint["code"] = code.versions()
         checkpoint["precision"] = str(trainer.precision)

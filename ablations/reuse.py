@@ -96,21 +96,22 @@ def compare(
         check: Called with each run that has no record, beside those of the same data set.
     """
     known, found = {record.run_id: record for record in there}, Compared()
-    fingerprints: dict[Source, str | None] = {}
+    identities: dict[Source, dict[str, str]] = {}
     for config in sorted(configs, key=_source):
         record, run_id, source = known.get(config.run_id), config.run_id, _source(config)
         if record is None:
             check(config)
             continue
-        if source not in fingerprints:
-            fingerprints[source] = _fingerprint(config, download, found)
-        now = fingerprints[source]
+        if source not in identities:
+            identities[source] = _identity(config, download, found)
+        now = identities[source]
+        other = other_images(record.data, now, config) if now else None
         if not record.done:
-            if now and record.data.get("fingerprint") not in (None, now):
+            if other and record.data.get("fingerprint"):
                 found.failed.add(run_id)
             continue
-        if now and (why := other_images(record.data, now, config)):
-            found.images[run_id] = why
+        if other:
+            found.images[run_id] = other
         decided = _decided(record, config, here)
         if decided and (why := other_precision(record.environment, config)):
             found.precision[run_id] = why
@@ -123,28 +124,25 @@ def _source(config: RunConfig) -> Source:
     return config.data.name, config.data.root or ""
 
 
-def _fingerprint(config: RunConfig, download: bool, found: Compared) -> str | None:
-    """Of the images at hand; None, and noted, where they cannot be read."""
+def _identity(config: RunConfig, download: bool, found: Compared) -> dict[str, str]:
+    """Of the images at hand; empty, and noted, where they cannot be read."""
     where = config.data.root or config.data.name
     if not download and not data.here(config.data):
         found.unread[where] = f"{where} is not here yet"
-        return None
+        return {}
     try:
-        return data.fingerprint(config.data)
+        return data.identity(config.data)
     except DataError as error:
         found.unread[where] = str(error)
-        return None
+        return {}
 
 
-def check(
-    record: Record, config: RunConfig, fingerprint: str, place: object, here: bool = True
-) -> None:
+def check(record: Record, config: RunConfig, place: object, here: bool = True) -> None:
     """Raise where a done record is not of what is asked for.
 
     Args:
         record: The record.
         config: The run.
-        fingerprint: Of its images here.
         place: The record's file or address, for the message.
         here: Whether it would be trained on this machine, so that ``auto`` is known.
 
@@ -152,7 +150,7 @@ def check(
         DataError: It is of other images.
         ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
-    if why := other_images(record.data, fingerprint, config):
+    if why := other_images(record.data, data.identity(config.data), config):
         raise DataError(f"run {record.run_id} ({place}): {why}: {OTHER_FOLDER}")
     if _decided(record, config, here) and (why := other_precision(record.environment, config)):
         raise ConfigError(f"run {record.run_id} ({place}): {why}, or {OTHER_FOLDER}")
@@ -160,16 +158,14 @@ def check(
         raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN}")
 
 
-def check_checkpoint(
-    state: Mapping[str, Any], config: RunConfig, fingerprint: str, checkpoint: Path
-) -> None:
+def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Path) -> None:
     """Raise where a checkpoint is of other images, precision or mixers than are asked for here.
 
     Raises:
         DataError: It is of other images.
         ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
-    if why := other_images(state, fingerprint, config):
+    if why := other_images(state, data.identity(config.data), config):
         raise DataError(f"{checkpoint}: {why}: {OTHER_FOLDER}")
     if why := other_precision(state, config):
         raise ConfigError(f"{checkpoint}: {why}, or remove the file to train the run anew")
@@ -183,18 +179,29 @@ def _decided(record: Record, config: RunConfig, here: bool) -> bool:
     return asked and record.environment.get("precision") is not None
 
 
-def other_images(before: Mapping[str, Any], now: str, config: RunConfig) -> str | None:
+def other_images(
+    before: Mapping[str, Any], now: Mapping[str, str], config: RunConfig
+) -> str | None:
     """Why a run's images are others than those at hand, in words; None where they are the same.
 
     Args:
-        before: What has its ``fingerprint``; an unknown one is another.
-        now: The fingerprint of those at hand.
+        before: What has its ``fingerprint``; an unknown one is another. Records of older versions
+            do not have the ``contents`` of image files.
+        now: The identity of those at hand.
         config: The run.
     """
-    if (then := before.get("fingerprint")) == now:
-        return None
+    then = before.get("fingerprint")
+    contents, new_contents = before.get("contents"), now.get("contents")
     where = config.data.root or config.data.name
-    return f"its images have fingerprint {then or 'unknown'}, those of {where} have {now}"
+    if then != now["fingerprint"]:
+        new = now["fingerprint"]
+        return f"its images have fingerprint {then or 'unknown'}, those of {where} have {new}"
+    if contents and new_contents and contents != new_contents:
+        return (
+            f"its images have fingerprint {then} and contents {contents}, those of {where} have "
+            f"contents {new_contents}"
+        )
+    return None
 
 
 def other_precision(before: Mapping[str, Any], config: RunConfig) -> str | None:

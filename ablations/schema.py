@@ -105,6 +105,7 @@ class Data(TypedDict, total=False):
     """What a run was trained on."""
 
     fingerprint: Text
+    contents: Text
     classes: Count
     train: Count
     val: Count

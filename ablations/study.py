@@ -55,6 +55,10 @@ def studies(
     """
     records = list(records)
     groups: dict[tuple[Any, ...], list[Record]] = {}
+    contents: dict[str, set[str]] = {}  # of the files of each fingerprint
+    for record in records:
+        if known := record.data.get("contents"):
+            contents.setdefault(record.data.get("fingerprint") or "", set()).add(known)
     for record in records:
         if task(record) != of or (record.done and not record.environment.get("precision")):
             continue
@@ -62,7 +66,7 @@ def studies(
         key = (
             config["recipe"],
             config["data"]["name"],
-            record.data.get("fingerprint", ""),
+            _images(record, contents),
             _length(config),
             record.environment.get("precision"),
         )
@@ -123,6 +127,13 @@ def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> No
         rows[0].lacking = sorted({*rows[0].lacking, seed})
     for study in found:
         _distinct([*study.rows, *study.pending])
+
+
+def _images(record: Record, contents: Mapping[str, set[str]]) -> str:
+    """What tells its images from others: the fingerprint, or the contents where it fits several."""
+    fingerprint: str = record.data.get("fingerprint") or ""
+    several = len(contents.get(fingerprint, ())) > 1
+    return (several and record.data.get("contents")) or fingerprint
 
 
 def _length(config: Mapping[str, Any]) -> Length:

@@ -94,7 +94,7 @@ def train(
         check_classes(config, len(pictures.classes))
         check_devices(config, pictures)
         whole = not records.unsettled(results, config.run_id)
-        if whole and (known := reusable(config, results, pictures, reuse)):
+        if whole and (known := reusable(config, results, reuse)):
             return known
         # What is wrong with the input shows before anything is written.
         workers, world = config.system.loader_workers, config.system.processes
@@ -103,7 +103,7 @@ def train(
         with leases.held(results, config.run_id) as lease:
             records.settle(results, config.run_id)
             # Whoever had it a moment ago may have finished it.
-            if known := reusable(config, results, pictures, reuse):
+            if known := reusable(config, results, reuse):
                 return known
             given = config, results, pictures, batches
             try:
@@ -112,9 +112,7 @@ def train(
                 raise records.refusal(error, results / config.run_id) or error from error
 
 
-def reusable(
-    config: RunConfig, results: Path, pictures: data.Pictures, reuse: bool
-) -> Record | None:
+def reusable(config: RunConfig, results: Path, reuse: bool) -> Record | None:
     """The record of a run that is done, where that is enough.
 
     Raises:
@@ -124,7 +122,7 @@ def reusable(
     known = records.find(results, config.run_id)
     if not (known and known.done and reuse):
         return None
-    same.check(known, config, pictures.fingerprint, results / known.run_id / records.FILE)
+    same.check(known, config, results / known.run_id / records.FILE)
     return known
 
 
@@ -148,7 +146,7 @@ def _train(
     state = usable(checkpoint, config.run_id)
     epoch = state["epoch"] + 1 if state else 0
     if state:
-        same.check_checkpoint(state, config, pictures.fingerprint, checkpoint)
+        same.check_checkpoint(state, config, checkpoint)
         code.check_same(checkpoint, state.get("code", {}))
         resume(batches[0], epoch)
     records.clear_leftovers(results / config.run_id)
@@ -156,7 +154,7 @@ def _train(
         "run_id": config.run_id,
         "config": config.to_json(),
         "data": {
-            "fingerprint": pictures.fingerprint,
+            **pictures.identity,
             "classes": len(pictures.classes),
             "train": len(pictures.train),
             "val": len(pictures.val),
@@ -183,7 +181,7 @@ def _train(
                     others = (
                         contextlib.nullcontext(ALONE)
                         if alone
-                        else followed(config, results, pictures.fingerprint, epoch, team, signals)
+                        else followed(config, results, pictures.identity, epoch, team, signals)
                     )
                     with others as seat:
                         given = config, batches, folder, history, signals, check, state

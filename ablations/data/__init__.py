@@ -11,7 +11,7 @@ from ablations.config import DataConfig
 from ablations.data.base import DataError, MemoryShortError, Pictures, Split
 from ablations.data.memory import enough
 
-__all__ = ["DataError", "MemoryShortError", "Pictures", "Split", "fingerprint", "here", "load"]
+__all__ = ["DataError", "MemoryShortError", "Pictures", "Split", "here", "identity", "load"]
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:
@@ -42,13 +42,13 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
     return pictures
 
 
-def fingerprint(data: DataConfig) -> str:
+def identity(data: DataConfig) -> dict[str, str]:
     """What tells the images that ``data`` names from others; they are read once a process.
 
     Raises:
         DataError: They are missing or broken.
     """
-    return _load(data.name, _root(data), True).fingerprint
+    return _load(data.name, _root(data), True).identity
 
 
 def here(data: DataConfig) -> bool:

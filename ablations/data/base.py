@@ -58,7 +58,9 @@ class Pictures:
         classes: Names of the classes, in the order of the labels.
         mean: Mean of each channel, on a scale of 0 to 1.
         std: Deviation of each channel, on the same scale.
-        fingerprint: 16 hex digits that change when the pictures do.
+        fingerprint: 16 hex digits that change when the images do.
+        contents: 16 hex digits that change when image files do whose names and sizes stay; empty
+            for arrays, whose fingerprint sees that.
     """
 
     train: Split
@@ -67,6 +69,14 @@ class Pictures:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    contents: str = ""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells them from others, as records have it."""
+        return {"fingerprint": self.fingerprint} | (
+            {"contents": self.contents} if self.contents else {}
+        )
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablations import data, records, reuse, screen
+from ablations import records, reuse, screen
 from ablations.config import RunConfig
 from ablations.data import DataError
 from ablations.records import Record, RecordError
@@ -64,7 +64,7 @@ def _fetch(
             try:
                 place = "/".join(run.path)
                 record = reading.record_of(run, place)
-                reuse.check(record, config, data.fingerprint(config.data), place, here)
+                reuse.check(record, config, place, here)
             except (ConfigError, DataError, RecordError) as error:
                 screen.note(f"not reused: {error}")
                 continue

@@ -39,13 +39,13 @@ def other_folder(picture_folder, tmp_path) -> Path:
 
 def done(config, results, **environment) -> Record:
     """A finished record of a run that was never trained."""
-    fingerprint = data.fingerprint(config.data)
+    identity = data.identity(config.data)
     record = Record(
         run_id=config.run_id,
         status="finished",
         config=config.to_json(),
         metrics={"val/top1": {"last": 50.0, "best": 50.0}},
-        data={"fingerprint": fingerprint, "classes": 3},
+        data={**identity, "classes": 3},
         environment={"precision": "32-true", "device": "cpu", **environment},
     )
     record.write(results)
@@ -72,8 +72,8 @@ def test_a_study_is_not_continued_on_other_images(
         runner.sorted_out(asked, results)
     told = str(refused.value)
     for word in (
-        data.fingerprint(asked[0].config.data),
-        data.fingerprint(cells(tiny, picture_folder)[0].config.data),
+        data.identity(asked[0].config.data)["fingerprint"],
+        data.identity(cells(tiny, picture_folder)[0].config.data)["fingerprint"],
         str(results / asked[left].config.run_id / "record.json"),
     ):
         assert word in told
@@ -90,6 +90,29 @@ def test_a_folder_that_has_changed_in_place_is_other_images(tiny, other_folder, 
     data._load.cache_clear()
     with pytest.raises(data.DataError, match="and 1 more: its images have fingerprint"):
         runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
+
+
+def test_images_of_the_same_names_and_sizes_are_other_images(tiny, other_folder, tmp_path):
+    """As random noise, or files that are not compressed, often are."""
+    for cell in cells(tiny, other_folder):
+        done(cell.config, tmp_path / "runs")
+    image = next((other_folder / "val").rglob("*.jpg"))
+    changed = bytearray(image.read_bytes())
+    changed[-10] ^= 1
+    image.write_bytes(changed)
+    data._load.cache_clear()
+    with pytest.raises(data.DataError, match="its images have fingerprint .* and contents"):
+        runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
+
+
+def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
+    first, second = cells(tiny, picture_folder)
+    record = done(first.config, tmp_path)
+    assert record.data["contents"]
+    del record.data["contents"]
+    record.write(tmp_path)
+    there, todo, _ = runner.sorted_out([first, second], tmp_path)
+    assert (len(there), len(todo)) == (1, 1)
 
 
 def test_images_that_cannot_be_read_are_not_taken_for_the_same(tiny, picture_folder, tmp_path):

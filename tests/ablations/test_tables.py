@@ -227,6 +227,14 @@ def test_different_recipes_epochs_pictures_and_precision_are_never_compared():
     assert render(found, "md").count("### ") == 6
 
 
+def test_images_of_one_fingerprint_and_other_contents_are_not_compared():
+    found = [record(seed, 80.0) for seed in (0, 1, 2)]
+    found[0].data["contents"] = "a" * 16
+    assert len(studies(found)) == 1  # of one that older records do not have
+    found[1].data["contents"] = "b" * 16
+    assert {len(study.records) for study in studies(found)} == {1}
+
+
 def test_a_done_record_without_a_precision_is_in_no_study():
     unknown, broken = record(3, 99.0), record(4, None, status="failed")
     for each in (unknown, broken):

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ablations import records
 from ablations.config import RunConfig, id_of
 from ablations.leases import LostError
 from ablations.records import Record, RecordError, unread, write_atomically
 from poolformer import files
 
-FILE = "begun.json"
+FILE = records.BEGUN
 LOG = "log.txt"
 
 

@@ -176,7 +176,7 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
     record = records.find(results, run_id)
     if record is None:
         known = [path.parent.name for path in results.glob(f"*/{records.FILE}")]
-        otherwise = f"{results} has {len(known)} records"
+        otherwise = f"{results} has {len(known)} records, each with an id of twelve hex digits"
         raise ConfigError(nearest("run", run_id, known, otherwise))
     if not (results / run_id / records.WEIGHTS).is_file():
         raise ConfigError(

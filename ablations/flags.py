@@ -238,6 +238,8 @@ def write_or_emit(text: str, output: Path | None) -> None:
             text, encoding="utf-8"
         )  # /dev/null or a pipe: not to be replaced by a file
         return
+    if ".." in output.parts and not output.parent.is_dir():
+        raise ConfigError(f"-o {output}: there is no folder {output.parent}")
     from ablations.records import write_atomically
 
     write_atomically(output, text)

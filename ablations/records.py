@@ -27,6 +27,7 @@ from poolformer.files import PARTIAL
 SCHEMA = 1
 FILE = "record.json"
 HISTORY = "history.csv"
+BEGUN = "begun.json"  # what is known of a run before it has a record
 CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
 BROKEN = "last.broken"  # one that could not be read
 WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
@@ -237,8 +238,10 @@ def replace(results: Path, record: Record) -> None:
 
 def unsettled(results: Path, run_id: str) -> bool:
     """Whether a process was killed while it moved what a run had before it was trained again."""
-    return (results / run_id / PREVIOUS).is_dir() and (
-        (results / run_id / FILE).is_file() or _half_restored(results / run_id)
+    folder = results / run_id
+    # Not Path.is_dir: another user's folder, which cannot be looked into, is none of ours.
+    return os.path.isdir(folder / PREVIOUS) and (
+        (folder / FILE).is_file() or _half_restored(folder)
     )
 
 
@@ -255,6 +258,14 @@ def settle(results: Path, run_id: str) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def left_over(results: Path, run_id: str) -> list[Path]:
+    """What a process left that was killed just after it had written the record of a run."""
+    folder = results / run_id
+    if not os.path.isfile(folder / FILE):
+        return []
+    return [folder / name for name in (CHECKPOINT, BEGUN) if os.path.isfile(folder / name)]
+
+
 def _half_restored(folder: Path) -> bool:
     """Whether the record is still to follow its history; a checkpoint is of a training to go on."""
     aside = folder / PREVIOUS
@@ -263,11 +274,13 @@ def _half_restored(folder: Path) -> bool:
 
 
 def find(results: Path, run_id: str) -> Record | None:
-    """The record of a run, or None where it has none.
+    """The record of a run, or None where it has none, or where that is no run's id.
 
     Raises:
-        RecordError: It has one that cannot be read.
+        RecordError: It has one that cannot be read, or that is not of this run.
     """
+    if not RUN_ID.fullmatch(run_id):
+        return None  # such as a path to somewhere else
     path = results / run_id / FILE
     try:
         record = Record.read(path)

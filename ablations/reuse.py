@@ -235,14 +235,26 @@ def stale(results: Path, config: RunConfig) -> bool:
     return any(plugins.changed(each, config.model.mixers) for each in before)
 
 
+# Where somebody has a run, or this user has no right to write, it is left to who has one.
+REFUSED = (leases.LeaseError, records.RecordError, OSError)
+
+
 def settle(results: Path, run_ids: Iterable[str]) -> None:
     """Restore what a killed `--no-reuse` left set aside, of runs that nobody trains."""
     for run_id in run_ids:
         if records.unsettled(results, run_id):
-            # Without a right to write here, it is left to who has one.
-            refused = (leases.BusyError, leases.LeaseError, OSError)
-            with contextlib.suppress(*refused), leases.held(results, run_id):
+            with contextlib.suppress(*REFUSED), leases.held(results, run_id):
                 records.settle(results, run_id)
+
+
+def tidy(results: Path, run_ids: Iterable[str]) -> None:
+    """Remove what runs that are done, and that nobody trains, have kept of a killed process."""
+    for run_id in run_ids:
+        if records.left_over(results, run_id):
+            with contextlib.suppress(*REFUSED), leases.held(results, run_id):
+                if (known := records.find(results, run_id)) and known.done:
+                    for path in records.left_over(results, run_id):
+                        path.unlink(missing_ok=True)
 
 
 def set_stale_aside(results: Path, run_id: str) -> Path:

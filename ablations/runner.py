@@ -84,6 +84,7 @@ def sorted_out(
     configs = [cell.config for cell in cells if cell.config.run_id not in unread]
     found = same.compare(configs, there, here, check=_open)
     found.refuse(results)
+    same.tidy(results, (record.run_id for record in there if record.done))
     if retrain_stale:
         for config in configs:
             if config.run_id in found.stale or same.stale(results, config):

@@ -95,6 +95,7 @@ def train(
         check_devices(config, pictures)
         whole = not records.unsettled(results, config.run_id)
         if whole and (known := reusable(config, results, reuse)):
+            same.tidy(results, [config.run_id])  # what a killed process left beside its record
             return known
         # What is wrong with the input shows before anything is written.
         workers, world = config.system.loader_workers, config.system.processes

@@ -40,19 +40,21 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Measure and print."""
     if (arguments.run_id is None) == (arguments.checkpoint is None):
         raise ConfigError("`ablations eval` needs a run's id or --checkpoint FILE, one of them")
-    if arguments.run_id and (arguments.arch or arguments.resize_position_embedding):
+    if arguments.run_id is not None and (arguments.arch or arguments.resize_position_embedding):
         raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
 
     from ablations import evaluate
     from ablations.fit import on_gpu
 
     overrides = {**evaluate.defaults(), **fields_set}
-    if arguments.run_id:
+    if arguments.run_id is not None:
         subject = evaluate.of_run(arguments.run_id, arguments.results, overrides)
     else:
         subject = evaluate.of_checkpoint(
             arguments.checkpoint, overrides, arguments.arch, arguments.resize_position_embedding
         )
+    if "data.root" in fields_set and subject.config.data.name == "mini":
+        raise ConfigError("--data.root is not for data.name mini: its images are in the package")
     pictures = evaluate.pictures_of(subject.config)
     place = "gpu" if on_gpu(subject.config.system.accelerator) else "cpu"
     data = subject.config.data

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from ablations import begun, leases, records
+from ablations import begun, leases, records, reuse
 from ablations.__main__ import main
 from ablations.records import Record
 from ablations.train import train
@@ -130,6 +130,21 @@ def test_the_record_decides_over_a_start_that_was_noted_before_it(tiny, tmp_path
     os.utime(tmp_path / done.run_id / begun.FILE)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 crashed, 1 finished" in capsys.readouterr().out
+
+
+def test_the_next_command_removes_what_a_killed_process_left_beside_its_record(tiny, tmp_path):
+    configs = [tiny(seed=seed) for seed in range(3)]
+    _, failed, busy = configs
+    for config in configs:
+        begun.Begun(config.run_id, config.to_json()).write(tmp_path)
+        status = "failed" if config is failed else "finished"
+        why = {"kind": "killed", "message": "signal"} if config is failed else None
+        Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
+        (tmp_path / config.run_id / records.CHECKPOINT).touch()
+    with leases.held(tmp_path, busy.run_id):
+        reuse.tidy(tmp_path, [config.run_id for config in configs])
+    names = [sorted(path.name for path in (tmp_path / c.run_id).iterdir()) for c in configs]
+    assert names == [["record.json"], *[["begun.json", "last.ckpt", "record.json"]] * 2]
 
 
 # A second training of a done cell

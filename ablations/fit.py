@@ -19,11 +19,13 @@ from ablations.config import RunConfig
 from ablations.data import DataError, Pictures
 from ablations.data.memory import loader_end, shortage
 from ablations.history import History
+from ablations.position import Position
 from ablations.precision import resolved
 from ablations.ranks import ALONE, Place, RankError, Seat, Together
 from ablations.records import CHECKPOINT, WEIGHTS
 from ablations.signals import Interrupted, Signals
 from ablations.tasks.classification import Classification
+from ablations.watch import Watch
 from ablations.words import counted
 from poolformer import files
 from poolformer.checkpoints import write_weights
@@ -77,6 +79,7 @@ def fit(
     check: Callable[[], None],
     state: dict[str, Any] | None,
     seat: Seat = ALONE,
+    report: Callable[[Position], None] | None = None,
 ) -> str:
     """Run Lightning's loop to the end; the status.
 
@@ -89,12 +92,15 @@ def fit(
         check: Called after each batch; what it raises ends the loop there.
         state: The checkpoint that it continues from.
         seat: This process's among those that train the run; they are in one process group.
+        report: Called within epochs, once a second at most, with where the run is.
 
     Raises:
         Interrupted: A signal.
     """
-    with quiet():
-        task, trainer = built(config, [history, Keeper(folder / CHECKPOINT, check)], seat)
+    watch = Watch(folder, *batches, report)
+    with quiet(), watch.removed():
+        callbacks = [watch, history, Keeper(folder / CHECKPOINT, check)]
+        task, trainer = built(config, callbacks, seat)
         if ended(state):
             # It had ended; only its record is missing.
             assert state is not None

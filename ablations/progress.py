@@ -10,15 +10,23 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 
 from ablations import screen
 from ablations.config import RunConfig
-from ablations.escape import rich_text
+from ablations.display import Interval, live
+from ablations.escape import rich_text, terminal
 from ablations.grid import Grid
 from ablations.labels import names
+from ablations.position import OLD_SECONDS, Position
 from ablations.records import Record
+from ablations.words import counted, duration
+
+NAMED = 3  # runs that a line of a log names
+READABLE = 40  # characters of a name that other columns make way for
+MOST_SHORTENED = 8
 
 
 class Observer(Protocol):
@@ -34,62 +42,99 @@ class Observer(Protocol):
     ) -> None: ...
 
     def started(self, cell: RunConfig, place: str) -> None:
-        """A worker has taken a cell."""
+        """A worker has taken a run."""
+
+    def batch(self, run_id: str, position: Position) -> None:
+        """A run has gone on within an epoch."""
 
     def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
-        """A cell has finished an epoch."""
+        """A run has finished an epoch."""
+
+    def tick(self) -> None:
+        """Called again and again, also where nothing happens."""
 
     def again(self, cell: RunConfig, why: str) -> None:
-        """A cell waits once more."""
+        """A run waits once more."""
 
     def elsewhere(self, cell: RunConfig, who: str) -> None:
-        """Another runner has a cell."""
+        """Another runner has a run."""
 
     def refused(self, cell: RunConfig, why: str) -> None:
-        """A cell cannot be trained, and has no record."""
+        """A run cannot be trained, and has no record."""
 
     def done(self, record: Record) -> None:
-        """A cell has its record."""
+        """A run has its record."""
 
     def aside(self, place: str, why: str) -> None:
-        """A place gets no more cells."""
+        """A device gets no more runs."""
 
 
 @dataclass
 class Running:
-    """A cell in a worker."""
+    """A run in a worker."""
 
     config: RunConfig
     place: str
     begun: float = field(
         default_factory=lambda: time.monotonic()
     )  # looked up late: a test stops the clock
-    last: Mapping[str, Any] = field(default_factory=dict)
-    heard: int = 0  # epochs since it began here; it may have gone on from an earlier start
+    last: Mapping[str, Any] = field(default_factory=dict)  # its last epoch
+    position: Position | None = None  # since then
+    share: float = 0.0  # how much of it is done, 0 to 1
+    heard: float | None = None  # when it was heard of last
+    start: tuple[float, float] | None = None  # what was done when it began here, and when
 
     def hear(self, body: Mapping[str, Any]) -> None:
         """It has finished an epoch."""
-        self.last, self.heard = {**body, "at": time.monotonic()}, self.heard + 1
+        before = (body["epoch"] - 1) / body["epochs"]  # it may go on from an earlier start
+        self.start = self.start or (before, self.begun)
+        self.last, self.position = body, None
+        self.share, self.heard = body["epoch"] / body["epochs"], time.monotonic()
 
-    @property
-    def share(self) -> float:
-        """How much of it is done, 0 to 1."""
-        return float(self.last["epoch"] / self.last["epochs"]) if self.last else 0.0
+    def reach(self, position: Position) -> None:
+        """It has finished a batch."""
+        self.position, self.share, self.heard = position, position.done, time.monotonic()
+        self.start = self.start or (self.share, self.heard)
 
     @property
     def whole(self) -> float | None:
-        """Seconds that it takes from its first epoch to its last; None before it has told one."""
-        if not self.last:
+        """Seconds that it takes from its first epoch to its last; None while not known."""
+        if self.start is None or self.heard is None or self.share <= self.start[0]:
             return None
-        return float((self.last["at"] - self.begun) / self.heard * self.last["epochs"])
+        share, at = self.start
+        return (self.heard - at) / (self.share - share)
+
+    @property
+    def speed(self) -> float | None:
+        """Training images a second."""
+        if self.position and self.position.images_per_second is not None:
+            return self.position.images_per_second
+        return self.last.get("speed")
+
+    @property
+    def where(self) -> str:
+        """Its epoch, and how far it is in it."""
+        if self.position:
+            told = str(self.position)
+        elif self.last:
+            told = f"{self.last['epoch']}/{self.last['epochs']}"
+        else:
+            told = "starting"
+        silent = time.monotonic() - (self.begun if self.heard is None else self.heard)
+        if silent > OLD_SECONDS:
+            told += f" ({duration(silent)} ago)" if self.heard else f" ({duration(silent)})"
+        return told
 
 
 class Progress:
     """Counts what the runner does and says how long the rest will take.
 
+    On a terminal it is a live table; elsewhere a line for each run that ends, and one for all that
+    run now and then.
+
     Args:
         cells: The whole study.
-        todo: The cells of it that are to be trained.
+        todo: The runs of it that are to be trained.
     """
 
     def __init__(
@@ -99,18 +144,22 @@ class Progress:
         console: Console | None = None,
     ) -> None:
         self.console = console or screen.console()
-        self.names = names({cell.run_id: cell.to_json() for cell in cells})
+        told = names({cell.run_id: cell.to_json() for cell in cells})
+        self.names = {run_id: terminal(name) for run_id, name in told.items()}
         self.waiting = {cell.run_id: cell for cell in todo}
         self.running: dict[str, Running] = {}
-        self.others: set[str] = set()  # cells that other runners have
-        self.seconds: dict[str, list[float]] = {}  # variant -> what its cells took
+        self.at_once = 0  # the most so far
+        self.others: set[str] = set()  # runs that other runners have
+        self.quarantined: set[str] = set()  # devices
+        self.seconds: dict[str, list[float]] = {}  # variant -> what its runs took
         self.total, self.reused = len(todo), len(cells) - len(todo)
         self.ended: set[str] = set()
         self.begun = time.monotonic()
+        self.lines = Interval()
         self.live: Live | None = None
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if live(self.console):
             self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
             self.live.start()
         return self
@@ -121,42 +170,55 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
+        self.lines.said()
         self.console.print(rich_text(text), soft_wrap=True)
 
+    def tick(self) -> None:
+        """Time has passed: say now and then what runs where there is no live table."""
+        if self.live is None and self.lines.due():
+            self.say(self._line())
+
     def started(self, cell: RunConfig, place: str) -> None:
-        """A worker has taken a cell."""
+        """A worker has taken a run."""
         self.waiting.pop(cell.run_id, None)
         self.running[cell.run_id] = Running(cell, place)
+        self.at_once = max(self.at_once, len(self.running))
+
+    def batch(self, run_id: str, position: Position) -> None:
+        """A run has gone on within an epoch."""
+        self.running[run_id].reach(position)
 
     def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
-        """A cell has finished an epoch."""
+        """A run has finished an epoch."""
         self.running[run_id].hear(body)
 
     def again(self, cell: RunConfig, why: str) -> None:
-        """A cell waits once more."""
+        """A run waits once more."""
         self._leave(cell.run_id)
         self.ended.discard(cell.run_id)
         self.waiting[cell.run_id] = cell
         self.say(f"{self.names[cell.run_id]}: {why}; it is tried again")
 
     def elsewhere(self, cell: RunConfig, who: str) -> None:
-        """Another runner has a cell."""
+        """Another runner has a run."""
         self._leave(cell.run_id)
         self.others.add(cell.run_id)
         self.say(f"{self.names[cell.run_id]}: {who}")
 
     def refused(self, cell: RunConfig, why: str) -> None:
-        """A cell cannot be trained, and has no record."""
+        """A run cannot be trained, and has no record."""
         self._leave(cell.run_id)
         self.ended.add(cell.run_id)
         self.say(f"[{len(self.ended)}/{self.total}] REFUSED {self.names[cell.run_id]}: {why}")
 
     def aside(self, place: str, why: str) -> None:
-        """A place gets no more cells."""
+        """A device gets no more runs."""
+        self.quarantined.add(place)
+        self.at_once = 0  # fewer than before: it shows how many
         self.say(f"{place} is set aside: {why}")
 
     def done(self, record: Record) -> None:
-        """A cell has its record."""
+        """A run has its record."""
         running = self._leave(record.run_id)
         self.ended.add(record.run_id)
         took = time.monotonic() - running.begun if running else None
@@ -167,22 +229,23 @@ class Progress:
         if record.failure:
             result = f"{record.failure['kind']}: {record.failure['message']}"
         word = "" if record.status == "finished" else f" {record.status.upper()}"
-        how = "by another runner" if took is None else f"{took:.0f} s"
+        how = "by another runner" if took is None else duration(took)
         self.say(
             f"[{len(self.ended)}/{self.total}]{word} {self.names[record.run_id]}: {result}, "
-            f"{how}, {clock(self.left())} left"
+            f"{how}, {duration(self.left())} left"
         )
 
     def _leave(self, run_id: str) -> Running | None:
-        """A cell is no longer where it was; what is known of it, if it ran here."""
+        """A run is no longer where it was; what is known of it, if it ran here."""
         self.waiting.pop(run_id, None)
         self.others.discard(run_id)
         return self.running.pop(run_id, None)
 
     def left(self) -> float | None:
-        """Seconds until the study is done, from what cells take; None before the first epoch."""
+        """Seconds until the study is done, from what runs take; None while not known."""
         known = [took for times in self.seconds.values() for took in times]
-        known = known or [run.whole for run in self.running.values() if run.whole]
+        running = list(self.running.values())
+        known = known or [run.whole for run in running if run.whole]
         if not known:
             return None
         average = sum(known) / len(known)
@@ -191,32 +254,101 @@ class Progress:
             times = self.seconds.get(cell.variant_id)
             return sum(times) / len(times) if times else average
 
-        work = sum(expected(cell) for cell in self.waiting.values())
-        for run in self.running.values():
+        work = sum(expected(cell) for cell in list(self.waiting.values()))
+        for run in running:
             work += (run.whole or expected(run.config)) * (1 - run.share)
-        return work / max(1, len(self.running))
+        ahead = len(running) + len(self.waiting)
+        return work / max(1, len(running), min(self.at_once, ahead))
+
+    def _summary(self) -> str:
+        """Of the whole study, in a line."""
+        parts = [f"{len(self.ended)}/{counted(self.total, 'run')} ended"]
+        counts = {
+            "done before": self.reused,
+            "waiting": len(self.waiting),
+            "with other runners": len(self.others),
+        }
+        parts += [f"{count} {what}" for what, count in counts.items() if count]
+        if self.quarantined:
+            parts.append(f"{counted(len(self.quarantined), 'device')} set aside")
+        parts.append(f"{duration(time.monotonic() - self.begun)} elapsed")
+        return ", ".join([*parts, f"{duration(self.left())} left"])
+
+    def _line(self) -> str:
+        """Of the study and of the runs that are on their way, for a log."""
+        told = []
+        for run_id, run in list(self.running.items())[:NAMED]:
+            speed = "" if run.speed is None else f", {run.speed:,.0f} images/s"
+            told.append(f"{self.names[run_id]}: {run.where}{speed}")
+        if more := len(self.running) - len(told):
+            told.append(f"{more} more running")
+        return "; ".join([self._summary(), *told])
 
     def _table(self) -> Group:
-        table = Grid()
-        for name in ("running", "on", "epoch", "top-1 (%)", "pictures/s", "seconds"):
-            table.add_column(name, justify="left" if name in ("running", "on") else "right")
-        for run_id, run in self.running.items():
-            last = run.last
-            table.add_row(
-                self.names[run_id],
-                run.place,
-                f"{last['epoch']}/{last['epochs']}" if last else "–",
-                f"{last['val/top1']:.2f}" if last else "–",
-                f"{last['speed']:.0f}" if last else "–",
-                f"{time.monotonic() - run.begun:.0f}",
-            )
-        others = f"{len(self.others)} with other runners, " if self.others else ""
-        summary = (
-            f"{len(self.ended)}/{self.total} cells ended, {self.reused} done before, "
-            f"{len(self.waiting)} waiting, {others}{clock(time.monotonic() - self.begun)} elapsed, "
-            f"{clock(self.left())} left"
-        )
-        return Group(table, rich_text(summary))
+        """The runs on their way, as many as the screen has room for, and the summary."""
+        size, running = self.console.size, list(self.running.items())
+        summary = rich_text(self._summary())
+        below = 1 + len(summary.wrap(self.console, max(1, size.width)))
+        room = max(1, size.height - below - 1)
+        if len(running) > room:
+            room = max(1, room - 1)
+        table = table_of([(self.names[run_id], run) for run_id, run in running[:room]], size.width)
+        more = len(running) - room
+        rest = [rich_text(f"and {more} more running")] if more > 0 else []
+        return Group(table, *rest, summary)
+
+
+def table_of(running: Sequence[tuple[str, Running]], width: int) -> Grid:
+    """A line a run, by as many columns as there is room for.
+
+    Args:
+        running: Runs with their names.
+        width: Characters of the screen.
+    """
+    columns = {
+        "on": [run.place for _, run in running],
+        "epoch": [run.where for _, run in running],
+        "top-1 (%)": [f"{run.last['val/top1']:.2f}" if run.last else "–" for _, run in running],
+        "images/s": ["–" if run.speed is None else f"{run.speed:,.0f}" for _, run in running],
+        "elapsed": [duration(time.monotonic() - run.begun) for _, run in running],
+        "left": [
+            duration(None if run.whole is None else run.whole * (1 - run.share))
+            for _, run in running
+        ],
+    }
+    gap = 2
+    longest = max((cell_len(name) for name, _ in running), default=0)
+
+    def needed() -> int:
+        widths = [max(map(cell_len, [name, *cells])) for name, cells in columns.items()]
+        return sum(widths) + gap * (len(widths) + 1)
+
+    for name in ("elapsed", "on", "top-1 (%)", "images/s", "left"):
+        if needed() + min(longest, READABLE) > width:
+            del columns[name]
+    table = Grid()
+    table.add_column("running")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "on" else "right", no_wrap=True)
+    room = max(MOST_SHORTENED, width - needed())
+    for number, (name, _) in enumerate(running):
+        table.add_row(shortened(name, room), *(cells[number] for cells in columns.values()))
+    return table
+
+
+def shortened(name: str, width: int) -> str:
+    """A name without its middle, where it is too long: its end tells seeds apart.
+
+    Args:
+        name: The name.
+        width: Columns of a terminal, 2 or more.
+    """
+    if cell_len(name) <= width:
+        return name
+    tail = name[-(width // 2) :]
+    while cell_len(tail) > width // 2:
+        tail = tail[1:]
+    return f"{set_cell_size(name, width - cell_len(tail) - 1).rstrip()}…{tail}"
 
 
 class JsonLines:
@@ -235,27 +367,34 @@ class JsonLines:
         pass
 
     def started(self, cell: RunConfig, place: str) -> None:
-        """A worker has taken a cell."""
+        """A worker has taken a run."""
         self._say("started", cell.run_id, place=place)
 
+    def batch(self, run_id: str, position: Position) -> None:
+        """A run has gone on within an epoch: where it is, once a second at most."""
+        self._say("batch", run_id, **position.to_json())
+
     def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
-        """A cell has finished an epoch."""
+        """A run has finished an epoch."""
         self._say("epoch", run_id, **body)
 
+    def tick(self) -> None:
+        """Nothing has happened."""
+
     def again(self, cell: RunConfig, why: str) -> None:
-        """A cell waits once more."""
+        """A run waits once more."""
         self._say("again", cell.run_id, why=why)
 
     def elsewhere(self, cell: RunConfig, who: str) -> None:
-        """Another runner has a cell."""
+        """Another runner has a run."""
         self._say("elsewhere", cell.run_id, who=who)
 
     def refused(self, cell: RunConfig, why: str) -> None:
-        """A cell cannot be trained, and has no record."""
+        """A run cannot be trained, and has no record."""
         self._say("refused", cell.run_id, why=why)
 
     def done(self, record: Record) -> None:
-        """A cell has its record."""
+        """A run has its record."""
         self._say(
             "done",
             record.run_id,
@@ -265,19 +404,10 @@ class JsonLines:
         )
 
     def aside(self, place: str, why: str) -> None:
-        """A place gets no more cells."""
+        """A device gets no more runs."""
         self._say("aside", None, place=place, why=why)
 
     def _say(self, event: str, run_id: str | None, **more: Any) -> None:
         told = {"event": event, "time": round(time.time(), 3)}
         told |= {"run_id": run_id} if run_id else {}
         screen.out(json.dumps(told | more), stream=self.out)
-
-
-def clock(seconds: float | None) -> str:
-    """``1:02:03`` or ``2:03``; a question mark while unknown."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -28,6 +28,7 @@ SCHEMA = 1
 FILE = "record.json"
 HISTORY = "history.csv"
 BEGUN = "begun.json"  # what is known of a run before it has a record
+PROGRESS = "progress.json"  # how far a process is that trains the run
 CHECKPOINT = "last.ckpt"  # to resume from; gone once the record is there
 BROKEN = "last.broken"  # one that could not be read
 WEIGHTS = "weights.pt"  # the model's state dict after the last epoch
@@ -163,8 +164,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Halves of files that a killed process left in the folder of a run."""
-    return list(folder.glob(f"*{PARTIAL}"))
+    """Halves of files, and the position, that a killed process left in the folder of a run."""
+    return [*folder.glob(f"*{PARTIAL}"), *folder.glob(PROGRESS)]
 
 
 def clear_leftovers(folder: Path) -> None:

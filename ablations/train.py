@@ -36,6 +36,7 @@ from ablations.followers import Team, followed
 from ablations.history import History, Progress, summarize
 from ablations.leases import Lease, LostError
 from ablations.logs import to_file
+from ablations.position import Position
 from ablations.ranks import ALONE, LostProcess, how_to_start
 from ablations.records import BROKEN, CHECKPOINT, WEIGHTS, AccessError, Record
 from ablations.schema import Checkpoint, check_values
@@ -54,6 +55,7 @@ def train(
     unsent: Callable[[Path], None] | None = None,
     signals: Signals | None = None,
     team: Team | None = None,
+    report: Callable[[Position], None] | None = None,
 ) -> Record:
     """Train one cell to its end, from where it was left, and write its record.
 
@@ -67,6 +69,7 @@ def train(
         signals: Where the caller handles SIGTERM already.
         team: Where the processes of the run have been started already, and this is rank 0; else
             it starts those of its machine itself.
+        report: Called within epochs, once a second at most, with where the run is.
 
     Returns:
         The record on disk; the one that was there already if the cell is done. A run that fails
@@ -108,7 +111,7 @@ def train(
                 return known
             given = config, results, pictures, batches
             try:
-                return _train(*given, progress, unsent, signals, lease, team)
+                return _train(*given, progress, unsent, signals, lease, team, report)
             except OSError as error:
                 raise records.refusal(error, results / config.run_id) or error from error
 
@@ -137,6 +140,7 @@ def _train(
     signals: Signals,
     lease: Lease,
     team: Team | None,
+    report: Callable[[Position], None] | None,
 ) -> Record:
     started = time.perf_counter()
     mixers = plugins.versions(config.model.mixers)
@@ -186,7 +190,7 @@ def _train(
                     )
                     with others as seat:
                         given = config, batches, folder, history, signals, check, state
-                        status = fit(*given, seat)
+                        status = fit(*given, seat, report)
                     record = Record(
                         status=status,
                         metrics=summarize(history.rows),

@@ -123,6 +123,7 @@ class Work:
                 self._fill(slot)
         for event in self.pool.events(timeout=0.5):
             self._hear(event)
+        self.shown.tick()
         for run_id, since in self.running.items():
             if self.cell_timeout and time.monotonic() - since > self.cell_timeout:
                 self.late.add(run_id)
@@ -216,9 +217,12 @@ class Work:
             return  # a worker died without a cell
         elif event.kind == "began":
             self._begins(run_id, event.place)
-        elif event.kind == "epoch":
+        elif event.kind in ("batch", "epoch"):
             if self.running[run_id] == math.inf:
                 self._begins(run_id, event.place)  # the word of its beginning was lost
+            if event.kind == "batch":
+                self.shown.batch(run_id, event.body)
+                return
             self.attempts.went_on(run_id)
             self.shown.epoch(run_id, event.body)
         else:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from ablations import screen
+from ablations.display import Bar
 from ablations.flags import add_plugins, add_results, location
+from ablations.position import sign_of_life
+from ablations.words import counted, duration
 from poolformer.config import ConfigError
 
 
@@ -65,7 +69,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
         f"{evaluate.precision(subject.config)}"
     )
-    found = evaluate.measure(subject, pictures, shown(len(pictures.val)))
+    with Bar(silent=sign_of_life) as bar:
+        progress = partial(shown, bar=bar, total=len(pictures.val))
+        found = evaluate.measure(subject, pictures, progress)
     screen.out(
         f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {found.pictures} pictures, "
         f"{found.speed:.1f} pictures/s"
@@ -75,35 +81,12 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     return 1 if found.broken else 0
 
 
-def shown(total: int) -> Any:
-    """A wrapper of batches that draws a bar of pictures on a terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = screen.console()
-    bar = Progress(
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-    def wrap(batches: Iterable[Any]) -> Iterator[Any]:
-        with bar:
-            task, seen, begun = bar.add_task("", total=total, speed=""), 0, time.perf_counter()
-            for batch in batches:
-                yield batch
-                seen += len(batch[1])
-                speed = f"{seen / (time.perf_counter() - begun):.1f} pictures/s"
-                bar.update(task, completed=seen, speed=speed)
-
-    return wrap
+def shown(batches: Iterable[Any], bar: Bar, total: int) -> Iterator[Any]:
+    """Batches, while the bar says how many of all images are done."""
+    seen, begun = 0, time.perf_counter()
+    for batch in batches:
+        yield batch
+        seen += len(batch[1])
+        speed = seen / (time.perf_counter() - begun)
+        words = f"evaluated {seen:,} of {counted(total, 'image')}, {speed:,.1f} images/s"
+        bar.update(seen / total, f"{words}, {duration((total - seen) / speed)} left")

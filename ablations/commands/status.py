@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations import screen
+from ablations import position, screen
 from ablations.config import RUN_ID
 from ablations.flags import add_results, one_folder, refuse_fields
-from ablations.words import counted
+from ablations.position import Position, sign_of_life
+from ablations.words import counted, duration
 from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ablations.leases import Holder
     from ablations.records import Record
 
-NUMBERS = ("epoch", "top-1 (%)", "pictures/s", "left")
+NUMBERS = ("epoch", "top-1 (%)", "images/s", "left")
 ORDER = ["running", "crashed", "interrupted", "failed", "diverged", "finished"]
 
 
@@ -41,6 +42,7 @@ class Line:
         pictures_per_second: In training, in that epoch.
         seconds_left: Of a run that is being trained, by its mean epoch so far.
         holder: Who trains it: host, pid and since when.
+        progress: How far it is within its epoch, as JSON values, and the seconds since then.
         note: Why it failed, or that its token mixer has changed since.
     """
 
@@ -53,7 +55,15 @@ class Line:
     pictures_per_second: float | None = None
     seconds_left: float | None = None
     holder: dict[str, Any] | None = None
+    progress: dict[str, Any] | None = None
     note: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its epoch and, of one that is being trained, how far that is."""
+        if self.progress is None:
+            return f"{self.epoch}/{self.epochs}"
+        return str(Position(**{k: v for k, v in self.progress.items() if k != "seconds_ago"}))
 
     def facts(self) -> dict[str, Any]:
         """All but the config, as JSON values."""
@@ -82,7 +92,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     from ablations.grid import Grid
     from ablations.labels import names
-    from ablations.progress import clock
 
     lines, problems = read(arguments.results)
     if not lines and not problems:
@@ -105,10 +114,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             line.run_id,
             cells[line.run_id],
             line.state,
-            f"{line.epoch}/{line.epochs}",
+            line.where,
             "–" if line.top1 is None else f"{line.top1:.2f}",
             "–" if line.pictures_per_second is None else f"{line.pictures_per_second:.0f}",
-            "" if line.seconds_left is None else clock(line.seconds_left),
+            "" if line.seconds_left is None else duration(line.seconds_left),
             _remark(line),
         )
     told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
@@ -117,9 +126,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
 
 def _remark(line: Line) -> str:
-    """Why a run failed, or who trains it."""
+    """Why a run failed, or who trains it and whether it is long since it gave a sign of life."""
     if line.holder:
-        return "process {pid} on {host} since {since}".format(**line.holder)
+        who = "process {pid} on {host} since {since}".format(**line.holder)
+        silent = sign_of_life(line.progress["seconds_ago"]) if line.progress else ""
+        return f"{silent}; {who}" if silent else who
     return line.note
 
 
@@ -196,7 +207,18 @@ def _of_start(start: Begun, holder: Holder | None, results: Path, problems: list
     if rows:
         mean = sum(row.get("epoch_seconds", 0.0) for row in rows) / len(rows)
         left = _finite(mean * (line.epochs - line.epoch))
-    return replace(line, holder=None if holder.hidden else who, seconds_left=left)
+    progress = None
+    if found := position.read(results / start.run_id):
+        here, at = found
+        # What was written before the last epoch ended, or by another start, says nothing.
+        if here.epochs == line.epochs and here.epoch == line.epoch + 1:
+            # Both times are of one clock, the file system's; a lease is touched every few seconds.
+            progress = {**here.to_json(), "seconds_ago": round(max(0.0, holder.at - at), 1)}
+            left = left if here.seconds_left is None else here.seconds_left
+            speed = here.images_per_second or line.pictures_per_second
+            line = replace(line, pictures_per_second=speed)
+    who = None if holder.hidden else who
+    return replace(line, holder=who, seconds_left=left, progress=progress)
 
 
 def _line(

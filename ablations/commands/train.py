@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablations import agent, screen
 from ablations.config import RunConfig
+from ablations.display import Bar
 from ablations.flags import (
     Lines,
     add_recipe,
@@ -18,6 +19,7 @@ from ablations.flags import (
     data_root,
     sync_command,
 )
+from ablations.position import Position, in_words, sign_of_life
 from ablations.resolve import resolve
 from ablations.signals import Signals
 
@@ -100,13 +102,18 @@ def _run(
     from ablations.train import train
 
     def show(body: dict[str, Any]) -> None:
-        screen.out(
+        bar.say(
             f"epoch {body['epoch']}/{body['epochs']}: top-1 {body['val/top1']:.2f}%, "
-            f"{body['speed']:.0f} pictures/s"
+            f"{body['speed']:,.0f} images/s"
         )
 
+    def report(position: Position) -> None:
+        bar.update(position.done, in_words(position))
+
+    bar = Bar(line=screen.out, silent=sign_of_life)
     try:
-        record = train(config, results, show, reuse, unsent.append, signals, team)
+        with bar:
+            record = train(config, results, show, reuse, unsent.append, signals, team, report)
     except (LostError, LostProcess) as error:
         screen.note(f"ablations: {error}")
         return 1

@@ -15,6 +15,7 @@ GRACE_SECONDS = 15
 KINDS = {
     "unfit": "a place can have no cells: why",
     "began": "its training begins, now that a process is there for it",
+    "batch": "how far it is within an epoch, once a second at most: a Position",
     "epoch": "it has finished one: its metrics",
     "unsent": "the folder of its tracker, of which not all has arrived",
     "files": "what it has written where the runner does not see it",
@@ -26,7 +27,8 @@ KINDS = {
     "oom": "its process was killed for want of memory: how that is known",
     "died": "its process, or one of several, is gone: how",
 }
-ON_THE_WAY = ("unfit", "began", "epoch", "unsent", "files")  # after the others a cell has ended
+# After the others a run has ended.
+ON_THE_WAY = ("unfit", "began", "batch", "epoch", "unsent", "files")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablations import code, leases, records
+from ablations import code, leases, position, records
 from ablations.config import RunConfig
 from ablations.launchers import GRACE_SECONDS, LOG, ON_THE_WAY, Event, luggage
 from ablations.launchers.connection import connect, loaded, loss, plain
@@ -285,6 +285,8 @@ class RayCluster:
     def _leave(self, slot: Slot) -> None:
         """A slot is free again, or goes where its node has gone."""
         if slot.lease:
+            if slot.cell and not slot.lease.lost:
+                position.remove(self.results / slot.cell.run_id)
             slot.lease.release()
         slot.cell = slot.ref = slot.lease = slot.kill_at = None
         if slot.node.id not in self._nodes:
@@ -304,6 +306,8 @@ class RayCluster:
             if event.kind == "files":
                 self._keep(slots[key], event.body)
             else:
+                if event.kind == "batch" and slots[key].lease:
+                    position.write(self.results / event.run_id, event.body)
                 yield replace(event, place=slots[key].place)
 
     def _keep(self, slot: Slot, files: luggage.Files) -> None:

@@ -65,7 +65,12 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
 
     try:
         record = train(
-            cell, results, partial(on_the_way, "epoch"), reuse, partial(on_the_way, "unsent")
+            cell,
+            results,
+            progress=partial(on_the_way, "epoch"),
+            reuse=reuse,
+            unsent=partial(on_the_way, "unsent"),
+            report=partial(on_the_way, "batch"),
         )
         return Event("done", cell.run_id, record)
     except (BusyError, LostError) as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.records import PARTIAL, PROGRESS
+from ablations.records import PROGRESS
 from ablations.words import duration
+from poolformer import files
 
 TRAINING, VALIDATING = "training", "validating"
 OLD_SECONDS = 60.0  # a last sign of life that is older is reported with its age
@@ -85,17 +85,16 @@ def write(folder: Path, position: Position) -> None:
         folder: The run's.
         position: Where it is.
     """
-    partial = folder / f".{PROGRESS}{PARTIAL}"
-    with contextlib.suppress(OSError):  # a full disk, say: the run itself will meet it
-        partial.write_text(json.dumps(position.to_json()), encoding="utf-8")
-        os.replace(partial, folder / PROGRESS)
+    text = json.dumps(position.to_json())
+    # A full disk, say: the run itself will meet it.
+    with contextlib.suppress(OSError), files.replacing(folder / PROGRESS, sync=False) as file:
+        file.write(text.encode())
 
 
 def remove(folder: Path) -> None:
     """Remove it: nobody trains the run any more."""
-    for name in (PROGRESS, f".{PROGRESS}{PARTIAL}"):
-        with contextlib.suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (folder / PROGRESS).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> tuple[Position, float] | None:
@@ -109,7 +108,7 @@ def read(folder: Path) -> tuple[Position, float] | None:
     """
     path = folder / PROGRESS
     try:
-        position = Position(**json.loads(path.read_text(encoding="utf-8")))
+        position = Position(**json.loads(files.read(path)))
         at = path.stat().st_mtime
     except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -26,7 +27,7 @@ from ablations.words import counted, duration
 
 NAMED = 3  # runs that a line of a log names
 READABLE = 40  # characters of a name that other columns make way for
-MOST_SHORTENED = 8
+LEAST = 8  # of a name on the narrowest screen
 
 
 class Observer(Protocol):
@@ -105,6 +106,11 @@ class Running:
         return (self.heard - at) / (self.share - share)
 
     @property
+    def left(self) -> float | None:
+        """Seconds until its last epoch ends; None while not known."""
+        return None if self.whole is None else self.whole * (1 - self.share)
+
+    @property
     def speed(self) -> float | None:
         """Training images a second."""
         if self.position and self.position.images_per_second is not None:
@@ -146,6 +152,7 @@ class Progress:
         self.console = console or screen.console()
         told = names({cell.run_id: cell.to_json() for cell in cells})
         self.names = {run_id: terminal(name) for run_id, name in told.items()}
+        self.short = dict(zip(told, without_common(list(self.names.values())), strict=True))
         self.waiting = {cell.run_id: cell for cell in todo}
         self.running: dict[str, Running] = {}
         self.at_once = 0  # the most so far
@@ -279,7 +286,7 @@ class Progress:
         told = []
         for run_id, run in list(self.running.items())[:NAMED]:
             speed = "" if run.speed is None else f", {run.speed:,.0f} images/s"
-            told.append(f"{self.names[run_id]}: {run.where}{speed}")
+            told.append(f"{self.short[run_id]}: {run.where}{speed}")
         if more := len(self.running) - len(told):
             told.append(f"{more} more running")
         return "; ".join([self._summary(), *told])
@@ -292,48 +299,67 @@ class Progress:
         room = max(1, size.height - below - 1)
         if len(running) > room:
             room = max(1, room - 1)
-        table = table_of([(self.names[run_id], run) for run_id, run in running[:room]], size.width)
+        table = table_of(
+            [(self.names[run_id], self.short[run_id], run) for run_id, run in running[:room]],
+            size.width,
+        )
         more = len(running) - room
         rest = [rich_text(f"and {more} more running")] if more > 0 else []
         return Group(table, *rest, summary)
 
 
-def table_of(running: Sequence[tuple[str, Running]], width: int) -> Grid:
+def table_of(running: Sequence[tuple[str, str, Running]], width: int) -> Grid:
     """A line a run, by as many columns as there is room for.
 
     Args:
-        running: Runs with their names.
+        running: Runs with their names, whole and short.
         width: Characters of the screen.
     """
+    runs = [run for *_, run in running]
     columns = {
-        "on": [run.place for _, run in running],
-        "epoch": [run.where for _, run in running],
-        "top-1 (%)": [f"{run.last['val/top1']:.2f}" if run.last else "–" for _, run in running],
-        "images/s": ["–" if run.speed is None else f"{run.speed:,.0f}" for _, run in running],
-        "elapsed": [duration(time.monotonic() - run.begun) for _, run in running],
-        "left": [
-            duration(None if run.whole is None else run.whole * (1 - run.share))
-            for _, run in running
-        ],
+        "on": [run.place for run in runs],
+        "epoch": [run.where for run in runs],
+        "top-1 (%)": [f"{run.last['val/top1']:.2f}" if run.last else "–" for run in runs],
+        "images/s": ["–" if run.speed is None else f"{run.speed:,.0f}" for run in runs],
+        "elapsed": [duration(time.monotonic() - run.begun) for run in runs],
+        "left": [duration(run.left) for run in runs],
     }
-    gap = 2
-    longest = max((cell_len(name) for name, _ in running), default=0)
 
-    def needed() -> int:
+    def room() -> int:
+        """Of a name; there are two spaces after each column."""
         widths = [max(map(cell_len, [name, *cells])) for name, cells in columns.items()]
-        return sum(widths) + gap * (len(widths) + 1)
+        return width - sum(widths) - 2 * len(widths) - 2
 
     for name in ("elapsed", "on", "top-1 (%)", "images/s", "left"):
-        if needed() + min(longest, READABLE) > width:
+        longest = max((cell_len(name) for name, *_ in running), default=0)
+        if room() < min(longest, READABLE):
             del columns[name]
     table = Grid()
     table.add_column("running")
     for name in columns:
         table.add_column(name, justify="left" if name == "on" else "right", no_wrap=True)
-    room = max(MOST_SHORTENED, width - needed())
-    for number, (name, _) in enumerate(running):
-        table.add_row(shortened(name, room), *(cells[number] for cells in columns.values()))
+    most = max(LEAST, room())
+    whole = all(cell_len(name) <= most for name, *_ in running)
+    for number, (name, short, _) in enumerate(running):
+        told = shortened(name if whole else short, most)
+        table.add_row(told, *(cells[number] for cells in columns.values()))
     return table
+
+
+def without_common(told: Sequence[str]) -> list[str]:
+    """Names of a study's runs without the parts that all of them have, in place of which is ``…``.
+
+    Args:
+        told: Their names, of parts with commas between.
+    """
+    parts = [name.split(", ") for name in told]
+    common = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
+    short = []
+    for name, own in zip(told, parts, strict=True):
+        groups = itertools.groupby(own, common.__contains__)
+        left = ["…" if shared else ", ".join(group) for shared, group in groups]
+        short.append(name if left == ["…"] else ", ".join(left))
+    return short
 
 
 def shortened(name: str, width: int) -> str:

@@ -26,11 +26,15 @@ def created(path: Path) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     """A file that takes the place of ``path`` once the block ends well.
 
     A reader sees the old file or the whole new one, also after a crash or a power cut. A link at
     ``path`` is replaced, not followed.
+
+    Args:
+        path: The file.
+        sync: Whether to wait for the disk; without, a power cut may leave either of them or none.
 
     Raises:
         OSError: The folder does not exist, takes no file, or is full.
@@ -40,7 +44,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with created(partial) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -48,7 +53,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename == str(partial):
             error.filename = str(path)  # which is what was asked for
         raise
-    _sync(path.parent)
+    if sync:
+        _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

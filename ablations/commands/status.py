@@ -217,8 +217,8 @@ def _of_start(start: Begun, holder: Holder | None, results: Path, problems: list
             left = left if here.seconds_left is None else here.seconds_left
             speed = here.images_per_second or line.pictures_per_second
             line = replace(line, pictures_per_second=speed)
-    who = None if holder.hidden else who
-    return replace(line, holder=who, seconds_left=left, progress=progress)
+    shown = None if holder.hidden else who
+    return replace(line, holder=shown, seconds_left=left, progress=progress)
 
 
 def _line(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations import position, records, watch
+from ablations import begun, leases, position, records, watch
+from ablations.__main__ import main
 from ablations.leases import LostError
 from ablations.position import Position, in_words, sign_of_life
 from ablations.train import train
@@ -156,3 +157,34 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     assert records.leftovers(tmp_path) == [tmp_path / records.PROGRESS]
     records.clear_leftovers(tmp_path)
     assert not os.listdir(tmp_path)
+
+
+def test_status_tells_how_far_a_run_is_and_when_it_was_heard_of_last(tiny, tmp_path, capsys):
+    config = tiny()
+    begun.Begun(config.run_id, config.to_json()).write(tmp_path)
+    folder = tmp_path / config.run_id
+
+    def told(*words: str) -> str:
+        assert main(["status", "--results", str(tmp_path), *words]) == 0
+        return capsys.readouterr().out
+
+    position.write(folder, replace(HERE, epochs=2, epoch=1))
+    assert "1/2" not in told()  # left by a process that was killed
+    with leases.held(tmp_path, config.run_id):
+        assert "1/2 45%" in told()
+        assert "1024" in told()
+        assert "3.3 min" in told()
+        assert "last batch" not in told()
+        (run,) = json.loads(told("--json"))["runs"]
+        assert run["progress"] == {
+            **replace(HERE, epochs=2, epoch=1).to_json(),
+            "seconds_ago": run["progress"]["seconds_ago"],
+        }
+        assert run["epoch"] == 0
+        old = time.time() - 180
+        os.utime(folder / records.PROGRESS, (old, old))
+        assert "last batch 3" in told()
+        position.write(folder, HERE)  # of other epochs than the run has
+        assert "0/2" in told()
+        (folder / records.PROGRESS).write_text("[" * 50_000)
+        assert "0/2" in told()

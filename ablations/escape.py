@@ -89,7 +89,12 @@ def markdown(text: object, cell: bool = True) -> str:
     made = _by_piece(terminal(text), lambda words: _MARKDOWN.sub(r"\\\g<0>", words), str)
     if cell:
         return made.replace("|", r"\|")
-    return re.sub(r"^(\d*)([#>=]|[+-](?=\s|$)|(?<=\d)[.)])", r"\1\\\2", made.strip())
+    return line_of_markdown(made.strip())
+
+
+def line_of_markdown(text: str) -> str:
+    """Markdown that begins a line, without the list, heading or quotation that it would be."""
+    return re.sub(r"^(\d*)([#>=]|[+-](?=\s|$|-)|(?<=\d)[.)])", r"\1\\\2", text)
 
 
 # What Markdown reads within a line. An underscore within a word and a square bracket without a

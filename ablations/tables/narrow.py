@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from rich.cells import cell_len
 
+from ablations.escape import line_of_markdown
+
 LEAST = 14  # columns of a screen that a folded column keeps
 BORDERS = 3  # of a column: a line and two blanks; one more line ends the table
 
@@ -64,14 +66,8 @@ def filled(line: str, width: int) -> str:
     """A footnote as an item of a list, folded; a command stays whole, to be copied."""
     if "`" in line:
         return f"- {line}"
-    return textwrap.fill(
-        line,
-        width,
-        initial_indent="- ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    lines = textwrap.wrap(line, width - 2, break_long_words=False, break_on_hyphens=False)
+    return "- " + "\n  ".join(map(line_of_markdown, lines))
 
 
 def _least(column: str, cells: pd.Series[str]) -> int:

@@ -18,9 +18,11 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from ablations import escape
+from ablations.tables.narrow import filled
 from tests.ablations.hostile import HOSTILE
 
 ANY = st.text(st.characters(exclude_categories=[]), max_size=40)  # lone surrogates too
+ANY |= st.text("ab -#=>+19.)(*`|_~[]!<>/&;\\$:^\n\t\x1b", max_size=40)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,13 @@ def test_a_line_of_markdown_is_one_item_of_its_list(text):
         "list_item_close",
         "bullet_list_close",
     ]
+
+
+@given(ANY, st.integers(3, 40))
+def test_a_folded_line_of_markdown_is_still_one_item(text, width):
+    source = filled(escape.markdown(f"Row {text}", cell=False), width)
+    blocks = MarkdownIt("commonmark").enable("table").parse(source)
+    assert [block.type for block in blocks][2:-2] == ["paragraph_open", "inline", "paragraph_close"]
 
 
 def test_code_in_markdown_stays_as_it_is():

@@ -47,6 +47,8 @@ def _run(given: Sequence[str]) -> int:
     try:
         own, fields_set = separate(given)
         top = parser()
+        if own and own[0].startswith("--") and own[0] not in ("--help", "--version"):
+            raise ConfigError(f"{own[0]} comes after a command: `ablations run {own[0]} ...`")
         arguments = top.parse_args(own)
         if arguments.version:
             from importlib.metadata import version

@@ -54,6 +54,8 @@ def separate(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             else:
                 own.append(word)
         elif not train or _value_of_a_flag(own):
+            if equals and name in FIELDS and not _value_of_a_flag(own):
+                raise ConfigError(f"{word} is a field of a run: did you mean --{word}?")
             own.append(word)
         elif word.startswith("+") and equals:
             raise ConfigError(

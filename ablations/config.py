@@ -34,6 +34,7 @@ SCHEDULE_UNITS = ["step", "epoch"]
 ACCELERATORS = ["auto", "cpu", "gpu"]
 PRECISIONS = ["auto", "32-true", "bf16-mixed", "16-mixed"]
 TRACKERS = ["wandb", "none"]
+MOST_PROCESSES = 4096  # no machine has more cores for one run
 # What only one of the pipelines reads; set for the other, it would be a knob that moves nothing.
 TENSOR_ONLY = ["fit", "crop_padding"]
 TIMM_ONLY = ["auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"]
@@ -209,14 +210,14 @@ class SystemConfig:
 
     Args:
         accelerator: auto (a GPU where there is one), cpu or gpu.
-        devices: GPUs (or processes on the CPU) a run trains on, on each of its machines, 1 or
-            more; the images of a step are shared out among them.
-        nodes: Machines a run trains on, 1 or more.
+        devices: GPUs (or processes on the CPU) a run trains on, on each of its machines, 1 to
+            4096; the images of a step are shared out among them.
+        nodes: Machines a run trains on, 1 to 4096.
         precision: auto (bf16-mixed on a GPU that has it, 32-true elsewhere), 32-true, bf16-mixed
             or 16-mixed.
-        threads: CPU threads of torch, 1 or more. One is the default because two processes of one
+        threads: CPU threads of torch, 1 to 4096. One is the default because two processes of one
             thread beat one of two on small models, and because a sum's last digit depends on it.
-        loader_workers: Processes that prepare images for the timm pipeline; 0 for none.
+        loader_workers: Processes that prepare images for the timm pipeline, 0 to 4096; 0 for none.
         compile: Whether the model goes through torch.compile.
         tracker: wandb (offline without an account, or as WANDB_MODE says) or none.
         project: The W&B project; the default leaves it to WANDB_PROJECT, where that is set.
@@ -241,8 +242,8 @@ class SystemConfig:
         one_of("system.precision", self.precision, PRECISIONS)
         one_of("system.tracker", self.tracker, TRACKERS)
         for name in ("devices", "nodes", "threads"):
-            at_least(f"system.{name}", getattr(self, name), 1)
-        at_least("system.loader_workers", self.loader_workers, 0)
+            within(f"system.{name}", getattr(self, name), 1, MOST_PROCESSES)
+        within("system.loader_workers", self.loader_workers, 0, MOST_PROCESSES)
 
     @property
     def processes(self) -> int:

@@ -39,7 +39,7 @@ class Once(argparse.Action):
     ) -> None:
         """Refuse a second value: the first would be lost."""
         given = vars(namespace).setdefault("given", {})
-        if option_string and given.setdefault(self.dest, values) != values:
+        if option_string and repr(given.setdefault(self.dest, values)) != repr(values):
             parser.error(
                 f"{option_string} is given twice, as {given[self.dest]} and {values}: leave one out"
             )
@@ -66,9 +66,9 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is left over here, where it is known which command was meant."""
         self.words = list(args or ())
         namespace, rest = super().parse_known_args(args, namespace)
-        if rest and rest[0].startswith("--"):
+        if rest and rest[0].startswith("-"):
             own = sorted({*re.findall(r"--[\w.-]+", self.format_help())})
-            word = rest[0].split("=")[0]
+            word = f"--{rest[0].lstrip('-')}".split("=")[0]
             raise ConfigError(nearest("flag", word, own, f"`{self.prog} --help` lists the valid"))
         if rest:
             raise ConfigError(f"{self.prog} does not take {rest[0]!r}")

@@ -213,13 +213,18 @@ def field_type(name: str) -> Any:
     return _types(GROUPS[group])[field]
 
 
+def own_value(recipe: str, preset: str | None, name: str) -> Any:
+    """What a recipe and a preset of it give a field."""
+    if name == "seed":
+        return 0
+    group, field = name.split(".", 1)
+    default = GROUPS[group].__dataclass_fields__[field].default  # type: ignore[attr-defined]
+    return typed(name, field_type(name), defaults(recipe, preset).get(name, default))
+
+
 def changes(recipe: str, preset: str | None, name: str, value: Any) -> bool:
     """Whether a value of a field is another than a recipe and a preset of it give."""
-    if name == "seed":
-        return bool(typed(name, int, value) != 0)
-    kind, (group, field) = field_type(name), name.split(".", 1)
-    own = defaults(recipe, preset).get(name, GROUPS[group].__dataclass_fields__[field].default)  # type: ignore[attr-defined]
-    return bool(typed(name, kind, own) != typed(name, kind, value))
+    return bool(own_value(recipe, preset, name) != typed(name, field_type(name), value))
 
 
 def typed(name: str, kind: Any, value: Any) -> Any:
@@ -232,7 +237,7 @@ def typed(name: str, kind: Any, value: Any) -> Any:
         value = None
     members = _members(kind)
     if typing.get_origin(kind) is not tuple and _is_plain(members, value):
-        return value
+        return value + 0.0 if type(value) is float else value  # 0.0 and -0.0 are one id
     if (
         type(value) is list
         and members[-1] is ...
@@ -259,8 +264,8 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     if isinstance(parsed, list):
         return tuple(parsed)
     # 1 and 1.0 are one learning rate and must be one id.
-    if isinstance(parsed, int) and not isinstance(parsed, bool) and float in members:
-        return float(parsed)
+    if isinstance(parsed, int | float) and not isinstance(parsed, bool) and float in members:
+        return float(parsed) + 0.0  # and so must 0.0 and -0.0
     return parsed
 
 
@@ -307,7 +312,9 @@ def _spelled(kind: Any) -> str:
     words[type(None)] = "null"
     if typing.get_origin(kind) is tuple:
         inner = {int: "whole numbers", float: "numbers", str: "names"}
-        return f"a list of {inner[_members(kind)[0]]}"
+        first, *others = _members(kind)
+        count = "" if ... in others else f"{1 + len(others)} "
+        return f"a list of {count}{inner[first]}"
     if len(members := _members(kind)) > 1:
         return " or ".join(_spelled(member) for member in members)
     return words[kind]

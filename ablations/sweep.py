@@ -10,8 +10,7 @@ from typing import Any
 from ablations import sweep_file, unread
 from ablations.arguments import group
 from ablations.config import RunConfig
-from ablations.resolve import GROUPS, changes, flatten, resolve
-from ablations.resolve import defaults as recipe_defaults
+from ablations.resolve import GROUPS, changes, flatten, own_value, resolve
 from ablations.sweep_file import PARAMETERS, SweepFile
 from poolformer.config import ConfigError
 
@@ -120,7 +119,7 @@ class _Study:
                 names = self.configs.setdefault(config.run_id, (config, []))[1]
                 if made.path.stem not in names:
                     names.append(made.path.stem)
-                before = {**recipe_defaults(recipe, preset), **own}
+                before = {name: own_value(recipe, preset, name) for name in self.overrides} | own
                 self._check_two(first.setdefault(config.run_id, before), before)
 
     def _names(self, made: SweepFile, values: dict[str, Any]) -> tuple[str, str | None]:
@@ -164,7 +163,7 @@ class _Study:
         for name, value in self.overrides.items():
             if one.get(name) != other.get(name) and name not in SCALE:
                 raise ConfigError(
-                    f"--{name} {value} would make two of its presets one, which have {name} "
+                    f"--{name} {value} would make two of its runs one, which have "
                     f"{one.get(name)!r} and {other.get(name)!r}: leave the flag out"
                 )
 

@@ -102,6 +102,10 @@ def test_a_flag_without_a_value_is_true_where_that_is_a_value():
         (["--optim.min_lr", "-1"], "optim.min_lr -1.0 must be 0 or more"),
         (["--model.depths=[1,1_0,1,1]"], "is not a list of whole numbers"),
         (["--data.root="], "data.root is an empty name"),
+        (["--optim.betas=[0.9]"], "is not a list of 2 numbers"),
+        (["--system.threads=99999999999"], "must be between 1 and 4096"),
+        (["--system.loader_workers=99999"], "must be between 0 and 4096"),
+        (["-recipe", "mini"], "did you mean '--recipe'"),
         (["--tracker=none", "--system.tracker=bogus"], "are both given"),
         (["--recipe=mini", "--recipe=cifar10"], "--recipe is given twice"),
     ],
@@ -112,6 +116,27 @@ def test_what_cannot_be_read_is_refused_in_one_line(words, told, capsys, tmp_pat
     assert told in err
     assert (out, err.count("\n")) == ("", 1)
     assert len(err) < 600
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--recipe", "mini", "run", "a.yaml"], "--recipe comes after a command"),
+        (["run", "a.yaml", "optim.epochs=1"], "did you mean --optim.epochs=1?"),
+        (["plan", "a.yaml", "--std", "nan"], "a.yaml cannot be read"),
+        (["run", "a.yaml", "--seeds"], "expected one argument"),
+        (["run", "a.yaml", "--seeds", "-1"], "--seeds '-1' must be numbers"),
+        (["train", "--seeds", "0,1"], "did you mean '--seed'"),
+    ],
+)
+def test_near_misses_say_what_to_type(words, told, capsys):
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_zero_has_one_id():
+    runs = {resolve("mini", {"optim.eps": eps}).run_id for eps in (0.0, -0.0, 0, "0", "-0.0")}
+    assert len(runs) == 1
 
 
 @given(st.text(max_size=12))

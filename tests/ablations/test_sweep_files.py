@@ -336,7 +336,7 @@ def test_another_command_is_refused(tmp_path, command, told):
         (
             {"preset": {"values": ["s12", "no_residual"]}},
             {"model.residual": True},
-            "two of its pre",
+            "two of its runs one",
         ),
         (
             {"model.norm": {"values": ["group", "batch"]}},

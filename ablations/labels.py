@@ -125,7 +125,7 @@ def changes(baseline: Mapping[str, Any], config: Mapping[str, Any]) -> Changes:
 
 def own_field(changed: Changes) -> str | None:
     """The field that gives a row its place: its axis. None for the baseline."""
-    return next(iter(_ordered(changed)), None)
+    return next(iter(in_order(changed)), None)
 
 
 def axis(changed: Changes) -> str:
@@ -138,7 +138,7 @@ def heading(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
     """The section of a row: the axes that its name tells of."""
     if not _others(changed) or not tells_all(recipe, changed, flat):
         return axis(changed)
-    axes = list(dict.fromkeys(_axis(field, changed[field][1]) for field in _ordered(changed)))
+    axes = list(dict.fromkeys(_axis(field, changed[field][1]) for field in in_order(changed)))
     return " + ".join(axes) if len(axes) < 3 else SEVERAL
 
 
@@ -158,7 +158,7 @@ def name(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
         return BASELINE
     sizes = _sizes(recipe, changed, flat)
     if _others(changed) and tells_all(recipe, changed, flat):
-        words = [_part(field, changed[field][1], sizes) for field in _ordered(changed)]
+        words = [part(field, changed[field][1], sizes) for field in in_order(changed)]
         return capital(", ".join(dict.fromkeys(words)))
     own = label(changed)
     if sizes[1] and own_field(changed) in SHAPE:
@@ -206,7 +206,7 @@ def also(changed: Changes) -> list[str]:
 def besides(changed: Changes) -> list[str]:
     """A row's changes besides its own in words, such as ``batch size 128 -> 32``."""
     others = _others(changed)
-    return [_lower(label({field: others[field]})) for field in _ordered(others)]
+    return [_lower(label({field: others[field]})) for field in in_order(others)]
 
 
 def moved(changed: Changes) -> list[str]:
@@ -219,7 +219,7 @@ def moved(changed: Changes) -> list[str]:
 
 def described(changed: Changes) -> str:
     """The values of changes in words, such as ``MLP ratio 2, learning rate 0.003``."""
-    return ", ".join(_part(field, changed[field][1]) for field in _ordered(changed))
+    return ", ".join(part(field, changed[field][1]) for field in in_order(changed))
 
 
 def describe(config: Mapping[str, Any]) -> str:
@@ -240,7 +240,7 @@ def run_name(config: Mapping[str, Any]) -> str:
     words = [name(config["recipe"], changed, flat_config(config)), f"seed {config['seed']}"]
     if epochs := length.pop("optim.epochs", None):
         words.append(counted(epochs[1], "epoch"))
-    return ", ".join([*words, *(_part(field, after) for field, (_, after) in length.items())])
+    return ", ".join([*words, *(part(field, after) for field, (_, after) in length.items())])
 
 
 def names(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -285,7 +285,7 @@ def _lower(text: str) -> str:
     return words + text[len(words) :]
 
 
-def _ordered(changed: Changes) -> list[str]:
+def in_order(changed: Changes) -> list[str]:
     """Fields in the order of a name: the paper's axes, then the model, the data, the optimizer."""
     groups = ("model", "data", "optim")
 
@@ -348,7 +348,7 @@ def _sizes(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> tuple[str 
     return found[0] and found[0].upper(), found[1] and found[1].upper()
 
 
-def _part(field: str, value: Any, sizes: tuple[str | None, str | None] = (None, None)) -> str:
+def part(field: str, value: Any, sizes: tuple[str | None, str | None] = (None, None)) -> str:
     """A value within a name that tells several."""
     if field == "model.token_mixers":
         return _mixers(value)

@@ -54,6 +54,13 @@ def add(commands: Any) -> None:
         metavar="SEED",
         help="add a bootstrap interval of each mean, resampled from this seed",
     )
+    command.add_argument(
+        "--pivot",
+        nargs="?",
+        const="",
+        metavar="FIELD,FIELD",
+        help="a grid over two fields, the first down, the second across, and their interactions",
+    )
     command.add_argument("--compare", action="store_true", help="two folders side by side")
     command.add_argument(
         "--explain",
@@ -91,6 +98,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError("--columns is not for --format csv, which has all of them")
     if arguments.columns is not None and arguments.style == "paper":
         raise ConfigError("--columns is not for --style paper, which has the paper's")
+    if arguments.pivot is not None:
+        shown = {**_shown(arguments), "--pivot": False, "--explain": arguments.explain is not None}
+        _refuse_given(shown, "--pivot")
     with without_collection():
         text, problems = compared(arguments) if arguments.compare else tables(arguments)
     tell(problems)
@@ -119,6 +129,8 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
         published = publish(found.reading.records, arguments.publish or None)
         told = published.url or f"offline: wandb sync {published.folder}"
         screen.note(f"published: {told}")
+    if arguments.pivot is not None:
+        return pivoted(found, arguments.pivot, form), found.problems
     if arguments.explain is not None:
         return explained(found, arguments.explain, form), found.problems
 
@@ -127,6 +139,16 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     columns = None if arguments.columns is None else columns_named(arguments.columns)
     view = View(arguments.style, columns, arguments.all_rows)
     return written(found.studies, form, view), found.problems
+
+
+def pivoted(found: Gathered, fields: str, form: str) -> str:
+    """Grids over two fields."""
+    from ablations.tables import csv, pivot, pivot_tidy, pivots, text
+
+    grids = pivots(found.studies, fields)
+    if form == "csv":
+        return csv([pivot_tidy(grid) for grid in grids])
+    return text([pivot(grid) for grid in grids], form)
 
 
 def explained(found: Gathered, row: str, form: str) -> str:
@@ -157,6 +179,7 @@ def _shown(arguments: argparse.Namespace) -> dict[str, bool]:
         "--style": arguments.style != "full",
         "--columns": arguments.columns is not None,
         "--all-rows": arguments.all_rows,
+        "--pivot": arguments.pivot is not None,
     }
 
 

@@ -7,6 +7,7 @@ from ablations.tables import reference
 from ablations.tables.ablation import STYLES, ablation, columns_named, tidy
 from ablations.tables.claims import claims, claims_tidy
 from ablations.tables.folders import histories, nearby, read
+from ablations.tables.pivot import pivot, pivot_tidy, pivots
 from ablations.tables.table import Table
 from ablations.tables.texts import (
     FORMATS,
@@ -36,6 +37,9 @@ __all__ = [
     "csv",
     "histories",
     "nearby",
+    "pivot",
+    "pivot_tidy",
+    "pivots",
     "read",
     "reference",
     "render",

@@ -85,7 +85,17 @@ def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
 
 def baseline_command(study: Study) -> str:
     """The command that trains the baseline that a study lacks: what all rows share, no more."""
-    changed = labels.changes(labels.flat_recipe(study.recipe), study.base)
+    return variant_command(study, study.base)
+
+
+def variant_command(study: Study, flat: Mapping[str, Any]) -> str:
+    """The command that trains a variant with the seeds of a study.
+
+    Args:
+        study: The study.
+        flat: The variant's whole config, flat.
+    """
+    changed = labels.changes(labels.flat_recipe(study.recipe), flat)
     words = ["ablations", "train", "--recipe", study.recipe, *flags(changed)]
     return _each_seed(shlex.join([*words, *_surroundings(study)]), seeds(study))
 

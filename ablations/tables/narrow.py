@@ -94,6 +94,8 @@ def _folded(row: Mapping[str, str], limits: Mapping[str, int]) -> list[dict[str,
 
 def _pieces(text: str, width: int) -> list[str]:
     """Text in lines, broken after blanks and commas, before an arrow, and in too long a word."""
+    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+        return [f"**{piece}**" for piece in _pieces(text[2:-2], max(1, width - 4))]
     lines = [""]
     for word in re.split(r"(?<=[ ,])(?<!-> )(?![⁰¹²³⁴-⁹])", text):
         if cell_len(lines[-1] + word.rstrip()) > width and lines[-1]:

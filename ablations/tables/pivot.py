@@ -13,7 +13,7 @@ from ablations import controls, labels, stats
 from ablations.labels import FIELDS, Changes
 from ablations.rows import Row, Study
 from ablations.tables import columns, missing, provenance
-from ablations.tables.ablation import accuracy, heading
+from ablations.tables.ablation import WIDTH, accuracy, heading
 from ablations.tables.table import Table, p_value, signed
 from poolformer.config import ConfigError, unknown
 
@@ -210,6 +210,7 @@ def pivot(grid: Grid) -> Table:
             line[labels.capital(labels.part(grid.across, other))] = _cell(grid.cell(value, other))
         lines.append(line)
     table = Table(title, pd.DataFrame(lines).astype(str), [head])
+    table.width = WIDTH
     table.foot = ["Top-1 (%) of the last epoch, mean ± standard deviation (n seeds)."]
     table.foot += [_told(grid, each) for each in grid.interactions]
     if any(each.delta for each in grid.interactions):

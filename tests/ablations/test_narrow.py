@@ -55,6 +55,13 @@ def test_the_default_table_fits_a_screen_and_names_what_it_shows():
     assert all(len(note) <= WIDTH for note in notes if "`" not in note)
 
 
+def test_what_is_bold_is_bold_in_every_line():
+    frame = pd.DataFrame({"S": ["A + B " * 20], "Name": ["x"], "n": ["**1**"]})
+    found = narrowed(frame, ["S", "Name"], "S", 40)
+    assert len(found) > 3
+    assert all(name.count("**") == 2 for name in found["Name"][:-1])
+
+
 def test_columns_without_anything_in_them_are_left_out():
     text = render([BASE[0], record(0, 70.0, model__mlp_ratio=2.0)], "md")
     shown = [cell.strip() for cell in lines(text)[0].split("|")[1:-1]]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ablations.__main__ import main
 from ablations.reading import usable
 from ablations.report import report
 from ablations.tables import render
@@ -287,6 +288,18 @@ def test_a_picture_of_it_looks_right(browser, mini_report, tmp_path, size):
         "all('figure:first-of-type svg.bar .zero').map(el => el.getBoundingClientRect().left)"
     )
     assert max(zeros) - min(zeros) < 1
+
+
+def test_nothing_scrolls_sideways_on_a_laptop(browser, mini_report, tmp_path):
+    both = ["table", "results/mini", "results/controls", "--compare", "--format", "html"]
+    assert main([*both, "-o", str(tmp_path / "both.html")]) == 0
+    boxes = "[...document.querySelectorAll('body *')]"
+    scrolls = "['auto', 'scroll'].includes(getComputedStyle(el).overflowX)"
+    wide = f"{boxes}.filter(el => {scrolls} && el.scrollWidth > el.clientWidth + 1)"
+    for page in (mini_report, tmp_path / "both.html"):
+        browser.open(page, (1366, 768))
+        assert browser.js(f"{wide}.map(el => el.outerHTML.slice(0, 80))") == []
+        assert not browser.overflows()
 
 
 def test_hostile_strings_run_nothing(browser, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from typing import Any
 from ablations import records
 from ablations.config import RunConfig, id_of
 from ablations.leases import LostError
-from ablations.records import Record, RecordError, unread, write_atomically
+from ablations.records import AccessError, Record, RecordError, unread, write_atomically
 from poolformer import files
 
 FILE = records.BEGUN
@@ -108,8 +108,14 @@ def tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, A
 
 @contextlib.contextmanager
 def folder(results: Path, run_id: str) -> Iterator[Path]:
-    """The folder of a run, made for the block; gone again where a refusal left but a log in it."""
+    """The folder of a run, made for the block; gone again where a refusal left but a log in it.
+
+    Raises:
+        AccessError: It is a link: what is written here is to stay in the folder of results.
+    """
     path = results / run_id
+    if path.is_symlink():
+        raise AccessError(f"{path} is a symbolic link: no run is trained through one")
     path.mkdir(exist_ok=True)
     try:
         yield path

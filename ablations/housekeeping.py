@@ -29,7 +29,8 @@ def removable(results: Path) -> Iterator[Found]:
     """
     held = leases.living(results)
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
-        if RUN_ID.fullmatch(folder.name):  # others are not ours: W&B's own files, say
+        # Others are not ours: W&B's own files, say, or what a link leads to.
+        if RUN_ID.fullmatch(folder.name) and not folder.is_symlink():
             yield from _of_cell(results, folder, held)
     yield from (("lease", path) for path in leases.gone(results))
 

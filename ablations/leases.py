@@ -37,6 +37,7 @@ NAME = re.compile(r"([0-9a-z-]+)[.]([0-9]{1,18})[.]json", re.ASCII)  # of a run 
 HEARTBEAT_SECONDS = 10.0
 # What a network file system may hide of a heartbeat is a minute at most (its caches of attributes).
 GONE_SECONDS = 120.0
+LINK = "is a symbolic link: remove it"
 ENDED = ""  # the birth of a zombie
 
 
@@ -275,6 +276,8 @@ def check(results: Path) -> None:
 
 def _files(results: Path, run_id: str = "") -> list[Path]:
     """The leases of a cell, or of all; other files are nobody's leases."""
+    if (results / FOLDER).is_symlink():
+        raise LeaseError(f"{results / FOLDER} {LINK}")
     try:
         names = os.listdir(results / FOLDER)
     except (FileNotFoundError, NotADirectoryError):
@@ -301,7 +304,7 @@ def _draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
     draft = folder / f".{run_id}.{secrets.token_hex(4)}.draft"
     try:
         if folder.is_symlink():
-            raise OSError(errno.ELOOP, f"{FOLDER} is a symbolic link: remove it")
+            raise OSError(errno.ELOOP, f"{FOLDER} {LINK}")
         # Not Path.mkdir, which fails where whoever tidies up removes the folder meanwhile.
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)

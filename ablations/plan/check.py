@@ -6,12 +6,17 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.records import Record, write_atomically
+from typing_extensions import TypedDict
+
+from ablations import schema
+from ablations.records import Record, unread, write_atomically
+from ablations.schema import shape
+from poolformer import files
 from poolformer.config import ConfigError
 
 FILE = "plan.json"
@@ -48,29 +53,39 @@ class Expected:
         return self.train_seconds + self.validation_seconds
 
 
+class Plan(TypedDict):
+    """What the file has."""
+
+    schema: int
+    cells: dict[str, shape(Expected)]  # type: ignore[valid-type]
+
+
 def read(results: Path) -> dict[str, Expected]:
     """What is expected of cells, by run id; nothing where there is no plan.
 
     Raises:
         ConfigError: The file is none of a plan's, or of another version.
+        AccessError: It cannot be read.
     """
     path = results / FILE
-    if not path.is_file():
-        return {}
     try:
-        return dict(_cells(json.loads(path.read_text(encoding="utf-8"))))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        content = files.read(path)
+        tree = schema.parse(content, dict)
+        if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
+            found = tree.get("schema") if isinstance(tree, dict) else None
+            raise schema.SchemaError(f"schema version {found}, this program reads {SCHEMA}")
+        schema.check(content, Plan)
+        cells = {run_id: Expected(**values) for run_id, values in tree["cells"].items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise unread(path, error) from error
+    except (schema.SchemaError, TypeError) as error:  # TypeError: a cell has other fields too
         raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
-
-
-def _cells(tree: Any) -> Iterator[tuple[str, Expected]]:
-    if tree.get("schema") != SCHEMA:
-        raise ValueError(f"schema version {tree.get('schema')}, this program reads {SCHEMA}")
-    for run_id, values in tree["cells"].items():
-        cell = Expected(**values)
-        if not (isinstance(cell.variant, str) and 0 < cell.seconds < math.inf):
-            raise ValueError(f"of cell {run_id} the variant or the seconds are odd")
-        yield run_id, cell
+    for run_id, cell in cells.items():
+        if not 0 < cell.seconds < math.inf:
+            raise ConfigError(f"{path} is not a plan (cell {run_id} takes no time): move it away")
+    return cells
 
 
 def write(results: Path, cells: Mapping[str, Expected]) -> None:

@@ -265,6 +265,8 @@ def test_a_link_in_the_place_of_the_leases_is_not_followed(tmp_path):
     with pytest.raises(LeaseError, match=r"takes no leases \(.leases is a symbolic link"):
         leases.check(tmp_path)
     assert not list((tmp_path / "elsewhere").iterdir())
+    with pytest.raises(LeaseError, match="is a symbolic link"):
+        leases.living(tmp_path)
 
 
 def test_a_heartbeat_from_the_future_counts_from_now_on(tmp_path):

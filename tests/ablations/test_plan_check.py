@@ -63,6 +63,9 @@ def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cel
         ('{"schema": 1}', "is not a plan"),
         ('{"schema": 1, "cells": {"a": {"seed": 1}}}', "is not a plan"),
         ('{"schema": 1, "cells": [1]}', "is not a plan"),
+        ("[" * 10_000 + "]" * 10_000, "is not a plan"),
+        ('{"schema": 1, "cells": {}, "cells": {}}', "the key 'cells' is given twice"),
+        ('{"schema": 1, "cells": {"a": {"variant": 1}}}', "is not a plan"),
     ],
 )
 def test_a_file_that_is_no_plan_is_told(text, told, tmp_path, capsys):

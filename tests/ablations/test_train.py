@@ -18,9 +18,10 @@ from ablations import begun, code, leases, records
 from ablations.__main__ import main
 from ablations.environment import processor
 from ablations.records import CHECKPOINT, WEIGHTS, Record
-from ablations.train import train
+from ablations.resolve import resolve
+from ablations.train import train, usable
 from poolformer import MetaFormer
-from tests.conftest import TINY_FLAGS
+from tests.conftest import TINY, TINY_FLAGS
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +333,78 @@ def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
     assert line.startswith(f"ablations: run {config.run_id} is being trained by process ")
     assert line.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["log.txt", ""])
+def test_a_planted_link_is_not_followed_and_is_no_failure(tiny, tmp_path, name):
+    config = tiny(**{"optim.epochs": 1})
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "victim").touch()
+    results = tmp_path / "runs"
+    link = results / config.run_id / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target / "victim" if name else target)
+    with pytest.raises(records.AccessError, match="is a symbolic link"):
+        train(config, results)
+    assert [path.name for path in target.iterdir()] == ["victim"]
+    assert not (target / "victim").read_text()
+    assert not list(results.glob("*/record.json"))
+
+
+ODD_CHECKPOINTS = {
+    "without its epoch": lambda state: state.pop("epoch"),
+    "with a word for its epoch": lambda state: state.update(epoch="1"),
+    "with an epoch below 0": lambda state: state.update(epoch=-1),
+    "with odd versions": lambda state: state.update(code={"torch": 2}),
+    "with an odd history": lambda state: state["callbacks"]["History"].update(rows=[[1]]),
+    "without a fingerprint": lambda state: state.update(fingerprint=None),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A run that was stopped after its first epoch: its checkpoint."""
+    config, results = resolve("mini", TINY), tmp_path_factory.mktemp("stopped")
+
+    def stop(body):  # before the second epoch's
+        if body["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, results, stop)
+    return results / config.run_id / CHECKPOINT
+
+
+def test_a_sound_checkpoint_is_usable(checkpoint):
+    assert usable(checkpoint, checkpoint.parent.name)["epoch"] == 0
+
+
+@pytest.mark.parametrize("name", ODD_CHECKPOINTS)
+def test_an_odd_checkpoint_is_put_aside(checkpoint, tmp_path, name, capsys):
+    state = torch.load(checkpoint, weights_only=True)
+    ODD_CHECKPOINTS[name](state)
+    odd = tmp_path / CHECKPOINT
+    torch.save(state, odd)
+    assert usable(odd, state["run_id"]) is None
+    assert "cannot be read (SchemaError: " in capsys.readouterr().err
+    assert (tmp_path / records.BROKEN).is_file()
+
+
+def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
+    def denied(path):
+        return PermissionError(13, "Permission denied", str(path))
+
+    folder = tmp_path / "0123456789ab"
+    inside = records.refusal(denied(folder / "last.ckpt"), folder)
+    assert str(inside) == f"{folder / 'last.ckpt'}: permission denied"
+    wrapped = RuntimeError("x")
+    wrapped.__cause__ = denied(folder)
+    assert isinstance(records.refusal(wrapped, folder), records.AccessError)
+    assert records.refusal(denied("/pictures/a.jpg"), folder) is None
+    assert records.refusal(denied(tmp_path / "0123456789abc" / "x"), folder) is None
+    assert records.refusal(PermissionError(13, "Permission denied"), folder) is None
+    assert records.refusal(OSError(28, "No space left"), folder).errno == 28
 
 
 def test_a_run_whose_lease_was_only_removed_goes_on(tiny, tmp_path):

@@ -295,8 +295,10 @@ class RunConfig:
         return replace(self, seed=0).run_id
 
     def to_json(self) -> dict[str, Any]:
-        """The whole config as plain JSON values."""
+        """The whole config as plain JSON values; in a path, what is no UTF-8 is spelled out."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if root := plain["data"]["root"]:
+            plain["data"]["root"] = root.encode("utf-8", "backslashreplace").decode()
         return plain
 
 

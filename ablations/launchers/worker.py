@@ -88,15 +88,20 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         message = str(error) if ours else f"{type(error).__name__}: {error}"
         return Event("refused" if ours else "failed", cell.run_id, message)
     finally:
-        _free_gpu()
+        _free(cell)
 
 
-def _free_gpu() -> None:
-    """Give a GPU's memory back, so that a neighbour can have it while this worker waits."""
+def _free(cell: RunConfig) -> None:
+    """Give back a GPU's memory and end loader processes, which a run that failed leaves behind.
+
+    A neighbour can have both while this worker waits.
+    """
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.memory_reserved():
+    used = torch.cuda.is_available() and torch.cuda.memory_reserved()
+    if used or cell.system.loader_workers:
         import gc
 
         gc.collect()
+    if used:
         torch.cuda.empty_cache()

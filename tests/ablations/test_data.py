@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablations import data
+from ablations import data, records
 from ablations.config import DataConfig
 from ablations.data import DataError, cifar, fashion, folder, imagenette, mini
 from ablations.data.batches import TransformedPictures
+from ablations.records import Record
 from ablations.resolve import resolve
 
 originals = pytest.mark.skipif(
@@ -414,6 +415,16 @@ def test_names_that_are_not_utf_8_are_read_and_told_without_harm(copied, caplog)
     with pytest.raises(DataError, match=r"caf\\udce9.jpg cannot be decoded") as caught:
         train.picture(index)
     assert str(caught.value).encode()
+
+
+def test_a_root_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path):
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    config = resolve("mini", {"data.root": root})
+    assert config.data.root == root
+    why = {"kind": "data", "message": "x"}
+    Record(config.run_id, "failed", config.to_json(), failure=why).write(tmp_path)
+    record = records.find(tmp_path, config.run_id)
+    assert record.config["data"]["root"] == f"{tmp_path}/caf\\udce9"
 
 
 def test_imagenette_finds_its_folder_and_counts_its_classes(picture_folder, tmp_path):

@@ -48,7 +48,8 @@ def identity(data: DataConfig) -> dict[str, str]:
     Raises:
         DataError: They are missing or broken.
     """
-    return _load(data.name, _root(data), True).identity
+    with enough(f"images of {data.name}"):
+        return _load(data.name, _root(data), True).identity
 
 
 def here(data: DataConfig) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablations import code, leases, position, records
+from ablations import code, leases, plugins, position, records
 from ablations.config import RunConfig
 from ablations.launchers import GRACE_SECONDS, LOG, ON_THE_WAY, Event, luggage
 from ablations.launchers.connection import connect, loaded, loss, plain
@@ -249,6 +249,7 @@ class RayCluster:
             shared=shared,
             reuse=self.reuse,
             files=files,
+            mixers=plugins.versions(cell.model.mixers),
             variables=tracking(shared),
         )
         task = self._alone if alone else self._task

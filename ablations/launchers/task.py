@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ablations import code
+from ablations import code, plugins
 from ablations.config import RunConfig
 from ablations.envvars import inherited
 from ablations.launchers import Event
 from ablations.launchers.luggage import Courier, Files, unpack, whole
 from ablations.launchers.variables import OWN_CLIENT
 from ablations.records import SCHEMA
+from poolformer.config import ConfigError
 
 Letter = tuple[str, bytes]  # the errand that it is of, and what it says, pickled
 
@@ -32,6 +33,7 @@ class Errand:
         shared: Whether the node sees that folder.
         reuse: Whether a record that is there already is enough.
         files: Where it does not: what the cell goes on from.
+        mixers: The runner's versions of the cell's token mixers, of plugins.
         variables: Environment variables, such as the key of the tracker. They come as an argument
             and not as Ray's runtime environment, which everybody on the cluster can read.
     """
@@ -43,6 +45,7 @@ class Errand:
     shared: bool
     reuse: bool
     files: Files = field(default_factory=dict)
+    mixers: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,12 +98,25 @@ def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, 
             folder.enter_context(contextlib.chdir(errand.where))
         tell(Event("began", cell.run_id))
         try:
+            if why := _other_mixers(errand):
+                return Event("refused", cell.run_id, why), None
             if errand.shared:
                 return trained(cell, Path(errand.results), errand.reuse, tell), None
             with tempfile.TemporaryDirectory(prefix="ablations-") as scratch:
                 return _away(errand, Path(scratch), tell)
         except KeyboardInterrupt:
             return Event("died", cell.run_id, "it was ended"), None
+
+
+def _other_mixers(errand: Errand) -> str | None:
+    """Why a cell cannot be trained on this node: it has other code of a plugin's mixer."""
+    if not errand.mixers:
+        return None
+    system = errand.cell.system
+    with contextlib.suppress(ConfigError):  # what keeps a plugin from being imported is told later
+        plugins.load(system.plugins)
+    why = plugins.changed(errand.mixers, errand.cell.model.mixers)
+    return f"{why}: this node has other code of it than the runner" if why else None
 
 
 def _away(errand: Errand, scratch: Path, tell: Callable[[Event], None]) -> tuple[Event, Files]:

@@ -109,7 +109,8 @@ def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
     out, err = capsys.readouterr()
     assert "1 trained, 1 reused, 0 failed, 1 stale" in err
     assert changed in err
-    assert "versioned_shift" not in out
+    (row,) = [line for line in out.splitlines() if "versioned_shift" in line and "|" in line]
+    assert "missing" in row
 
     old = Path("runs", run_id, "record.json").read_text()
     assert main([*train, "--retrain-stale"]) == 0
@@ -149,6 +150,17 @@ def test_old_records_have_the_version_of_a_whole_file(workshop):
     assert plugins.changed_on_disk(["older"], {"older_shift": whole}) is None
     told = plugins.changed({"older_shift": "0" * 12}, ["older_shift"])
     assert "whose comments count in this old record" in str(told)
+
+
+def test_a_node_with_other_code_of_a_mixer_does_not_train_it(workshop):
+    from ablations.launchers.task import Errand, carry_out
+
+    Path("there.py").write_text(SHIFT.format(name="there_shift", by=1))
+    config = resolve("mini", {"model.token_mixers": "there_shift", "system.plugins": ["there"]})
+    errand = Errand("key", config, ".", "runs", True, True, mixers={"there_shift": "ast:0"})
+    event, files = carry_out(errand, lambda letter: None)
+    assert (event.kind, files) == ("refused", None)
+    assert "this node has other code of it than the runner" in event.body
 
 
 def test_status_reads_a_changed_plugin_and_imports_nothing(workshop):

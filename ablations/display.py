@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 FIRST_SECONDS, LONGEST_SECONDS = 30.0, 600.0
+LOOK_SECONDS = 1.0  # how often it is seen whether a line is due
 SHARE = 20  # a line each twentieth of the time so far
 BAR = (10, 40)  # characters of a bar, at least and at most
 
@@ -66,6 +68,7 @@ class Bar:
         self.done, self.at = 0.0, time.monotonic()
         self.lines = Interval()
         self.live: Live | None = None
+        self.ended = threading.Event()
 
     def __enter__(self) -> Self:
         from rich.live import Live
@@ -79,9 +82,22 @@ class Bar:
                 redirect_stdout=sys.stdout.isatty(),  # what goes to a file is not the screen's
             )
             self.live.start()
+        else:
+            threading.Thread(target=self._log, name="progress", daemon=True).start()
         return self
 
+    def _log(self) -> None:
+        """Print a line whenever one is due, also while nothing happens."""
+        while not self.ended.wait(LOOK_SECONDS):
+            if self.lines.due():
+                self.line(self._told())
+
+    def _told(self) -> str:
+        silent = self.silent(time.monotonic() - self.at)
+        return f"{self.words}, {silent}" if silent else self.words
+
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         if self.live:
             self.live.stop()
 
@@ -98,15 +114,12 @@ class Bar:
             words: Where it is, in words.
         """
         self.done, self.words, self.at = done, words, time.monotonic()
-        if self.live is None and self.lines.due():
-            self.line(words)
 
     def _drawn(self) -> Any:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        silent = self.silent(time.monotonic() - self.at)
-        words = rich_text(f"{self.words}, {silent}" if silent else self.words)
+        words = rich_text(self._told())
         words.no_wrap, words.overflow = True, "ellipsis"
         least, most = BAR
         room = self.console.width - words.cell_len - 1

@@ -43,6 +43,12 @@ def add(commands: Any) -> None:
         "--workers", type=integer, help="cells at once; by default one a GPU, or one a core"
     )
     command.add_argument(
+        "--probes",
+        type=integer,
+        metavar="N",
+        help="variants that are probed at most; the others are estimated by their MACs",
+    )
+    command.add_argument(
         "--std",
         type=number,
         metavar="POINTS",
@@ -67,6 +73,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.workers is not None and arguments.workers < 1:
         raise ConfigError(f"--workers {arguments.workers} must be 1 or more")
 
+    if arguments.probes is not None and arguments.probes < 1:
+        raise ConfigError(f"--probes {arguments.probes} must be 1 or more")
+
     from ablations import records
     from ablations.plan import show
     from ablations.plan.study import plan
@@ -85,6 +94,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         arguments.workers,
         arguments.std,
         reuse=not arguments.no_reuse,
+        most=arguments.probes,
     )
     tell(arguments, found, show.plan)
     for complaint in found["complaints"]:

@@ -51,6 +51,7 @@ class Measured:
         loading: Whether loading the pictures is in the seconds.
         share: What its threads had of their cores, below 1 where others have the rest; None where
             they wait for a GPU or for loaders anyway.
+        probed: Whether it was measured; else it follows from another variant's by their MACs.
     """
 
     cost: dict[str, int]
@@ -62,6 +63,7 @@ class Measured:
     checkpoint_bytes: int
     loading: bool
     share: float | None
+    probed: bool = True
 
 
 class Probed(Classification):

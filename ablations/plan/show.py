@@ -108,6 +108,11 @@ def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> I
             "A CPU is too slow to try whole batches: the probes had fewer images a step, and "
             "their seconds are scaled up."
         )
+    if estimated := sum(not each["probed"] for each in probed):
+        yield (
+            f"{counted(estimated, 'variant')} not probed (--probes): estimated from the others by "
+            "their MACs."
+        )
     shares = [each["cpu_share"] for each in probed if each["cpu_share"] is not None]
     if shares and (share := statistics.median(shares)) < BUSY:
         yield (

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import heapq
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
-from rich.progress import track
 
-from ablations import reading, screen
+from ablations import reading
 from ablations.config import RunConfig
 from ablations.cores import usable_cores
 from ablations.fit import on_gpu
@@ -22,7 +20,8 @@ from ablations.plan import check
 from ablations.plan.effect import effects, spread
 from ablations.plan.pictures import source
 from ablations.plan.probe import wanted
-from ablations.plan.processes import Job, probes
+from ablations.plan.probing import probe
+from ablations.plan.processes import Job
 from ablations.plan.variants import HOUR, Variant, variants
 from ablations.reuse import compare
 from ablations.rows import place
@@ -40,6 +39,7 @@ def plan(
     workers: int | None,
     std: float | None,
     reuse: bool,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """Probe what is to do and estimate all of it, as JSON values; writes ``<results>/plan.json``.
 
@@ -50,6 +50,7 @@ def plan(
         workers: Cells at once; None for as many as `ablations run` would start here.
         std: Deviation of differences in points; None for that of records.
         reuse: Whether cells that are done are left as they are.
+        most: Variants that are probed at most; None for all.
 
     Raises:
         ConfigError: A GPU is asked for where there is none, an impossible ``std``, pictures whose
@@ -81,18 +82,7 @@ def plan(
         if variant.todo:
             config = variant.todo[0]
             jobs[index] = config, wanted(config, here.pictures)
-    for index, result in track(
-        probes(jobs, min(at_once, len(todo)), gpus),
-        "probing",
-        len(jobs),
-        console=screen.console(),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ):
-        if isinstance(result, str):
-            found[index].failure = result
-        else:
-            found[index].probe = result
+    probe(found, jobs, min(at_once, len(todo)), gpus, most)
     name_controls(found)
     found.sort(key=place)
     check.write(results, _expected(found))

@@ -112,6 +112,7 @@ class Variant(Row):
             "probe_batch": probe.batch if probe else None,
             "step_seconds": self.step_seconds if probe else None,
             "val_picture_seconds": probe.val_picture_seconds if probe else None,
+            "probed": probe.probed if probe else None,
             "loading": probe.loading if probe else None,
             "cpu_share": probe.share if probe else None,
             "train_seconds": self.train_seconds if probe else None,

@@ -12,7 +12,8 @@ import torch
 
 from ablations import records, stats
 from ablations.__main__ import main
-from ablations.plan import check, study
+from ablations.cost import model_cost
+from ablations.plan import check, probing
 from ablations.plan.probe import Measured
 from ablations.plan.study import complaints, disk, wall_seconds
 from ablations.plan.variants import Variant
@@ -192,7 +193,7 @@ def unprobed(monkeypatch):
             cost = {"params": 10**6, "frozen_params": 0, "macs": 10**9}
             yield name, Measured(cost, CPU, 4, 0.5, 0.1, 1000, 3000, pictures is not None, 0.5)
 
-    monkeypatch.setattr(study, "probes", probes)
+    monkeypatch.setattr(probing, "probes", probes)
 
 
 def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path, capsys):
@@ -280,3 +281,55 @@ def test_a_plan_is_checked_without_torch(tmp_path):
     )
     command = [sys.executable, "-c", code, "plan", "--check", str(tmp_path)]
     assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def dear(monkeypatch):
+    """Probes that take so many seconds each; the runs that they plan take ``picture`` an image."""
+
+    def make(seconds: float, picture: float) -> None:
+        class Clock:
+            now = 0.0
+
+        def probes(jobs, at_once, gpus):
+            for name, (config, _) in jobs.items():
+                Clock.now += seconds
+                cost = model_cost(config.model)
+                yield name, Measured(cost, CPU, 4, picture, picture, 1000, 3000, True, 1.0)
+
+        monkeypatch.setattr(probing.time, "monotonic", lambda: Clock.now)
+        monkeypatch.setattr(probing, "probes", probes)
+
+    return make
+
+
+def test_a_plan_that_costs_more_than_a_tenth_of_what_it_plans_says_so(dear, tmp_path, capsys):
+    """Four variants of two seeds, 3 epochs of 10,000 images: with 1 ms each, 240 s in all."""
+    words = ["plan", "sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0,1", "--workers=1"]
+    words += ["--results", str(tmp_path), "--optim.epochs=3", "--optim.warmup_epochs=0"]
+    for seconds, told in ((5.0, False), (7.0, True)):
+        dear(seconds, 0.001)
+        assert main(words) == 0
+        err = capsys.readouterr().err
+        assert ("more than a tenth" in err) == told
+    assert "probing 4 variants takes about 28 s, more than a tenth of the 4" in err
+    assert "--probes 1" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_variants_that_are_not_probed_follow_from_the_others_by_their_macs(dear, tmp_path, capsys):
+    dear(1.0, 0.001)
+    words = ["sweeps/token_mixer.yaml", "--recipe=mini", "--seeds=0", "--results", str(tmp_path)]
+    base, *others = planned(capsys, *words, "--probes=1")["variants"]
+    assert base["probed"]
+    assert others
+    for each in others:
+        assert not each["probed"]
+        ratio = each["macs"] / base["macs"]
+        assert each["step_seconds"] == pytest.approx(base["step_seconds"] * ratio)
+        assert each["params"] != 0
+    assert main(["plan", *words, "--probes=1"]) == 0
+    told = f"{len(others)} variants not probed (--probes): estimated from the others by their MACs"
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert main(["plan", *words, "--probes=0"]) == 2
+    assert "--probes 0 must be 1 or more" in capsys.readouterr().err

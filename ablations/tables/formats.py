@@ -47,7 +47,7 @@ def latex(tables: Sequence[Table], wide: bool = False) -> str:
     """
     names: list[str] = []
     for table in tables:
-        name = re.sub(r"[^a-z0-9]+", "-", table.title.partition(":")[0].lower()).strip("-")
+        name = re.sub(r"[^a-z0-9]+", "-", re.split("[:(,]", table.title)[0].lower()).strip("-")
         names.append(f"{name}-{len(names) + 1}" if name in names else name)
     parts = [_latex(table, name, wide) for table, name in zip(tables, names, strict=True)]
     return "\n".join([PREAMBLE, *parts, r"\ablationsend", ""])

@@ -451,3 +451,18 @@ def test_latex_compiles_with_letters_that_it_does_not_know(tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_latex_is_a_table_with_a_label_and_a_caption_and_no_commands():
+    found = [*BASE, *IDENTITY[:2], record(recipe="fashion"), record(seed=1, recipe="fashion")]
+    text = render(found, "tex")
+    assert "resizebox" not in text
+    assert "table*" not in text
+    assert re.findall(r"\\label\{(.*)\}", text) == ["tab:ablation", "tab:ablation-2"]
+    captions = re.findall(r"\\caption\{(.*)\}", text)
+    assert all(line.endswith(".") and line.count(". ") == 0 for line in captions)
+    assert "ablations run" not in text
+    assert "ablations train" not in text
+    assert "$-$1.67" in text
+    assert not re.search(r"(?<![\w$])-\d", text)
+    assert render(found, "tex*").count(r"\begin{table*}") == 2

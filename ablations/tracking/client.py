@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from ablations import envvars
@@ -184,7 +187,7 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
         options["id"] = secrets.token_hex(4)
     _give_home()
     try:
-        with envvars.inherited(not_ours()):
+        with envvars.inherited(not_ours()), _utf8_words():
             return wandb.init(
                 mode=mode,  # type: ignore[arg-type]
                 settings=wandb.Settings(
@@ -201,6 +204,17 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
             )
     except wandb.Error as error:
         raise TrackerError(plain(error)) from error
+
+
+@contextlib.contextmanager
+def _utf8_words() -> Iterator[None]:
+    """Spell out what is no UTF-8 in the command line, such as a folder's name: W&B keeps it."""
+    given = sys.argv
+    sys.argv = [word.encode("utf-8", "backslashreplace").decode() for word in given]
+    try:
+        yield
+    finally:
+        sys.argv = given
 
 
 def split_path(path: str) -> tuple[str | None, str]:

@@ -199,3 +199,11 @@ def test_a_disabled_tracker_leaves_nothing(tiny, tmp_path, monkeypatch):
     assert record.tracker == {}
     assert "tracker" not in (tmp_path / record.run_id / "log.txt").read_text()
     assert main(["table", str(tmp_path), "--publish"]) == 2
+
+
+def test_a_command_line_that_is_not_utf_8_is_spelled_out_for_the_client(monkeypatch):
+    words = ["ablations", "train", "--data.root", os.fsdecode(b"caf\xe9")]
+    monkeypatch.setattr(sys, "argv", words)
+    with client._utf8_words():
+        assert sys.argv == [*words[:3], r"caf\udce9"]
+    assert sys.argv == words

@@ -463,6 +463,6 @@ def test_latex_is_a_table_with_a_label_and_a_caption_and_no_commands():
     assert all(line.endswith(".") and line.count(". ") == 0 for line in captions)
     assert "ablations run" not in text
     assert "ablations train" not in text
-    assert "$-$1.67" in text
+    assert "$-$1.50" in text
     assert not re.search(r"(?<![\w$])-\d", text)
     assert render(found, "tex*").count(r"\begin{table*}") == 2

@@ -97,6 +97,7 @@ FIELDS = {
     "optim.grad_clip": "gradient clipping",
 }
 SHAPE = ("model.depths", "model.dims")
+SCALE = (*SHAPE, "model.head_dim")  # how large a model is: after what else it changes in the model
 # Fields whose value names itself, and parts that can be left out.
 VALUES = {"model.norm": NORMS, "model.activation": ACTIVATIONS}
 SWITCHES = ("model.residual", "model.channel_mlp")
@@ -138,7 +139,7 @@ def heading(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
     """The section of a row: the axes that its name tells of."""
     if not _others(changed) or not tells_all(recipe, changed, flat):
         return axis(changed)
-    axes = list(dict.fromkeys(_axis(field, changed[field][1]) for field in in_order(changed)))
+    axes = list(dict.fromkeys(_axis(field, changed[field][1]) for field in _as_named(changed)))
     return " + ".join(axes) if len(axes) < 3 else SEVERAL
 
 
@@ -158,7 +159,7 @@ def name(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
         return BASELINE
     sizes = _sizes(recipe, changed, flat)
     if _others(changed) and tells_all(recipe, changed, flat):
-        words = [part(field, changed[field][1], sizes) for field in in_order(changed)]
+        words = [part(field, changed[field][1], sizes) for field in _as_named(changed)]
         return capital(", ".join(dict.fromkeys(words)))
     own = label(changed)
     if sizes[1] and own_field(changed) in SHAPE:
@@ -219,7 +220,7 @@ def moved(changed: Changes) -> list[str]:
 
 def described(changed: Changes) -> str:
     """The values of changes in words, such as ``MLP ratio 2, learning rate 0.003``."""
-    return ", ".join(part(field, changed[field][1]) for field in in_order(changed))
+    return ", ".join(part(field, changed[field][1]) for field in _as_named(changed))
 
 
 def describe(config: Mapping[str, Any]) -> str:
@@ -295,6 +296,14 @@ def in_order(changed: Changes) -> list[str]:
         return list(AXES).index(field) if field in AXES else len(AXES), place, field
 
     return sorted(changed, key=key)
+
+
+def _as_named(changed: Changes) -> list[str]:
+    """Fields in the order of a name that tells several: how large the model is comes last of it."""
+    model = [field for field in in_order(changed) if field.startswith("model.")]
+    scale = [field for field in SCALE if field in changed]
+    rest = [field for field in in_order(changed) if field not in model]
+    return [*(field for field in model if field not in scale), *scale, *rest]
 
 
 def _axis(field: str, after: Any) -> str:

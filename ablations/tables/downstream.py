@@ -21,6 +21,7 @@ from ablations.tables.ours import (
     OURS,
     Ours,
     counted,
+    in_words,
     left_aside,
     made_from,
     merged,
@@ -175,7 +176,7 @@ def _count(name: str, each: Ours) -> int:
 def _cells(table: Table, name: str, each: DownstreamRow | Ours) -> dict[str, str]:
     columns = SHOWN[name].columns
     if isinstance(each, DownstreamRow):
-        mark = f" {table.note(f'{each.note[0].upper()}{each.note[1:]}.')}" if each.note else ""
+        mark = f" {table.note(in_words(each.note))}" if each.note else ""
         values = {title: number(each.values[column], 1, 1) for column, title in columns.items()}
         if name == "ade20k":  # others print two digits
             for column in list(columns)[1:]:

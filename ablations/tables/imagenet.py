@@ -18,6 +18,7 @@ from ablations.tables.ours import (
     OURS,
     Ours,
     counted,
+    in_words,
     left_aside,
     made_from,
     merged,
@@ -102,7 +103,7 @@ def _cells(table: Table, each: ImageNetRow | Ours) -> tuple[str, dict[str, str]]
             "MACs (G)": number(cost.get("macs"), 1e9, 1),
             "Top-1 (%)": accuracy(each.row),
         }
-    mark = f" {table.note(f'{each.note[0].upper()}{each.note[1:]}.')}" if each.note else ""
+    mark = f" {table.note(in_words(each.note))}" if each.note else ""
     return each.arch, {
         "Token mixer": each.mixer or MISSING,
         "Outcome model": each.model + mark,

@@ -156,7 +156,7 @@ def notes(study: Study, absent: Sequence[Row]) -> list[str]:
 
 def seeds_note(study: Study, row: Row, name: str, lacking: Sequence[int]) -> str:
     """A line for the seeds that a row lacks, with their command."""
-    which = f"seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
+    which = f"{'seed' if len(lacking) == 1 else 'seeds'} {', '.join(map(str, lacking))}"
     return f"Missing {name}, {which}: `{seeds_command(study, row, lacking)}`"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ablations import labels
+from ablations import labels, words
 from ablations.labels import SHAPE, Changes
 from ablations.published import MODELS
 from ablations.resolve import size_name
@@ -157,18 +158,35 @@ def counted(cost: Mapping[str, Any], name: str, unit: float) -> float | None:
     return value / unit if isinstance(value, (int, float)) else None
 
 
+# What the notes of the published tables call their sources: ablations/paper/SOURCES.md.
+CODES = {
+    "V3": "the paper's third version",
+    "REPO": "the authors' repository",
+    "ARTICLE": "a summary of the paper",
+    "AWES": "a third party's transcription",
+    "README": "the repository's README",
+    "TIMM": "timm's results",
+    "MMSEG": "mmsegmentation's results",
+    "CALC": "our own count",
+}
+
+
+def in_words(note: str) -> str:
+    """A published row's note as a sentence, its sources in words."""
+    told = re.sub(r"\bISSUE#(\d+)", r"issue \1 of the authors' repository", note)
+    told = re.sub(rf"\b({'|'.join(CODES)})\b", lambda found: CODES[found[0]], told)
+    return f"{told[:1].upper()}{told[1:]}."
+
+
 def sources(file: str) -> str:
     """Where a reader finds what a published table's numbers rest on."""
-    return (
-        f"What each row was checked against stands in ablations/paper/{file}, the codes of the "
-        "sources in SOURCES.md beside it."
-    )
+    return f"Sources of each row: ablations/paper/{file} and SOURCES.md beside it."
 
 
 def left_aside(kinds: Sequence[str], why: str) -> str:
     """A line on records that belong to another table, by their kind."""
     told = ", ".join(f"{count} of {kind}" for kind, count in sorted(Counter(kinds).items()))
-    return f"{len(kinds)} record{'s' * (len(kinds) > 1)} left aside, {why}: {told}."
+    return f"{words.counted(len(kinds), 'record')} left aside, {why}: {told}."
 
 
 def made_from(found: Sequence[Ours]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ablations import plugins
 from ablations.records import Record
 from ablations.rows import Study
+from ablations.words import counted
 
 
 def lines(study: Study) -> list[str]:
@@ -16,7 +17,7 @@ def lines(study: Study) -> list[str]:
         return []
     measured = [record for record in records if record.environment]
     facts = [
-        f"{len(records)} record{'s' * (len(records) > 1)}",
+        counted(len(records), "record"),
         f"recipe {study.recipe}",
         f"pictures {study.fingerprint or 'unknown'}",
         f"commit {', '.join(commits(records)) or 'unknown'}",

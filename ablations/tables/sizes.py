@@ -15,7 +15,7 @@ from ablations.rows import Row, Study
 from ablations.stats import Difference
 from ablations.tables import columns, missing, provenance
 from ablations.tables.ablation import accuracy, heading, interval
-from ablations.tables.ours import counted, sources
+from ablations.tables.ours import counted, in_words, sources
 from ablations.tables.table import Drawn, Table, number, p_value, signed
 from poolformer.config import SIZES
 
@@ -61,7 +61,7 @@ def sizes(study: Study | None = None) -> Table:
     lines = []
     for size in found:
         note = size.paper.note if size.paper else ""
-        mark = f" {table.note(f'{published.MODELS[size.name]}: {note}.')}" if note else ""
+        mark = f" {table.note(f'{published.MODELS[size.name]}: {in_words(note)}')}" if note else ""
         line = {
             "Model": size.name.upper() + mark,
             "Depths": "-".join(map(str, size.depths)),

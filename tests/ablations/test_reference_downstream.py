@@ -40,7 +40,9 @@ def test_published_rows_downstream(of, heads, row):
 
 
 def test_what_the_sources_contradict_stands_below_the_tables():
-    assert "Running text (and ARTICLE) say 37.1" in next(iter(reference.ade20k().notes))
+    assert "Running text (and a summary of the paper) say 37.1" in next(
+        iter(reference.ade20k().notes)
+    )
     assert any("+4.3 over ResNet-18 and +1.5" in text for text in reference.ade20k().foot)
     assert any("1e-4 in the text, 2e-4 in the" in text for text in reference.maskrcnn().foot)
 

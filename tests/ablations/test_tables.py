@@ -295,7 +295,7 @@ def test_diverged_runs_count_with_what_they_have_and_failed_ones_do_not():
 def test_a_size_that_changes_more_than_a_size_has_no_paper_numbers():
     rows = tidy(record(), record(preset="s24"), record(preset="s36", optim__lr=0.1))
     assert rows["S12 -> S24"]["paper_top1"] == "80.3"
-    assert rows["S36, LayerScale init 1e-06, learning rate 0.1"]["paper_top1"] == ""
+    assert rows["LayerScale init 1e-06, S36, learning rate 0.1"]["paper_top1"] == ""
 
 
 def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ablations.data import downloads
 from ablations.data.base import CIFAR_STATS, DataError, Pictures, from_arrays
 
 
@@ -34,7 +35,8 @@ def load(name: str, root: str | None) -> Pictures:
         raise DataError(f"{error.filename or where} cannot be read: {error.strerror}") from error
     except RuntimeError:
         try:
-            train, val = (source(where, train=train, download=True) for train in (True, False))
+            with downloads.shown(name, where):
+                train, val = (source(where, train=train, download=True) for train in (True, False))
         except Exception as error:  # networks and archives fail in many ways
             raise DataError(_wrong(name, where)) from error
     return from_arrays(

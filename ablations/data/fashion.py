@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ablations.data import downloads
 from ablations.data.base import FASHION_STATS, DataError, Pictures, from_arrays
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -110,5 +111,6 @@ def _download(root: str) -> None:
     """Through torchvision, into ``root``/FashionMNIST/raw; without a network nothing happens."""
     from torchvision.datasets import FashionMNIST
 
-    with contextlib.suppress(Exception):  # networks and archives fail in many ways
+    # Networks and archives fail in many ways.
+    with contextlib.suppress(Exception), downloads.shown("Fashion-MNIST", root):
         FashionMNIST(root, download=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ablations.config import DataConfig
-from ablations.data import folder
+from ablations.data import downloads, folder
 from ablations.data.base import DataError, Pictures
 
 NAMES = ("imagenette2-320", "imagenette2-160", "imagenette2")
@@ -49,5 +49,6 @@ def _download(root: Path) -> None:
     """Through torchvision; without a network, or where the archive is damaged, nothing happens."""
     from torchvision.datasets import Imagenette
 
-    with contextlib.suppress(Exception):  # networks and archives fail in many ways
+    # Networks and archives fail in many ways.
+    with contextlib.suppress(Exception), downloads.shown("Imagenette", root):
         Imagenette(str(root), size="320px", download=True)

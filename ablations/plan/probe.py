@@ -51,6 +51,7 @@ class Measured:
         loading: Whether loading the pictures is in the seconds.
         share: What its threads had of their cores, below 1 where others have the rest; None where
             they wait for a GPU or for loaders anyway.
+        took: Seconds of the probe itself.
         probed: Whether it was measured; else it follows from another variant's by their MACs.
     """
 
@@ -63,6 +64,7 @@ class Measured:
     checkpoint_bytes: int
     loading: bool
     share: float | None
+    took: float = 0.0
     probed: bool = True
 
 
@@ -146,6 +148,7 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
         config: A cell of it.
         pictures: Those of the run; None for made-up ones of the same shape.
     """
+    began = time.perf_counter()
     plugins.load(config.system.plugins)
     torch.set_num_threads(config.system.threads)
     cost = model_cost(config.model)
@@ -178,6 +181,7 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
         checkpoint_bytes=weights + sum(tensor_bytes(own.values()) for own in state),
         loading=pictures is not None,
         share=None if gpu or workers else share / config.system.threads,
+        took=time.perf_counter() - began,
     )
 
 

@@ -72,9 +72,11 @@ def too_dear(found: Sequence[Variant], first: float, count: int, at_once: int) -
         count: How many are probed.
         at_once: How many at once, as the runs will be.
     """
-    known = [each.seconds for each in found if each.probe]
+    probed = [each for each in found if each.probe]
+    known = [each.seconds for each in probed]
+    took = sum(each.probe.took for each in probed if each.probe) / len(probed)
     runs = sum(len(each.todo) for each in found)
-    cost = first * math.ceil(count / at_once)
+    cost = first + took * (math.ceil(count / at_once) - 1)
     planned = sum(known) / len(known) * runs / at_once
     if cost <= SHARE * planned:
         return None

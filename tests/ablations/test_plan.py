@@ -295,7 +295,7 @@ def dear(monkeypatch):
             for name, (config, _) in jobs.items():
                 Clock.now += seconds
                 cost = model_cost(config.model)
-                yield name, Measured(cost, CPU, 4, picture, picture, 1000, 3000, True, 1.0)
+                yield name, Measured(cost, CPU, 4, picture, picture, 1000, 3000, True, 1.0, seconds)
 
         monkeypatch.setattr(probing.time, "monotonic", lambda: Clock.now)
         monkeypatch.setattr(probing, "probes", probes)

@@ -118,6 +118,11 @@ def _show(found: Survey) -> None:
     for name, split in found.splits.items():
         if split.left_out:
             screen.out(f"left out of {name}: {terminal(told(split.left_out, found.root))}")
+        if split.black:
+            screen.out(
+                f"{counted(split.black, 'image')} of {name} with 16 bits will be black: their "
+                "values are all below 256 of 65,536; scale them up"
+            )
     if found.twice:
         one, other = (terminal(path.relative_to(found.root)) for path in found.twice[0])
         twice = counted(len(found.twice), "image")

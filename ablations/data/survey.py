@@ -25,12 +25,16 @@ BLOCK = 256  # files that wait for a thread at a time
 
 
 class Seen(NamedTuple):
-    """One image file: Pillow's names of its format and mode, pixels, and its bytes' SHA-256."""
+    """One image file: Pillow's names of its format and mode, pixels, and its bytes' SHA-256.
+
+    ``black`` is one of 16 bits whose values are all below 256, which 8 bits cannot show.
+    """
 
     format: str
     mode: str
     size: tuple[int, int]
     turned: bool
+    black: bool
     digest: bytes
 
 
@@ -44,6 +48,7 @@ class SplitSurvey:
         formats: Pillow's name of a format -> how many.
         modes: Pillow's name of a mode -> how many.
         turned: How many their EXIF data turns.
+        black: How many of 16 bits come out black, for all their values are below 256.
         file_bytes: Of all their files.
         broken: Files that cannot be used, and why.
         left_out: Why files or folders are not taken -> which.
@@ -54,6 +59,7 @@ class SplitSurvey:
     formats: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     turned: int = 0
+    black: int = 0
     file_bytes: int = 0
     broken: list[tuple[Path, str]] = field(default_factory=list)
     left_out: dict[str, list[Path]] = field(default_factory=dict)
@@ -121,6 +127,7 @@ class Survey:
                     "formats": dict(split.formats.most_common()),
                     "modes": dict(split.modes.most_common()),
                     "turned": split.turned,
+                    "black": split.black,
                     "bytes": split.file_bytes,
                     "broken": [{"file": within(path), "why": why} for path, why in split.broken],
                     "left_out": {
@@ -194,14 +201,16 @@ def look(path: Path) -> Seen | str:
     except OSError as error:
         return f"cannot be read: {reason(error)}"
     try:
-        decode(path, content)
+        rgb = decode(path, content)
     except DataError as error:
         return str(error).removeprefix(f"{terminal(path)} ")
     with Image.open(io.BytesIO(content)) as image:
         turned = image.format != "TIFF" and orientation(image) in TURNS
-        mode = f"{image.mode} (16 bits)" if sixteen_bit(image) else image.mode
-        kind = image.format or "?"
-        return Seen(kind, mode, image.size, turned, hashlib.sha256(content).digest())
+        wide = sixteen_bit(image)
+        mode = f"{image.mode} (16 bits)" if wide else image.mode
+        black = wide and rgb.getbbox() is None
+        digest = hashlib.sha256(content).digest()
+        return Seen(image.format or "?", mode, image.size, turned, black, digest)
 
 
 def _count(split: SplitSurvey, seen: Seen, size: int) -> None:
@@ -209,6 +218,7 @@ def _count(split: SplitSurvey, seen: Seen, size: int) -> None:
     split.formats[seen.format] += 1
     split.modes[seen.mode] += 1
     split.turned += seen.turned
+    split.black += seen.black
     split.file_bytes += size
 
 

@@ -81,6 +81,7 @@ def test_all_broken_files_are_listed_each_in_a_line_with_its_reason(spoilt, caps
     assert any(
         line.startswith("left out of train: 1 .txt (train/Trouser/notes.txt), 1") for line in told
     )
+    assert any(line.startswith("1 image of train with 16 bits will be black") for line in told)
     assert any(line.startswith("1 image of val also in train, byte by byte") for line in told)
 
 
@@ -92,7 +93,7 @@ def test_json_has_every_file(spoilt, capsys):
     assert train["images"] == 50
     assert train["modes"] == {"RGB": 49, "I;16 (16 bits)": 1}
     assert train["formats"] == {"JPEG": 49, "PNG": 1}
-    assert train["turned"] == 1
+    assert train["turned"] == train["black"] == 1
     assert train["sizes"] == {"smallest": [8, 9], "median": [40, 40], "largest": [50, 60]}
     assert train["left_out"] == {
         ".txt": ["train/Trouser/notes.txt"],

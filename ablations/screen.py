@@ -177,13 +177,13 @@ def note(text: str) -> None:
 
 
 def table(made: Any, last: str) -> None:
-    """Print a rich table on stdout and a line below it; in a file, lines keep their length."""
+    """Print a rich table on stdout and lines below it; in a file, lines keep their length."""
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     with console.capture() as printed:
         console.print(made)
-    _write(sys.stdout, f"{printed.get()}{terminal(last)}\n")
+    _write(sys.stdout, f"{printed.get()}{terminal(last, lines=True)}\n")
 
 
 def console(**options: Any) -> Console:

@@ -1,4 +1,4 @@
-"""Tables on a terminal stay readable at any width."""
+"""Tables on a terminal show their cells as they are, and stay readable at any width."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
+from ablations import screen
+from ablations.escape import shortened, terminal
 from ablations.grid import Grid
+from tests.ablations.hostile import HOSTILE
 
 CELLS = ("8371e69ff805", "[Pool,Pool,Pool,Attention], seed 1", "hybrid_stages", "finished")
 
@@ -37,3 +40,19 @@ def test_a_narrow_terminal_has_a_block_of_lines_a_row():
     assert lines[0].rstrip() == "run: 8371e69ff805"
     assert "finished" in lines
     assert drawn(120)[0].split() == ["run", "name", "sweeps"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_cells_and_headings_are_shown_as_they_are(text):
+    grid = Grid()
+    grid.add_column(text)
+    grid.add_row(text)
+    out = io.StringIO()
+    Console(file=out, width=10_000).print(grid)
+    shown = [line.strip() for line in out.getvalue().splitlines()]
+    assert shown == [shortened(terminal(text)).strip()] * 2
+
+
+def test_lines_below_a_table_stay_lines(capsys):
+    screen.table(Grid(), "\n- one\x1b[2J\n- two")
+    assert capsys.readouterr().out.endswith("\n- one\n- two\n")

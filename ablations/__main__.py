@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ablations import envvars, screen
 from ablations.commands import COMMANDS
 from ablations.flags import Parser, separate, short
-from ablations.records import AccessError
+from ablations.records import NO_SPACE, AccessError
 from ablations.tracking.client import TrackerError, agent_run
 from poolformer.config import ConfigError
 
@@ -79,7 +79,7 @@ def _run(given: Sequence[str]) -> int:
         line = f"{error.filename}: {error.strerror}"
         screen.note(f"ablations: {line}")
         tell_agent(given, f"refused: {line}")
-        return 2
+        return 1 if error.errno in NO_SPACE else 2
     except KeyboardInterrupt as stopped:
         screen.note("interrupted; the same command goes on from the last epoch")
         code: int = getattr(stopped, "code", 130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -125,6 +126,21 @@ def location(name: str) -> Path:
     return envvars.path(name)
 
 
+def output(name: str) -> Path:
+    """A file to be written: its folder is there, and it is no folder itself.
+
+    Said before anything is computed, and no folder is made for a name that may be mistyped.
+    """
+    path = location(name)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written: permission denied")
+    return path
+
+
 def default_results() -> Path:
     """The folder of all runs where none is named."""
     return envvars.path(envvars.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
@@ -233,10 +249,13 @@ def write_or_emit(text: str, output: Path | None) -> None:
     if output is None:
         screen.out(text, end="")
         return
-    if output.exists() and not output.is_file():
-        output.write_text(
-            text, encoding="utf-8"
-        )  # /dev/null or a pipe: not to be replaced by a file
+    if output.exists() and not output.is_file():  # /dev/null or a pipe: not to be replaced
+        try:
+            output.write_text(text, encoding="utf-8")
+        except BrokenPipeError:
+            pass  # as on a screen
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(output)) from error
         return
     if ".." in output.parts and not output.parent.is_dir():
         raise ConfigError(f"-o {output}: there is no folder {output.parent}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 
+from ablations import screen
 from poolformer import files
 
 LEVELS = {
@@ -22,7 +23,8 @@ LEVELS = {
 
 class _Appended(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
-        return open(files.appending(Path(self.baseFilename)), "a", encoding="utf-8")
+        # A disk that fills ends no run by its log; what the run itself writes says so.
+        return screen.patient(files.appending(Path(self.baseFilename)), closefd=True)
 
 
 @contextlib.contextmanager

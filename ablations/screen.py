@@ -128,7 +128,7 @@ def send_to(log: str | os.PathLike[str]) -> None:
     Where the file cannot be written (another user's, a full disk, a link) it is lost: no run fails
     for it.
     """
-    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         file = os.open(log, how, 0o666)
     except OSError:
@@ -143,13 +143,27 @@ def send_to(log: str | os.PathLike[str]) -> None:
 def _stream(old: Any, number: int) -> TextIO:
     if old is not None:
         old.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(_Patient(number, "wb", closefd=False)),
+    return patient(
+        number,
         encoding=old.encoding if old is not None else "utf-8",
-        errors=HANDLER,
         line_buffering=number == 2 or os.isatty(number),
         write_through=bool(old is not None and old.write_through),
     )
+
+
+def patient(
+    number: int, closefd: bool = False, encoding: str = "utf-8", **options: Any
+) -> io.TextIOWrapper:
+    """A text stream to a file descriptor; what cannot be written to it is lost without an error.
+
+    Args:
+        number: The file descriptor.
+        closefd: Whether it is closed with the stream.
+        encoding: Of the text; a character that it lacks is replaced.
+        options: As TextIOWrapper takes them.
+    """
+    file = io.BufferedWriter(_Patient(number, "wb", closefd=closefd))
+    return io.TextIOWrapper(file, encoding=encoding, errors=HANDLER, **options)
 
 
 def _raw(stream: Any) -> _Patient | None:

@@ -116,7 +116,8 @@ def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Write a state dict, as safetensors where the name ends so, whole or not at all.
 
     Raises:
-        CheckpointError: A name with another ending than SUFFIXES, or a file that cannot be written.
+        CheckpointError: A name with another ending than SUFFIXES, or weights that no file can hold.
+        OSError: The file cannot be written; it names ``path``.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -133,7 +134,16 @@ def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
             else:
                 torch.save(plain, file)
     except Exception as error:  # both writers have errors of their own beside OSError
+        if (system := _of_system(error)) is not None:
+            raise OSError(system.errno, system.strerror, str(path)) from error
         raise CheckpointError(f"{path} cannot be written: {_first_line(error)}") from error
+
+
+def _of_system(error: BaseException | None) -> OSError | None:
+    """The error of the system that is behind one of a writer's."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def load_checkpoint(

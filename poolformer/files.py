@@ -37,7 +37,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
         sync: Whether to wait for the disk; without, a power cut may leave either of them or none.
 
     Raises:
-        OSError: The folder does not exist, takes no file, or is full.
+        OSError: The folder does not exist, takes no file, or is full; it names ``path``.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
@@ -50,7 +50,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename == str(partial):
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
             error.filename = str(path)  # which is what was asked for
         raise
     if sync:

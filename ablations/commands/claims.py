@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ablations.commands.sources import add_sources, form_of, gather, tell
-from ablations.flags import location, refuse_fields, write_or_emit
+from ablations.flags import output, refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--wide", action="store_true", help="tex: over both columns of a page (table*)"
     )
-    command.add_argument("-o", "--output", type=location, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=output, help="a file in place of the screen")
     command.set_defaults(run=run)
 
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ablations import escape, screen
-from ablations.flags import add_recipe, given, location, write_or_emit
+from ablations.flags import add_recipe, given, location, output, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     )
     add_recipe(command, default="imagenet")
     command.add_argument("--format", default="md", help="md (default) or csv")
-    command.add_argument("-o", "--output", type=location, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=output, help="a file in place of the screen")
     command.set_defaults(run=run)
 
 

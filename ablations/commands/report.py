@@ -8,7 +8,7 @@ from typing import Any
 
 from ablations import screen
 from ablations.commands.sources import add_sources, gather, tell
-from ablations.flags import location, refuse_fields, write_or_emit
+from ablations.flags import output, refuse_fields, write_or_emit
 
 
 def add(commands: Any) -> None:
@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     )
     add_sources(command)
     command.add_argument(
-        "-o", "--output", type=location, default=Path("report.html"), help="the page (report.html)"
+        "-o", "--output", type=output, default=Path("report.html"), help="the page (report.html)"
     )
     command.set_defaults(run=run)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablations import screen
 from ablations.commands.sources import Gathered, add_sources, form_of, gather, tell
-from ablations.flags import integer, location, refuse_fields, write_or_emit
+from ablations.flags import integer, output, refuse_fields, write_or_emit
 from poolformer.config import ConfigError, unknown
 
 ABLATION = "ablation"
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--all-rows", action="store_true", help="the paper's rows too that nobody has run"
     )
-    command.add_argument("-o", "--output", type=location, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=output, help="a file in place of the screen")
     command.add_argument(
         "--bootstrap",
         type=integer,

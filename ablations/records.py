@@ -404,6 +404,9 @@ def _differing(one: Record, other: Record) -> str | None:
         "pictures": tuple(each.data.get("fingerprint") for each in (one, other)),
         "precision": tuple(each.environment.get("precision") for each in (one, other)),
     }
+    contents = {each.data.get("contents") for each in (one, other)} - {None}
+    if len(contents) > 1:  # older records have none
+        return "pictures"
     return next((name for name, (mine, theirs) in both.items() if mine != theirs), None)
 
 

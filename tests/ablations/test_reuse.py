@@ -111,7 +111,7 @@ def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
     assert record.data["contents"]
     del record.data["contents"]
     record.write(tmp_path)
-    there, todo, _ = runner.sorted_out([first, second], tmp_path)
+    there, todo, *_ = runner.sorted_out([first, second], tmp_path)
     assert (len(there), len(todo)) == (1, 1)
 
 

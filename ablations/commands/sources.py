@@ -85,6 +85,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     from ablations import claims, places
     from ablations.reading import TASKS, task
     from ablations.study import studies
+    from ablations.tables.missing import baseline_command
 
     found = read(arguments, needed)
     if getattr(arguments, "of", None) not in TASKS:
@@ -97,7 +98,11 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     begun = [start for results in folders or [DEFAULT_RESULTS] for start in _begun(results)]
     launched = [start.config for start in begun]
     every = studies(found.records, arguments.baseline, home, launched=launched)
-    troubles = [trouble for study in every if (trouble := study.trouble(found.places))]
+    troubles = [
+        trouble if study.candidates else f"{trouble}; it is trained by `{baseline_command(study)}`"
+        for study in every
+        if (trouble := study.trouble(found.places))
+    ]
     told = [*places.problems(), *claims.read()[1]]
     problems = [*found.problems, *(troubles if needed else []), *told]
     return Gathered(found, every, problems)

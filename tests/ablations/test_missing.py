@@ -16,9 +16,10 @@ from ablations.config import RunConfig
 from ablations.flags import separate
 from ablations.records import Record
 from ablations.resolve import preset_names, resolve
+from ablations.rows import place
 from ablations.study import studies
 from ablations.sweep import expand
-from ablations.tables import FORMATS, View, ablation, missing, render, written
+from ablations.tables import FORMATS, View, ablation, missing, read, render, written
 from tests.ablations.test_tables import BASE, IDENTITY, record
 
 
@@ -123,6 +124,18 @@ def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
         command = missing.seeds_command(studies(found)[0], row, row.lacking)
         assert cells_of(command) == [resolve("mini", {"seed": s}, preset).run_id for s in (1, 2)]
     assert bool(rows) == (resolve("mini", preset=preset).run_id != BASE[0].run_id)
+
+
+def test_the_papers_rows_stand_in_its_order_whatever_the_baseline(tmp_path):
+    for run in [record(model__depths=[1, 1, 1, 1], model__pool_size=size) for size in (3, 9)]:
+        run.write(tmp_path)
+    (study,) = studies(read(tmp_path)[0].records)
+    labels = [row.label for row in sorted([*study.rows, *missing.rows(study, True)], key=place)]
+    assert labels[1:4] == [
+        "Pooling -> Identity mapping",
+        "Pooling -> Global random matrix",
+        "Pooling -> Depthwise convolution",
+    ]
 
 
 def test_failed_seeds_are_missing_too():

@@ -31,7 +31,7 @@ class DataError(ValueError):
 
 
 class MemoryShortError(DataError):
-    """The images do not fit into memory, or batches of them into that of the loader processes."""
+    """The images, or batches of them, do not fit into memory."""
 
 
 @dataclass(frozen=True)

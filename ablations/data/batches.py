@@ -25,7 +25,7 @@ from ablations.config import DataConfig
 from ablations.cores import usable_cores
 from ablations.data.base import Pictures, Split
 from ablations.data.decode import decode
-from ablations.data.memory import check, check_shared, enough
+from ablations.data.memory import check, enough, shareable
 from ablations.seeding import derive
 from poolformer.config import ConfigError
 
@@ -243,13 +243,13 @@ def loaders(
         data: How they reach the model.
         seed: The run's seed.
         workers: Loader processes for the timm pipeline, but never more than one a core; the
-            tensor pipeline needs none.
+            tensor pipeline needs none. Nor more than shared memory has room for.
         epoch: The epoch that the first pass over the training loader is.
         rank: Whose share of the batches it is.
         world: Among how many they are shared out.
 
     Raises:
-        MemoryShortError: They, or what loader processes keep of them, do not fit into memory.
+        MemoryShortError: They do not fit into memory.
     """
     order = EpochOrder(len(pictures.train), data.batch_size, seed, epoch, rank, world)
     with enough(f"training images at data.image_size {data.image_size}"):
@@ -298,9 +298,8 @@ def _options(
     options: dict[str, Any] = {"generator": torch.Generator()}
     if data.pipeline == "tensor":
         return {**options, "collate_fn": _as_is}
-    workers = min(workers, usable_cores())
     floats = len(pictures.mean) * data.image_size**2 + 2  # a label has 8 bytes
-    check_shared(workers, 4 * floats * batch, batches)
+    workers = shareable(min(workers, usable_cores()), 4 * floats * batch, batches)
     return {
         **options,
         "num_workers": workers,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import logging
 import os
 import re
 import shutil
@@ -15,6 +17,7 @@ from rich.filesize import decimal
 from ablations.cores import control_groups
 from ablations.data.base import DataError, MemoryShortError
 
+log = logging.getLogger("ablations")
 SHARED = Path("/dev/shm")  # through which loader processes hand batches over, on Linux
 MARGIN = 1_000_000  # bytes: semaphores, and pages that are begun
 LIMITS = ("memory.max", "memory.limit_in_bytes")  # of control groups of version 2 and 1
@@ -60,8 +63,8 @@ def check(wanted: int, what: str) -> None:
         )
 
 
-def check_shared(workers: int, batch: int, batches: int) -> None:
-    """Raise MemoryShortError where loader processes will keep more than shared memory holds.
+def shareable(workers: int, batch: int, batches: int) -> int:
+    """Of some loader processes, as many as shared memory has room for; a warning if fewer.
 
     Args:
         workers: Their number.
@@ -71,17 +74,25 @@ def check_shared(workers: int, batch: int, batches: int) -> None:
     try:
         free = shutil.disk_usage(SHARED).free
     except OSError:
-        return
+        return workers
 
     def kept(count: int) -> int:
         return min(2 * count + 2, batches) * batch + MARGIN if count else 0
 
-    if kept(workers) > free:
-        fit = next(count for count in range(workers, -1, -1) if kept(count) <= free)
-        raise MemoryShortError(
-            f"{SHARED} has {decimal(free)} free, and {workers} loader processes keep up to "
-            f"{decimal(kept(workers))} of batches there: --system.loader_workers {fit}, or {LARGER}"
+    fit = next(count for count in range(workers, -1, -1) if kept(count) <= free)
+    if fit < workers:
+        _warn(
+            f"{SHARED} has {decimal(free)} free, of which {workers} loader processes may fill "
+            f"{decimal(kept(workers))}: {fit} of them will be used, which may be slower; give them "
+            f"{LARGER}, or set --system.loader_workers {fit}"
         )
+    return fit
+
+
+@functools.lru_cache(maxsize=16)
+def _warn(message: str) -> None:
+    """Once a process."""
+    log.warning("%s", message)
 
 
 def shortage(error: BaseException) -> str | None:

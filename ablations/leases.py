@@ -33,7 +33,7 @@ from ablations.records import SCHEMA, RecordError
 from poolformer import files
 
 FOLDER = ".leases"
-NAME = re.compile(r"([0-9a-z-]+)[.]([0-9]{1,18})[.]json", re.ASCII)  # of a run and its number
+NAME = re.compile(r"([^.]+)[.]([0-9]{1,18})[.]json")  # of a run and its number
 HEARTBEAT_SECONDS = 10.0
 # What a network file system may hide of a heartbeat is a minute at most (its caches of attributes).
 GONE_SECONDS = 120.0
@@ -306,6 +306,7 @@ def _draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
         if folder.is_symlink():
             raise OSError(errno.ELOOP, f"{FOLDER} {LINK}")
         # Not Path.mkdir, which fails where whoever tidies up removes the folder meanwhile.
+        results.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
     except OSError as error:

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 LONGEST = 240  # characters of a label in a table
 
 
+def without_credentials(text: str) -> str:
+    """``https://user:password@host`` -> ``https://***@host``: for messages, logs and records."""
+    return _CREDENTIALS.sub(r"\1***@", text) if "://" in text else text
+
+
+_CREDENTIALS = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s/?#'\"]*@")
+
+
 def terminal(text: object, lines: bool = False) -> str:
     r"""Text with nothing that a terminal obeys: ``\n``, ``\x07`` and ``\u202e`` are spelled out.
 

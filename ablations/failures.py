@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ablations import begun, records
 from ablations.config import RunConfig
+from ablations.escape import without_credentials
 from ablations.records import Record
 
 # What failure["kind"] may be.
@@ -68,7 +69,7 @@ def reason(kind: str, message: str, folder: Path) -> dict[str, str]:
             tail = "".join(file.readlines()[-TAIL_LINES:])
     except OSError:
         tail = ""
-    return {"kind": kind, "message": message} | ({"log": tail} if tail else {})
+    return {"kind": kind, "message": without_credentials(message)} | ({"log": tail} if tail else {})
 
 
 def stays(record: Record, retry: bool) -> bool:

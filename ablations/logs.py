@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from ablations import screen
+from ablations.escape import without_credentials
 from poolformer import files
 
 LEVELS = {
@@ -27,6 +28,11 @@ class _Appended(logging.FileHandler):
         return screen.patient(files.appending(Path(self.baseFilename)), closefd=True)
 
 
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_credentials(super().format(record))
+
+
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append the log messages of this block to a file, and keep them off the screen.
@@ -35,7 +41,7 @@ def to_file(path: Path) -> Iterator[None]:
         OSError: It cannot be written, or is a link to another file.
     """
     handler = _Appended(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in LEVELS]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
     logging.captureWarnings(True)

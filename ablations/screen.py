@@ -14,7 +14,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ablations.escape import terminal
+from ablations.escape import terminal, without_credentials
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -182,12 +182,12 @@ def lost() -> str | None:
 
 def out(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
     """Print a result on stdout, or on what it was when the caller began."""
-    _write(stream or sys.stdout, terminal(text, lines=True) + end)
+    _write(stream or sys.stdout, terminal(without_credentials(text), lines=True) + end)
 
 
 def note(text: str) -> None:
     """Print a message of one line on stderr."""
-    _write(sys.stderr, terminal(text.strip("\n")) + "\n")
+    _write(sys.stderr, terminal(without_credentials(text).strip("\n")) + "\n")
 
 
 def table(made: Any, last: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ablations import envvars
 from ablations.config import SystemConfig
+from ablations.escape import without_credentials
 
 # What the client says where nobody answers, or only with errors of the server, or too late.
 NO_ANSWER = re.compile(
@@ -256,7 +257,7 @@ def plain(error: BaseException) -> str:
     import wandb
 
     told = redacted(" ".join(str(error).split()))
-    place = os.environ.get("WANDB_BASE_URL") or "its server"
+    place = without_credentials(envvars.get("WANDB_BASE_URL") or "its server")
     if "invalid character" in told or "Expecting value" in told:
         return (
             f"W&B: {place} does not answer as W&B does ({told}): check WANDB_BASE_URL and the "
@@ -272,10 +273,10 @@ def plain(error: BaseException) -> str:
 
 
 def redacted(text: str) -> str:
-    """A text without the API key, wherever the client may have it from."""
+    """A text without the API key, wherever the client may have it from, and without passwords."""
     for key in _keys():
         text = text.replace(key, "***")
-    return text
+    return without_credentials(text)
 
 
 def _keys() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import sys
 import pytest
 
 from ablations import screen
+from ablations.logs import to_file
+from ablations.tracking import client
 
 FULL = "/dev/full"
 
@@ -150,3 +153,29 @@ def test_the_table_on_a_screen_without_its_characters(encoding):
         [*COMMAND, "status", "--results", "results/mini"], env=env, capture_output=True, check=True
     )
     assert "54 runs" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:secret@host:8080/x failed", "https://***@host:8080/x failed"),
+        ("proxy http://token@proxy", "proxy http://***@proxy"),
+        ("ray://u:p@ss@head:10001", "ray://***@head:10001"),
+        ("https://host/a@b and c@d", "https://host/a@b and c@d"),
+        ("'https://u:secret@h': see https://h/y", "'https://***@h': see https://h/y"),
+    ],
+)
+def test_no_password_of_an_address_is_shown(text, shown, capsys, tmp_path):
+    screen.out(text)
+    screen.note(text)
+    assert capsys.readouterr() == (f"{shown}\n", f"{shown}\n")
+    with to_file(tmp_path / "log.txt"):
+        logging.getLogger("ablations").warning("%s", text)
+    assert (tmp_path / "log.txt").read_text().endswith(f"WARNING {shown}\n")
+
+
+def test_errors_of_wandb_name_its_server_without_the_password(monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "https://user:secret@wandb.example")
+    for message in ("connection refused", "invalid character '<'", "user is not logged in"):
+        told = client.plain(ValueError(f"POST https://user:secret@wandb.example: {message}"))
+        assert "secret" not in told

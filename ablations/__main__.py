@@ -81,7 +81,9 @@ def _run(given: Sequence[str]) -> int:
         tell_agent(given, f"refused: {line}")
         return 1 if error.errno in NO_SPACE else 2
     except KeyboardInterrupt as stopped:
-        screen.note("interrupted; the same command goes on from the last epoch")
+        trains = given[:1] in (["train"], ["run"])
+        more = "; the same command goes on from the last epoch" if trains else ""
+        screen.note(f"interrupted{more}")
         code: int = getattr(stopped, "code", 130)
         if not getattr(stopped, "told", False):
             tell_agent(given, f"stopped by a signal before its first epoch: exit code {code}", code)

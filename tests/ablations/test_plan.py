@@ -333,3 +333,13 @@ def test_variants_that_are_not_probed_follow_from_the_others_by_their_macs(dear,
     assert told in " ".join(capsys.readouterr().out.split())
     assert main(["plan", *words, "--probes=0"]) == 2
     assert "--probes 0 must be 1 or more" in capsys.readouterr().err
+
+
+def test_a_plan_that_is_interrupted_does_not_say_that_it_goes_on(tmp_path, capsys, monkeypatch):
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probing, "probes", ended)
+    words = ["sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0", "--results", str(tmp_path)]
+    assert main(["plan", *words]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablations import records, stats
+from ablations import data, records, stats
 from ablations.__main__ import main
 from ablations.cost import model_cost
 from ablations.plan import check, probing
@@ -220,7 +220,16 @@ def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
         config = resolve("mini", {"seed": seed})
         failure = {"kind": kind, "message": "why"} if kind else None
         status = "failed" if kind else "finished"
-        Record(config.run_id, status, config.to_json(), failure=failure).write(tmp_path)
+        seen = {"fingerprint": data.load(config.data).fingerprint}
+        where = {"precision": "32-true"}
+        Record(
+            config.run_id,
+            status,
+            config.to_json(),
+            data=seen,
+            environment=where,
+            failure=failure,
+        ).write(tmp_path)
     words = ["sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0,1,2", "--results", str(tmp_path)]
     base = planned(capsys, *words, code=1)["variants"][0]  # one record lacks its top-1
     assert [base[name] for name in ("done", "failed", "todo")] == [1, 1, 1]

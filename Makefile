@@ -8,7 +8,7 @@ TABLE := $(addprefix sweeps/,$(addsuffix .yaml,\
 
 .PHONY: table test test-slow check notebooks jupyter lock clean
 
-table: $(READY) ## train the paper's ablation table on the embedded pictures and print it
+table: $(READY) ## train the paper's ablation table on the embedded images and print it
 	@$(BIN)/ablations run $(TABLE) --recipe mini --results runs $(RUN_FLAGS)
 
 test: $(READY) ## the tests
@@ -22,7 +22,7 @@ check: $(READY) ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-notebooks: $(READY) ## run the notebooks again, keep what they show, and draw the README's picture
+notebooks: $(READY) ## run the notebooks again, keep what they show, and draw the README's figure
 	$(BIN)/python scripts/run_notebooks.py notebooks/*.ipynb
 	$(BIN)/python scripts/readme_picture.py
 

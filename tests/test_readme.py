@@ -78,8 +78,8 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
         assert done.returncode == 0, done.stderr
         printed[command] = done.stdout
     own = printed["ablations run mlp_ratio.yaml --recipe mini"]
-    assert "model.mlp_ratio 4 -> 2" in own
-    assert "model.mlp_ratio 4 -> 8" in own
+    assert "MLP ratio 4 -> 2" in own
+    assert "MLP ratio 4 -> 8" in own
     assert (tmp_path / "table.csv").read_text().startswith("recipe,data,fingerprint")
     evaluated = next(text for command, text in printed.items() if " eval " in command)
     assert "24 pictures of 3 classes at 224x224, crop 0.9, bicubic" in evaluated

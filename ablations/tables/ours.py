@@ -174,7 +174,7 @@ CODES = {
 def in_words(note: str) -> str:
     """A published row's note as a sentence, its sources in words."""
     told = re.sub(r"\bISSUE#(\d+)", r"issue \1 of the authors' repository", note)
-    told = re.sub(rf"\b({'|'.join(CODES)})\b", lambda found: CODES[found[0]], told)
+    told = re.sub(rf"\b(?:the )?({'|'.join(CODES)})\b", lambda found: CODES[found[1]], told)
     return f"{told[:1].upper()}{told[1:]}."
 
 

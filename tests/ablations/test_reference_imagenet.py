@@ -33,6 +33,7 @@ def test_the_published_models_stand_as_in_the_papers_table_2():
         row.model for row in published.imagenet_rows()
     ]
     assert next(iter(table.notes)).startswith("300-epoch ResNet-strikes-back result")
+    assert not any("the the" in note for note in table.notes)
     foot = "\n".join(table.foot)
     assert "PoolFormer-S12 2.0, PoolFormer-S24 3.6, PoolFormer-S36 5.2, PoolFormer-M36 9.1" in foot
     assert "implies 77.7" in foot

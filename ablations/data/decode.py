@@ -38,16 +38,27 @@ HEAD = 4096  # bytes that are read of a file to see whether it needs a closer lo
 
 
 @lru_cache(maxsize=1)
-def suffixes() -> frozenset[str]:
-    """The suffixes of all formats that the installed Pillow decodes itself, in lower case."""
+def formats() -> tuple[str, ...]:
+    """The formats that the installed Pillow decodes itself, in the order in which it tries them.
+
+    The content of a file decides on its format, and a file of any name may be of one that Pillow
+    would draw by running another program.
+    """
     Image.init()
 
     def drawn(name: str) -> bool:
-        factory = Image.OPEN.get("JPEG" if name == "MPO" else name, (None,))[0]
+        factory = Image.OPEN[name][0]
         stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
-        return factory is not None and not stub and name not in NOT_DRAWN
+        return not stub and name not in NOT_DRAWN
 
-    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if drawn(name))
+    return tuple(name for name in Image.ID if drawn(name))
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """The suffixes of ``formats``, in lower case."""
+    drawn = {*formats(), "MPO"}  # which Pillow opens as JPEG
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in drawn)
 
 
 def decode(path: Path, content: bytes | None = None) -> Image.Image:
@@ -64,7 +75,7 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     """
     try:
         # Pillow warns of damaged metadata and of sizes below its limit: the image is still whole.
-        with quiet(), Image.open(_source(path, content)) as image:
+        with quiet(), Image.open(_source(path, content), formats=formats()) as image:
             image.load()
             turn = TURNS.get(orientation(image))
             rgb = _rgb(image, path)

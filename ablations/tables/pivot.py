@@ -149,7 +149,8 @@ def _grids(study: Study, down: str, across: str) -> list[Grid]:
     for key, rows in groups.items():
         values = [{name: _value(study, row, name) for name in (down, across)} for row in rows]
         downs, acrosses = (
-            _ordered([each[name] for each in values], study.base[name]) for name in (down, across)
+            _ordered([each[name] for each in values], study.base.get(name))
+            for name in (down, across)
         )
         cells = {
             (repr(each[down]), repr(each[across])): row
@@ -164,7 +165,7 @@ def _grids(study: Study, down: str, across: str) -> list[Grid]:
 
 
 def _value(study: Study, row: Row, name: str) -> Any:
-    return row.changed[name][1] if name in row.changed else study.base[name]
+    return row.changed[name][1] if name in row.changed else study.base.get(name)
 
 
 def _ordered(values: Sequence[Any], base: Any) -> list[Any]:

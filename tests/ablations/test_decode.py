@@ -260,6 +260,19 @@ def test_suffixes_are_those_that_this_pillow_decodes_itself():
     assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt"} & suffixes()
 
 
+def test_a_file_that_another_program_would_draw_is_refused_whatever_its_name(tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", gone)
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).convert("RGB").save(buffer, "EPS")
+    path = tmp_path / "x.jpg"
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match=r"x\.jpg cannot be decoded: it is no image that Pillow"):
+        decode(path)
+
+
 def test_any_changed_looks_at_all_files(tmp_path):
     paths = []
     for number in range(3):

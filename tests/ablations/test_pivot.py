@@ -47,6 +47,14 @@ def test_the_interaction_is_the_paired_difference_of_differences():
     assert f"Interaction, BatchNorm with MLP ratio 2: +2.50 ± {half:.2f} (n = 3, p " in table
 
 
+def test_a_field_that_only_one_record_has_is_no_error():
+    odd = runs(80.0, 81.0, 82.0, model__norm="batch")
+    for each in odd:
+        each.config["model"]["of_a_later_version"] = 1
+    (grid,) = pivots(studies([*GRID, *odd]), "norm,mlp_ratio")
+    assert (grid.down, grid.across) == ("model.norm", "model.mlp_ratio")
+
+
 def test_which_field_is_down_can_be_chosen_and_any_name_of_it_does():
     for asked in ("mlp_ratio,norm", "model.mlp_ratio, model.norm", "MLP ratio,normalization"):
         (grid,) = pivots(studies(GRID), asked)

@@ -90,8 +90,7 @@ class Variants:
         own = own_field(row.changed)
         if own is None:
             return []
-        owned = (own, *WITH_OWN.get(own, []))
-        rest = {name: change for name, change in row.changed.items() if name not in owned}
+        rest = _besides(own, row.changed)
         recipe = self.same.get(_key(rest)) if rest else None
         found = [] if recipe is None else [Control(RECIPE, recipe)]
         unsized = [(SIZE, Changes(), self.same.get(_key({})))]
@@ -137,19 +136,36 @@ class Variants:
         """The variants, by index, that are there to be controls: their section is ``AXIS``.
 
         A row of the paper, or one field of the model (depths and widths apart), is an ablation of
-        its own and keeps its place.
+        its own and keeps its place; so is one of a grid, where the other change is there alone too.
 
         Args:
             assigned: What ``assign`` gives.
         """
-        used = {control.index for controls in assigned.values() for control in controls}
+        used = {
+            control.index
+            for index, controls in assigned.items()
+            for control in controls
+            if not (control.kind == RECIPE and self._alone(self.every[index]))
+        }
         return {index for index in used if not _ablates(self.every[index])}
+
+    def _alone(self, row: Candidate) -> bool:
+        """Whether a row's own change is a variant without its other changes."""
+        own = own_field(row.changed) or ""
+        rest = _besides(own, row.changed)
+        return _key({n: c for n, c in row.changed.items() if n not in rest}) in self.same
 
 
 def _ablates(variant: Candidate) -> bool:
     name = own_field(variant.changed) or ""
     one = len(variant.changed) == 1 and name not in SHAPE and name.startswith("model.")
     return variant.in_paper or one
+
+
+def _besides(own: str, changed: Changes) -> Changes:
+    """What a row changes besides its own field and what goes with that."""
+    owned = (own, *WITH_OWN.get(own, []))
+    return {name: change for name, change in changed.items() if name not in owned}
 
 
 def _key(changed: Changes) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from ablations.published import PaperRow
 from ablations.reading import METRIC
 from ablations.records import Record
 from ablations.words import counted
+from poolformer.config import nearest
 
 # Axes in the order of the paper's table; what it lacks follows.
 ORDER = [
@@ -191,9 +192,22 @@ class Study:
     @property
     def is_papers(self) -> bool:
         """Whether the baseline is the paper's, in the fields that the paper's rows change."""
-        if self.baseline is None:
+        if self.baseline is None or self.is_trained_otherwise:
             return False
         return not places.against_paper(self.recipe, {}, self.base)
+
+    @property
+    def is_trained_otherwise(self) -> bool:
+        """Whether the baseline changes the recipe's training and another row does not.
+
+        What all rows change is the study's own; this is a baseline that a user has chosen.
+        """
+        default = labels.flat_recipe(self.recipe)
+        return any(
+            not field.startswith("model.") and after == default.get(field)
+            for row in self.rows
+            for field, (_, after) in row.changed.items()
+        )
 
     @property
     def name(self) -> str:
@@ -215,3 +229,43 @@ def place(row: Row) -> tuple[Any, ...]:
         position,
         [float(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+(?:\.\d+)?)", row.label))],
     )
+
+
+def fitting(rows: Sequence[Row], words: str) -> list[Row]:
+    """The rows that a user means: ``Pooling -> Identity mapping``, ``identity``, ``norm=batch``.
+
+    These are the rows of that very label; without one, those with a run of that id or name; without
+    one, those whose label has the words in it; without one, those that change a field to such a
+    value; without one, those of a section.
+    """
+    text = _simple(words)
+    searched: tuple[Callable[[Row], bool], ...] = (
+        lambda row: text == _simple(row.label),
+        lambda row: any(
+            text in (run.run_id, _simple(labels.run_name(run.config))) for run in row.records
+        ),
+        lambda row: text in _simple(row.label),
+        lambda row: any(text in told for told in _spelled(row.changed)),
+        lambda row: text == _simple(row.axis),
+    )
+    return next(filter(None, ([row for row in rows if has(row)] for has in searched)), [])
+
+
+def unknown_row(rows: Iterable[Row], words: str) -> str:
+    """One line for words that mean no row: the nearest labels, then all of them."""
+    every = list(dict.fromkeys(row.label for row in rows))
+    near = nearest("row", words, every, "")
+    return f"{near.rstrip(': ')}; the rows are: {'; '.join(every)}"
+
+
+def _simple(text: str) -> str:
+    return " ".join(text.replace("→", "->").split()).casefold()
+
+
+def _spelled(changed: Changes) -> list[str]:
+    """Changes as a user may spell them: ``model.norm=batch``, ``norm batch``."""
+    pairs = zip(changed.items(), labels.listed(changed), strict=True)
+    return [
+        f"{field} {field}={after} {field.rpartition('.')[2]} {after} {told}".lower()
+        for (field, (_, after)), told in pairs
+    ]

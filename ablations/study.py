@@ -21,8 +21,8 @@ from ablations.labels import Changes
 from ablations.reading import task
 from ablations.records import Record
 from ablations.resolve import unknown_recipe
-from ablations.rows import Against, Row, Study, place
-from poolformer.config import ConfigError, nearest
+from ablations.rows import Against, Row, Study, fitting, place, unknown_row
+from poolformer.config import ConfigError
 
 RUN_ID = re.compile("[0-9a-f]{12}")
 
@@ -89,18 +89,17 @@ def _chosen(found: Sequence[Study], baseline: str) -> set[str]:
         return {baseline}
     if RUN_ID.fullmatch(baseline):
         raise ConfigError(f"--baseline {baseline} is the id of no run here: `ablations status`")
-    if not baseline:
+    if not baseline.strip():
         raise ConfigError("--baseline '' must be the id of a run or the name of a row")
-    every = list(dict.fromkeys(row.label for study in found for row in study.rows))
-    fitting = [label for label in every if label.casefold() == baseline.casefold()]
-    fitting = fitting or [label for label in every if baseline.casefold() in label.casefold()]
-    if not fitting:
-        near = nearest("row", baseline, every, "the table lists the rows")
-        raise ConfigError(f"--baseline {baseline} is the id of no run here: {near}")
-    if len(fitting) > 1:
-        raise ConfigError(f"--baseline {baseline!r} fits several rows: {'; '.join(fitting)}")
-    rows = [row for study in found for row in study.rows if row.label == fitting[0]]
-    return {row.records[0].run_id for row in rows}
+    rows = [row for study in found for row in study.rows]
+    meant = fitting(rows, baseline)
+    labelled = list(dict.fromkeys(row.label for row in meant))
+    if not labelled:
+        why = unknown_row(rows, baseline)
+        raise ConfigError(f"--baseline {baseline} is the id of no run here: {why}")
+    if len(labelled) > 1:
+        raise ConfigError(f"--baseline {baseline!r} fits several rows: {'; '.join(labelled)}")
+    return {row.records[0].run_id for row in meant}
 
 
 def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> None:
@@ -232,7 +231,7 @@ def _beside_paper(study: Study) -> None:
     """The paper's differences, against the row of the paper that the study's baseline is."""
     if study.baseline is None or study.is_papers:
         return
-    base = study.baseline.paper
+    base = None if study.is_trained_otherwise else study.baseline.paper
     for row in study.rows:
         if base is None:
             row.paper = None  # the paper compares no row of its own with this baseline

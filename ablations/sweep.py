@@ -78,6 +78,20 @@ def expand(
     return sorted(cells, key=lambda cell: cell.config.seed)
 
 
+def _check_one(known: RunConfig, config: RunConfig) -> None:
+    """Raise ConfigError where two runs of one id differ: one of the values would be lost."""
+    if known == config:
+        return
+    here, there = flatten(known.to_json()), flatten(config.to_json())
+    for name in here:
+        if here[name] != there[name]:
+            raise ConfigError(
+                f"two of its runs are one, with {name} {here[name]!r} and {there[name]!r}, which "
+                "does not tell runs apart: give one value, and for another one use another results "
+                "folder"
+            )
+
+
 class _Study:
     """Runs by id, while files are added."""
 
@@ -116,7 +130,8 @@ class _Study:
                 every = {**self.defaults, **own, **self.overrides}
                 config = resolve(recipe, every, preset, kept=self.overrides)
                 self._strike_read(config, recipe, preset)
-                names = self.configs.setdefault(config.run_id, (config, []))[1]
+                known, names = self.configs.setdefault(config.run_id, (config, []))
+                _check_one(known, config)
                 if made.path.stem not in names:
                     names.append(made.path.stem)
                 before = {name: own_value(recipe, preset, name) for name in self.overrides} | own

@@ -134,9 +134,12 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if arguments.explain is not None:
         return explained(found, arguments.explain, form), found.problems
 
-    from ablations.tables import View, columns_named, written
+    from ablations.tables import BOOTSTRAP, View, columns_named, written
 
     columns = None if arguments.columns is None else columns_named(arguments.columns)
+    named = arguments.columns is not None and arguments.columns.strip().lower() != "all"
+    if named and columns and BOOTSTRAP in columns and arguments.bootstrap is None:
+        raise ConfigError("--columns bootstrap needs --bootstrap SEED")
     view = View(arguments.style, columns, arguments.all_rows)
     return written(found.studies, form, view), found.problems
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ablations.rows import Study
 from ablations.tables import reference
-from ablations.tables.ablation import STYLES, ablation, columns_named, tidy
+from ablations.tables.ablation import BOOTSTRAP, STYLES, ablation, columns_named, tidy
 from ablations.tables.claims import claims, claims_tidy
 from ablations.tables.folders import histories, nearby, read
 from ablations.tables.pivot import pivot, pivot_tidy, pivots
@@ -23,6 +23,7 @@ from ablations.tables.texts import (
 )
 
 __all__ = [
+    "BOOTSTRAP",
     "FORMATS",
     "OF",
     "STYLES",

@@ -66,14 +66,16 @@ def columns_named(text: str) -> list[str]:
     Raises:
         ConfigError: There is no such column; the line has all of them.
     """
-    if text.strip() == "all":
+    words = [word.strip().lower() for word in text.split(",")]
+    if words == ["all"]:
         return EVERY
+    if "all" in words:
+        raise ConfigError(f"--columns {text!r}: all has every column: leave the others out")
     found = []
-    for word in text.split(","):
-        plain = word.strip().lower()
-        same = [name for key, name in COLUMNS.items() if plain in (key, name.lower())]
+    for word in words:
+        same = [name for key, name in COLUMNS.items() if word in (key, name.lower())]
         if not same:
-            raise ConfigError(unknown("column", word.strip(), ["all", *COLUMNS]))
+            raise ConfigError(unknown("column", word, ["all", *COLUMNS]))
         found.append(same[0])
     return found
 

@@ -8,48 +8,30 @@ from dataclasses import replace
 import pandas as pd
 
 from ablations.records import Record
-from ablations.rows import Row, Study
+from ablations.rows import Row, Study, fitting, unknown_row
 from ablations.tables import provenance
 from ablations.tables.ablation import accuracy, difference, interval
 from ablations.tables.table import MISSING, Table, number, p_value, signed
-from poolformer.config import ConfigError, unknown
+from poolformer.config import ConfigError
 
 
 def find(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
-    """The rows that a name is of, in all studies.
-
-    These are the rows of that very label; without one, those whose label has the words in it;
-    without one, those that change a field of that name or value, or have a run of that id.
+    """The rows of all studies that a name is of, as ``rows.fitting`` has it.
 
     Raises:
         ConfigError: No row has it, or one or two letters that are of several; lists the rows.
     """
-    every = [(study, row) for study in studies for row in study.rows]
-    words = name.strip().lower()
-    searched = (
-        lambda row: words == row.label.lower(),
-        lambda row: words in row.label.lower(),
-        lambda row: any(words in text for text in _changes(row)),
-        lambda row: any(words == record.run_id for record in row.records),
-    )
-    for has in searched:
-        found = [(study, row) for study, row in every if has(row)]
-        labels = list(dict.fromkeys(row.label for _, row in found))
-        if len(labels) > 1 and len(words) < 3:
-            raise ConfigError(
-                f"--explain {name!r} fits several rows: {', '.join(labels)}: give more of a name"
-            )
-        if found:
-            return found
-    raise ConfigError(unknown("row", name, dict.fromkeys(row.label for _, row in every)))
-
-
-def _changes(row: Row) -> list[str]:
-    """What a row changes, as a user may spell it: ``model.norm=batch``, ``norm batch``."""
-    return [
-        f"{field} {field}={after} {field.rpartition('.')[2]} {after}".lower()
-        for field, (_, after) in row.changed.items()
-    ]
+    every = [row for study in studies for row in study.rows]
+    found = fitting(every, name)
+    labels = list(dict.fromkeys(row.label for row in found))
+    if len(labels) > 1 and len(name.strip()) < 3:
+        raise ConfigError(
+            f"--explain {name!r} fits several rows: {'; '.join(labels)}: give more of a name"
+        )
+    if not found:
+        raise ConfigError(unknown_row(every, name))
+    behind = set(map(id, found))
+    return [(study, row) for study in studies for row in study.rows if id(row) in behind]
 
 
 def explain(study: Study, row: Row, places: Mapping[str, str]) -> Table:

@@ -237,4 +237,6 @@ def test_an_ablation_of_its_own_serves_as_a_control_and_stays_what_it_is():
         5: [Control("recipe", 2)],
         6: [Control("recipe", 3)],
     }
-    assert found.only_controls(assigned) == {3}
+    assert found.only_controls(assigned) == set()  # a grid of mixers and learning rates
+    without = Variants([BASE, s24, mlp, lr, *rows[1:]])  # the mixer is nowhere alone
+    assert without.only_controls(without.assign()) == {3}

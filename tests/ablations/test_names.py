@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -153,7 +154,9 @@ def test_rows_are_named_against_the_baseline_that_was_chosen():
 
 def test_a_baseline_may_be_named_by_its_row():
     found = [*BASE, *IDENTITY]
-    for word in ("Pooling -> Identity mapping", "identity", IDENTITY[1].run_id):
+    names = ["Pooling -> Identity mapping", "identity", " pooling → identity  MAPPING "]
+    names += ["Pooling -> Identity mapping, seed 0", "token_mixers=identity", "token mixers"]
+    for word in (*names, IDENTITY[1].run_id):
         (study,) = studies(found, word)
         assert study.baseline.records == IDENTITY
     for wrong in ("nosuch", "f" * 12, ""):
@@ -162,6 +165,22 @@ def test_a_baseline_may_be_named_by_its_row():
     norms = [record(0, model__norm=norm) for norm in ("batch", "layer")]
     with pytest.raises(ConfigError, match="fits several rows: Modified LayerNorm"):
         studies([*BASE, *norms], "norm")
+
+
+def test_what_a_grid_varies_is_under_its_own_heading_though_it_serves_as_a_control():
+    axes = {"model__pool_size": (3, 5), "model__norm": ("group", "batch"), "optim__lr": (8e-3, 0.1)}
+    grid = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+    (study,) = studies([record(**each) for each in grid])
+    assert {row.label: row.axis for row in study.rows} == {
+        "Baseline": "Baseline",
+        "Pooling size 3 -> 5": "Token mixers",
+        "Modified LayerNorm -> BatchNorm": "Normalization",
+        "Learning rate 0.008 -> 0.1": "Learning rate",
+        "BatchNorm, learning rate 0.1": "Normalization + Learning rate",
+        "Pooling size 5, BatchNorm": "Token mixers + Normalization",
+        "Pooling size 5, learning rate 0.1": "Token mixers + Learning rate",
+        "Pooling size 5, BatchNorm, learning rate 0.1": "Several changes",
+    }
 
 
 def test_the_papers_numbers_stand_beside_what_the_paper_trained_and_nothing_else():
@@ -181,6 +200,11 @@ def test_the_papers_numbers_stand_beside_what_the_paper_trained_and_nothing_else
     }
     (study,) = studies(rows, "MLP ratio 4 -> 2")
     assert [row.paper for row in study.rows] == [None] * 4  # the paper has no such baseline
+    (study,) = studies([*BASE, *IDENTITY, record(optim__lr=0.1)], "lr=0.1")
+    assert [row.paper for row in study.rows] == [None] * 3  # nor has it one of that learning rate
+    batch = {"data__batch_size": 64}
+    (study,) = studies([record(**batch), record(model__norm="batch", **batch)])
+    assert [row.paper.top1 for row in study.rows] == [77.2, 76.4]  # of the study as a whole
     tiny = {"model__depths": [1, 1, 1, 1]}
     (study,) = studies([record(**tiny), record(model__norm="batch", **tiny)])
     assert [(row.label, row.paper) for row in study.rows] == [

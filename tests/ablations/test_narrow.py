@@ -83,9 +83,13 @@ def test_all_columns_or_those_that_are_named(tmp_path, capsys):
     assert shown == ["Ablation", "Variant", "Top-1 (%)", "n", "MDE", "Paper top-1"]
     assert "MDE: smallest" in out
     assert "Params" not in out
-    for wrong in (["tpo1"], ["mde", "--format", "csv"], ["all", "--style", "paper"]):
-        assert main([*command, *wrong]) == 2
-    assert "did you mean 'top1'" in capsys.readouterr().err
+    wrong = [["tpo1"], ["mde", "--format", "csv"], ["all", "--style", "paper"], ["bootstrap"]]
+    for words in (*wrong, ["all,n"]):
+        assert main([*command, *words]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'top1'" in err
+    assert "--columns bootstrap needs --bootstrap SEED" in err
+    assert "leave the others out" in err
 
 
 def test_every_column_has_a_name_that_can_be_typed():

@@ -74,7 +74,7 @@ def test_a_record_with_a_field_of_another_kind_is_none(tiny, name, value):
 def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = BASE[0].write(tmp_path)
     before = path.read_text()
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
         record(0, 10.0).write(tmp_path)
     assert path.read_text() == before

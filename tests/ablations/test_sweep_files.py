@@ -356,6 +356,28 @@ def test_a_flag_does_not_silently_undo_a_sweep(tmp_path, parameters, overrides, 
         expand([path], "mini", overrides)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("system.precision", ["32-true", "bf16-mixed"]),
+        ("data.root", ["a", "b"]),
+        ("system", [{"tracker": "none"}, {"precision": "32-true", "tracker": "none"}]),
+    ],
+)
+def test_values_that_tell_no_runs_apart_are_refused(tmp_path, name, values):
+    together = write(tmp_path, {"method": "grid", "parameters": {name: {"values": values}}})
+    with pytest.raises(ConfigError, match="two of its runs are one"):
+        expand([together], "mini")
+    apart = []
+    for number, value in enumerate(values):
+        apart.append(tmp_path / f"{number}.yaml")
+        tree = {"method": "grid", "parameters": {name: {"value": value}}}
+        apart[-1].write_text(yaml.safe_dump(tree))
+    assert len(expand(apart[:1], "mini")) == 1
+    with pytest.raises(ConfigError, match=r"1.yaml: two of its runs are one"):
+        expand(apart, "mini")
+
+
 def test_a_flag_for_the_whole_study_is_taken_where_one_of_its_runs_reads_it(tmp_path):
     mixers = {"model.token_mixers": {"values": ["pool", "identity"]}}
     path = write(tmp_path, {"method": "grid", "parameters": mixers})

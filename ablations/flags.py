@@ -115,7 +115,7 @@ def add_seeds(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seeds",
         action="append",
-        help="in place of the files' seeds, such as 0,1,2 or 0-4",
+        help="seeds instead of those in the files, such as 0,1,2 or 0-4",
     )
 
 
@@ -162,7 +162,7 @@ def add_recipe(command: argparse.ArgumentParser, default: str = DEFAULT_RECIPE) 
 def add_plugins(command: argparse.ArgumentParser) -> None:
     """The flag --plugins."""
     command.add_argument(
-        "--plugins", help="modules with token mixers of yours: short for --system.plugins=[a,b]"
+        "--plugins", help="modules with your token mixers, such as my_mixer or a,b"
     )
 
 
@@ -200,7 +200,7 @@ def add_training(command: argparse.ArgumentParser) -> None:
         "--no-reuse",
         action="store_true",
         default=None,  # main asks the variable, once this command is the one
-        help="train a cell even if it is done, here or in W&B (or $ABLATIONS_NO_REUSE=1)",
+        help="train a run even if it is done, here or in W&B (or $ABLATIONS_NO_REUSE=1)",
     )
 
 
@@ -209,8 +209,8 @@ def add_stale(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--retrain-stale",
         action="store_true",
-        help="train runs again whose token mixer, of a plugin, has changed since; what they had is "
-        "kept in their folders",
+        help="train again the runs whose token mixer, of a plugin, has changed since; their "
+        "earlier files are kept in stale-N/ of their folders",
     )
 
 

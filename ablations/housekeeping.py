@@ -12,11 +12,11 @@ from ablations.reuse import settle
 
 # What may be removed, in the order in which it is told.
 KINDS = {
-    "checkpoint": "checkpoints of cells that are done",
-    "leftover": "halves of files, and notes of starts, that killed processes left",
-    "previous": "what runs had before they were trained again, next to the new record",
-    "broken": "checkpoints that could not be read, put aside",
-    "empty": "folders of cells with nothing in them",
+    "checkpoint": "checkpoints of runs that are done",
+    "leftover": "partial files that killed processes left",
+    "previous": "earlier files of runs that were trained again and have a new record",
+    "broken": "damaged checkpoints that were set aside",
+    "empty": "empty folders of runs",
     "lease": "leases of processes that are gone",
 }
 Found = tuple[str, Path]  # one of KINDS and the file or folder

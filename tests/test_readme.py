@@ -82,7 +82,7 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
     assert "MLP ratio 4 -> 8" in own
     assert (tmp_path / "table.csv").read_text().startswith("recipe,data,fingerprint")
     evaluated = next(text for command, text in printed.items() if " eval " in command)
-    assert "24 pictures of 3 classes at 224x224, crop 0.9, bicubic" in evaluated
+    assert "24 images of 3 classes at 224x224, crop 0.9, bicubic" in evaluated
     counted = next(text for command, text in printed.items() if " profile " in command)
     assert "PoolFormer-M48" in counted
 

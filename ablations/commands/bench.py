@@ -17,13 +17,17 @@ def add(commands: Any) -> None:
         "bench",
         help="measure what the lab itself costs",
         description="Measure what the lab itself costs, against a limit or a peer.\n"
-        "runner: a study by warm workers against a process a cell; a run against a bare loop.\n"
+        "runner: a study by warm workers against one process a run; a run against a bare loop.\n"
         "table: 54, 10,000 and 100,000 made-up records to a table.\n"
         "tracker: a run mirrored to W&B against the same run with --tracker none.",
         formatter_class=Lines,
     )
-    command.add_argument("names", nargs="*", metavar="name", help="which; by default all")
-    command.add_argument("--rounds", type=integer, default=7, help="how often each is timed (7)")
+    command.add_argument(
+        "names", nargs="*", metavar="name", help="runner, table or tracker (default: all)"
+    )
+    command.add_argument(
+        "--rounds", type=integer, default=7, help="how often each is timed (default: 7)"
+    )
     add_recipe(command)
     command.set_defaults(run=run)
 

@@ -14,17 +14,17 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "claims",
-        help="hold the paper's claims against records on disk or in W&B",
-        description="Hold what the paper says of its ablations against the records in folders of "
+        help="compare the paper's claims with records on disk or in W&B",
+        description="Compare what the paper says of its ablations with the records in folders of "
         "results, in projects of W&B and in its offline folders: each claim agrees, contradicts, "
         "is undetermined or was not run. The verdicts do not change the exit code.",
     )
     add_sources(command)
     command.add_argument("--format", default="md", help="md (default), csv, tex or html")
     command.add_argument(
-        "--wide", action="store_true", help="tex: over both columns of a page (table*)"
+        "--wide", action="store_true", help="with tex: set it over both columns of a page (table*)"
     )
-    command.add_argument("-o", "--output", type=output, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
     command.set_defaults(run=run)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import screen
-from ablations.flags import add_results, one_folder, refuse_fields
+from ablations.flags import Lines, add_results, one_folder, refuse_fields
 from ablations.housekeeping import KINDS, removable, remove, restore, size
 from ablations.words import counted
 from poolformer.config import ConfigError
@@ -18,14 +18,16 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "clean",
-        help="remove checkpoints of finished cells and what killed processes left",
-        description="Tell what a folder of results no longer needs and how much it is, then remove "
-        "it: " + "; ".join(KINDS.values()) + ". Records, histories, weights and logs stay, and so "
-        "does all of cells that are being trained or can be continued.",
+        help="remove checkpoints of finished runs and what killed processes left",
+        description="List what a folder of results no longer needs, ask, then remove it:\n"
+        + "".join(f"- {words}\n" for words in KINDS.values())
+        + "Records, histories, weights and logs stay, and so do all files of runs that are being "
+        "trained or can be continued.",
+        formatter_class=Lines,
     )
     add_results(command, positional=True)
-    command.add_argument("--yes", action="store_true", help="do not ask")
-    command.add_argument("--dry-run", action="store_true", help="tell only")
+    command.add_argument("--yes", action="store_true", help="remove without asking")
+    command.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
     command.set_defaults(run=run)
 
 

@@ -15,12 +15,14 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "convert",
         help="write weights in another layout: the paper's, timm's or ours",
-        description="Write the weights of a file in another layout. That of the source is found "
-        "out; the target's ending says its format: .pt, .pth, .tar, .bin or .safetensors.",
+        description="Write the weights of a file in another layout. The layout of the source is "
+        "detected; the target's suffix sets its format: .pt, .pth, .tar, .bin or .safetensors.",
     )
     command.add_argument("source", type=location, help="a file of weights in any layout")
     command.add_argument("target", type=location, help="the file to write; it must not exist")
-    command.add_argument("--to", required=True, help="official, timm or own")
+    command.add_argument(
+        "--to", required=True, help="the layout to write: official (the paper's), timm or own"
+    )
     command.set_defaults(run=run)
 
 

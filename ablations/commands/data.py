@@ -36,7 +36,9 @@ def add(commands: Any) -> None:
         "trained on.",
     )
     check.add_argument("folder", type=location, metavar="DIR", help="the folder, as --data.root")
-    check.add_argument("--json", action="store_true", help="one JSON document, with every file")
+    check.add_argument(
+        "--json", action="store_true", help="print one JSON document, with every file"
+    )
     check.set_defaults(run=run)
 
 

@@ -21,9 +21,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "eval",
         help="measure the accuracy of a checkpoint or of a run",
-        description="Measure top-1 and top-5 on validation pictures: of a run by its id, or of a "
+        description="Measure top-1 and top-5 on validation images: of a run by its id, or of a "
         "checkpoint with the paper's validation transform (--data.root DIR with val/<class>/*). "
-        "Any field of a run is a flag.",
+        "Any field of a run is a flag: `ablations train --help`.",
     )
     command.add_argument("run_id", nargs="?", help="a run in the folder of results")
     command.add_argument(
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--resize-position-embedding",
         action="store_true",
-        help="interpolate it where --data.image_size is another than the checkpoint's",
+        help="interpolate the position embedding where --data.image_size is not the checkpoint's",
     )
     add_plugins(command)
     add_results(command)
@@ -64,8 +64,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     data = subject.config.data
     crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
     screen.out("; ".join([subject.name, *subject.told]))
+    images = counted(len(pictures.val), "image")
     screen.out(
-        f"{data.root or data.name}: {len(pictures.val)} pictures of {len(pictures.classes)} "
+        f"{data.root or data.name}: {images} of {len(pictures.classes)} "
         f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
         f"{evaluate.precision(subject.config)}"
     )
@@ -73,11 +74,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         progress = partial(shown, bar=bar, total=len(pictures.val))
         found = evaluate.measure(subject, pictures, progress)
     screen.out(
-        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {found.pictures} pictures, "
-        f"{found.speed:.1f} pictures/s"
+        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {counted(found.pictures, 'image')}, "
+        f"{found.speed:.1f} images/s"
     )
     if found.broken:
-        screen.note(f"{found.broken} pictures gave logits that are not finite")
+        screen.note(f"{counted(found.broken, 'image')} gave logits that are not finite")
     return 1 if found.broken else 0
 
 

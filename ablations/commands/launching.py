@@ -24,30 +24,30 @@ def add(command: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     command.add_argument(
         "--launcher",
-        help="local (workers of this machine, the default) or ray (tasks of a Ray cluster)",
+        help="local (the default: workers on this machine) or ray (tasks of a Ray cluster)",
     )
     command.add_argument(
         "--ray-address",
         metavar="ADDRESS",
-        help="of a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; implies --launcher ray, which "
-        "without one takes $RAY_ADDRESS, or starts a cluster of this machine alone",
+        help="the Ray cluster: HOST:PORT, ray://HOST:PORT or auto; implies --launcher ray. "
+        "Default: $RAY_ADDRESS, else a cluster that is started on this machine alone",
     )
     command.add_argument(
         "--workers",
         type=integer,
-        help="cells at once; by default one a GPU, or one a core, and all that a cluster holds",
+        help="runs at once (default: one a GPU, else one a CPU core; on Ray as many as fit)",
     )
     command.add_argument(
         "--workers-per-gpu",
         type=integer,
         metavar="N",
-        help="cells at once on a GPU that is free; fewer where others have part of its memory",
+        help="runs at once on a GPU (default: 1); fewer where others use part of its memory",
     )
     command.add_argument(
         "--memory-per-cell",
         metavar="SIZE",
-        help="what a cell takes of a Ray node's memory, such as 8GB; by default 2GB a process and "
-        "1GB for each that loads pictures",
+        help="memory that a run reserves on a Ray node, such as 8GB (default: 2GB a process and "
+        "1GB for each loader process)",
     )
 
 
@@ -77,8 +77,8 @@ def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[
     systems = [cell.config.system for cell in cells]
     if (nodes := max((system.nodes for system in systems), default=1)) > 1:
         raise ConfigError(
-            f"system.nodes {nodes}: `ablations run` trains a cell on one machine; one over several "
-            "is `ablations train`, which srun or torchrun starts, a process a device"
+            f"system.nodes {nodes}: `ablations run` trains each run on one machine; for one over "
+            "several start `ablations train` by srun or torchrun, a process a device"
         )
     if name == "ray":
         return _ray(arguments, systems)
@@ -110,7 +110,7 @@ def _ray(
     per_gpu = arguments.workers_per_gpu or 1
     if per_gpu > 1 and any(system.devices > 1 for system in systems):
         raise ConfigError(
-            f"--workers-per-gpu {per_gpu}: cells on a Ray cluster share GPUs only where each has "
+            f"--workers-per-gpu {per_gpu}: runs on a Ray cluster share GPUs only where each has "
             "one, system.devices 1"
         )
     memory = size("--memory-per-cell", arguments.memory_per_cell)

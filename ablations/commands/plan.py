@@ -29,10 +29,10 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "plan",
-        help="hours, disk and the smallest effect to expect of sweep files, before launching",
-        description="Train a few steps of every variant of sweep files on this machine, and tell "
-        "from that what `ablations run` will take.\n"
-        "--check DIR holds what was planned there against what the runs took.",
+        help="estimate hours, disk and the smallest effect of sweep files before launching",
+        description="Train a few steps of every variant of sweep files on this machine, and "
+        "estimate from them what `ablations run` will take.\n"
+        "--check DIR compares the plan in DIR with what the runs took.",
         formatter_class=Lines,
     )
     command.add_argument(
@@ -40,24 +40,28 @@ def add(commands: Any) -> None:
     )
     add_seeds(command)
     command.add_argument(
-        "--workers", type=integer, help="cells at once; by default one a GPU, or one a core"
+        "--workers", type=integer, help="runs at once (default: one a GPU, else one a CPU core)"
     )
     command.add_argument(
         "--probes",
         type=integer,
         metavar="N",
-        help="variants that are probed at most; the others are estimated by their MACs",
+        help="train steps of at most N variants; the others are estimated by their MACs",
     )
     command.add_argument(
         "--std",
         type=number,
         metavar="POINTS",
-        help="standard deviation of a row's difference from the baseline over seeds, in points",
+        help="assume this standard deviation, over seeds, of a row's difference from the baseline, "
+        "in points (default: from records)",
     )
     command.add_argument(
-        "--check", type=location, metavar="DIR", help="the folder of a planned study"
+        "--check",
+        type=location,
+        metavar="DIR",
+        help="compare the plan of this folder with its runs",
     )
-    command.add_argument("--json", action="store_true", help="the numbers as one JSON document")
+    command.add_argument("--json", action="store_true", help="print one JSON document")
     add_recipe(command)
     add_results(command)
     add_training(command)

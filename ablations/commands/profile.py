@@ -17,15 +17,15 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "profile",
         help="print parameters, MACs and activation memory beside the paper's",
-        description="Print parameters, MACs and activation memory of all sizes and of the cells of "
-        "sweep files, beside the published values. Any field of a run is a flag.",
+        description="Print parameters, MACs and activation memory of all sizes and of the variants "
+        "of sweep files, beside the published values. Any field of a run is a flag.",
     )
     command.add_argument(
         "sweeps", nargs="*", type=location, help="sweep files, such as sweeps/*.yaml"
     )
     add_recipe(command, default="imagenet")
     command.add_argument("--format", default="md", help="md (default) or csv")
-    command.add_argument("-o", "--output", type=output, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
     command.set_defaults(run=run)
 
 

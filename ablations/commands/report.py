@@ -15,14 +15,18 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "report",
-        help="write a page of all that records tell: words, tables, plots, runs",
+        help="write one HTML page of the records: words, tables, plots, runs",
         description="Write one page of the records in folders of results, in projects of W&B and "
         "in its offline folders: what they say in words, tables, plots, each run with its config "
         "and history, what is missing and how to cite. It opens without a network.",
     )
     add_sources(command)
     command.add_argument(
-        "-o", "--output", type=output, default=Path("report.html"), help="the page (report.html)"
+        "-o",
+        "--output",
+        type=output,
+        default=Path("report.html"),
+        help="the file to write (default: report.html)",
     )
     command.set_defaults(run=run)
 

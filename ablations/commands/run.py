@@ -38,9 +38,9 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "run",
-        help="train all cells of sweep files, then print the table",
-        description="Train the cells of sweep files that are not done yet, then print the table.\n"
-        "A cell that several files ask for is trained once. Start it again to go on.",
+        help="train all runs of sweep files, then print the table",
+        description="Train the runs of sweep files that are not done yet, then print the table.\n"
+        "A run that several files ask for is trained once. The same command goes on after a stop.",
         formatter_class=Lines,
     )
     command.add_argument(
@@ -51,16 +51,20 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--retry-failed",
         action="store_true",
-        help="train all cells that failed before again, not only those that were killed",
+        help="train again all runs that failed before, not only those that were killed",
     )
     add_stale(command)
     command.add_argument(
         "--cell-timeout",
         metavar="TIME",
-        help="how long a cell may take from its start here, such as 90s, 30m or 12h",
+        help="how long a run may take from its start here, such as 90s, 30m or 12h",
     )
-    command.add_argument("--json", action="store_true", help="events as JSON lines, no table")
-    command.add_argument("--dry-run", action="store_true", help="list the cells and what is done")
+    command.add_argument(
+        "--json", action="store_true", help="print events as JSON lines instead of the table"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="list the runs and which are done; train nothing"
+    )
     add_recipe(command)
     add_results(command)
     add_training(command)
@@ -210,7 +214,7 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
     from ablations.labels import names
 
     table = Grid()
-    for name in ("run", "cell", "sweeps", "state"):
+    for name in ("run", "name", "sweeps", "state"):
         table.add_column(name)
     cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})
     configs = [cell.config for cell in cells]

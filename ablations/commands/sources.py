@@ -31,28 +31,26 @@ def add_sources(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--baseline",
         metavar="RUN",
-        help="what the others are compared with: the id of a run, or the name of a row",
+        help="what the other rows are compared with: a run id or the name of a row",
     )
     command.add_argument(
         "--wandb",
         action="append",
         default=[],
         metavar="PATH",
-        help="entity/project, or a sweep of it: entity/project/sweep; may be given again",
+        help="entity/project or entity/project/sweep; may be given several times",
     )
     command.add_argument(
         "--filter", help='W&B\'s filter for its runs, as JSON: \'{"tags": "mini"}\''
     )
-    command.add_argument(
-        "--finished", action="store_true", help="leave out failed runs of W&B as well"
-    )
+    command.add_argument("--finished", action="store_true", help="leave out failed runs of W&B")
     command.add_argument(
         "--offline",
         action="append",
         type=location,
         default=[],
         metavar="DIR",
-        help="a folder with offline runs of W&B, such as runs/wandb; may be given again",
+        help="a folder with offline runs of W&B, such as runs/wandb; may be given several times",
     )
 
 

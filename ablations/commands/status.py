@@ -81,7 +81,7 @@ def add(commands: Any) -> None:
         "crashed. `ablations run` with the same files finishes what is not done.",
     )
     add_results(command, positional=True)
-    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.add_argument("--json", action="store_true", help="print one JSON document")
     command.set_defaults(run=run)
 
 
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         screen.out(json.dumps(tree, indent=2))
         return 1 if problems else 0
     table = Grid()
-    for name in ("run", "cell", "state", *NUMBERS, ""):
+    for name in ("run", "name", "state", *NUMBERS, ""):
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for line in lines:
         table.add_row(

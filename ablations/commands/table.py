@@ -23,8 +23,8 @@ def add(commands: Any) -> None:
         "table",
         help="print the ablation table of records on disk or in W&B, or another of the paper's",
         description="Print the ablation table of the records in folders of results, in projects of "
-        "W&B and in its offline folders. A run that several of them have counts once. The paper's "
-        "other tables (--of) need no records: rows of ours stand among the published ones.",
+        "W&B and in its offline folders. A run in several of them counts once. The paper's "
+        "other tables (--of) need no records; runs of yours are shown among the published rows.",
     )
     command.add_argument(
         "--of",
@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
     add_sources(command)
     command.add_argument("--format", default="md", help="md (default), csv, tex or html")
     command.add_argument(
-        "--wide", action="store_true", help="tex: over both columns of a page (table*)"
+        "--wide", action="store_true", help="with tex: set it over both columns of a page (table*)"
     )
     command.add_argument(
         "--style", default="full", help="full (default) or paper: the paper's columns"
@@ -42,12 +42,12 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--columns",
         metavar="NAMES",
-        help="all, or names with commas between them, in place of those that fit 100 columns",
+        help="all, or some by name such as top1,n,mde, instead of those that fit 100 characters",
     )
     command.add_argument(
-        "--all-rows", action="store_true", help="the paper's rows too that nobody has run"
+        "--all-rows", action="store_true", help="show also the paper's rows that were not run"
     )
-    command.add_argument("-o", "--output", type=output, help="a file in place of the screen")
+    command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
     command.add_argument(
         "--bootstrap",
         type=integer,
@@ -59,20 +59,22 @@ def add(commands: Any) -> None:
         nargs="?",
         const="",
         metavar="FIELD,FIELD",
-        help="a grid over two fields, the first down, the second across, and their interactions",
+        help="a grid over two fields (rows, columns) with their interactions; by default the "
+        "fields that the study varies",
     )
-    command.add_argument("--compare", action="store_true", help="two folders side by side")
+    command.add_argument("--compare", action="store_true", help="show two folders side by side")
     command.add_argument(
         "--explain",
         metavar="ROW",
-        help="the runs behind the rows of a name, or of a part of it such as attention",
+        help="the runs behind a row: its name or a part of it (attention), what it changes "
+        "(norm=batch), or a run id",
     )
     command.add_argument(
         "--publish",
         nargs="?",
         const="",
         metavar="PATH",
-        help="log the table to W&B, into entity/project or where runs go",
+        help="log the table to W&B, to entity/project (default: the project of the runs)",
     )
     command.set_defaults(run=run)
 

@@ -31,15 +31,17 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "train",
-        help="train one cell",
-        description="Train one cell and write its record.",
+        help="train one run",
+        description="Train one run (a config and a seed) and write its record.",
         formatter_class=Lines,
     )
     add_recipe(command)
     add_results(command)
     add_training(command)
     add_stale(command)
-    command.add_argument("--preset", help="a named list of changes of the recipe: s24, ppaa, ...")
+    command.add_argument(
+        "--preset", help="a named set of changes to the recipe, such as s24 or ppaa"
+    )
     command.set_defaults(run=run)
 
 

@@ -70,8 +70,8 @@ def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
     assert files(results) == before
     assert f"left alone: {folder['unreadable'] / 'record.json'} is not a record" in err
     lines = {line.split("  ")[0]: line.split()[-3:] for line in out.splitlines()}
-    assert lines["checkpoints of cells that are done"] == ["1", "5.0", "kB"]
-    assert lines["checkpoints that could not be read, put aside"] == ["1", "700", "bytes"]
+    assert lines["checkpoints of runs that are done"] == ["1", "5.0", "kB"]
+    assert lines["damaged checkpoints that were set aside"] == ["1", "700", "bytes"]
     assert lines["leases of processes that are gone"][0] == "1"
     assert "no record is touched" in out
 

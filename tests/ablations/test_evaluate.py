@@ -51,8 +51,8 @@ def test_a_checkpoint_scores_what_timms_own_code_gives(
     out, err = capsys.readouterr()
     told, place, result = out.splitlines()
     assert told == f"poolformer_s12; {layout} layout"
-    assert "24 pictures of 3 classes at 224x224, crop 0.9, bicubic, cpu, 32-true" in place
-    assert "top-5 100.00%, 24 pictures, " in result
+    assert "24 images of 3 classes at 224x224, crop 0.9, bicubic, cpu, 32-true" in place
+    assert "top-5 100.00%, 24 images, " in result
     if layout == "timm":
         assert f"top-1 {100 * right / 24:.2f}%" in result
     assert "Traceback" not in err
@@ -191,7 +191,7 @@ def test_logits_that_are_not_numbers_are_told(timms, picture_folder, tmp_path, c
     write_weights(weights, tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
     assert main([*words, "--system.accelerator=cpu"]) == 1
-    assert "24 pictures gave logits that are not finite" in capsys.readouterr().err
+    assert "24 images gave logits that are not finite" in capsys.readouterr().err
 
 
 def test_a_model_with_changed_fields_says_so(timms, picture_folder, tmp_path):

@@ -612,6 +612,6 @@ def test_a_runner_starts_no_cells_over_several_machines(tmp_path, capsys):
     words = ["run", str(sweep), *flags(**{"system.nodes": 2}), "--results", str(tmp_path / "runs")]
     assert main(words) == 2
     line = capsys.readouterr().err
-    assert "`ablations run` trains a cell on one machine" in line
+    assert "`ablations run` trains each run on one machine" in line
     assert line.count("\n") == 1
     assert not (tmp_path / "runs").exists()

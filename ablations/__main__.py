@@ -35,11 +35,17 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     screen.prepare()
     given = list(sys.argv[1:] if words is None else words)
-    code = _run(given)
+    try:
+        code = _run(given)
+    except SystemExit:  # of --help
+        if not screen.lost():
+            raise
+        code = 1
     if why := screen.lost():
         screen.note(f"ablations: stdout cannot be written: {why}")
         # What a run came to is on disk; of any other command the result is lost.
-        return code if given[:1] in (["train"], ["run"]) else code or 1
+        trains = given[:1] in (["train"], ["run"]) and "--dry-run" not in given
+        return code if trains else code or 1
     return code
 
 

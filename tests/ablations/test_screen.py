@@ -128,6 +128,12 @@ COMMAND = [sys.executable, "-m", "ablations"]
     ("shell", "code", "told"),
     [
         ("table results/mini > /dev/full", 1, "ablations: stdout cannot be written: No space left"),
+        ("run -h > /dev/full", 1, "ablations: stdout cannot be written: No space left"),
+        (
+            "run sweeps/normalization.yaml --recipe mini --dry-run > /dev/full",
+            1,
+            "ablations: stdout cannot be written: No space left",
+        ),
         ("table results/mini >&-", 0, ""),
         ("status --results results/mini --json | true; exit ${PIPESTATUS[0]}", 0, ""),
         ("claims results/mini 2>&- >/dev/null", 0, ""),

@@ -102,7 +102,7 @@ class DataConfig:
         one_of("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)
         if self.pipeline == "tensor" and self.name in ("imagenette", "folder"):
             raise ConfigError(
-                f"data.pipeline tensor holds all pictures in memory and cannot read {self.name}: "
+                f"data.pipeline tensor holds all images in memory and cannot read {self.name}: "
                 "use data.pipeline timm"
             )
         for name in TIMM_ONLY if self.pipeline == "tensor" else TENSOR_ONLY:
@@ -280,7 +280,7 @@ class RunConfig:
         if self.data.mixing and self.data.batch_size // self.system.processes % 2:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} over {self.system.processes} processes "
-                "gives each an odd number of pictures, and mixup and cutmix pair them: take a "
+                "gives each an odd number of images, and mixup and cutmix pair them: take a "
                 f"multiple of {2 * self.system.processes}"
             )
 

@@ -133,7 +133,7 @@ def _changed(overrides: Mapping[str, Any]) -> list[str]:
 
 def _other_classes(where: str, found: int, known: int) -> str:
     return (
-        f"{where} has {found} classes, the model {known}: evaluate it on pictures of the classes "
+        f"{where} has {found} classes, the model {known}: evaluate it on images of the classes "
         "that it was trained on"
     )
 

@@ -16,7 +16,7 @@ from ablations.records import Record
 # What failure["kind"] may be.
 KINDS = {
     "oom": "memory, of a GPU or of the machine, was not enough",
-    "data": "pictures are missing or broken",
+    "data": "images are missing or broken",
     "killed": "its process ended from outside, or crashed",
     "timeout": "it took longer than --cell-timeout",
     "error": "the code failed",

@@ -111,7 +111,7 @@ class History(pl.Callback):
         self.tracker.log(int(row["epoch"]), mirrored(row))
         speed = self.pictures / max(self.trained, 1e-9)
         log.info(
-            "epoch %d/%d: top-1 %.2f%%, loss %.4f, %.0f pictures/s",
+            "epoch %d/%d: top-1 %.2f%%, loss %.4f, %.0f images/s",
             row["epoch"],
             trainer.max_epochs,
             row["val/top1"],

@@ -178,7 +178,7 @@ class Lease:
             self._touch()
         if self.lost:
             raise LostError(
-                f"{self.path.name}: this process slept, and another one took its cell over"
+                f"{self.path.name}: this process slept, and another one took its run over"
             )
 
     def release(self) -> None:

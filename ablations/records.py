@@ -401,12 +401,12 @@ def _differing(one: Record, other: Record) -> str | None:
     both = {
         "metrics": (one.metrics, other.metrics),
         "status": (one.status, other.status),
-        "pictures": tuple(each.data.get("fingerprint") for each in (one, other)),
+        "images": tuple(each.data.get("fingerprint") for each in (one, other)),
         "precision": tuple(each.environment.get("precision") for each in (one, other)),
     }
     contents = {each.data.get("contents") for each in (one, other)} - {None}
     if len(contents) > 1:  # older records have none
-        return "pictures"
+        return "images"
     return next((name for name, (mine, theirs) in both.items() if mine != theirs), None)
 
 

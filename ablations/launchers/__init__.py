@@ -22,7 +22,7 @@ KINDS = {
     "done": "it has a record: that",
     "busy": "another process trains it: who, in a line",
     "refused": "it cannot be trained here, and nothing was written: why",
-    "stop": "no cell can be trained: why",
+    "stop": "no run can be trained: why",
     "failed": "it could write no record itself: why",
     "oom": "its process was killed for want of memory: how that is known",
     "died": "its process, or one of several, is gone: how",

@@ -137,7 +137,7 @@ class RayCluster:
         if silent := [node.place for node in self._nodes.values() if node.asked]:
             raise ConfigError(f"no answer in {ANSWER_SECONDS:g} seconds from {', '.join(silent)}")
         raise ConfigError(
-            f"no node of the Ray cluster has what a cell takes, {self.needs}: the largest has "
+            f"no node of the Ray cluster has what a run takes, {self.needs}: the largest has "
             + str(max((Needs.of(n.resources) for n in self._nodes.values()), key=Needs.size))
         )
 

@@ -215,7 +215,7 @@ def room(
     if per_gpu and not groups:
         raise ConfigError(
             f"--workers-per-gpu {per_gpu}: "
-            + ("there is no GPU here" if on_gpus else "the cells are to be trained on the CPU")
+            + ("there is no GPU here" if on_gpus else "the runs are to be trained on the CPU")
         )
     return workers or len(groups) or default_workers(devices), groups
 

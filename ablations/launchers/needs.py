@@ -71,7 +71,7 @@ def needs(
     """
     found = [_one(system, gpus, per_gpu) for system in systems]
     if per_gpu > 1 and not any(each.gpus for each in found):
-        raise ConfigError(f"--workers-per-gpu {per_gpu}: the cells are to be trained on CPUs")
+        raise ConfigError(f"--workers-per-gpu {per_gpu}: the runs are to be trained on CPUs")
     return Needs(
         max(each.cpus for each in found),
         max(each.gpus for each in found),

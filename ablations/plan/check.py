@@ -84,7 +84,7 @@ def read(results: Path) -> dict[str, Expected]:
         raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
     for run_id, cell in cells.items():
         if not 0 < cell.seconds < math.inf:
-            raise ConfigError(f"{path} is not a plan (cell {run_id} takes no time): move it away")
+            raise ConfigError(f"{path} is not a plan (run {run_id} takes no time): move it away")
     return cells
 
 

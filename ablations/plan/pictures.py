@@ -55,7 +55,7 @@ def source(config: RunConfig) -> Source:
     train, val = KNOWN.get(config.data.name) or _folder(config)
     if config.data.batch_size > train:
         raise ConfigError(
-            f"data.batch_size {config.data.batch_size} is above the {train} training pictures of "
+            f"data.batch_size {config.data.batch_size} is above the {train} training images of "
             f"{config.data.name}"
         )
     return Source(train, val)
@@ -66,7 +66,7 @@ def _folder(config: RunConfig) -> tuple[int, int]:
     if recipe.data.name == "folder" and config.model.num_classes == recipe.model.num_classes:
         return IMAGENET
     raise ConfigError(
-        "how many pictures data.name folder has is not known: give --data.root DIR, or take a "
+        "how many images data.name folder has is not known: give --data.root DIR, or take a "
         "recipe of ImageNet's"
     )
 

@@ -172,7 +172,7 @@ def _foot(found: Sequence[Ours], aside: Sequence[Row]) -> list[str]:
         split = [data.get("train"), data.get("val")]
         if None not in split and split != PICTURES:
             lines.append(
-                f"{row.model} ({row.told}): {split[0]} pictures to train on and {split[1]} to "
+                f"{row.model} ({row.told}): {split[0]} images to train on and {split[1]} to "
                 f"validate on, where ImageNet-1K has {PICTURES[0]} and {PICTURES[1]}."
             )
     if aside:

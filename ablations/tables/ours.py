@@ -77,7 +77,7 @@ def ours(studies: Sequence[Study]) -> list[Ours]:
     for study in studies:
         told = f"{study.recipe}, {study.length}"
         if alike[study.recipe, study.length] > 1:
-            told += f", {study.precision}, pictures {study.fingerprint[:8]}"
+            told += f", {study.precision}, images {study.fingerprint[:8]}"
         for row in study.rows:
             config = row.records[0].config
             model, changed = model_of(config)

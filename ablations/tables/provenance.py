@@ -19,7 +19,7 @@ def lines(study: Study) -> list[str]:
     facts = [
         counted(len(records), "record"),
         f"recipe {study.recipe}",
-        f"pictures {study.fingerprint or 'unknown'}",
+        f"images {study.fingerprint or 'unknown'}",
         f"commit {', '.join(commits(records)) or 'unknown'}",
         f"device {', '.join(devices(measured)) or 'unknown'}",
         f"precision {study.precision}",

@@ -386,7 +386,7 @@ def test_what_a_cell_takes():
     assert needs([auto], gpus=False) == Needs(4, 0, 6e9)
     assert needs([auto, on_cpu], gpus=True, per_gpu=2) == Needs(4, 0.5, 6e9)
     assert needs([auto], gpus=True, per_gpu=6).gpus == 0.1666  # six of which Ray puts on a GPU
-    with pytest.raises(ConfigError, match="--workers-per-gpu 2: the cells are to be trained on"):
+    with pytest.raises(ConfigError, match="--workers-per-gpu 2: the runs are to be trained on"):
         needs([on_cpu], gpus=True, per_gpu=2)
     assert needs([SystemConfig(accelerator="gpu", devices=4)], gpus=False) == Needs(4, 4, 8e9)
     assert needs([on_cpu], gpus=False, memory=1e9) == Needs(2, 0, 1e9)
@@ -449,8 +449,8 @@ def test_needs_that_no_node_has_are_told(cluster, study, tmp_path):
     node(cluster)
     words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
     for more, line in (
-        (["--memory-per-cell=100TB"], "has what a cell takes, 1 CPU, 100.0 TB of memory"),
-        (["--system.accelerator=gpu"], "has what a cell takes, 1 CPU, 1 GPU"),
+        (["--memory-per-cell=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
+        (["--system.accelerator=gpu"], "has what a run takes, 1 CPU, 1 GPU"),
     ):
         done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)
         assert done.returncode == 2, done

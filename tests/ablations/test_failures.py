@@ -463,7 +463,7 @@ def test_a_worker_killed_for_want_of_memory_is_told_from_others(
     [
         (["--workers", "0"], "--workers 0 must be 1 or more"),
         (["--workers-per-gpu", "0"], "--workers-per-gpu 0 must be 1 or more"),
-        (["--workers-per-gpu", "2"], "--workers-per-gpu 2: the cells are to be trained on the CPU"),
+        (["--workers-per-gpu", "2"], "--workers-per-gpu 2: the runs are to be trained on the CPU"),
         (["--cell-timeout", "soon"], "--cell-timeout 'soon' must be a time above 0, such as 90s"),
         (["--cell-timeout=-5m"], "--cell-timeout '-5m' must be a time above 0, such as 90s"),
         (["--cell-timeout", "infh"], "--cell-timeout 'infh' must be a time above 0, such as 90s"),

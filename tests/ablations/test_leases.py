@@ -118,7 +118,7 @@ def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
     lease = leases.take(tmp_path, CELL)
     lease.check(now=True)
     lease.path.rename(lease.path.with_name(f"{CELL}.2.json"))
-    with pytest.raises(LostError, match="another one took its cell over"):
+    with pytest.raises(LostError, match="another one took its run over"):
         lease.check(now=True)
     lease.release()
     assert CELL in leases.living(tmp_path)  # the follower's is left alone
@@ -293,7 +293,7 @@ def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_c
     lease.path.unlink()
     (tmp_path / CELL).mkdir()
     (tmp_path / CELL / "record.json").write_text("{}")
-    with pytest.raises(LostError, match="another one took its cell over"):
+    with pytest.raises(LostError, match="another one took its run over"):
         lease.check(now=True)
     lease.release()
     assert not (tmp_path / leases.FOLDER).exists()

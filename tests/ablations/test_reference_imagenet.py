@@ -67,7 +67,7 @@ def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
         "Ours, imagenet, 300 epochs",
         "Ours, imagenet-fast, 60 epochs",
     ]
-    assert "Made from 4 records, recipe imagenet, pictures ffff" in made[0]
+    assert "Made from 4 records, recipe imagenet, images ffff" in made[0]
 
 
 def test_other_variants_stand_at_the_end_of_their_section():
@@ -127,8 +127,8 @@ def test_studies_of_one_recipe_and_length_are_told_apart():
     table = reference.imagenet(studies([big(), half]))
     ours = [name for name in names(table) if "ours" in name]
     assert len(ours) == 2
-    assert any("300 epochs, bf16-mixed, pictures ffffffff, n = 1" in name for name in ours)
-    assert any("300 epochs, 32-true, pictures ffffffff, n = 1" in name for name in ours)
+    assert any("300 epochs, bf16-mixed, images ffffffff, n = 1" in name for name in ours)
+    assert any("300 epochs, 32-true, images ffffffff, n = 1" in name for name in ours)
 
 
 def test_a_changed_baseline_is_not_the_papers_model():
@@ -153,9 +153,9 @@ def test_other_pictures_are_left_aside_and_told():
 
 def test_fewer_pictures_than_imagenet_has_are_told():
     table = reference.imagenet(studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))]))
-    told = [text for text in table.foot if "pictures to train on" in text]
+    told = [text for text in table.foot if "images to train on" in text]
     assert told == [
-        "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 pictures to train on and 5 to validate on, "
+        "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 images to train on and 5 to validate on, "
         "where ImageNet-1K has 1281167 and 50000."
     ]
 

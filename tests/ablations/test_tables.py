@@ -383,7 +383,7 @@ def test_a_table_ends_with_what_it_was_made_from():
         each.environment["versions"] = {"torch": "2.15.0"}
     last = render(found, "md").split("\n- ")[-1]
     assert " ".join(last.split()) == (
-        "Made from 3 records, recipe mini, pictures ffffffffffffffff, commit aaaaaaaaaaaa, "
+        "Made from 3 records, recipe mini, images ffffffffffffffff, commit aaaaaaaaaaaa, "
         "device cpu, precision 32-true, torch 2.15.0, ended 2026-01-01 to 2026-01-03."
     )
     found[1].environment.update(device="NVIDIA H200", versions={"torch": "2.11.0"})

@@ -101,18 +101,31 @@ def _edited(name: str) -> bool:
 def _check_registered(name: str) -> None:
     """Raise ConfigError where a module, or the package of that name, has registered nothing."""
     registry: Any = sys.modules.get("poolformer.mixers")
-    homes = {build.__module__ for build in registry.MIXERS.values()} if registry else set()
+    homes = {home for mixer in registry.REGISTRARS for home in _modules(registry, mixer)}
     if not any(home == name or home.startswith(f"{name}.") for home in homes):
         raise ConfigError(f"plugin {name} registers no token mixer (poolformer.register_mixer)")
+
+
+def _modules(registry: Any, mixer: str) -> list[str]:
+    """The modules that define and that register a mixer from outside."""
+    build = registry.MIXERS.get(mixer)
+    names = [getattr(build, "__module__", None), registry.REGISTRARS.get(mixer)]
+    found = [name for name in names if name and build is not None]
+    return [name for name in dict.fromkeys(found) if not _is_standard(name)]
+
+
+def _is_standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def versions(mixers: Iterable[str]) -> dict[str, str]:
     """Mixer -> what tells its code from another; those of this package and of notebooks have none.
 
-    It covers the file that defines a mixer and the files beside it that this one imports. Comments,
-    docstrings and layout do not count.
+    It covers the files that define and register a mixer and the files beside them that these
+    import. Comments, docstrings and layout do not count, nor does what stands in such a file for
+    other mixers alone.
     """
-    return {name: _version(_sources(*found)) for name, found in _homes(mixers).items()}
+    return {name: _version(_every(homes), name) for name, homes in _homes(mixers).items()}
 
 
 def changed(before: Mapping[str, str], mixers: Iterable[str]) -> str | None:
@@ -123,11 +136,16 @@ def changed(before: Mapping[str, str], mixers: Iterable[str]) -> str | None:
         mixers: The token mixers of its model.
     """
     told = []
-    for name, (module, file) in _homes(mixers).items():
-        files, then = _sources(module, file), before.get(name)
-        if then is None or then in (now := _version(files), _raw_version(file)):
+    for name, homes in _homes(mixers).items():
+        files, then = _every(homes), before.get(name, "unknown")
+        whole = _version(files), *(_raw_version(file) for _, file in homes)
+        if then in (now := _version(files, name), *whole):
             continue
-        older = "" if then.startswith(PREFIX) else ", whose comments count in this old record"
+        older = (
+            ""
+            if then.startswith((PREFIX, "unknown"))
+            else ", whose comments count in this old record"
+        )
         told.append(f"{name!r} ({then} then{older}, {now} now)")
     return f"the code of its token mixer {', '.join(told)} has changed" if told else None
 
@@ -145,20 +163,26 @@ def changed_on_disk(names: object, before: Mapping[str, str]) -> str | None:
     known: set[str] = set()
     for name in names if isinstance(names, (list, tuple)) else ():
         for module, file in _found(name) if _is_module_name(name) else ():
-            known |= {_version(_sources(module, file)), _raw_version(file)}
+            files = _sources(module, file)
+            known |= {_version(files, mixer) for mixer in (None, *before)} | {_raw_version(file)}
     odd = [repr(name) for name, then in before.items() if known and then not in known]
     return f"the code of its token mixer {', '.join(odd)} has changed" if odd else None
 
 
-def _homes(mixers: Iterable[str]) -> dict[str, tuple[str, Path]]:
-    """Mixer -> the module that defines it and its file, of those from outside."""
+def _homes(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
+    """Mixer -> the modules that define and register it, with files, of those from outside."""
     registry: Any = sys.modules.get("poolformer.mixers")  # without it nobody has registered
-    found = {}
-    for name in mixers if registry else ():
-        module = sys.modules.get(registry.MIXERS[name].__module__)
-        if module is not None and module is not registry and (file := _file(module)):
-            found[name] = (module.__name__, file)  # no file where a notebook defined it
-    return found
+    found: dict[str, list[tuple[str, Path]]] = {}
+    for mixer in mixers if registry else ():
+        for name in _modules(registry, mixer) if mixer in registry.REGISTRARS else ():
+            if (module := sys.modules.get(name)) and (file := _file(module)):
+                found.setdefault(mixer, []).append((name, file))
+    return found  # a mixer that a notebook defines has no file
+
+
+def _every(homes: Iterable[tuple[str, Path]]) -> list[Path]:
+    """The files of modules and those beside them that they import."""
+    return sorted({file for home in homes for file in _sources(*home)})
 
 
 def _file(module: ModuleType) -> Path | None:
@@ -184,8 +208,8 @@ def _found(name: str) -> Iterator[tuple[str, Path]]:
             yield ".".join([name, *(word for word in words if word != "__init__")]), file
 
 
-def _version(files: Iterable[Path]) -> str:
-    text = "\n".join(_digest(file, *stamp) for file, stamp in _stamps(files).items())
+def _version(files: Iterable[Path], mixer: str | None = None) -> str:
+    text = "\n".join(_digest(file, mixer, *stamp) for file, stamp in _stamps(files).items())
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -209,9 +233,9 @@ def _stamps(files: Iterable[Path]) -> Stamps:
 
 
 @functools.lru_cache(maxsize=1000)
-def _digest(file: Path, *stamp: int) -> str:  # noqa: ARG001 - it tells one content from the next
+def _digest(file: Path, mixer: str | None, *stamp: int) -> str:  # noqa: ARG001 - see _stamps
     try:
-        return code.version(file)
+        return code.version(file, mixer)
     except (OSError, SyntaxError, ValueError, RecursionError):
         return _raw_version(file)
 

@@ -7,6 +7,7 @@ resolution only says so by a class attribute ``fixed_grid = True``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -128,6 +129,7 @@ MIXERS: dict[str, Factory] = {
 }
 
 
+REGISTRARS: dict[str, str] = {}  # registered name -> the module whose code registered it
 BUILT_IN = list(MIXERS)
 YAML_WORDS = ["none", "null", "true", "false", "yes", "no", "on", "off", "y", "n"]
 
@@ -181,13 +183,15 @@ def register_mixer(name: str) -> Callable[[Given], Given]:
             "no word that YAML reads as something else"
         )
 
+    module = sys._getframe(1).f_globals.get("__name__", "")
+
     def add(build: Given) -> Given:
         known = MIXERS.get(name)
         # The same definition run once more, as in a notebook, takes the place of the first.
         again = known is not None and _origin(known) == _origin(build)
         if known is not None and not again:
             raise ConfigError(f"the token mixer {name!r} exists already: choose another name")
-        MIXERS[name] = build
+        MIXERS[name], REGISTRARS[name] = build, module
         if not again:
             MIXER_NAMES.append(name)
         return build

@@ -14,7 +14,7 @@ from ablations.__main__ import main
 from ablations.resolve import resolve
 from poolformer import ConfigError, MetaFormerConfig, register_mixer
 from poolformer.config import MIXER_NAMES
-from poolformer.mixers import MIXERS
+from poolformer.mixers import MIXERS, REGISTRARS
 from tests.conftest import TINY_FLAGS
 
 SHIFT = """
@@ -37,7 +37,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder to work in; what is registered there is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     modules, path = set(sys.modules), list(sys.path)
-    mixers, names = dict(MIXERS), list(MIXER_NAMES)
+    mixers, names, registrars = dict(MIXERS), list(MIXER_NAMES), dict(REGISTRARS)
     yield tmp_path
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
@@ -47,6 +47,8 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.path[:] = path
     MIXERS.clear()
     MIXERS.update(mixers)
+    REGISTRARS.clear()
+    REGISTRARS.update(registrars)
     MIXER_NAMES[:] = names
 
 
@@ -140,6 +142,55 @@ def test_the_version_of_a_mixer_follows_what_its_files_do(workshop):
     assert "'helped' has changed" in str(plugins.changed_on_disk(["helped"], before))
     # What was edited is what runs from now on.
     assert MIXERS["helped"].forward.__globals__["helper"].BY == 3
+
+
+def test_what_a_file_has_for_other_mixers_does_not_count(workshop):
+    first = SHIFT.format(name="first_of_two", by="BY").replace("@", "BY = 1\n\n@")
+    Path("two.py").write_text(first)
+    plugins.load(["two"])
+    before = plugins.versions(["first_of_two"])
+    one = first[first.index("BY = 1") :]
+    other = one.replace("first_of", "second_of").replace("Shift", "Other").replace("BY", "MORE")
+    both = first.replace("import nn", "import nn, optim") + other
+    for text in (both, both.replace("MORE = 1", "MORE = 2")):
+        Path("two.py").write_text(text)
+        plugins.load(["two"])
+        assert plugins.changed(before, ["first_of_two"]) is None
+        assert plugins.changed_on_disk(["two"], before) is None
+    for text in (both.replace("BY = 1", "BY = 2"), f"{both}nn.Module.forward = print\n"):
+        Path("two.py").write_text(text)
+        assert "'first_of_two' has changed" in str(plugins.changed_on_disk(["two"], before))
+        assert "'first_of_two' (ast:" in str(plugins.changed(before, ["first_of_two"]))
+
+
+@pytest.mark.parametrize(
+    ("made", "other"),
+    [
+        ("functools.partial(built.make, by=1)", "functools.partial(built.make, by=2)"),
+        ("built.make", "built.changed(built.make)"),
+    ],
+)
+def test_what_registers_a_mixer_counts_though_another_module_defines_it(workshop, made, other):
+    Path("built.py").write_text(
+        "from torch import nn\ndef make(config, stage, by=0):\n    return nn.Identity()\n"
+        "def changed(build):\n    build.by = 2\n    return build\n"
+    )
+    head = "import functools\nimport built\nfrom poolformer import register_mixer\n"
+    Path("builder.py").write_text(f'{head}register_mixer("built_here")({made})\n')
+    plugins.load(["builder"])
+    before = plugins.versions(["built_here"])
+    assert plugins.changed(before, ["built_here"]) is None
+    assert plugins.changed_on_disk(["builder"], before) is None
+    Path("builder.py").write_text(f'{head}register_mixer("built_here")({other})\n')
+    assert "'built_here' has changed" in str(plugins.changed_on_disk(["builder"], before))
+    assert "'built_here' (ast:" in str(plugins.changed(before, ["built_here"]))
+
+
+def test_a_run_that_does_not_tell_its_code_is_stale(workshop):
+    Path("untold.py").write_text(SHIFT.format(name="untold_shift", by=1))
+    plugins.load(["untold"])
+    assert "'untold_shift' (unknown then, ast:" in str(plugins.changed({}, ["untold_shift"]))
+    assert plugins.changed({}, ["pool"]) is None
 
 
 def test_old_records_have_the_version_of_a_whole_file(workshop):

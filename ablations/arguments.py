@@ -9,6 +9,7 @@ Read are all spellings of an agent's macros: ``--key=value`` (``${args}``), ``--
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ def separate(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             if name == "_wandb":
                 if not equals and rest and not rest[0].startswith("--"):
                     rest.pop(0)
+            elif name.startswith("no-") and _is_switch(field := name[3:]):
+                raise ConfigError(f"unknown flag --{name}: write --{field}=false")
             elif "." in name or name in ("seed", *GROUPS):
                 found |= _fields(name, value if equals else _next(name, rest))
             elif word == "--seeds":
@@ -88,7 +91,7 @@ def _next(name: str, rest: list[str]) -> str:
         ConfigError: There is none, and the field is not true or false.
     """
     there = bool(rest) and not rest[0].startswith("--")
-    if name in FIELDS and field_type(name) is bool and not (there and TRUTH.fullmatch(rest[0])):
+    if _is_switch(name) and not (there and TRUTH.fullmatch(rest[0])):
         return "true"
     if not there:
         if name not in FIELDS and name not in GROUPS:
@@ -96,6 +99,10 @@ def _next(name: str, rest: list[str]) -> str:
         given = f"; one that begins with -- is written --{name}=VALUE" if rest else ""
         raise ConfigError(f"--{name} needs a value{given}")
     return rest.pop(0)
+
+
+def _is_switch(name: str) -> bool:
+    return name in FIELDS and field_type(name) is bool
 
 
 def _value_of_a_flag(own: Sequence[str]) -> bool:
@@ -120,13 +127,16 @@ def group(name: str, value: Any) -> dict[str, Any]:
     """
     tree = value
     if isinstance(value, str):
-        try:
-            tree = ast.literal_eval(value)
-        # Deep or long nonsense exhausts the parser: RecursionError, MemoryError.
-        except Exception:
-            tree = None
+        tree = None
+        for parse in (json.loads, ast.literal_eval):  # as people and as agents spell it
+            # Deep or long nonsense exhausts the parsers: RecursionError, MemoryError.
+            with contextlib.suppress(Exception):
+                tree = parse(value)
+                break
     if not isinstance(tree, dict):
         raise ConfigError(f"--{name} {str(value)[:60]!r} is not a mapping of fields to values")
+    if isinstance(value, str) and len(ast.parse(value, mode="eval").body.keys) > len(tree):  # type: ignore[attr-defined]
+        raise ConfigError(f"--{name} {value[:60]!r} has a field twice")
     found = {f"{name}.{field}": inner for field, inner in tree.items()}
     for field in found:
         if field not in FIELDS:

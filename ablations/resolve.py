@@ -236,6 +236,8 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     if value == "None":  # how an agent spells null: str(None)
         value = None
     members = _members(kind)
+    if isinstance(value, str) and any("tuple" in str(each) for each in (kind, *members)):
+        value = _bracketed(value)
     if typing.get_origin(kind) is not tuple and _is_plain(members, value):
         return value + 0.0 if type(value) is float else value  # 0.0 and -0.0 are one id
     if (
@@ -267,6 +269,12 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     if isinstance(parsed, int | float) and not isinstance(parsed, bool) and float in members:
         return float(parsed) + 0.0  # and so must 0.0 and -0.0
     return parsed
+
+
+def _bracketed(text: str) -> str:
+    """A list as people type it, ``1,1,2`` or ``(1, 1, 2)``, as YAML has it."""
+    inner = text[1:-1] if text[:1] == "(" and text[-1:] == ")" else text
+    return f"[{inner}]" if "," in inner and inner[:1] != "[" else text
 
 
 def _is_plain(members: tuple[Any, ...], value: Any) -> bool:

@@ -242,7 +242,7 @@ def _beside_paper(study: Study) -> None:
 def _common(recipe: str, flats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The baseline that variants without one have in common: their recipe and what all change.
 
-    A lone variant's changes are its own; only its length is not.
+    A lone variant's changes are its own; only its length is not, and its data set.
     """
     default = labels.flat_recipe(recipe)
     every = [labels.told(recipe, labels.changes(default, flat), flat) for flat in flats]
@@ -251,6 +251,8 @@ def _common(recipe: str, flats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name, change in every[0].items():
         if repr((name, change)) in shared and (len(every) > 1 or name in labels.LENGTH):
             found[name] = change[1]
+    if flats[0]["data.name"] != default["data.name"]:  # which all of a study have
+        found |= {name: flats[0][name] for name in ("data.name", "data.image_size")}
     return found
 
 

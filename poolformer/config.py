@@ -26,16 +26,24 @@ class ConfigError(ValueError):
 def unknown(what: str, name: object, valid: Iterable[str]) -> str:
     """One line for a name that does not exist: the nearest valid one first, then all of them."""
     valid = list(valid)
-    near = difflib.get_close_matches(str(name), valid, n=1)
+    near = _near(name, valid, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
 
 
 def nearest(what: str, name: object, valid: Iterable[str], otherwise: str) -> str:
     """One line for a name among too many to list: the three nearest, ``otherwise`` without any."""
-    near = difflib.get_close_matches(str(name), list(valid), n=3)
+    near = _near(name, valid, 3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
     return f"unknown {what} {name!r}: {hint}"
+
+
+def _near(name: object, valid: Iterable[str], count: int) -> list[str]:
+    """The valid names that are nearest, whatever the case of their letters."""
+    folded: dict[str, str] = {}
+    for each in valid:
+        folded.setdefault(each.casefold(), each)
+    return [folded[near] for near in difflib.get_close_matches(str(name).casefold(), folded, count)]
 
 
 def _whole(value: Any) -> int:

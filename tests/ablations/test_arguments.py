@@ -127,11 +127,34 @@ def test_what_cannot_be_read_is_refused_in_one_line(words, told, capsys, tmp_pat
         (["run", "a.yaml", "--seeds"], "expected one argument"),
         (["run", "a.yaml", "--seeds", "-1"], "--seeds '-1' must be numbers"),
         (["train", "--seeds", "0,1"], "did you mean '--seed'"),
+        (["train", "--no-model.residual"], "write --model.residual=false"),
+        (["train", "--system.precision", "BF16-Mixed"], "did you mean 'bf16-mixed'"),
+        (["train", '--model={"norm": "batch", "norm": "layer"}'], "has a field twice"),
     ],
 )
 def test_near_misses_say_what_to_type(words, told, capsys):
     assert main(words) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["pool,pool,attention,attention", "('pool','pool','attention','attention')",
+     "(pool, pool, attention, attention)", "[pool,pool,attention,attention]"],
+)  # fmt: skip
+def test_a_list_is_read_as_people_type_it(spelled):
+    _, fields = separate(["train", "--model.token_mixers", spelled, "--model.depths=1,1,(1,1)"])
+    with pytest.raises(ConfigError, match="is not a list of whole numbers"):
+        resolve("mini", fields)
+    config = resolve("mini", {**fields, "model.depths": "1,1,1,1"})
+    assert config.model.token_mixers == ("pool", "pool", "attention", "attention")
+    assert config.model.depths == (1, 1, 1, 1)
+
+
+def test_a_group_is_read_as_json_and_as_an_agent_spells_it():
+    for spelled in ('{"residual": false, "norm": "batch"}', "{'residual': False, 'norm': 'batch'}"):
+        _, fields = separate(["train", f"--model={spelled}"])
+        assert fields == {"model.residual": False, "model.norm": "batch"}
 
 
 def test_zero_has_one_id():

@@ -104,6 +104,15 @@ def test_a_study_without_its_baseline_says_how_to_train_it():
     assert [row.label for row in study.rows] == ["Baseline", "MLP ratio 4 -> 2", "MLP ratio 4 -> 8"]
 
 
+def test_the_command_for_the_baseline_of_a_lone_row_is_of_its_data_set():
+    of_folder = {"data__name": "folder", "data__image_size": 32, "model__num_classes": 3}
+    (run,) = [record(recipe="imagenette", model__norm="batch", **of_folder)]
+    (command,) = re.findall(r"trained by `(.*)`", render([run], "md"))
+    assert "--data.name folder" in command
+    assert "--data.image_size 32" in command
+    assert "--model.norm" not in command
+
+
 def test_a_command_keeps_what_the_whole_study_changes():
     changed = {"optim__epochs": 7, "model__mlp_ratio": 2.0}
     found = [record(seed, **changed) for seed in (4, 5)]

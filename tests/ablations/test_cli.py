@@ -272,7 +272,7 @@ def test_records_that_no_table_can_use_are_left_out_and_told(tmp_path, capsys):
     assert "81.33 ± 1.53" in out
     assert "unknown recipe 'of_tomorrow'" in err
     nan = tmp_path / record(8).run_id / "record.json"
-    assert f"left out: {nan}: val/top1 is nan" in err
+    assert f"left out: {nan} is not a record: metrics.val/top1.best nan is not finite" in err
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

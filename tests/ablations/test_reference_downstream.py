@@ -120,7 +120,9 @@ def test_a_record_of_another_task_can_be_used(task):
     assert reading.trouble(measured({first: 300.0})) == (
         f"{first} 300.0 is not in percent, 0 to 100"
     )
-    assert reading.trouble(measured({first: float("nan")})) == f"{first} is nan"
+    assert reading.trouble(measured({first: float("nan")})) == (
+        f"{first} nan is not in percent, 0 to 100"
+    )
 
 
 def test_a_record_without_any_outcome_cannot_be_used():

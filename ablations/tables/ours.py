@@ -186,7 +186,7 @@ def sources(file: str) -> str:
 def left_aside(kinds: Sequence[str], why: str) -> str:
     """A line on records that belong to another table, by their kind."""
     told = ", ".join(f"{count} of {kind}" for kind, count in sorted(Counter(kinds).items()))
-    return f"{words.counted(len(kinds), 'record')} left aside, {why}: {told}."
+    return f"{words.counted(len(kinds), 'record')} left out, {why}: {told}."
 
 
 def made_from(found: Sequence[Ours]) -> list[str]:

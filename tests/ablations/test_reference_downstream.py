@@ -72,9 +72,8 @@ def test_measured_rows_stand_beneath_the_same_backbone():
     row = list(table.frame.iloc[2])[1:]
     # 36.0 and 36.6: mean 36.3, deviation 0.6 / sqrt(2).
     assert row == ["21.7", "36.30 ± 0.42", "56.50 ± 0.71", "–", "20.00 (n = 1)", "–", "–"]
-    assert (
-        "5 records left aside, without val/AP: 1 of ade20k, 1 of maskrcnn, 3 of recipe mini."
-        in (table.foot)
+    assert "5 records left out, without val/AP: 1 of ade20k, 1 of maskrcnn, 3 of recipe mini." in (
+        table.foot
     )
     assert "Made from 4 records" in table.foot[-1]
     row = list(reference.maskrcnn(found).frame.iloc[2])[2:]

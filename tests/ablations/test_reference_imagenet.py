@@ -145,7 +145,7 @@ def test_other_pictures_are_left_aside_and_told():
     table = reference.imagenet(studies(found))
     assert len(table.frame) == 27
     assert (
-        "5 records left aside, not of ImageNet-1K (a folder of 1000 classes): "
+        "5 records left out, not of ImageNet-1K (a folder of 1000 classes): "
         "1 of folder (100 classes), 1 of imagenette (10 classes), 3 of mini (10 classes)."
     ) in table.foot
     assert not any("Made from" in text for text in table.foot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -66,8 +65,20 @@ def filled(line: str, width: int) -> str:
     """A footnote as an item of a list, folded; a command stays whole, to be copied."""
     if "`" in line:
         return f"- {line}"
-    lines = textwrap.wrap(line, width - 2, break_long_words=False, break_on_hyphens=False)
+    lines: list[str] = []
+    for word in line.split():
+        for piece in _pieces(word, width - 2) if cell_len(word) > width - 2 else [word]:
+            if lines and cell_len(f"{lines[-1]} {piece}") <= width - 2:
+                lines[-1] += f" {piece}"
+            else:
+                lines.append(piece)
     return "- " + "\n  ".join(map(line_of_markdown, lines))
+
+
+def breadth(frame: pd.DataFrame) -> int:
+    """The columns of a screen that a table takes unfolded."""
+    widest = (max(map(cell_len, [str(name), *frame[name]])) for name in frame)
+    return sum(width + BORDERS for width in widest) + 1
 
 
 def _least(column: str, cells: pd.Series[str]) -> int:

@@ -15,6 +15,7 @@ from ablations.tables import columns, reference
 from ablations.tables.ablation import NARROW, WIDTH, ablation, tidy
 from ablations.tables.claims import claims, claims_tidy
 from ablations.tables.formats import latex, markdown
+from ablations.tables.narrow import breadth
 from ablations.tables.table import Table
 
 FORMATS = ["md", "csv", "tex", "html"]
@@ -39,7 +40,10 @@ class View:
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""
         if self.columns is not None or self.style != "full":
-            return ablation(study, self.style, self.columns or NARROW, self.whole)
+            table = ablation(study, self.style, self.columns or NARROW, self.whole)
+            if self.columns is None and breadth(table.frame) > WIDTH:
+                table.width = WIDTH
+            return table
         if form == "html":
             return ablation(study, whole=self.whole)
         return ablation(study, columns=NARROW, whole=self.whole, width=WIDTH)

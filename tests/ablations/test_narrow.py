@@ -12,7 +12,7 @@ from ablations.__main__ import main
 from ablations.tables import columns_named, render
 from ablations.tables.ablation import COLUMNS, EVERY, WIDTH
 from ablations.tables.formats import markdown
-from ablations.tables.narrow import lined, narrowed
+from ablations.tables.narrow import filled, lined, narrowed
 from ablations.tables.table import Table
 from poolformer.config import ConfigError
 from tests.ablations.test_tables import BASE, IDENTITY, record
@@ -53,6 +53,19 @@ def test_the_default_table_fits_a_screen_and_names_what_it_shows():
     assert any(note.startswith("- Paper: arXiv") and "ImageNet-1K" in note for note in notes)
     assert not any(word in text for word in ("MDE", "\n- r:", "Bootstrap", "AWES"))
     assert all(len(note) <= WIDTH for note in notes if "`" not in note)
+
+
+def test_the_papers_style_and_notes_fit_a_screen_too():
+    long = {"model__norm": "batch", "model__mlp_ratio": 2.0, "optim__lr": 0.0123456}
+    found = [*BASE, record(data__batch_size=64, optim__weight_decay=0.123456, **long)]
+    assert "| Ablation" in render(BASE, "md", style="paper")
+    text = render(found, "md", style="paper")
+    assert "weight decay 0.123456" in " ".join(text.split())
+    assert all(cell_len(line) <= WIDTH for line in text.splitlines() if line.startswith("|"))
+    for note in ("注意 " * 80, "é" * 250, "two " * 70, f"{'a' * 150} b c"):
+        folded = filled(note, WIDTH)
+        assert all(cell_len(line) <= WIDTH for line in folded.splitlines())
+        assert "".join(folded.split()) == "-" + "".join(note.split())
 
 
 def test_what_is_bold_is_bold_in_every_line():

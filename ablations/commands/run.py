@@ -213,8 +213,9 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
     from ablations.grid import Grid
     from ablations.labels import names
 
+    several = len({cell.config.recipe for cell in cells}) > 1  # which names do not tell
     table = Grid()
-    for name in ("run", "name", "sweeps", "state"):
+    for name in ("run", *["recipe"] * several, "name", "sweeps", "state"):
         table.add_column(name)
     cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})
     configs = [cell.config for cell in cells]
@@ -238,7 +239,9 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
     for cell in cells:
         run_id = cell.config.run_id
         sweeps = ", ".join(cell.sweeps)
-        table.add_row(run_id, cell_names[run_id], sweeps, states.get(run_id, "to do"))
+        recipe = [cell.config.recipe] * several
+        state = states.get(run_id, "to do")
+        table.add_row(run_id, *recipe, cell_names[run_id], sweeps, state)
     left = f"{len(configs) - done - stale} to do" + (f", {stale} stale" if stale else "")
     screen.table(table, f"{counted(len(cells), 'run')}, {done} done, {left}")
     for line in [f"left out: {why}" for why in unread.values()] + found.told(results):

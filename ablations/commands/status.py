@@ -106,12 +106,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         tree = {"runs": runs, "counts": counts, "problems": problems}
         screen.out(json.dumps(tree, indent=2))
         return 1 if problems else 0
+    several = len({line.config["recipe"] for line in lines}) > 1  # which names do not tell
     table = Grid()
-    for name in ("run", "name", "state", *NUMBERS, ""):
+    for name in ("run", *["recipe"] * several, "name", "state", *NUMBERS, ""):
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for line in lines:
         table.add_row(
             line.run_id,
+            *[line.config["recipe"]] * several,
             cells[line.run_id],
             line.state,
             line.where,

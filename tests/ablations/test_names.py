@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablations import labels
+from ablations.__main__ import main
 from ablations.config import RunConfig
 from ablations.progress import Progress
 from ablations.resolve import preset_names, resolve
@@ -140,6 +141,18 @@ def test_another_length_stands_last_in_a_runs_name():
     config = resolve("mini", {"model.norm": "batch", "optim.epochs": 1, "optim.warmup_epochs": 0})
     wanted = "Modified LayerNorm -> BatchNorm, seed 0, 1 epoch, warm-up epochs 0"
     assert labels.run_name(config.to_json()) == wanted
+
+
+def test_runs_of_several_recipes_are_told_apart(tmp_path, capsys):
+    for recipe in ("mini", "fashion"):
+        record(recipe=recipe).write(tmp_path / "runs")
+    file = tmp_path / "recipes.yaml"
+    file.write_text("method: grid\nparameters: {recipe: {values: [mini, cifar10]}}\n")
+    for command in (["status"], ["run", str(file), "--dry-run"]):
+        assert main([*command, "--results", str(tmp_path / "runs")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split()[:3] == ["run", "recipe", "name"]
+        assert len({line.split()[1] for line in lines if "Baseline, seed 0" in line}) == 2
 
 
 def test_rows_are_named_against_the_baseline_that_was_chosen():

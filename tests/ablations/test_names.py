@@ -148,8 +148,9 @@ def test_runs_of_several_recipes_are_told_apart(tmp_path, capsys):
         record(recipe=recipe).write(tmp_path / "runs")
     file = tmp_path / "recipes.yaml"
     file.write_text("method: grid\nparameters: {recipe: {values: [mini, cifar10]}}\n")
-    for command in (["status"], ["run", str(file), "--dry-run"]):
-        assert main([*command, "--results", str(tmp_path / "runs")]) == 0
+    for command in (["status", "runs"], ["run", str(file), "--dry-run", "--results", "none"]):
+        folder = str(tmp_path / command.pop())
+        assert main([*command, folder]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].split()[:3] == ["run", "recipe", "name"]
         assert len({line.split()[1] for line in lines if "Baseline, seed 0" in line}) == 2

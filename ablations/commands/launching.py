@@ -55,10 +55,14 @@ def chosen(arguments: argparse.Namespace) -> str:
     """One of LAUNCHERS.
 
     Raises:
-        ConfigError: Another name.
+        ConfigError: Another name, or no workers.
     """
     name: str = arguments.launcher or ("ray" if arguments.ray_address else "local")
     one_of("--launcher", name, LAUNCHERS)
+    for flag in ("workers", "workers_per_gpu"):
+        value = getattr(arguments, flag)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{flag.replace('_', '-')} {value} must be 1 or more")
     return name
 
 
@@ -66,13 +70,9 @@ def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[
     """Given the number of cells to train, where they run.
 
     Raises:
-        ConfigError: No such place: no workers, more GPUs a cell than there are, an unknown name,
+        ConfigError: As ``chosen``, more GPUs a cell than there are, an unknown name,
             several machines a cell.
     """
-    for name in ("workers", "workers_per_gpu"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
     name = chosen(arguments)
     systems = [cell.config.system for cell in cells]
     if (nodes := max((system.nodes for system in systems), default=1)) > 1:

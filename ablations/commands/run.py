@@ -86,10 +86,12 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         recipe_given=given(arguments, "recipe"),
     )
     here = launching.chosen(arguments) == "local"
+    limit = duration("--cell-timeout", arguments.cell_timeout)
     if arguments.dry_run:
+        if arguments.json:
+            raise ConfigError("--json is not for --dry-run")
         return list_cells(cells, arguments.results, here, arguments.retrain_stale)
     launcher = launching.launcher(arguments, cells)
-    limit = duration("--cell-timeout", arguments.cell_timeout)
 
     def progress(every: Any, todo: Any) -> Observer:
         return JsonLines() if arguments.json else Progress(every, todo)

@@ -46,7 +46,8 @@ class SweepFile:
     Args:
         path: Where it is.
         grid: The values of each parameter, in the order in which W&B varies them: the last fastest.
-        before: Flags of ``command`` that stand before the parameters, which win over them.
+        before: Flags of ``command`` that stand before the parameters, which win over them; also
+            the file's project.
         after: Those that stand after the parameters, none of which they may contradict.
         cap: How many runs at most (``run_cap``), from the first; None for all.
     """
@@ -107,6 +108,8 @@ def _read(path: Path, tree: Any) -> SweepFile:
     if cap is not None and (type(cap) is not int or cap < 1):
         raise ConfigError(f"run_cap {cap!r} must be a whole number, 1 or more")
     before, after = sweep_command.flags(tree.get("program"), tree.get("command"))
+    if project := tree.get("project"):  # an agent's runs are in the sweep's
+        before = {"system.project": project, **before}
     made = SweepFile(path, _grid(parameters), before, after, cap)
     _check_fixed(made)
     return made

@@ -386,6 +386,14 @@ def test_a_flag_for_the_whole_study_is_taken_where_one_of_its_runs_reads_it(tmp_
     assert [c.config.model.mlp_ratio for c in expand([one], "mini", {"model.mlp_ratio": 8})] == [8]
 
 
+def test_a_files_project_is_the_runs(tmp_path):
+    path = write(tmp_path, f"project: own\n{ONE}")
+    (cell,) = expand([path], "mini")
+    assert cell.config.system.project == "own"
+    (cell,) = expand([path], "mini", {"system.project": "flag"})
+    assert cell.config.system.project == "flag"
+
+
 def test_seeds_and_a_cap_exclude_each_other(tmp_path, capsys):
     path = write(tmp_path, ONE + "run_cap: 1\n")
     assert main(["run", str(path), "--seeds", "0-3", "--dry-run"]) == 2

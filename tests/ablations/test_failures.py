@@ -351,7 +351,7 @@ def test_a_cell_that_needs_too_much_memory_fails_with_its_own_word(sweep, tmp_pa
     assert "can't allocate memory" in record.failure["log"].splitlines()[-2]
     out, err = capsys.readouterr()
     assert "it is tried again" in err
-    assert "1 failed: oom" in out
+    assert "failed: oom)" in out  # the cell may be folded
     assert "--retry-failed" in err
 
 

@@ -40,7 +40,9 @@ def add(commands: Any) -> None:
     add_training(command)
     add_stale(command)
     command.add_argument(
-        "--preset", help="a named set of changes to the recipe, such as s24 or ppaa"
+        "--preset",
+        type=lambda name: None if name == "None" else name,  # as an agent spells null
+        help="a named set of changes to the recipe, such as s24 or ppaa",
     )
     command.set_defaults(run=run)
 

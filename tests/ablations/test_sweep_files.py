@@ -66,7 +66,7 @@ AXES = {
     "model.depths": st.sampled_from([[1, 1, 1, 1], [2, 1, 1, 1]]),
     "optim.lr": st.sampled_from([0.1, 0.25, 1, 1.0]),
     "data.batch_size": st.sampled_from([64, 128]),
-    "preset": st.sampled_from(["s12", "s24", "ppaa"]),
+    "preset": st.sampled_from([None, "s12", "s24", "ppaa"]),
     "recipe": st.sampled_from(["mini", "fashion"]),
     "seed": st.integers(0, 3),
 }

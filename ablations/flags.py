@@ -131,6 +131,8 @@ def output(name: str) -> Path:
 
     Said before anything is computed, and no folder is made for a name that may be mistyped.
     """
+    if name == "-":
+        raise argparse.ArgumentTypeError("- is no file: /dev/stdout is the screen")
     path = location(name)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a folder: name a file")
@@ -249,19 +251,29 @@ def write_or_emit(text: str, output: Path | None) -> None:
     if output is None:
         screen.out(text, end="")
         return
-    if output.exists() and not output.is_file():  # /dev/null or a pipe: not to be replaced
+    if _is_stream(output):
         try:
-            output.write_text(text, encoding="utf-8")
+            with output.open("a", encoding="utf-8") as stream:
+                stream.write(text)
         except BrokenPipeError:
             pass  # as on a screen
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(output)) from error
         return
-    if ".." in output.parts and not output.parent.is_dir():
-        raise ConfigError(f"-o {output}: there is no folder {output.parent}")
     from ablations.records import write_atomically
 
     write_atomically(output, text)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is no file of a folder, but a pipe, a device or a stream such as /dev/stdout.
+
+    The name of a stream is not to be replaced, also where the shell has sent it to a file.
+    """
+    if path.exists() and not path.is_file():
+        return True
+    target = path.parent / os.readlink(path) if path.is_symlink() else path
+    return any(os.path.realpath(each.parent).startswith("/proc/") for each in (path, target))
 
 
 def sync_command(folders: Sequence[Path]) -> str:

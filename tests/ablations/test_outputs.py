@@ -93,3 +93,23 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     reader.join()
     assert "81.93" in read[0]
     assert pipe.is_fifo()
+
+
+def test_the_name_of_a_stream_is_never_replaced(tmp_path):
+    """A link of the kind that /dev/stdout is; the stream is sent to a file."""
+    file = tmp_path / "redirected"
+    file.write_text("before\n")
+    with file.open("a") as stream:
+        link = tmp_path / "stdout"
+        link.symlink_to(f"/proc/self/fd/{stream.fileno()}")
+        for name in (link, f"/dev/fd/{stream.fileno()}"):
+            assert main(["table", "results/mini", "-o", str(name)]) == 0
+    assert link.is_symlink()
+    written = file.read_text()
+    assert written.startswith("before\n")
+    assert written.count("### Ablation: recipe mini") == 2
+
+
+def test_a_dash_is_no_file(capsys):
+    assert main(["table", "results/mini", "-o", "-"]) == 2
+    assert "- is no file: /dev/stdout is the screen" in capsys.readouterr().err

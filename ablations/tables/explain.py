@@ -19,7 +19,8 @@ def find(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
     """The rows of all studies that a name is of, as ``rows.fitting`` has it.
 
     Raises:
-        ConfigError: No row has it, or one or two letters that are of several; lists the rows.
+        ConfigError: No row with records has it, or one or two letters that are of several; lists
+            the rows.
     """
     every = [row for study in studies for row in study.rows]
     found = fitting(every, name)
@@ -29,6 +30,9 @@ def find(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
             f"--explain {name!r} fits several rows: {'; '.join(labels)}: give more of a name"
         )
     if not found:
+        begun = fitting([row for study in studies for row in study.pending], name)
+        if begun:
+            raise ConfigError(f"no run of {begun[0].label} has a record yet: `ablations status`")
         raise ConfigError(unknown_row(every, name))
     behind = set(map(id, found))
     return [(study, row) for study in studies for row in study.rows if id(row) in behind]

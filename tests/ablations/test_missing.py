@@ -72,7 +72,7 @@ def test_a_table_has_the_rows_of_its_study_and_no_other(form, style):
     assert len(whole) > len(text)
 
 
-def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path):
+def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path, capsys):
     for run in (*BASE, record(0, model__norm="batch")):
         run.write(tmp_path)
     for seed, norm in ((1, "batch"), (0, "none"), (2, "none"), (0, "group")):
@@ -91,6 +91,8 @@ def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path):
     command = rows["Modified LayerNorm -> None"]["missing_command"]
     wanted = [resolve("mini", {"model.norm": "none", "seed": s}).run_id for s in (0, 1, 2)]
     assert cells_of(command) == wanted
+    assert main(["table", str(tmp_path), "--explain", "norm=none"]) == 2
+    assert "no run of Modified LayerNorm -> None has a record yet" in capsys.readouterr().err
 
 
 def test_a_study_without_its_baseline_says_how_to_train_it():

@@ -112,7 +112,7 @@ def _pieces(text: str, width: int) -> list[str]:
         if cell_len(lines[-1] + word.rstrip()) > width and lines[-1]:
             lines.append("")
         for letter in re.findall(r"\\.|.", word):
-            if cell_len(lines[-1] + letter.rstrip()) > width:
+            if lines[-1] and cell_len(lines[-1] + letter.rstrip()) > width:
                 lines.append("")
             lines[-1] += letter
     return [line.rstrip() for line in lines]

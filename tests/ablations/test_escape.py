@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
@@ -97,6 +97,7 @@ def test_a_line_of_markdown_is_one_item_of_its_list(text):
 
 
 @given(ANY, st.integers(3, 40))
+@example("$", 3)
 def test_a_folded_line_of_markdown_is_still_one_item(text, width):
     source = filled(escape.markdown(f"Row {text}", cell=False), width)
     blocks = MarkdownIt("commonmark").enable("table").parse(source)

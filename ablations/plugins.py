@@ -21,6 +21,7 @@ from poolformer.config import ConfigError
 
 PREFIX = "ast:"  # of versions that ignore comments; those of older records have none
 OURS = ("poolformer", "ablations")  # have versions of their own: `ablations.code`
+IMPORTERS = ("import_module", "__import__")  # of importlib and of Python
 Stamps = dict[Path, tuple[int, int]]  # file -> time of its last change, and size
 _loaded: dict[str, tuple[Stamps, str]] = {}  # plugin -> its files and version when it was imported
 
@@ -279,4 +280,7 @@ def _imports(module: str, file: Path) -> set[str]:
             up = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*up, *([node.module] if node.module else [])])
             found |= {".".join(filter(None, [base, item.name])) for item in node.names} | {base}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(IMPORTERS):
+            given = [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]
+            found |= {name for name in given if isinstance(name, str) and _is_module_name(name)}
     return found - {""}

@@ -121,10 +121,13 @@ def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
     assert "0 trained, 3 reused" in capsys.readouterr().err
 
 
-def test_the_version_of_a_mixer_follows_what_its_files_do(workshop):
+@pytest.mark.parametrize(
+    "way", ["import helper", "import importlib\nhelper = importlib.import_module('helper')"]
+)
+def test_the_version_of_a_mixer_follows_what_its_files_do(workshop, way):
     Path("helper.py").write_text("BY = 1\n")
     text = SHIFT.format(name="helped", by="helper.BY")
-    Path("helped.py").write_text(f"import helper\n{text}")
+    Path("helped.py").write_text(f"{way}\n{text}")
 
     def version() -> str:
         plugins.load(["helped"])

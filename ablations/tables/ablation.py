@@ -57,6 +57,7 @@ PAGE = [TOP1, "n", "Δ", "95% CI", "p", CONTROL, "Params", "MACs", "Paper top-1"
 KEPT = ["Ablation", "Variant", TOP1, "n"]  # also where they are empty
 WIDTH = 100
 COUNTS = ["params", "frozen_params", "macs", "image_size"]
+Units = dict[str, str]  # params, macs -> the unit of all rows
 COUNTS += ["s12_params", "s12_frozen_params", "s12_macs"]
 
 
@@ -172,6 +173,7 @@ def ablation(
     table = Table(f"Ablation: {heading(study)}", pd.DataFrame(), ["Ablation", "Variant"])
     table.section, table.width = "Ablation", width
     full = style == "full"
+    small, large = _units(study, "cost"), _units(study, "paper")
     lines = []
     for position, row in enumerate(rows):
         notes = []
@@ -182,7 +184,7 @@ def ablation(
         if row.controls:
             notes.append(controls_note(row))
         marks = "".join(f" {table.note(note)}" for note in notes)
-        cells = _full(study, row) if full else _paper(study, row)
+        cells = _full(study, row, small, large) if full else _paper(row, small)
         lines.append({"Ablation": row.axis, "Variant": row.label + marks, **cells})
         if row is study.best:
             table.bold.add((position, TOP1))
@@ -220,10 +222,9 @@ def _told(cells: pd.Series[str]) -> bool:
     return any(text not in ("", MISSING, "0") for text in cells)
 
 
-def _full(study: Study, row: Row) -> dict[str, str]:
+def _full(study: Study, row: Row, small: Units, large: Units) -> dict[str, str]:
     cost, paper = row.cost, row.paper
     big = cost.get("paper") or {}
-    small, large = _units(study, "cost"), _units(study, "paper")
     return {
         TOP1: accuracy(row),
         "n": str(row.top1.n if row.top1 else 0),
@@ -247,7 +248,7 @@ def _full(study: Study, row: Row) -> dict[str, str]:
     }
 
 
-def _units(study: Study, which: str) -> dict[str, str]:
+def _units(study: Study, which: str) -> Units:
     """The unit of each count: one for all rows, so that they can be compared at a glance."""
     found = {}
     for name in ("params", "macs"):
@@ -257,9 +258,8 @@ def _units(study: Study, which: str) -> dict[str, str]:
     return found
 
 
-def _paper(study: Study, row: Row) -> dict[str, str]:
-    unit = _units(study, "cost")["macs"]
-    unit = unit if unit == "G" else "M"
+def _paper(row: Row, units: Units) -> dict[str, str]:
+    unit = "G" if units["macs"] == "G" else "M"
     return {
         "Params (M)": significant(row.cost.get("params"), 1e6),
         f"MACs ({unit})": significant(row.cost.get("macs"), UNITS[unit]),

@@ -14,9 +14,10 @@ from ablations import stats
 from ablations.__main__ import main
 from ablations.records import Record
 from ablations.resolve import resolve
+from ablations.rows import Row
 from ablations.study import studies
 from ablations.tables import read, render
-from ablations.tables.ablation import EVERY
+from ablations.tables.ablation import EVERY, ablation
 
 
 def record(seed=0, top1=80.0, preset=None, recipe="mini", status="finished", **overrides) -> Record:
@@ -466,3 +467,18 @@ def test_latex_is_a_table_with_a_label_and_a_caption_and_no_commands():
     assert "$-$1.50" in text
     assert not re.search(r"(?<![\w$])-\d", text)
     assert render(found, "tex*").count(r"\begin{table*}") == 2
+
+
+def test_the_work_of_a_table_grows_with_its_rows_alone(monkeypatch):
+    """Not with their square: a sweep may have thousands of variants."""
+    reads = []
+    cost = Row.cost.fget
+    monkeypatch.setattr(Row, "cost", property(lambda row: reads.append(row) or cost(row)))
+    counts = {}
+    for variants in (10, 20, 30):
+        found = [record(0, 80.0, model__mlp_ratio=4.0 + n / 8) for n in range(variants)]
+        (study,) = studies(found)
+        reads.clear()
+        ablation(study)
+        counts[variants] = len(reads)
+    assert counts[30] - counts[20] == counts[20] - counts[10]

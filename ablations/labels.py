@@ -344,8 +344,14 @@ def _presets(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> list[Map
     default = flat_recipe(recipe)
     fixed = {**flat, **{field: before for field, (before, _) in changed.items()}}
     fixed = {field: value for field, value in fixed.items() if default.get(field) != value}
-    found = (flat_recipe(recipe, preset) for preset in preset_names(recipe))
-    return [{**p, **fixed} for p in found if own_field(changes(default, p)) == own]
+    return [{**preset, **fixed} for preset in _presets_by(recipe, own)]
+
+
+@functools.cache
+def _presets_by(recipe: str, own: str) -> list[Mapping[str, Any]]:
+    """The recipe's presets whose own change is of a field, as flat configs."""
+    found = [flat_recipe(recipe, preset) for preset in preset_names(recipe)]
+    return [each for each in found if own_field(changes(flat_recipe(recipe), each)) == own]
 
 
 def _sizes(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> tuple[str | None, str | None]:

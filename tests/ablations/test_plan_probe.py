@@ -124,7 +124,7 @@ def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder,
     assert KNOWN["mini"] == (len(embedded.train), len(embedded.val))
     with pytest.raises(ConfigError, match="is not known"):
         source(resolve("imagenet", {"model.num_classes": 12}))
-    with pytest.raises(ConfigError, match="above the 50000 training pictures"):
+    with pytest.raises(ConfigError, match="above the 50000 training images"):
         source(resolve("cifar10", {"data.batch_size": 60_000, **nowhere}))
 
 

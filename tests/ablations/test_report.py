@@ -313,7 +313,9 @@ def test_wrong_input_is_one_line(bare, tmp_path, capsys):
     assert "no records in" in capsys.readouterr().err
     BASE[0].write(tmp_path)
     assert main(["report", str(tmp_path), "--baseline", "0" * 12]) == 2
-    assert main(["report", str(tmp_path), "-o", str(tmp_path / "none" / "x.html")]) == 0
+    capsys.readouterr()
+    assert main(["report", str(tmp_path), "-o", str(tmp_path / "none" / "x.html")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_the_committed_records_make_a_page_of_modest_size(mini_report):

@@ -126,7 +126,7 @@ def changes(baseline: Mapping[str, Any], config: Mapping[str, Any]) -> Changes:
 
 def own_field(changed: Changes) -> str | None:
     """The field that gives a row its place: its axis. None for the baseline."""
-    return next(iter(in_order(changed)), None)
+    return min(changed, key=_position, default=None)
 
 
 def axis(changed: Changes) -> str:
@@ -288,14 +288,15 @@ def _lower(text: str) -> str:
 
 def in_order(changed: Changes) -> list[str]:
     """Fields in the order of a name: the paper's axes, then the model, the data, the optimizer."""
+    return sorted(changed, key=_position)
+
+
+@functools.cache
+def _position(field: str) -> tuple[int, int, str]:
     groups = ("model", "data", "optim")
-
-    def key(field: str) -> tuple[int, int, str]:
-        group = field.split(".", 1)[0]
-        place = groups.index(group) if group in groups else len(groups)
-        return list(AXES).index(field) if field in AXES else len(AXES), place, field
-
-    return sorted(changed, key=key)
+    group = field.split(".", 1)[0]
+    place = groups.index(group) if group in groups else len(groups)
+    return list(AXES).index(field) if field in AXES else len(AXES), place, field
 
 
 def _as_named(changed: Changes) -> list[str]:

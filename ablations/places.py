@@ -63,6 +63,12 @@ def rows() -> dict[str, PaperRow]:
     return {name: row for name, row in published.ablation_rows().items() if not _trouble(row)}
 
 
+def row_of(variant: str) -> PaperRow | None:
+    """The paper's row of that name, None where no cell of ours makes it."""
+    row = published.ablation_rows().get(variant)
+    return None if row is None or _trouble(row) else row
+
+
 def problems() -> list[str]:
     """What is left out of the paper's files, and rows of the ablation table that no cell makes."""
     odd = [_trouble(row) for row in published.ablation_rows().values()]
@@ -122,12 +128,12 @@ def size_row(size: str, changed: Changes) -> PaperRow | None:
 def match(changed: Changes) -> PaperRow | None:
     """The paper's row for what a variant changes against the baseline, None where it has none."""
     if not changed:
-        return rows().get(BASELINE)
+        return row_of(BASELINE)
     own = own_field(changed)
     for variant, (name, value) in ROWS.items():
         if own == name and changed[name][1] == value:
             others = set(changed) - {name}
-            return rows().get(variant) if others <= ACCOMPANIED.get(variant, set()) else None
+            return row_of(variant) if others <= ACCOMPANIED.get(variant, set()) else None
     return None
 
 

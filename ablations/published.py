@@ -270,6 +270,7 @@ def problems() -> list[str]:
 def forget() -> None:
     """Read the files anew at the next call: for tests that change them."""
     _read.cache_clear()
+    _ablation_rows.cache_clear()
 
 
 @functools.cache
@@ -314,6 +315,11 @@ def _rows(name: str, make: Callable[[dict[str, Any]], Made]) -> list[Made]:
 
 def ablation_rows() -> dict[str, PaperRow]:
     """The 18 rows of the paper's ablation table by variant, in its order."""
+    return _ablation_rows(PAPER)
+
+
+@functools.cache
+def _ablation_rows(folder: Path) -> dict[str, PaperRow]:
     return {
         line.values["variant"]: PaperRow(
             axis=line.values["ablation"],
@@ -328,7 +334,7 @@ def ablation_rows() -> dict[str, PaperRow]:
             note=line.values["note"] or "",
             place=line.place,
         )
-        for position, line in enumerate(_read(PAPER)[0]["ablation.csv"])
+        for position, line in enumerate(_read(folder)[0]["ablation.csv"])
     }
 
 

@@ -220,7 +220,7 @@ def place(row: Row) -> tuple[Any, ...]:
     """Where a row stands: in the paper's order, what it lacks under its axis, numbers by size."""
     known = row.axis in ORDER
     paper = row.paper or (places.match(row.changed) if row.changed else None)
-    paper = paper or places.rows().get(row.label)
+    paper = paper or places.row_of(row.label)
     position = paper.position if paper and row.axis == paper.axis else float("inf")
     several = 2 if row.axis == labels.SEVERAL else 1 if " + " in row.axis else 0
     return (

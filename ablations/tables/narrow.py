@@ -66,12 +66,15 @@ def filled(line: str, width: int) -> str:
     if "`" in line:
         return f"- {line}"
     lines: list[str] = []
+    used = width
     for word in line.split():
-        for piece in _pieces(word, width - 2) if cell_len(word) > width - 2 else [word]:
-            if lines and cell_len(f"{lines[-1]} {piece}") <= width - 2:
+        for piece in _pieces(word, width - 2):
+            used += 1 + cell_len(piece)
+            if lines and used <= width - 2:
                 lines[-1] += f" {piece}"
             else:
                 lines.append(piece)
+                used = cell_len(piece)
     return "- " + "\n  ".join(map(line_of_markdown, lines))
 
 
@@ -107,10 +110,15 @@ def _pieces(text: str, width: int) -> list[str]:
     """Text in lines, broken after blanks and commas, before an arrow, and in too long a word."""
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         return [f"**{piece}**" for piece in _pieces(text[2:-2], max(1, width - 4))]
+    if cell_len(text) <= width:
+        return [text.rstrip()]
     lines = [""]
     for word in re.split(r"(?<=[ ,])(?<!-> )(?![⁰¹²³⁴-⁹])", text):
         if cell_len(lines[-1] + word.rstrip()) > width and lines[-1]:
             lines.append("")
+        if cell_len(word.rstrip()) <= width:
+            lines[-1] += word
+            continue
         for letter in re.findall(r"\\.|.", word):
             if lines[-1] and cell_len(lines[-1] + letter.rstrip()) > width:
                 lines.append("")

@@ -56,7 +56,7 @@ def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
     outcome(agent)
     server.heartbeat_limit = 0.5
     until(lambda: run.state == "crashed")
-    assert "1 runs: 1 crashed" in cli(server, tmp_path, "status").stdout
+    assert "1 run: 1 crashed" in cli(server, tmp_path, "status").stdout
     server.heartbeat_limit = 300
     done = cli(server, tmp_path, "run", "sweep.yaml", "--workers", "1")
     assert done.returncode == 0, done
@@ -85,7 +85,7 @@ def test_a_study_that_is_stopped_tells_wandb_so(
     assert "interrupted with 0 of 1 run done" in done.stderr
     (run,) = server.runs.values()
     assert (run.state, run.exit_code) == ("preempted", 143)
-    assert "1 runs: 1 interrupted" in cli(server, tmp_path, "status").stdout
+    assert "1 run: 1 interrupted" in cli(server, tmp_path, "status").stdout
 
 
 def catches_sigterm(pid: int) -> bool:

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# Where `make table` writes: `make table RESULTS=other`.
+RESULTS := runs
 # The sweeps that together are the paper's ablation table.
 TABLE := $(addprefix sweeps/,$(addsuffix .yaml,\
 	token_mixer pool_size normalization activation components hybrid_stages))
@@ -9,7 +11,7 @@ TABLE := $(addprefix sweeps/,$(addsuffix .yaml,\
 .PHONY: table test test-slow check notebooks jupyter lock clean
 
 table: $(READY) ## train the paper's ablation table on the embedded images and print it
-	@$(BIN)/ablations run $(TABLE) --recipe mini --results runs $(RUN_FLAGS)
+	@$(BIN)/ablations run $(TABLE) --recipe mini --results $(RESULTS) $(RUN_FLAGS)
 
 test: $(READY) ## the tests
 	$(BIN)/pytest -n 2

@@ -24,8 +24,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablations import published
-from ablations.cost import macs
+from ablations.paper import published
+from ablations.training.cost import macs
 from poolformer import MODELS, MetaFormer
 
 NAMES = [name for name in MODELS if name.startswith("poolformer_") and name.count("_") == 1]

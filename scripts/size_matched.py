@@ -16,9 +16,9 @@ import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ablations.controls import near
-from ablations.cost import model_cost
-from ablations.resolve import recipe_names, resolve
+from ablations.analysis.controls import near
+from ablations.config.resolve import recipe_names, resolve
+from ablations.training.cost import model_cost
 from poolformer import MetaFormerConfig
 
 # Named after their row; a recipe_size has its other changes, too (ppff's is none of the model's).

@@ -19,9 +19,9 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 import torch
 
-from ablations import published
-from ablations.config import RunConfig
-from ablations.resolve import resolve
+from ablations.config.resolve import resolve
+from ablations.config.schema import RunConfig
+from ablations.paper import published
 from tests.slurm_cluster import NO_SLURM
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperCopy
 @pytest.fixture(scope="session")
 def mini_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the committed records, plots included."""
-    from ablations.__main__ import main
+    from ablations.cli.main import main
 
     page = tmp_path_factory.mktemp("report") / "report.html"
     assert main(["report", "results/mini", "-o", str(page)]) == 0

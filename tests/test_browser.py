@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablations.__main__ import main
-from ablations.reading import usable
+from ablations.cli.main import main
 from ablations.report import report
+from ablations.store.load import usable
 from ablations.tables import render
-from tests.ablations.test_html import HOSTILE
-from tests.ablations.test_tables import BASE, IDENTITY, record
+from tests.ablations.tables.test_html import HOSTILE
+from tests.ablations.tables.test_tables import BASE, IDENTITY, record
 from tests.conftest import NO_BROWSER
 
 pytestmark = pytest.mark.slow  # half a minute

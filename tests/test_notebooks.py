@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from ablations import figures, tables
-from ablations.records import RecordError, read_history
+from ablations.store.records import RecordError, read_history
 from scripts import run_notebooks
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))

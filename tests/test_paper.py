@@ -18,9 +18,9 @@ import pytest
 import timm
 import torch
 
-from ablations import published
-from ablations.__main__ import main
-from ablations.sweep import expand
+from ablations.cli.main import main
+from ablations.config.sweep import expand
+from ablations.paper import published
 from poolformer import MODELS, SIZES, create, load_checkpoint
 from poolformer.checkpoints import write_weights
 from tests.conftest import TINY_FLAGS, perturbed

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations import records
-from ablations.study import studies
+from ablations.analysis.study import studies
+from ablations.store import records
 from ablations.tables import render
 from poolformer import create
 from poolformer.checkpoints import write_weights

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations import records
-from tests.ablations.test_killed import assert_tidy, epochs, metrics, stamps
+from ablations.store import records
+from tests.ablations.training.test_killed import assert_tidy, epochs, metrics, stamps
 from tests.conftest import TINY_FLAGS
 from tests.slurm_cluster import ENDED, NO_SLURM, Job, SlurmCluster, missing
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ablations.bench import runner, table, tracker
 from ablations.bench.timing import Finding
-from ablations.config import RunConfig
+from ablations.config.schema import RunConfig
 
 # Name -> what measures it: of a run, so many rounds, with a line a round to whoever watches.
 BENCHES: Mapping[str, Callable[[RunConfig, int, Callable[[str], None]], Finding]] = {

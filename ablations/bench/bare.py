@@ -8,9 +8,9 @@ from timm.scheduler import create_scheduler_v2
 from torch import nn
 
 from ablations import data
-from ablations.config import RunConfig
+from ablations.config.schema import RunConfig
+from ablations.config.seeding import derive
 from ablations.data.batches import loaders, resume
-from ablations.seeding import derive
 from poolformer.metaformer import MetaFormer
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ablations.bench.timing import Comparison, Finding, compare, in_turns, machine, summary
-from ablations.config import RunConfig
-from ablations.cores import usable_cores
-from ablations.resolve import FIELDS, flatten
+from ablations.config.resolve import FIELDS, flatten
+from ablations.config.schema import RunConfig
+from ablations.machine.cores import usable_cores
 
 SEEDS = 6  # cells of the short study
 FASTER = 2.0  # how many times one process a cell, as an agent starts them
@@ -68,7 +68,7 @@ def overhead(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Fin
     in its accuracy, which must equal the record's.
     """
     from ablations.bench.bare import loop
-    from ablations.train import train
+    from ablations.training.train import train
 
     accuracies: set[float] = set()
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ablations import reading, tables
+from ablations import tables
 from ablations.bench.timing import Finding, machine, spread, verdict
-from ablations.config import RunConfig, id_of
-from ablations.records import FILE, Record
-from ablations.resolve import resolve
+from ablations.config.resolve import resolve
+from ablations.config.schema import RunConfig, id_of
+from ablations.store import load
+from ablations.store.records import FILE, Record
 
 SEEDS = 5
 COUNTS = [10_000, 100_000]
@@ -79,15 +80,15 @@ def measure(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Find
 def _render(folder: Path) -> float:
     """Seconds from the files to the text."""
     begun = time.perf_counter()
-    with reading.without_collection():
-        tables.render(reading.read([folder]).records, "md")
+    with load.without_collection():
+        tables.render(load.read([folder]).records, "md")
     return time.perf_counter() - begun
 
 
 # What `ablations table` starts, and a word on whether torch came along.
 COMMAND = """
 import sys
-from ablations.__main__ import main
+from ablations.cli.main import main
 code = main(["table", sys.argv[1]])
 sys.exit("torch was imported" if "torch" in sys.modules else code)
 """

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ablations.cores import usable_cores
+from ablations.machine.cores import usable_cores
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ablations.bench.timing import Finding, compare, machine, summary
-from ablations.config import RunConfig
+from ablations.config.schema import RunConfig
 from ablations.tracking.client import mode
 
 
@@ -21,7 +21,7 @@ def measure(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Find
         rounds: How often.
         told: Called with a line a round.
     """
-    from ablations.train import train
+    from ablations.training.train import train
 
     os.environ.setdefault("WANDB_MODE", "offline")  # nobody wants these runs in an account
 

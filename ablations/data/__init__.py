@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ablations import envvars
-from ablations.config import DataConfig
+from ablations.config.schema import DataConfig
 from ablations.data.base import DataError, MemoryShortError, Pictures, Split
 from ablations.data.memory import enough
+from ablations.machine import env_vars
 
 __all__ = ["DataError", "MemoryShortError", "Pictures", "Split", "here", "identity", "load"]
 
@@ -67,7 +67,7 @@ def here(data: DataConfig) -> bool:
 
 def _root(data: DataConfig) -> str | None:
     """Where the files lie; a config keeps the home folder ``~`` as it was given."""
-    return str(envvars.path(data.root)) if data.root else None
+    return str(env_vars.path(data.root)) if data.root else None
 
 
 @lru_cache(maxsize=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ablations.escape import terminal
+from ablations.text.escape import terminal
 
 # Channel means and deviations of the training pictures, on a scale of 0 to 1.
 FASHION_STATS = ((0.2860,), (0.3530,))

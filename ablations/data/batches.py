@@ -21,12 +21,12 @@ from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ablations.config import DataConfig
-from ablations.cores import usable_cores
+from ablations.config.schema import DataConfig
+from ablations.config.seeding import derive
 from ablations.data.base import Pictures, Split
 from ablations.data.decode import decode
 from ablations.data.memory import check, enough, shareable
-from ablations.seeding import derive
+from ablations.machine.cores import usable_cores
 from poolformer.config import ConfigError
 
 Key = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ablations.config import RunConfig
+from ablations.config.schema import RunConfig
 from poolformer.config import ConfigError
 
 

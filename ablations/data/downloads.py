@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from rich.filesize import decimal
 
-from ablations import screen
-from ablations.display import Bar, live
-from ablations.words import duration
+from ablations.console import screen
+from ablations.console.display import Bar, live
+from ablations.text.phrases import duration
 
 
 class _Files:

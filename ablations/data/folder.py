@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ablations import envvars
-from ablations.config import DataConfig
+from ablations.config.schema import DataConfig
 from ablations.data.base import IMAGENET_STATS, DataError, Pictures, Split
 from ablations.data.decode import any_changed
 from ablations.data.files import LAYOUT, Found, class_folders, find, told
-from ablations.escape import terminal
+from ablations.machine import env_vars
+from ablations.text.escape import terminal
 
 log = logging.getLogger("ablations")
 SAMPLED = 4096  # files whose beginning counts
@@ -31,7 +31,7 @@ def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
     """
     if not data.root:
         raise DataError(f"data.name {data.name} needs --data.root DIR with {LAYOUT}")
-    return class_folders(envvars.path(data.root) / split)
+    return class_folders(env_vars.path(data.root) / split)
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from ablations.config import DataConfig
+from ablations.config.schema import DataConfig
 from ablations.data import downloads, folder
 from ablations.data.base import DataError, Pictures
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from ablations.cores import control_groups
 from ablations.data.base import DataError, MemoryShortError
+from ablations.machine.cores import control_groups
 
 log = logging.getLogger("ablations")
 SHARED = Path("/dev/shm")  # through which loader processes hand batches over, on Linux

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from ablations.cores import usable_cores
 from ablations.data import files, imagenette
 from ablations.data.base import DataError
 from ablations.data.decode import TURNS, decode, orientation, quiet, reason, sixteen_bit
-from ablations.escape import terminal
-from ablations.words import counted
+from ablations.machine.cores import usable_cores
+from ablations.text.escape import terminal
+from ablations.text.phrases import counted
 
 SPLITS = ("train", "val")
 BLOCK = 256  # files that wait for a thread at a time

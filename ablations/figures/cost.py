@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from ablations.analysis.rows import Row, Study
+from ablations.config.diff import BASELINE
 from ablations.figures.drawing import (
     BLACK,
     BLUE,
@@ -29,11 +31,9 @@ from ablations.figures.drawing import (
     sheet,
     styled,
 )
-from ablations.labels import BASELINE
-from ablations.published import ImageNetRow, imagenet_rows
-from ablations.rows import Row, Study
+from ablations.paper.published import ImageNetRow, imagenet_rows
 from ablations.tables.bars import reach
-from ablations.words import counted
+from ablations.text.phrases import counted
 
 # A test holds it against the numbers.
 TITLE = "At equal cost, PoolFormer is the most accurate of these published families"

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ablations.analysis.rows import Row, Study
 from ablations.figures.drawing import (
     BLACK,
     CYCLE,
@@ -24,8 +25,7 @@ from ablations.figures.drawing import (
     styled,
     told_apart,
 )
-from ablations.reading import METRIC
-from ablations.rows import Row, Study
+from ablations.store.load import METRIC
 from ablations.tables.bars import FAR, NEAR
 
 History = Sequence[Mapping[str, float]]  # a row an epoch

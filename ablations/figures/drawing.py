@@ -26,7 +26,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, blended_transform_factory
 from PIL import Image
 
-from ablations import escape
+from ablations.text import escape
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color, 2002) without its yellow, which is faint on
 # white. A test looks at them through Machado's simulations of colour blindness.

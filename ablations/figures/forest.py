@@ -8,7 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ablations import labels
+from ablations.analysis.rows import Row, Study
+from ablations.analysis.stats import ALPHA
+from ablations.config import diff
 from ablations.figures.drawing import (
     BLUE,
     GREY,
@@ -23,10 +25,8 @@ from ablations.figures.drawing import (
     styled,
     width,
 )
-from ablations.rows import Row, Study
-from ablations.stats import ALPHA
 from ablations.tables.bars import reach
-from ablations.words import counted
+from ablations.text.phrases import counted
 
 OURS, PAPER = BLUE, VERMILLION
 OURS_HEADING = "ours [95% CI]"
@@ -193,7 +193,7 @@ def _numbers(row: Row) -> str:
 
 
 def _of_paper(row: Row) -> float | None:
-    return row.paper.delta if row.paper and row.axis != labels.BASELINE else None
+    return row.paper.delta if row.paper and row.axis != diff.BASELINE else None
 
 
 def _title(study: Study, rows: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from ablations.analysis.rows import Row, Study
 from ablations.figures.drawing import (
     BLACK,
     BLUE,
@@ -24,8 +25,7 @@ from ablations.figures.drawing import (
     stacked,
     styled,
 )
-from ablations.published import speed_rows
-from ablations.rows import Row, Study
+from ablations.paper.published import speed_rows
 
 # What the paper's sizes are said to be as fast as, and are as accurate as or more.
 PAIRS = {

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ablations.escape import html
+from ablations.text.escape import html
 
 HERE = Path(__file__).parent
 

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
-from ablations.escape import svg as safe
+from ablations.text.escape import svg as safe
 
 
 def picture(kind: str, width: int, height: int, told: str) -> Element:

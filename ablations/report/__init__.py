@@ -12,19 +12,19 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ablations import labels
-from ablations.claims import NOT_RUN
+from ablations.analysis.rows import Row, Study
+from ablations.analysis.study import studies
+from ablations.analysis.verdicts import NOT_RUN
+from ablations.config import diff
 from ablations.page import document, fill
-from ablations.reading import Reading
-from ablations.records import FILE
 from ablations.report import curves, runs, summary
 from ablations.report.curves import History
 from ablations.report.plots import plots
-from ablations.rows import Row, Study
-from ablations.study import studies
-from ablations.tables import Table, ablation, claims, missing, provenance
-from ablations.tables.html import html
-from ablations.words import counted, duration
+from ablations.store.load import Reading
+from ablations.store.records import FILE
+from ablations.tables import Table, ablation, claims, provenance, to_do
+from ablations.tables.html_page import html
+from ablations.text.phrases import counted, duration
 
 TABLES: list[Callable[[Study], Table]] = [ablation, claims]
 
@@ -86,7 +86,7 @@ def _study(
 ) -> Markup:
     """The part of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
-    absent = dict.fromkeys(missing.notes(study, missing.rows(study, whole=True)))
+    absent = dict.fromkeys(to_do.notes(study, to_do.rows(study, whole=True)))
     tables = []
     for number, make in enumerate(TABLES, start=1):
         table = make(study)
@@ -129,11 +129,11 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
     sources = {_source(found.places[r.run_id]) for r in records if r.run_id in found.places}
     facts = {
         "Recipe": study.recipe,
-        "All runs with": ", ".join(labels.listed(study.shared)),
+        "All runs with": ", ".join(diff.listed(study.shared)),
         "Images": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
         "Length": study.length,
         "Precision": study.precision,
-        "Seeds": summary.numbers(missing.seeds(study)),
+        "Seeds": summary.numbers(to_do.seeds(study)),
         "Device": ", ".join(provenance.distinct(measured, "device")),
         "Platform": ", ".join(provenance.distinct(measured, "platform")),
         "Threads": ", ".join(provenance.distinct(measured, "threads")),
@@ -155,11 +155,11 @@ def _source(place: str) -> str:
 
 def _commands(study: Study) -> list[str]:
     """The commands that make the study once more; what is done is reused."""
-    seeds = missing.seeds(study)
+    seeds = to_do.seeds(study)
     commands: dict[str, None] = {}
     for row in study.rows:
-        if row.paper and row.axis in missing.SWEEPS:
-            commands[missing.row_command(study, row)] = None
+        if row.paper and row.axis in to_do.SWEEPS:
+            commands[to_do.row_command(study, row)] = None
         elif row.records:
-            commands[missing.seeds_command(study, row, seeds)] = None
+            commands[to_do.seeds_command(study, row, seeds)] = None
     return list(commands)

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 from ablations import figures
+from ablations.analysis.rows import Study
 from ablations.report.curves import History
-from ablations.rows import Study
 
 MOST = 60  # rows; names of more cannot be read beside their marks
 # Digits of coordinates beyond a hundredth of a point are half of a figure's size.

@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ablations import labels
+from ablations.analysis.rows import Row
+from ablations.config import diff
 from ablations.page import arrows
-from ablations.records import Record
 from ablations.report.curves import History, curve
-from ablations.rows import Row
-from ablations.tables.html import Link
+from ablations.store.records import Record
+from ablations.tables.html_page import Link
 
 WHOLE = 300  # up to so many runs a page tells all of each; of more, what tells them apart
 METRICS = ["val/top1", "train/loss"]  # those with a curve
@@ -71,7 +71,7 @@ def shown(row: Row, record: Record, place: str, history: History, whole: bool) -
             for line in _lines(record.config.get(group, {}), f"{group}.")
         ]
     else:
-        config = [(line, False) for line in labels.listed(labels.against_recipe(record.config))]
+        config = [(line, False) for line in diff.listed(diff.against_recipe(record.config))]
     groups = {
         "Environment": record.environment,
         "Cost": record.cost,

@@ -6,13 +6,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 
-from ablations.claims import NOT_RUN, VERDICTS, hold
-from ablations.records import STATUSES
-from ablations.rows import Row, Study
-from ablations.stats import ALPHA
+from ablations.analysis.rows import Row, Study
+from ablations.analysis.stats import ALPHA
+from ablations.analysis.verdicts import NOT_RUN, VERDICTS, hold
+from ablations.store.records import STATUSES
 from ablations.tables.ablation import accuracy
 from ablations.tables.table import signed
-from ablations.words import counted
+from ablations.text.phrases import counted
 
 LEVEL = f"{ALPHA:.0%}"
 

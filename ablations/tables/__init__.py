@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ablations.rows import Study
+from ablations.analysis.rows import Study
 from ablations.tables import reference
 from ablations.tables.ablation import BOOTSTRAP, STYLES, ablation, columns_named, tidy
 from ablations.tables.claims import claims, claims_tidy
 from ablations.tables.folders import histories, nearby, read
 from ablations.tables.pivot import pivot, pivot_tidy, pivots
-from ablations.tables.table import Table
-from ablations.tables.texts import (
+from ablations.tables.rendering import (
     FORMATS,
     OF,
     WIDE,
@@ -21,6 +20,7 @@ from ablations.tables.texts import (
     written_claims,
     written_reference,
 )
+from ablations.tables.table import Table
 
 __all__ = [
     "BOOTSTRAP",

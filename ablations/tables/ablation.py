@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ablations import controls, labels, stats
-from ablations.claims import hold, of_row
-from ablations.rows import Row, Study, place
-from ablations.tables import columns, missing, provenance
+from ablations.analysis import controls, stats
+from ablations.analysis.rows import Row, Study, place
+from ablations.analysis.verdicts import hold, of_row
+from ablations.config import diff
+from ablations.tables import columns, provenance, to_do
 from ablations.tables.table import (
     MISSING,
     UNITS,
@@ -21,7 +22,7 @@ from ablations.tables.table import (
     signed,
     significant,
 )
-from ablations.words import counted
+from ablations.text.phrases import counted
 from poolformer.config import ConfigError, unknown
 
 STYLES = ["full", "paper"]
@@ -92,7 +93,7 @@ def tidy(study: Study, whole: bool = False) -> pd.DataFrame:
         study: The study.
         whole: Whether rows of the paper that the study lacks are rows too.
     """
-    rows = sorted([*study.rows, *missing.rows(study, whole)], key=place)
+    rows = sorted([*study.rows, *to_do.rows(study, whole)], key=place)
     frame = pd.DataFrame([_tidy_row(study, row) for row in rows])
     # Whole numbers stay whole beside rows that have none.
     return frame.astype(dict.fromkeys(COUNTS, "Int64"))
@@ -100,15 +101,15 @@ def tidy(study: Study, whole: bool = False) -> pd.DataFrame:
 
 def _tidy_row(study: Study, row: Row) -> columns.Columns:
     delta, big = row.delta, row.cost.get("paper") or {}
-    command = missing.seeds_command(study, row, row.lacking) if row.lacking else ""
+    command = to_do.seeds_command(study, row, row.lacking) if row.lacking else ""
     if not row.records and row.config is None:
-        command = missing.row_command(study, row)
+        command = to_do.row_command(study, row)
     return {
         **columns.of_study(study),
         "ablation": row.axis,
         "variant": row.label,
-        "also_changes": "" if row.axis == controls.AXIS else "; ".join(labels.also(row.changed)),
-        "shared_changes": "; ".join(labels.listed(study.shared)),
+        "also_changes": "" if row.axis == controls.AXIS else "; ".join(diff.also(row.changed)),
+        "shared_changes": "; ".join(diff.listed(study.shared)),
         **columns.of_outcome(row),
         "top1_bootstrap_low": row.bootstrap[0] if row.bootstrap else None,
         "top1_bootstrap_high": row.bootstrap[1] if row.bootstrap else None,
@@ -169,7 +170,7 @@ def ablation(
         whole: Whether rows of the paper that the study lacks are shown too.
         width: Columns of a screen that Markdown keeps to; None for as many as it takes.
     """
-    rows = sorted([*study.rows, *missing.rows(study, whole)], key=place)
+    rows = sorted([*study.rows, *to_do.rows(study, whole)], key=place)
     table = Table(f"Ablation: {heading(study)}", pd.DataFrame(), ["Ablation", "Variant"])
     table.section, table.width = "Ablation", width
     full = style == "full"
@@ -199,7 +200,7 @@ def ablation(
     shown = list(table.frame.columns)
     table.foot = [
         *_foot(study, style, shown),
-        *missing.notes(study, missing.rows(study, whole)),
+        *to_do.notes(study, to_do.rows(study, whole)),
         *provenance.lines(study),
     ]
     return table
@@ -268,7 +269,7 @@ def _paper(row: Row, units: Units) -> dict[str, str]:
 
 
 def _drawn(row: Row) -> Drawn:
-    paper = row.paper.delta if row.paper and row.axis != labels.BASELINE else None
+    paper = row.paper.delta if row.paper and row.axis != diff.BASELINE else None
     if row.delta is None:
         return Drawn(paper=paper)
     return Drawn(row.delta.mean, row.delta.low, row.delta.high, paper)
@@ -364,7 +365,7 @@ def interval(delta: stats.Difference | None) -> str:
 
 def heading(study: Study) -> str:
     """What the numbers of a study were measured on."""
-    shared = f", all with {labels.described(study.shared)}" if study.shared else ""
+    shared = f", all with {diff.described(study.shared)}" if study.shared else ""
     return f"{study.name}{shared}"
 
 
@@ -390,7 +391,7 @@ def _foot(study: Study, style: str, shown: Sequence[str]) -> list[str]:
             f"--baseline RUN_ID, one of {ids}."
         )
     elif study.baseline is None:
-        lines.append(f"{NO_BASELINE} It is trained by `{missing.baseline_command(study)}`")
+        lines.append(f"{NO_BASELINE} It is trained by `{to_do.baseline_command(study)}`")
     return lines
 
 

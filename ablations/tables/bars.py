@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ablations.analysis.stats import CONFIDENCE
 from ablations.page import svg
-from ablations.stats import CONFIDENCE
 from ablations.tables.table import Drawn, signed
 
 WIDTH, HEIGHT, MARGIN = 216, 22, 14  # pixels; arrows and half of a mark stand in the margin

@@ -6,20 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ablations.claims import (
-    MARGIN,
-    NOT_RUN,
-    OTHERS,
-    UNDETERMINED,
-    VERDICTS,
-    WITHIN,
-    Verdict,
-    hold,
-)
-from ablations.published import BASELINE
-from ablations.rows import Row, Study
-from ablations.stats import ALPHA
-from ablations.tables import columns, missing, provenance
+from ablations.analysis.rows import Row, Study
+from ablations.analysis.stats import ALPHA
+from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, hold
+from ablations.paper.claims import MARGIN, OTHERS, WITHIN
+from ablations.paper.published import BASELINE
+from ablations.tables import columns, provenance, to_do
 from ablations.tables.ablation import (
     CONTROL,
     WELCH,
@@ -111,8 +103,8 @@ def claims(study: Study) -> Table:
     table.drawn = [_drawn(each) for each in found]
     table.badges = [each.badge for each in found]
     table.runs = [_runs(each) for each in found]
-    absent = missing.paper_rows(study)
-    table.foot = [*_foot(study, found), *missing.row_notes(study, absent), *provenance.lines(study)]
+    absent = to_do.paper_rows(study)
+    table.foot = [*_foot(study, found), *to_do.row_notes(study, absent), *provenance.lines(study)]
     return table
 
 

@@ -5,8 +5,8 @@ Each function gives column -> value; what is not known is None, a count 0.
 
 from __future__ import annotations
 
-from ablations.rows import Row, Study
-from ablations.stats import Difference
+from ablations.analysis.rows import Row, Study
+from ablations.analysis.stats import Difference
 from ablations.tables import provenance
 
 Columns = dict[str, object]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablations import stats
-from ablations.rows import Row, Study, place
+from ablations.analysis import stats
+from ablations.analysis.rows import Row, Study, place
 from ablations.tables import columns, provenance
 from ablations.tables.ablation import (
     WELCH,

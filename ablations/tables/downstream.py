@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ablations import published, stats
-from ablations.published import DownstreamRow
-from ablations.reading import TASKS, task
-from ablations.records import Record
-from ablations.stats import Spread
-from ablations.study import studies
-from ablations.tables.ours import (
+from ablations.analysis import stats
+from ablations.analysis.stats import Spread
+from ablations.analysis.study import studies
+from ablations.paper import published
+from ablations.paper.published import DownstreamRow
+from ablations.store.load import TASKS, task
+from ablations.store.records import Record
+from ablations.tables.our_rows import (
     FACTS,
     OURS,
     Ours,

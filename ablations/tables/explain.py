@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ablations.records import Record
-from ablations.rows import Row, Study, fitting, unknown_row
+from ablations.analysis.rows import Row, Study, fitting, unknown_row
+from ablations.store.records import Record
 from ablations.tables import provenance
 from ablations.tables.ablation import accuracy, difference, interval
 from ablations.tables.table import MISSING, Table, number, p_value, signed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations import reading
-from ablations.records import HISTORY, RecordError, read_history
-from ablations.rows import Study
-from ablations.study import studies
+from ablations.analysis.rows import Study
+from ablations.analysis.study import studies
+from ablations.store import load
+from ablations.store.records import HISTORY, RecordError, read_history
 
 
 def read(*folders: str | Path) -> list[Study]:
@@ -16,7 +16,7 @@ def read(*folders: str | Path) -> list[Study]:
     Raises:
         RecordError: A folder does not exist, or has a record that cannot be used.
     """
-    found = reading.read([Path(folder) for folder in folders])
+    found = load.read([Path(folder) for folder in folders])
     if found.problems:
         raise RecordError(found.problems[0])
     return studies(found.records)
@@ -30,7 +30,7 @@ def histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
     Raises:
         RecordError: A folder does not exist, or a history has a cell that is no number.
     """
-    places = reading.read([Path(folder) for folder in folders]).places
+    places = load.read([Path(folder) for folder in folders]).places
     return {run: read_history(Path(place).parent / HISTORY) for run, place in places.items()}
 
 

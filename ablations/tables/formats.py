@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from ablations import escape
 from ablations.tables.narrow import filled, lined, narrowed
 from ablations.tables.table import Table
+from ablations.text import escape
 
 
 def markdown(table: Table) -> str:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ablations import published
-from ablations.published import ImageNetRow
-from ablations.records import Record
-from ablations.rows import Row, Study
+from ablations.analysis.rows import Row, Study
+from ablations.paper import published
+from ablations.paper.published import ImageNetRow
+from ablations.store.records import Record
 from ablations.tables import columns
 from ablations.tables.ablation import accuracy
-from ablations.tables.ours import (
+from ablations.tables.our_rows import (
     FACTS,
     OURS,
     Ours,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from rich.cells import cell_len
 
-from ablations.escape import line_of_markdown
+from ablations.text.escape import line_of_markdown
 
 LEAST = 14  # columns of a screen that a folded column keeps
 BORDERS = 3  # of a column: a line and two blanks; one more line ends the table

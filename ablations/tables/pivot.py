@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from ablations import controls, labels, stats
-from ablations.labels import FIELDS, Changes
-from ablations.rows import Row, Study
-from ablations.tables import columns, missing, provenance
+from ablations.analysis import controls, stats
+from ablations.analysis.rows import Row, Study
+from ablations.config import diff
+from ablations.config.diff import FIELDS, Changes
+from ablations.tables import columns, provenance, to_do
 from ablations.tables.ablation import WIDTH, accuracy, heading
 from ablations.tables.table import Table, p_value, signed
 from poolformer.config import ConfigError, unknown
@@ -130,7 +131,7 @@ def _pairs(found: Sequence[Study]) -> list[tuple[str, str]]:
     for study in found:
         for row in study.rows:
             if len(row.changed) >= 2 and row.axis != controls.AXIS:
-                names = labels.in_order(row.changed)
+                names = diff.in_order(row.changed)
                 together |= dict.fromkeys(
                     (a, b) for i, a in enumerate(names) for b in names[i + 1 :]
                 )
@@ -201,14 +202,14 @@ def _less(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
 def pivot(grid: Grid) -> Table:
     """A grid as a reader sees it: mean ± standard deviation (n) of each variant."""
     down, across = (FIELDS.get(name, name) for name in (grid.down, grid.across))
-    rest = f", with {labels.described(grid.rest)}" if grid.rest else ""
+    rest = f", with {diff.described(grid.rest)}" if grid.rest else ""
     title = f"Pivot: {down} by {across}{rest}: {heading(grid.study)}"
-    head = labels.capital(down)
+    head = diff.capital(down)
     lines = []
     for value in grid.downs:
         line = {head: _axis(grid.down, value)}
         for other in grid.acrosses:
-            line[labels.capital(labels.part(grid.across, other))] = _cell(grid.cell(value, other))
+            line[diff.capital(diff.part(grid.across, other))] = _cell(grid.cell(value, other))
         lines.append(line)
     table = Table(title, pd.DataFrame(lines).astype(str), [head])
     table.width = WIDTH
@@ -218,12 +219,12 @@ def pivot(grid: Grid) -> Table:
         first, left = grid.downs[0], grid.acrosses[0]
         table.foot.append(
             f"Interaction: what both change together, less what each changes alone against "
-            f"{labels.part(grid.down, first)}, {labels.part(grid.across, left)}; in points, paired "
+            f"{diff.part(grid.down, first)}, {diff.part(grid.across, left)}; in points, paired "
             "by seed, ± half of its 95% t interval, p after Holm's correction over this grid."
         )
     table.foot += [
-        f"Missing {labels.described(_changes(grid, *pair))}: "
-        f"`{missing.variant_command(grid.study, grid.flat(*pair))}`"
+        f"Missing {diff.described(_changes(grid, *pair))}: "
+        f"`{to_do.variant_command(grid.study, grid.flat(*pair))}`"
         for pair in _absent(grid)
     ]
     rows = [row for row in grid.cells.values() if row.records]
@@ -237,8 +238,8 @@ def _of(study: Study, rows: list[Row]) -> Study:
 
 def _axis(name: str, value: Any) -> str:
     """A value below the heading of its field: ``2``, ``BatchNorm``."""
-    words = labels.part(name, value)
-    return labels.capital(re.sub(rf"^{re.escape(FIELDS.get(name, name))} (?=\S)", "", words))
+    words = diff.part(name, value)
+    return diff.capital(re.sub(rf"^{re.escape(FIELDS.get(name, name))} (?=\S)", "", words))
 
 
 def _cell(row: Row | None) -> str:
@@ -248,7 +249,7 @@ def _cell(row: Row | None) -> str:
 
 
 def _told(grid: Grid, each: Interaction) -> str:
-    names = f"{labels.part(grid.down, each.down)} with {labels.part(grid.across, each.across)}"
+    names = f"{diff.part(grid.down, each.down)} with {diff.part(grid.across, each.across)}"
     if each.delta is None:
         return f"Interaction, {names}: a run is missing."
     half = each.delta.half_width
@@ -284,7 +285,7 @@ def pivot_tidy(grid: Grid) -> pd.DataFrame:
                     "down_value": _axis(grid.down, down),
                     "across": grid.across,
                     "across_value": _axis(grid.across, across),
-                    "with": "; ".join(labels.listed(grid.rest)),
+                    "with": "; ".join(diff.listed(grid.rest)),
                     **columns.of_outcome(row),
                     "top1_by_seed": columns.by_seed(row),
                     **columns.of_interval(delta, "interaction"),
@@ -292,7 +293,7 @@ def pivot_tidy(grid: Grid) -> pd.DataFrame:
                     "interaction_p": delta.p if delta else None,
                     "interaction_p_holm": interaction.p if interaction else None,
                     **columns.of_ends(row),
-                    "missing_command": missing.variant_command(grid.study, grid.flat(down, across))
+                    "missing_command": to_do.variant_command(grid.study, grid.flat(down, across))
                     if key in absent
                     else "",
                     "run_ids": columns.run_ids(row),

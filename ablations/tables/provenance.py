@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ablations import plugins
-from ablations.records import Record
-from ablations.rows import Study
-from ablations.words import counted
+from ablations.analysis.rows import Study
+from ablations.config import plugins
+from ablations.store.records import Record
+from ablations.text.phrases import counted
 
 
 def lines(study: Study) -> list[str]:

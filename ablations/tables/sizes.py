@@ -8,18 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from ablations import labels, places, published, stats
-from ablations.published import PaperRow
-from ablations.resolve import size_name
-from ablations.rows import Row, Study
-from ablations.stats import Difference
-from ablations.tables import columns, missing, provenance
+from ablations.analysis import stats
+from ablations.analysis.rows import Row, Study
+from ablations.analysis.stats import Difference
+from ablations.config import diff
+from ablations.config.resolve import size_name
+from ablations.paper import matching, published
+from ablations.paper.published import PaperRow
+from ablations.tables import columns, provenance, to_do
 from ablations.tables.ablation import accuracy, heading, interval
-from ablations.tables.ours import counted, in_words, sources
+from ablations.tables.our_rows import counted, in_words, sources
 from ablations.tables.table import Drawn, Table, number, p_value, signed
 from poolformer.config import SIZES
 
-SWEEP = missing.SWEEPS[published.SIZE_AXIS]
+SWEEP = to_do.SWEEPS[published.SIZE_AXIS]
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _found(study: Study | None) -> list[Size]:
 
 def _shape(recipe: str, size: str) -> tuple[Sequence[int], Sequence[int]]:
     """Depths and widths of a size in a recipe."""
-    flat = labels.flat_recipe(recipe, size)
+    flat = diff.flat_recipe(recipe, size)
     return flat["model.depths"], flat["model.dims"]
 
 
@@ -143,28 +145,28 @@ def _size_of(study: Study, row: Row) -> str | None:
     name = size_name(study.recipe, config["model"]["depths"], config["model"]["dims"])
     if name is None:
         return None
-    preset = labels.flat_recipe(study.recipe, name)
+    preset = diff.flat_recipe(study.recipe, name)
     shared = _shared(study)
-    beyond = labels.changes(preset, labels.flat_config(config))
+    beyond = diff.changes(preset, diff.flat_config(config))
     own = {field for field, (_, value) in beyond.items() if shared.get(field) != value}
     return name if own <= {"optim.epochs"} else None
 
 
 def _shared(study: Study) -> dict[str, Any]:
     """Field -> value of what all rows of a study change against its recipe."""
-    return {name: value for name, (_, value) in missing.shared(study).items()}
+    return {name: value for name, (_, value) in to_do.shared(study).items()}
 
 
 def _command(study: Study) -> str:
     """The command that trains the sizes that a study lacks; what is done is reused."""
-    changed = missing.shared(study)
+    changed = to_do.shared(study)
     size = None
     if study.baseline is not None:
         model = study.baseline.records[0].config["model"]
         size = size_name(study.recipe, model["depths"], model["dims"])
     if size not in (None, "s12"):  # its own size is none of what all rows share
-        changed = {name: c for name, c in changed.items() if name not in places.WITH_SIZE}
-    return missing.sweep_command(study, SWEEP, changed)
+        changed = {name: c for name, c in changed.items() if name not in matching.WITH_SIZE}
+    return to_do.sweep_command(study, SWEEP, changed)
 
 
 def _cells(size: Size, unit: float, letter: str) -> dict[str, str]:
@@ -220,7 +222,7 @@ def _foot(study: Study | None, found: Sequence[Size]) -> list[str]:
         lines.append(f"Missing {', '.join(absent)}: `{_command(study)}`")
     for size in found:
         if size.row and size.lacking:
-            lines.append(missing.seeds_note(study, size.row, size.name.upper(), size.lacking))
+            lines.append(to_do.seeds_note(study, size.row, size.name.upper(), size.lacking))
     if others := len(study.rows) - len(rows):
         lines.append(f"Rows of the study that are no size, left to the ablation table: {others}.")
     return [*lines, *provenance.lines(replace(study, rows=rows))]
@@ -230,11 +232,11 @@ def _tidy_row(study: Study, size: Size) -> columns.Columns:
     row, delta = size.row, size.delta
     command = _command(study)
     if row:
-        command = missing.seeds_command(study, row, size.lacking) if size.lacking else ""
+        command = to_do.seeds_command(study, row, size.lacking) if size.lacking else ""
     return {
         "source": "ours",
         **columns.of_study(study),
-        "shared_changes": "; ".join(labels.listed(study.shared)),
+        "shared_changes": "; ".join(diff.listed(study.shared)),
         "model": size.name.upper(),
         "depths": " ".join(map(str, size.depths)),
         "widths": " ".join(map(str, size.widths)),

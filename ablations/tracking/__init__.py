@@ -1,4 +1,4 @@
-"""W&B: mirroring a run, finding finished ones, reading runs back, publishing a table.
+"""W&B: mirroring a run, finding finished ones, reading runs back.
 
 W&B mirrors what happens; the record on disk is the truth, and no run fails in training for it. The
 names load on first use: training needs neither tables nor the reading of runs.
@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ablations.tracking.client import TrackerError
-    from ablations.tracking.publishing import publish
     from ablations.tracking.reading import read_offline, read_project
 
-__all__ = ["TrackerError", "publish", "read_offline", "read_project"]
+__all__ = ["TrackerError", "read_offline", "read_project"]
 
 # name -> the file it is in
 HEAVY = {
     "TrackerError": "client",
-    "publish": "publishing",
     "read_offline": "reading",
     "read_project": "reading",
 }

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from ablations import envvars
-from ablations.config import SystemConfig
-from ablations.escape import without_credentials
+from ablations.config.schema import SystemConfig
+from ablations.machine import env_vars
+from ablations.text.escape import without_credentials
 
 # What the client says where nobody answers, or only with errors of the server, or too late.
 NO_ANSWER = re.compile(
@@ -60,7 +60,7 @@ class TrackerError(ValueError):
 
 def agent_run() -> str | None:
     """The id of the run that `wandb agent` started this process for."""
-    return envvars.get("WANDB_RUN_ID") if envvars.get("WANDB_SWEEP_ID") else None
+    return env_vars.get("WANDB_RUN_ID") if env_vars.get("WANDB_SWEEP_ID") else None
 
 
 def not_ours() -> dict[str, None]:
@@ -70,7 +70,7 @@ def not_ours() -> dict[str, None]:
 
 def user_tags() -> list[str]:
     """The tags that the user wants on all runs: WANDB_TAGS, with commas between them."""
-    named = (tag.strip() for tag in (envvars.get("WANDB_TAGS") or "").split(","))
+    named = (tag.strip() for tag in (env_vars.get("WANDB_TAGS") or "").split(","))
     return [tag[:64] for tag in named if tag]  # W&B takes 64 letters
 
 
@@ -80,7 +80,7 @@ def mode() -> str:
     Raises:
         TrackerError: Online is asked for and there is no API key.
     """
-    asked = envvars.get("WANDB_MODE") or ("online" if agent_run() else None)
+    asked = env_vars.get("WANDB_MODE") or ("online" if agent_run() else None)
     asked = OLD_MODES.get(asked or "", asked)
     if asked is not None and asked not in MODES:
         raise TrackerError(f"WANDB_MODE {asked!r} is none of {', '.join(MODES)}")
@@ -104,10 +104,10 @@ def mode() -> str:
 
 def _perhaps_logged_in() -> bool:
     """Whether one of the places of an API key is there; the client looks into them."""
-    netrc = [envvars.get("NETRC"), "~/.netrc", "~/_netrc"]
+    netrc = [env_vars.get("NETRC"), "~/.netrc", "~/_netrc"]
     return bool(
-        envvars.get("WANDB_API_KEY")
-        or envvars.get("WANDB_IDENTITY_TOKEN_FILE")
+        env_vars.get("WANDB_API_KEY")
+        or env_vars.get("WANDB_IDENTITY_TOKEN_FILE")
         or any(os.path.isfile(os.path.expanduser(path)) for path in netrc if path)
     )
 
@@ -134,11 +134,11 @@ def _give_home() -> None:
     home = os.path.expanduser("~")
     if os.access(home, os.W_OK | os.X_OK):
         os.environ.setdefault("HOME", home)
-    elif not all(map(envvars.get, HOMES)):
+    elif not all(map(env_vars.get, HOMES)):
         scratch = tempfile.mkdtemp(prefix="ablations-wandb-")
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
         for name in HOMES:
-            os.environ[name] = envvars.get(name) or scratch
+            os.environ[name] = env_vars.get(name) or scratch
 
 
 def _quietly() -> Any:
@@ -146,7 +146,7 @@ def _quietly() -> Any:
     import wandb
 
     _give_home()
-    with envvars.inherited(not_ours()):
+    with env_vars.inherited(not_ours()):
         wandb.setup(settings=wandb.Settings(silent=True))
     return wandb
 
@@ -181,14 +181,14 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
     import wandb
 
     settings: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": finish_seconds}
-    for name in [name for name in settings if envvars.get(f"WANDB_{name.upper()}")]:
+    for name in [name for name in settings if env_vars.get(f"WANDB_{name.upper()}")]:
         del settings[name]
     if not agent_run() and not options.get("id"):
         # Also where somebody has used the client before, and it remembers an id.
         options["id"] = secrets.token_hex(4)
     _give_home()
     try:
-        with envvars.inherited(not_ours()), _utf8_words():
+        with env_vars.inherited(not_ours()), _utf8_words():
             return wandb.init(
                 mode=mode,  # type: ignore[arg-type]
                 settings=wandb.Settings(
@@ -238,13 +238,13 @@ def home(system: SystemConfig) -> tuple[str | None, str]:
     default = SystemConfig().project
     project = system.project
     if project == default:
-        project = envvars.get("WANDB_PROJECT") or default
-    return envvars.get("WANDB_ENTITY"), project
+        project = env_vars.get("WANDB_PROJECT") or default
+    return env_vars.get("WANDB_ENTITY"), project
 
 
 def folder(results: Any) -> str:
     """Where the client keeps its files: WANDB_DIR as for any program, else the results folder."""
-    return str(envvars.path(envvars.get("WANDB_DIR") or results))
+    return str(env_vars.path(env_vars.get("WANDB_DIR") or results))
 
 
 def no_answer(error: BaseException) -> bool:
@@ -257,7 +257,7 @@ def plain(error: BaseException) -> str:
     import wandb
 
     told = redacted(" ".join(str(error).split()))
-    place = without_credentials(envvars.get("WANDB_BASE_URL") or "its server")
+    place = without_credentials(env_vars.get("WANDB_BASE_URL") or "its server")
     if "invalid character" in told or "Expecting value" in told:
         return (
             f"W&B: {place} does not answer as W&B does ({told}): check WANDB_BASE_URL and the "
@@ -296,8 +296,8 @@ def swept() -> dict[str, Any]:
     """
     import yaml
 
-    path = envvars.get("WANDB_SWEEP_PARAM_PATH")
-    if not envvars.get("WANDB_SWEEP_ID") or not path or not os.path.isfile(path):
+    path = env_vars.get("WANDB_SWEEP_PARAM_PATH")
+    if not env_vars.get("WANDB_SWEEP_ID") or not path or not os.path.isfile(path):
         return {}
     try:
         with open(path, encoding="utf-8") as file:

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ablations import labels
-from ablations.config import RunConfig
-from ablations.records import FILE, HISTORY, Record
+from ablations.config import diff
+from ablations.config.schema import RunConfig
+from ablations.store.records import FILE, HISTORY, Record
 from ablations.tracking import client
 from ablations.tracking.tracker import Guarded, Tracker
 
@@ -211,13 +211,13 @@ def named(config: RunConfig) -> dict[str, Any]:
     """How a run is found in W&B: project, name, group, job type and tags."""
     entity, project = client.home(config.system)
     whole = config.to_json()
-    changed = labels.against_recipe(whole)
-    changed = {name: change for name, change in changed.items() if name not in labels.LENGTH}
-    axis, name = labels.axis(changed), labels.run_name(whole)
+    changed = diff.against_recipe(whole)
+    changed = {name: change for name, change in changed.items() if name not in diff.LENGTH}
+    axis, name = diff.axis(changed), diff.run_name(whole)
     if len(name) > LONGEST:  # the seed is at its end
         end = name[name.rindex(", seed ") :]
         name = f"{name[: LONGEST - len(end) - 1]}…{end}"
-    cell = f"{config.recipe}: {labels.describe(whole)}"
+    cell = f"{config.recipe}: {diff.describe(whole)}"
     return {
         "entity": entity,
         "project": project,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ablations.config import id_of, with_floats
-from ablations.records import FILE, HISTORY_COLUMNS, Record, RecordError
+from ablations.config.schema import id_of, with_floats
+from ablations.store.records import FILE, HISTORY_COLUMNS, Record, RecordError
 from ablations.tracking import client
 from ablations.tracking.mirror import ELSEWHERE, TRAINING
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablations import records, reuse, screen
-from ablations.config import RunConfig
+from ablations.config.schema import RunConfig
+from ablations.console import screen
 from ablations.data import DataError
-from ablations.records import Record, RecordError
+from ablations.store import records, reuse
+from ablations.store.records import Record, RecordError
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
 from ablations.tracking.tracker import Guarded

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.records import Record
+from ablations.store.records import Record
 
 log = logging.getLogger(__name__)
 

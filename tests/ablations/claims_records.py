@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ablations.claims import hold
-from ablations.claims.paper import BASELINE
-from ablations.places import ROWS
-from ablations.study import studies
+from ablations.analysis.study import studies
+from ablations.analysis.verdicts import hold
+from ablations.paper.claims import BASELINE
+from ablations.paper.matching import ROWS
 from ablations.tables import written_claims
-from tests.ablations.test_tables import record
+from tests.ablations.tables.test_tables import record
 
 
 def render_claims(found, form: str) -> str:

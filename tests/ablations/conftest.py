@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ablations.resolve import resolve
+from ablations.config.resolve import resolve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ablations.rows import Study
+    from ablations.analysis.rows import Study
 
 EMBEDDED = "results/mini"
 
@@ -29,7 +29,7 @@ def no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     """The metrics of the long cell, trained without W&B and in one go."""
-    from ablations.train import train
+    from ablations.training.train import train
     from tests.ablations.wandb_cells import LONG
 
     folder = tmp_path_factory.mktemp("undisturbed")

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablations import figures
-from ablations.records import Record
-from ablations.resolve import resolve
-from ablations.rows import Study
-from ablations.study import studies
+from ablations.analysis.rows import Study
+from ablations.analysis.study import studies
+from ablations.config.resolve import resolve
+from ablations.store.records import Record
 
 COST = {
     "mini": {"params": 421_882, "macs": 1_344_000, "image_size": 32},

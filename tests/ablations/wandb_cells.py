@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ablations.resolve import resolve
+from ablations.config.resolve import resolve
 from tests.conftest import TINY
 from tests.wandb_server import API_KEY, Run, WandbServer
 from tests.wandb_server.client import ROOT, cli, wandb

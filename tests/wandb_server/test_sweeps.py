@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ablations.sweep import read
+from ablations.config.sweep import read
 from tests.wandb_server import WandbServer, grid
 from tests.wandb_server.client import ROOT, ask, end, start, wandb
 

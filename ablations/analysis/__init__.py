@@ -1,0 +1,1 @@
+"""Statistics, and records sorted into studies and rows."""

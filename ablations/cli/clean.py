@@ -1,0 +1,83 @@
+"""`ablations clean`: what a folder of results no longer needs, told first, then removed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ablations.cli.options import Lines, add_results, one_folder, refuse_fields
+from ablations.console import screen
+from ablations.store.cleanup import KINDS, removable, remove, restore, size
+from ablations.text.phrases import counted
+from poolformer.config import ConfigError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "clean",
+        help="remove checkpoints of finished runs and what killed processes left",
+        description="List what a folder of results no longer needs, ask, then remove it:\n"
+        + "".join(f"- {words}\n" for words in KINDS.values())
+        + "Records, histories, weights and logs stay, and so do all files of runs that are being "
+        "trained or can be continued.",
+        formatter_class=Lines,
+    )
+    add_results(command, positional=True)
+    command.add_argument("--yes", action="store_true", help="remove without asking")
+    command.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Tell it, ask, remove it; 1 where a record cannot be read or the user says no."""
+    refuse_fields("clean", fields_set)
+    one_folder(arguments)
+
+    from rich.filesize import decimal
+
+    from ablations.console.grid import Grid
+    from ablations.store import records
+
+    results: Path = arguments.results
+    if not results.is_dir():
+        raise ConfigError(f"no folder {results}: give one that `ablations run` has filled")
+    _, problems = records.read_folders([results])
+    for problem in problems:
+        screen.note(f"left alone: {problem}")
+    if not arguments.dry_run:
+        restore(results)
+    found = list(removable(results))
+    if not found:
+        screen.out(f"nothing to remove in {results}")
+        return 1 if problems else 0
+    table = Grid()
+    for name in ("what", "files", "size"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for kind, words in KINDS.items():
+        paths = [path for known, path in found if known == kind]
+        if paths:
+            table.add_row(words, str(len(paths)), decimal(sum(map(size, paths))))
+    total = decimal(sum(size(path) for _, path in found))
+    screen.table(
+        table, f"{counted(len(found), 'file')}, {total}, in {results}; no record is touched"
+    )
+    if arguments.dry_run:
+        return 1 if problems else 0
+    if not arguments.yes and not _agreed():
+        screen.out("nothing is removed: say --yes to remove it")
+        return 1
+    # What has become somebody's meanwhile stays.
+    still = set(removable(results))
+    gone = [remove(path) for kind, path in found if (kind, path) in still]
+    screen.out(f"removed {counted(len(gone), 'file')}, {decimal(sum(gone))}")
+    return 1 if problems else 0
+
+
+def _agreed() -> bool:
+    """Whether the user says yes; without a terminal nobody does."""
+    if not sys.stdin.isatty():
+        return False
+    return input("remove them? [y/N] ").strip().lower() in ("y", "yes")

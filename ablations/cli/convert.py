@@ -1,0 +1,57 @@
+"""`ablations convert`: weights from one layout to another."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ablations.cli.options import location, refuse_fields
+from ablations.console import screen
+from poolformer.config import ConfigError, unknown
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "convert",
+        help="write weights in another layout: the paper's, timm's or ours",
+        description="Write the weights of a file in another layout. The layout of the source is "
+        "detected; the target's suffix sets its format: .pt, .pth, .tar, .bin or .safetensors.",
+    )
+    command.add_argument("source", type=location, help="a file of weights in any layout")
+    command.add_argument("target", type=location, help="the file to write; it must not exist")
+    command.add_argument(
+        "--to", required=True, help="the layout to write: official (the paper's), timm or own"
+    )
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Read, rename, write, and tell what it was."""
+    refuse_fields("convert", fields_set)
+    source, target = arguments.source, arguments.target
+    if target.exists():
+        raise ConfigError(f"{target} exists already: choose another name")
+
+    from poolformer.checkpoints import fitting, read_weights, write_weights
+    from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
+
+    if arguments.to not in LAYOUTS:
+        raise ConfigError(unknown("layout", arguments.to, LAYOUTS))
+    weights = read_weights(source)
+    try:
+        layout, renamed = layout_of(weights), convert(weights, arguments.to)
+        names = fitting(weights, source)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {source}: {error}") from error
+    write_weights(renamed, target)
+    model = names[0] if names else "no model by name"
+    more = f" (or one of {len(names) - 1} more)" if names[1:] else ""
+    screen.out(f"{source}: {layout} layout, {len(weights)} tensors, {model}{more}")
+    screen.out(f"{target}: {arguments.to} layout")
+    if (layout == "timm") != (arguments.to == "timm"):
+        screen.out(
+            "timm's code norms the mean over positions, the paper's takes the mean of the norm: "
+            "their logits differ a little on the same weights"
+        )
+    return 0

@@ -1,0 +1,93 @@
+"""`ablations eval`: the accuracy of a checkpoint or of a run."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from ablations.cli.options import add_plugins, add_results, location
+from ablations.console import screen
+from ablations.console.display import Bar
+from ablations.store.position import sign_of_life
+from ablations.text.phrases import counted, duration
+from poolformer.config import ConfigError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "eval",
+        help="measure the accuracy of a checkpoint or of a run",
+        description="Measure top-1 and top-5 on validation images: of a run by its id, or of a "
+        "checkpoint with the paper's validation transform (--data.root DIR with val/<class>/*). "
+        "Any field of a run is a flag: `ablations train --help`.",
+    )
+    command.add_argument("run_id", nargs="?", help="a run in the folder of results")
+    command.add_argument(
+        "--checkpoint", type=location, help="weights of any layout: the paper's, timm's or ours"
+    )
+    command.add_argument("--arch", help="the checkpoint's model by name, such as poolformer_s12")
+    command.add_argument(
+        "--resize-position-embedding",
+        action="store_true",
+        help="interpolate the position embedding where --data.image_size is not the checkpoint's",
+    )
+    add_plugins(command)
+    add_results(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Measure and print."""
+    if (arguments.run_id is None) == (arguments.checkpoint is None):
+        raise ConfigError("`ablations eval` needs a run's id or --checkpoint FILE, one of them")
+    if arguments.run_id is not None and (arguments.arch or arguments.resize_position_embedding):
+        raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
+
+    from ablations.training import evaluate
+    from ablations.training.loop import on_gpu
+
+    overrides = {**evaluate.defaults(), **fields_set}
+    if arguments.run_id is not None:
+        subject = evaluate.of_run(arguments.run_id, arguments.results, overrides)
+    else:
+        subject = evaluate.of_checkpoint(
+            arguments.checkpoint, overrides, arguments.arch, arguments.resize_position_embedding
+        )
+    if "data.root" in fields_set and subject.config.data.name == "mini":
+        raise ConfigError("--data.root is not for data.name mini: its images are in the package")
+    pictures = evaluate.pictures_of(subject.config)
+    place = "gpu" if on_gpu(subject.config.system.accelerator) else "cpu"
+    data = subject.config.data
+    crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
+    screen.out("; ".join([subject.name, *subject.told]))
+    images = counted(len(pictures.val), "image")
+    screen.out(
+        f"{data.root or data.name}: {images} of {len(pictures.classes)} "
+        f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
+        f"{evaluate.precision(subject.config)}"
+    )
+    with Bar(silent=sign_of_life) as bar:
+        progress = partial(shown, bar=bar, total=len(pictures.val))
+        found = evaluate.measure(subject, pictures, progress)
+    screen.out(
+        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {counted(found.pictures, 'image')}, "
+        f"{found.speed:.1f} images/s"
+    )
+    if found.broken:
+        screen.note(f"{counted(found.broken, 'image')} gave logits that are not finite")
+    return 1 if found.broken else 0
+
+
+def shown(batches: Iterable[Any], bar: Bar, total: int) -> Iterator[Any]:
+    """Batches, while the bar says how many of all images are done."""
+    seen, begun = 0, time.perf_counter()
+    for batch in batches:
+        yield batch
+        seen += len(batch[1])
+        speed = seen / (time.perf_counter() - begun)
+        words = f"evaluated {seen:,} of {counted(total, 'image')}, {speed:,.1f} images/s"
+        bar.update(seen / total, f"{words}, {duration((total - seen) / speed)} left")

@@ -1,0 +1,118 @@
+"""The command line: `ablations` and `python -m ablations`.
+
+Exit code 0: all well; 1: something ran and failed; 2: the input was wrong; 130 or 143: stopped by
+SIGINT or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ablations.cli import COMMANDS
+from ablations.cli.options import Parser, separate, short
+from ablations.console import screen
+from ablations.machine import env_vars
+from ablations.store.records import NO_SPACE, AccessError
+from ablations.tracking.client import TrackerError, agent_run
+from poolformer.config import ConfigError
+
+
+def parser() -> Parser:
+    """The commands and their own flags; any field of a run is a flag besides."""
+    top = Parser(
+        prog="ablations",
+        description="Ablation studies on MetaFormer: sweep files in, the paper's tables out.",
+    )
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="command", parser_class=Parser)
+    for command in COMMANDS:
+        command.add(commands)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    screen.prepare()
+    given = list(sys.argv[1:] if words is None else words)
+    try:
+        code = _run(given)
+    except SystemExit:  # of --help
+        if not screen.lost():
+            raise
+        code = 1
+    if why := screen.lost():
+        screen.note(f"ablations: stdout cannot be written: {why}")
+        # What a run came to is on disk; of any other command the result is lost.
+        trains = given[:1] in (["train"], ["run"]) and "--dry-run" not in given
+        return code if trains else code or 1
+    return code
+
+
+def _run(given: Sequence[str]) -> int:
+    try:
+        own, fields_set = separate(given)
+        top = parser()
+        if own and own[0].startswith("--") and own[0] not in ("--help", "--version"):
+            raise ConfigError(f"{own[0]} comes after a command: `ablations run {own[0]} ...`")
+        arguments = top.parse_args(own)
+        if arguments.version:
+            from importlib.metadata import version
+
+            screen.out(version("metaformer-ablations"))
+            return 0
+        if arguments.command is None:
+            top.print_help()
+            return 2
+        short(arguments, fields_set)
+        if getattr(arguments, "no_reuse", False) is None:
+            arguments.no_reuse = env_vars.switched_on("ABLATIONS_NO_REUSE")
+        _check_folder()
+        if told := env_vars.settle_temporary():
+            screen.note(f"ablations: {told}")
+        done: int = arguments.run(arguments, fields_set)
+        return done
+    # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.
+    except ValueError as error:
+        if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
+            raise
+        screen.note(f"ablations: {error}")
+        tell_agent(given, f"refused: {error}")
+        return 1 if isinstance(error, AccessError) else 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        line = f"{error.filename}: {error.strerror}"
+        screen.note(f"ablations: {line}")
+        tell_agent(given, f"refused: {line}")
+        return 1 if error.errno in NO_SPACE else 2
+    except KeyboardInterrupt as stopped:
+        trains = given[:1] in (["train"], ["run"])
+        more = "; the same command goes on from the last epoch" if trains else ""
+        screen.note(f"interrupted{more}")
+        code: int = getattr(stopped, "code", 130)
+        if not getattr(stopped, "told", False):
+            tell_agent(given, f"stopped by a signal before its first epoch: exit code {code}", code)
+        return code
+
+
+def _check_folder() -> None:
+    """Raise ConfigError where the working directory is gone: every library would trip over it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            f"the working directory cannot be used ({error.strerror}): change to another one"
+        ) from error
+
+
+def tell_agent(words: Sequence[str], message: str, code: int = 2) -> None:
+    """Tell W&B why a run that its agent started ends without having begun."""
+    if list(words[:1]) != ["train"] or not agent_run():
+        return
+    if isinstance(sys.exception(), TrackerError):
+        return  # what W&B itself refuses, it refuses to hear
+    from ablations.tracking.mirror import end_unbegun
+
+    end_unbegun(message, code, again=code != 2)

@@ -1,0 +1,195 @@
+"""What commands that show results read: records of folders, of W&B and its offline folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablations.cli.options import DEFAULT_RESULTS, default_results, location
+from ablations.console import screen
+from poolformer.config import ConfigError
+
+if TYPE_CHECKING:
+    from ablations.analysis.rows import Study
+    from ablations.store.load import Reading
+    from ablations.store.run_state import Begun
+
+
+def add_sources(command: argparse.ArgumentParser) -> None:
+    """The flags that say where the records lie and which of them is the baseline."""
+    command.add_argument(
+        "results",
+        nargs="*",
+        type=location,
+        help=f"folders of results (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
+    )
+    command.add_argument(
+        "--baseline",
+        metavar="RUN",
+        help="what the other rows are compared with: a run id or the name of a row",
+    )
+    command.add_argument(
+        "--wandb",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="entity/project or entity/project/sweep; may be given several times",
+    )
+    command.add_argument(
+        "--filter", help='W&B\'s filter for its runs, as JSON: \'{"tags": "mini"}\''
+    )
+    command.add_argument("--finished", action="store_true", help="leave out failed runs of W&B")
+    command.add_argument(
+        "--offline",
+        action="append",
+        type=location,
+        default=[],
+        metavar="DIR",
+        help="a folder with offline runs of W&B, such as runs/wandb; may be given several times",
+    )
+
+
+@dataclass
+class Gathered:
+    """What was read.
+
+    Args:
+        reading: The records, where each comes from, and what is left out.
+        studies: The records, sorted into what may be compared.
+        problems: A line for each record, and for each study's differences, that is left out.
+    """
+
+    reading: Reading
+    studies: list[Study]
+    problems: list[str]
+
+
+def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
+    """The studies of all sources.
+
+    Args:
+        arguments: The sources as flags; without any, the default folder.
+        needed: Whether there must be records and a baseline.
+
+    Raises:
+        ConfigError: None of the sources has a record, or no record is that of ``--baseline``.
+        TrackerError: W&B does not answer or has no such project.
+    """
+    from ablations.analysis.study import studies
+    from ablations.paper import claims, matching
+    from ablations.store.load import TASKS, task
+    from ablations.tables.to_do import baseline_command
+
+    found = read(arguments, needed)
+    if getattr(arguments, "of", None) not in TASKS:
+        others = Counter(name for record in found.records if (name := task(record)))
+        for name, count in sorted(others.items()):
+            screen.note(f"skipped: runs for --of {name}: {count}")
+    folders = arguments.results
+    # What is missing goes where the rest lies, if that is one place.
+    home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
+    run_state = [start for results in folders or [DEFAULT_RESULTS] for start in _begun(results)]
+    launched = [start.config for start in run_state]
+    every = studies(found.records, arguments.baseline, home, launched=launched)
+    troubles = [
+        trouble if study.candidates else f"{trouble}; it is trained by `{baseline_command(study)}`"
+        for study in every
+        if (trouble := study.trouble(found.places))
+    ]
+    told = [*matching.problems(), *claims.read()[1]]
+    problems = [*found.problems, *(troubles if needed else []), *told]
+    return Gathered(found, every, problems)
+
+
+def form_of(arguments: argparse.Namespace) -> str:
+    """The format that --format and --wide ask for.
+
+    Raises:
+        ConfigError: --wide with another format than tex.
+    """
+    from ablations.tables import WIDE
+
+    form: str = arguments.format
+    if arguments.wide and form != "tex":
+        raise ConfigError("--wide is for --format tex")
+    return WIDE if arguments.wide else form
+
+
+def _begun(results: Path) -> Iterator[Begun]:
+    """The runs in a folder that were begun; those that have a record too are among them."""
+    from ablations.store import run_state
+
+    for path in sorted(results.glob(f"*/{run_state.FILE}")):
+        if start := run_state.read(results, path.parent.name):
+            yield start
+
+
+def tell(problems: Iterable[str]) -> None:
+    """A line on stderr for each thing that is left out."""
+    for problem in problems:
+        screen.note(f"left out: {problem}")
+
+
+def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
+    """The usable records of all sources, one a run id, and a line for each that is left out.
+
+    Args:
+        arguments: The sources as flags; without any, the default folder.
+        needed: Whether there must be records; if not, the default folder need not exist.
+
+    Raises:
+        ConfigError: None of the sources has a record, and they are needed.
+        TrackerError: W&B does not answer or has no such project.
+    """
+    from ablations.store import load
+    from ablations.store.records import FILE
+
+    if (arguments.filter or arguments.finished) and not arguments.wandb:
+        raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
+    elsewhere = bool(arguments.wandb or arguments.offline)
+    default = needed or any(default_results().glob(f"*/{FILE}"))
+    folders = arguments.results or ([default_results()] if default and not elsewhere else [])
+    found, problems, empty = load.read_folders(folders)
+    if elsewhere:
+        from ablations.tracking import read_offline, read_project
+        from ablations.tracking.reading import Found
+
+        all_of_it = Found()
+        for path in arguments.wandb:
+            project, sweeps = _sweep(path)
+            filters = _filter(arguments.filter)
+            all_of_it.add(read_project(project, sweeps, filters, arguments.finished))
+        for place in arguments.offline:
+            all_of_it.add(read_offline(place))
+        found, problems = found + all_of_it.records, problems + all_of_it.problems
+        for what, count in all_of_it.skipped.items():
+            screen.note(f"skipped: {what}: {count}")
+    if needed and not found and not problems:
+        matching = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
+        raise ConfigError(f"no records in {', '.join(matching)}: fill it with `ablations run`")
+    return load.usable(found, problems + empty)
+
+
+def _sweep(path: str) -> tuple[str, list[str]]:
+    """``entity/project/sweep``, or ``entity/project/sweeps/sweep`` as in W&B's addresses."""
+    parts = path.split("/")
+    if len(parts) == 4 and parts[2] == "sweeps":
+        del parts[2]
+    return ("/".join(parts[:2]), parts[2:]) if len(parts) == 3 else (path, [])
+
+
+def _filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        tree = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--filter {text!r} is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f'--filter {text!r} must be a mapping, such as {{"tags": "mini"}}')
+    return tree

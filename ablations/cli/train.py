@@ -1,0 +1,133 @@
+"""`ablations train`: one cell."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablations.cli.options import (
+    Lines,
+    add_recipe,
+    add_results,
+    add_stale,
+    add_training,
+    data_root,
+    sync_command,
+)
+from ablations.config.resolve import resolve
+from ablations.config.schema import RunConfig
+from ablations.console import screen
+from ablations.console.display import Bar
+from ablations.store.position import Position, in_words, sign_of_life
+from ablations.tracking import agent
+from ablations.training.signals import Signals
+
+if TYPE_CHECKING:
+    from ablations.training.ddp_workers import Team
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "train",
+        help="train one run",
+        description="Train one run (a config and a seed) and write its record.",
+        formatter_class=Lines,
+    )
+    add_recipe(command)
+    add_results(command)
+    add_training(command)
+    add_stale(command)
+    command.add_argument(
+        "--preset",
+        type=lambda name: None if name == "None" else name,  # as an agent spells null
+        help="a named set of changes to the recipe, such as s24 or ppaa",
+    )
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Train it; 1 where it fails."""
+    signals, unsent = Signals(), list[Path]()
+    try:
+        with signals.handled():
+            given = {**data_root(), **fields_set}
+            config = resolve(arguments.recipe, given, arguments.preset)
+            agent.check(config, given, arguments.preset)
+            if config.system.processes > 1:
+                return _seated(arguments, config, signals, unsent)
+            return _run(arguments, config, signals, unsent)
+    finally:
+        if unsent:
+            screen.note(sync_command(unsent))
+
+
+def _seated(
+    arguments: argparse.Namespace, config: RunConfig, signals: Signals, unsent: list[Path]
+) -> int:
+    """What one of several processes does, where they have been started already, or all will do."""
+    # Read by torch when it is loaded: DDP's advice on what `ranks.Together` wants is for no user.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+    from ablations.training.ddp_workers import Team, lead, serve_outside
+    from ablations.training.ranks import connect, outside
+
+    seat = outside(config.system)
+    if seat is None:
+        return _run(arguments, config, signals, unsent)
+    team = Team(seat, connect(seat))
+    if seat.rank:
+        return serve_outside(config, arguments.results, team)
+    return lead(team, lambda: _run(arguments, config, signals, unsent, team))
+
+
+def _run(
+    arguments: argparse.Namespace,
+    config: RunConfig,
+    signals: Signals,
+    unsent: list[Path],
+    team: Team | None = None,
+) -> int:
+    reuse, results = not arguments.no_reuse, arguments.results
+
+    from ablations.store import records
+    from ablations.store import reuse as same
+    from ablations.store.leases import LostError
+    from ablations.tracking.reuse import fetch, mirror
+
+    if arguments.retrain_stale and same.stale(results, config):
+        same.set_stale_aside(results, config.run_id)
+    fetched = fetch([config], results) if reuse else []
+    known = records.find(results, config.run_id)
+    reused = reuse and known is not None and known.done
+
+    from ablations.training.ranks import LostProcess
+    from ablations.training.train import train
+
+    def show(body: dict[str, Any]) -> None:
+        bar.say(
+            f"epoch {body['epoch']}/{body['epochs']}: top-1 {body['val/top1']:.2f}%, "
+            f"{body['speed']:,.0f} images/s"
+        )
+
+    def report(position: Position) -> None:
+        bar.update(position.done, in_words(position))
+
+    bar = Bar(line=screen.out, silent=sign_of_life)
+    try:
+        with bar:
+            record = train(config, results, show, reuse, unsent.append, signals, team, report)
+    except (LostError, LostProcess) as error:
+        screen.note(f"ablations: {error}")
+        return 1
+    if record.failure:
+        screen.note(f"{record.failure['kind']}: {record.failure['message']}")
+    if reused:
+        unsent += mirror(config, record, results)
+    how = " (from W&B)" if fetched else " (done before)" if reused else ""
+    top1 = record.metric("val/top1")
+    accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"
+    screen.out(f"{record.status}{accuracy}{how}: {results / record.run_id / 'record.json'}")
+    return 0 if record.done else 1

@@ -1,0 +1,180 @@
+"""The words of a command line -> the command's own words, and the fields of a run that they set.
+
+Read are all spellings of an agent's macros: ``--key=value`` (``${args}``), ``--key value``
+(``${args_no_equals}``), ``--key`` for true (``${args_no_boolean_flags}``), ``key=value``
+(``${args_no_hyphens}``), one JSON object (``${args_json}``) or a file of one
+(``${args_json_file}``).
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ablations.config.resolve import FIELDS, GROUPS, field_type, unknown_field
+from poolformer.config import ConfigError
+
+# Besides the fields, what a sweep may vary: they choose the defaults that the fields change.
+CHOICES = ["recipe", "preset"]
+TRUTH = re.compile(r"true|false|yes|no|on|off|0|1|none|null", re.IGNORECASE)
+
+
+def separate(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Split a command line into the command's own words and the fields of a run that it sets.
+
+    ``["run", "a.yaml", "--model.pool_size", "5"]`` gives ``["run", "a.yaml"]`` and
+    ``{"model.pool_size": "5"}``. This comes before argparse, which takes a flag with a blank in it
+    (a list as a sweep agent spells it: ``--model.depths=[2, 2]``) for a file name. A group is taken
+    whole, as an agent spells nested parameters: ``--model={'norm': 'batch'}``. Of a field that is
+    given several times the last counts. What W&B adds for itself to a run that it starts again
+    (``_wandb``) is left out.
+
+    Raises:
+        ConfigError: A field that no run has, with the nearest one, or a field without a value.
+    """
+    own: list[str] = []
+    found: dict[str, Any] = {}
+    rest = list(words)
+    train = words[:1] == ["train"]
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--"):
+            if name == "_wandb":
+                if not equals and rest and not rest[0].startswith("--"):
+                    rest.pop(0)
+            elif name.startswith("no-") and _is_switch(field := name[3:]):
+                raise ConfigError(f"unknown flag --{name}: write --{field}=false")
+            elif "." in name or name in ("seed", *GROUPS):
+                found |= _fields(name, value if equals else _next(name, rest))
+            elif word == "--seeds":
+                own += _seeds(rest)
+            else:
+                own.append(word)
+        elif not train or _value_of_a_flag(own):
+            if equals and name in FIELDS and not _value_of_a_flag(own):
+                raise ConfigError(f"{word} is a field of a run: did you mean --{word}?")
+            own.append(word)
+        elif word.startswith("+") and equals:
+            raise ConfigError(
+                f"ablations train does not take {word!r}, which is Hydra's: put ${{args}} into the "
+                "sweep's command"
+            )
+        elif equals and (name in (*FIELDS, *GROUPS, *CHOICES, "_wandb") or "." in name):
+            _take({name: value}, own, found)
+        elif word.startswith("{") or word.endswith(".json"):
+            _take(_json(word), own, found)
+        else:
+            own.append(word)
+    return own, found
+
+
+def _seeds(rest: list[str]) -> list[str]:
+    """``--seeds`` with the numbers that follow it, of which argparse would take the first only."""
+    numbers = []
+    while rest and re.fullmatch(r"[0-9,.-]+", rest[0], re.ASCII) and re.search(r"[0-9]", rest[0]):
+        numbers.append(rest.pop(0))
+    if len(numbers) > 1:
+        return [f"--seeds={' '.join(numbers)}"]
+    return ["--seeds", *numbers]
+
+
+def _next(name: str, rest: list[str]) -> str:
+    """The value of a flag without ``=``: the next word; a bare one is true where that is a value.
+
+    Raises:
+        ConfigError: There is none, and the field is not true or false.
+    """
+    there = bool(rest) and not rest[0].startswith("--")
+    if _is_switch(name) and not (there and TRUTH.fullmatch(rest[0])):
+        return "true"
+    if not there:
+        if name not in FIELDS and name not in GROUPS:
+            raise ConfigError(unknown_field("flag", name))
+        given = f"; one that begins with -- is written --{name}=VALUE" if rest else ""
+        raise ConfigError(f"--{name} needs a value{given}")
+    return rest.pop(0)
+
+
+def _is_switch(name: str) -> bool:
+    return name in FIELDS and field_type(name) is bool
+
+
+def _value_of_a_flag(own: Sequence[str]) -> bool:
+    """Whether a word belongs to the command's own flag before it."""
+    return bool(own) and own[-1].startswith("--") and "=" not in own[-1] and own[-1] != "--no-reuse"
+
+
+def _fields(name: str, value: Any, what: str = "flag") -> dict[str, Any]:
+    """One field, or a group of them: ``model``, ``{'norm': 'batch'}`` -> ``model.norm``."""
+    if name in GROUPS:
+        return group(name, value)
+    if name not in FIELDS:
+        raise ConfigError(unknown_field(what, name))
+    return {name: value}
+
+
+def group(name: str, value: Any) -> dict[str, Any]:
+    """``model``, ``{'norm': 'batch'}`` -> ``{"model.norm": "batch"}``.
+
+    Raises:
+        ConfigError: It is no mapping, or has a field that no run has.
+    """
+    tree = value
+    if isinstance(value, str):
+        tree = None
+        for parse in (json.loads, ast.literal_eval):  # as people and as agents spell it
+            # Deep or long nonsense exhausts the parsers: RecursionError, MemoryError.
+            with contextlib.suppress(Exception):
+                tree = parse(value)
+                break
+    if not isinstance(tree, dict):
+        raise ConfigError(f"--{name} {str(value)[:60]!r} is not a mapping of fields to values")
+    if isinstance(value, str) and len(ast.parse(value, mode="eval").body.keys) > len(tree):  # type: ignore[attr-defined]
+        raise ConfigError(f"--{name} {value[:60]!r} has a field twice")
+    found = {f"{name}.{field}": inner for field, inner in tree.items()}
+    for field in found:
+        if field not in FIELDS:
+            raise ConfigError(unknown_field("field", field))
+    return found
+
+
+def _json(word: str) -> dict[str, Any]:
+    """A JSON object, or the one in a file."""
+    text, where = word, "the JSON argument"
+    if not word.startswith("{"):
+        where = word if len(word) < 200 else f"...{word[-100:]}"
+        try:
+            text = Path(word).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{where} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{where} is not JSON: it is not UTF-8") from error
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        tree = dict(pairs)
+        if len(tree) < len(pairs):
+            raise ValueError("a name is given twice")
+        return tree
+
+    try:
+        tree = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where} is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where} must be a JSON object of fields to values")
+    return tree
+
+
+def _take(given: dict[str, Any], own: list[str], found: dict[str, Any]) -> None:
+    """Sort parameters of an agent into the command's own flags and fields."""
+    for name, value in given.items():
+        if name in CHOICES:
+            own.append(f"--{name}={value}")
+        elif name != "_wandb":
+            found |= _fields(name, value, "parameter")

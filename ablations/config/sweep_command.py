@@ -1,0 +1,92 @@
+"""``program`` and ``command`` of a sweep file: the flags with which an agent starts each run.
+
+They belong to the run as much as its parameters do, so `ablations run` gives them to it too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ablations.config.arguments import CHOICES, separate
+from poolformer.config import ConfigError
+
+ARGS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json"]
+ARGS += ["args_json_file"]
+STARTS = re.compile(r"\$\{env\}|\$\{interpreter\}|(\S*/)?(env|python[\d.]*)|-[umBE]")
+PROGRAM = "ablations.train"
+EXPECTED = '["${env}", "${interpreter}", "-m", "${program}", "${args}"]'
+
+
+def flags(program: Any, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields (and ``recipe``, ``preset``) that a command sets before and after its ``${args}``.
+
+    Args:
+        program: As the file has it; None where it has none.
+        command: Likewise; an agent has one of its own.
+
+    Raises:
+        ConfigError: Another program, or a command that `ablations run` cannot follow.
+    """
+    if program is not None and program != PROGRAM:
+        raise ConfigError(f"program {program!r}: `ablations run` trains by {PROGRAM}")
+    if command is None:
+        return {}, {}
+    if not isinstance(command, list) or not command:
+        raise ConfigError(f"command must be a list, such as {EXPECTED}")
+    words = [_expanded(word) for word in command]
+    head, rest = _program(words)
+    if odd := [word for word in head if not STARTS.fullmatch(word)]:
+        raise ConfigError(
+            f"command has {odd[0]!r}, which `ablations run` cannot follow: use {EXPECTED}"
+        )
+    macros = [word for word in rest if re.fullmatch(r"\$\{.*\}", word)]
+    if odd := [word for word in macros if word[2:-1] not in ARGS]:
+        raise ConfigError(f"command has {odd[0]}: valid are {', '.join(f'${{{a}}}' for a in ARGS)}")
+    if len(macros) != 1:
+        raise ConfigError("command must have ${args} once, or no parameter reaches the runs")
+    place = rest.index(macros[0])
+    return _fixed(rest[:place]), _fixed(rest[place + 1 :])
+
+
+def _program(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the program and what after it."""
+    for place, word in enumerate(words):
+        if word in ("${program}", PROGRAM):
+            return words[:place], words[place + 1 :]
+        if word == "ablations" and words[place + 1 : place + 2] == ["train"]:
+            return words[:place], words[place + 2 :]
+    raise ConfigError(f"command starts no ${{program}}: use {EXPECTED}")
+
+
+def _expanded(word: Any) -> str:
+    """A word with ``${envvar:NAME}`` replaced; a variable that is not set leaves its name."""
+    if isinstance(word, list | dict) or word is None:
+        raise ConfigError(f"command has {word!r}, and each of its items must be text")
+    return re.sub(
+        r"\$\{envvar:([A-Z0-9_]*)\}", lambda found: os.environ.get(found[1], found[1]), str(word)
+    )
+
+
+def _fixed(words: list[str]) -> dict[str, Any]:
+    """The fields that flags set, with the recipe and the preset that they choose."""
+    own, found = separate(["train", *words])
+    rest = own[1:]
+    while rest:
+        name, equals, value = rest.pop(0).removeprefix("--").partition("=")
+        if not equals and rest:
+            value = rest.pop(0)
+        if name == "tracker":
+            found["system.tracker"] = value
+        elif name == "plugins":
+            found["system.plugins"] = [each.strip() for each in value.split(",")]
+        elif name in CHOICES and value:
+            found[name] = value
+        else:
+            raise ConfigError(
+                f"command has {name!r}, which `ablations run` cannot take from a file: give it "
+                "there as a flag, and to agents by its variable (ABLATIONS_RESULTS, "
+                "ABLATIONS_NO_REUSE)"
+            )
+    return found

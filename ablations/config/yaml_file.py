@@ -1,0 +1,150 @@
+"""A YAML file as its author means it: no key twice, no number in disguise, nothing that explodes.
+
+What passes is read as PyYAML reads it, which is what W&B's client does.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
+from poolformer.config import ConfigError
+
+BYTES, DEPTH, NODES = 2_000_000, 30, 200_000  # limits of a file; nodes with aliases expanded
+_TAG = "tag:yaml.org,2002:"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that stops at a depth, before Python's own limit does."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(None, None, f"nested more than {DEPTH} deep", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def read(path: Path) -> Any:
+    """The one document of a file; None where it is empty.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, has a key twice, a number that YAML would read
+            as another than is written (``1_0``, ``010``, ``1:30``), or is too deep or too large.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(raw) > BYTES:
+        raise ConfigError(f"{path} has more than {BYTES / 1e6:g} MB: no sweep file is that large")
+    try:
+        loader = _Loader(raw.decode("utf-8-sig"))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _Examination().size(node)
+        return loader.construct_document(node)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    # PyYAML raises more than its own errors for odd scalars: ValueError, IndexError, TypeError.
+    except Exception as error:
+        raise ConfigError(f"{path} is not YAML: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    """PyYAML's message in one short line, with the place in the file."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        words = [error.context, error.problem]
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        return ", ".join(" ".join(word.split()) for word in words if word)[:300] + where
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+class _Examination:
+    """Walks each node once, whatever aliases point to it."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[int, int]] = {}
+        self.open: set[int] = set()
+
+    def size(self, node: Any) -> tuple[int, int]:
+        """Nodes and depth below a node, aliases expanded."""
+        if id(node) in self.known:
+            return self.known[id(node)]
+        where = f"line {node.start_mark.line + 1}"
+        if id(node) in self.open:
+            raise ConfigError(f"{where}: an anchor that contains itself")
+        self.open.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            _check_number(node, where)
+            inner = []
+        elif isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            inner = [each for pair in node.value for each in pair]
+        else:
+            inner = node.value
+        sizes = [self.size(each) for each in inner]
+        nodes = 1 + sum(each[0] for each in sizes)
+        depth = 1 + max((each[1] for each in sizes), default=0)
+        if nodes > NODES or depth > DEPTH:
+            raise ConfigError(
+                f"{where}: more than {NODES:,} values or nested more than {DEPTH} deep, aliases "
+                "written out"
+            )
+        self.open.remove(id(node))
+        self.known[id(node)] = nodes, depth
+        return nodes, depth
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Raise ConfigError for a key that is given twice or is no name."""
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"line {line}: a list or mapping cannot be a key")
+        if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+            raise ConfigError(
+                f"line {line}: the key {key.value!r} is read as {_kind(key)}, not as a name"
+            )
+        if key.value in seen:
+            raise ConfigError(
+                f"line {line}: {key.value!r} is given twice, first in line {seen[key.value]}; W&B "
+                "would take the last without a word: leave one"
+            )
+        seen[key.value] = line
+
+
+def _check_number(node: yaml.ScalarNode, where: str) -> None:
+    """Raise ConfigError for a number that is another than it looks like."""
+    text = node.value
+    if node.style is not None or not isinstance(text, str):
+        return
+    if node.tag == f"{_TAG}int":
+        if not WHOLE.fullmatch(text):
+            raise ConfigError(
+                f"{where}: YAML reads {text[:40]!r} as another number: write it in plain decimal "
+                "digits, or in quotes"
+            )
+        if len(text) > 20 or abs(int(text)) > LARGEST:
+            raise ConfigError(f"{where}: {text[:40]} is beyond 64 bits")
+    elif node.tag == f"{_TAG}float" and not DECIMAL.fullmatch(text):
+        raise ConfigError(f"{where}: {text[:40]!r} is no plain number")
+    elif node.tag == f"{_TAG}timestamp":
+        raise ConfigError(f"{where}: YAML reads {text[:40]!r} as a date: write it in quotes")
+
+
+def _kind(node: yaml.ScalarNode) -> str:
+    words = {"int": "a number", "float": "a number", "bool": "true or false", "null": "null"}
+    return words.get(re.sub(r".*:", "", node.tag), "something else")

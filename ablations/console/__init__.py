@@ -1,0 +1,1 @@
+"""The terminal: printing, tables, when to show progress."""

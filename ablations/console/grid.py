@@ -1,0 +1,51 @@
+"""Tables on a terminal, whose cells are text and never markup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ablations.text.escape import rich_text, shortened, terminal
+
+# Below this many characters, columns would be a letter or two wide.
+NARROW = 60
+
+
+class Grid(Table):
+    """A table of rich without rules.
+
+    A ``str`` in it is shown as it is, square brackets and all; what is too wide goes on below. On a
+    narrow terminal that it does not fit, each row is a block of lines, a cell a line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(box=None, padding=(0, 2, 0, 0))
+
+    def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:
+        """Add a column; as ``rich.table.Table``."""
+        super().add_column(_text(header), *args, **{"overflow": "fold", **options})
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row; as ``rich.table.Table``."""
+        super().add_row(*map(_text, cells), **options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Columns, or blocks where these do not fit."""
+        natural = Measurement.get(console, options.update(width=1000, max_width=1000), self).maximum
+        if options.max_width >= min(NARROW, natural):
+            yield from super().__rich_console__(console, options)
+            return
+        columns = [list(column.cells) for column in self.columns]
+        for row in zip(*columns, strict=True):
+            for column, cell in zip(self.columns, row, strict=True):
+                if str(cell):
+                    yield Text.assemble(f"{column.header}: " if str(column.header) else "", cell)
+            yield Text()
+
+
+def _text(cell: Any) -> Any:
+    return rich_text(shortened(terminal(cell))) if isinstance(cell, str) else cell

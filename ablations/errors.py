@@ -1,0 +1,1 @@
+"""The errors that a user sees, one hierarchy."""

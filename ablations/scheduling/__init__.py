@@ -1,0 +1,1 @@
+"""Running a study: scheduler, launchers, retries, progress."""

@@ -1,0 +1,280 @@
+"""Whether what is on disk of a run is of what is asked for now: its images, precision and mixers.
+
+The id of a run says nothing of these three. What is of other images or of another precision is
+refused; a run whose token mixer has changed since is *stale*: named, and trained again on request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablations import data
+from ablations.config import plugins
+from ablations.config.precision import resolved
+from ablations.config.schema import RunConfig
+from ablations.data import DataError
+from ablations.store import leases, records
+from ablations.store.records import CHECKPOINT, FILE, HISTORY, WEIGHTS, Record
+from poolformer.config import ConfigError
+
+STALE = "stale"  # folder of what a run had before it was trained again with a changed mixer
+RETRAIN = "--retrain-stale trains it again and keeps what it had"
+OTHER_FOLDER = "use another results folder (--results DIR)"
+Source = tuple[str, str]  # name and root of a data set
+
+
+@dataclass
+class Compared:
+    """Records of done runs held against the runs that are asked for.
+
+    Args:
+        images: Run id -> why its record is of other images, or of unknown ones.
+        precision: Run id -> why its record is of another precision.
+        stale: Run id -> which of its token mixers have changed.
+        failed: Ids of runs that failed on other images: they say nothing of these.
+        unread: A data set -> why it cannot be read, and so not be compared.
+    """
+
+    images: dict[str, str] = field(default_factory=dict)
+    precision: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def told(self, results: Path) -> list[str]:
+        """A line for each stale run, and for each data set that cannot be read."""
+        lines = [f"stale: {results / id_}: {why}: {RETRAIN}" for id_, why in self.stale.items()]
+        for name, why in self.unread.items():
+            lines.append(f"whether the finished runs are of {name} is unknown: {why}")
+        return lines
+
+    def refuse(self, results: Path, unread: bool = True) -> None:
+        """Raise where records are of other images or of another precision, in one line.
+
+        Args:
+            results: The folder of all runs.
+            unread: Whether images that cannot be read are refused too.
+
+        Raises:
+            DataError: Of other images, or the images cannot be read.
+            ConfigError: Of another precision.
+        """
+        if self.images:
+            raise DataError(f"{_first(results, self.images)}: {OTHER_FOLDER}")
+        for name, why in self.unread.items() if unread else ():
+            raise DataError(
+                f"{why} (whether the finished runs in {results} are of {name} is unknown without "
+                f"it; `ablations table {results}` shows them)"
+            )
+        if self.precision:
+            raise ConfigError(f"{_first(results, self.precision)}, or {OTHER_FOLDER}")
+
+
+def _first(results: Path, found: Mapping[str, str]) -> str:
+    run_id, why = next(iter(found.items()))
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"run {run_id} ({results / run_id / FILE}){others}: {why}"
+
+
+def compare(
+    configs: Iterable[RunConfig],
+    there: Sequence[Record],
+    here: bool = True,
+    download: bool = True,
+    check: Callable[[RunConfig], object] = lambda _: None,
+) -> Compared:
+    """Hold records against the runs that are asked for; each data set is read once.
+
+    Args:
+        configs: What is asked for.
+        there: Records of some of them.
+        here: Whether they are trained on this machine, so that ``auto`` is known.
+        download: Whether a data set that is not here may be fetched; else it is told as unread.
+        check: Called with each run that has no record, beside those of the same data set.
+    """
+    known, found = {record.run_id: record for record in there}, Compared()
+    identities: dict[Source, dict[str, str]] = {}
+    for config in sorted(configs, key=_source):
+        record, run_id, source = known.get(config.run_id), config.run_id, _source(config)
+        if record is None:
+            check(config)
+            continue
+        if source not in identities:
+            identities[source] = _identity(config, download, found)
+        now = identities[source]
+        other = other_images(record.data, now, config) if now else None
+        if not record.done:
+            if other and record.data.get("fingerprint"):
+                found.failed.add(run_id)
+            continue
+        if other:
+            found.images[run_id] = other
+        decided = _decided(record, config, here)
+        if decided and (why := other_precision(record.environment, config)):
+            found.precision[run_id] = why
+        if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
+            found.stale[run_id] = why
+    return found
+
+
+def _source(config: RunConfig) -> Source:
+    return config.data.name, config.data.root or ""
+
+
+def _identity(config: RunConfig, download: bool, found: Compared) -> dict[str, str]:
+    """Of the images at hand; empty, and noted, where they cannot be read."""
+    where = config.data.root or config.data.name
+    if not download and not data.here(config.data):
+        found.unread[where] = f"{where} is not here yet"
+        return {}
+    try:
+        return data.identity(config.data)
+    except DataError as error:
+        found.unread[where] = str(error)
+        return {}
+
+
+def check(record: Record, config: RunConfig, place: object, here: bool = True) -> None:
+    """Raise where a done record is not of what is asked for.
+
+    Args:
+        record: The record.
+        config: The run.
+        place: The record's file or address, for the message.
+        here: Whether it would be trained on this machine, so that ``auto`` is known.
+
+    Raises:
+        DataError: It is of other images.
+        ConfigError: It is of another precision, or of other code of a plugin's mixer.
+    """
+    if why := other_images(record.data, data.identity(config.data), config):
+        raise DataError(f"run {record.run_id} ({place}): {why}: {OTHER_FOLDER}")
+    if _decided(record, config, here) and (why := other_precision(record.environment, config)):
+        raise ConfigError(f"run {record.run_id} ({place}): {why}, or {OTHER_FOLDER}")
+    if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
+        raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN}")
+
+
+def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Path) -> None:
+    """Raise where a checkpoint is of other images, precision or mixers than are asked for here.
+
+    Raises:
+        DataError: It is of other images.
+        ConfigError: It is of another precision, or of other code of a plugin's mixer.
+    """
+    if why := other_images(state, data.identity(config.data), config):
+        raise DataError(f"{checkpoint}: {why}: {OTHER_FOLDER}")
+    if why := other_precision(state, config):
+        raise ConfigError(f"{checkpoint}: {why}, or remove the file to train the run anew")
+    if why := plugins.changed(state.get("plugins", {}), config.model.mixers):
+        raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN}")
+
+
+def _decided(record: Record, config: RunConfig, here: bool) -> bool:
+    """Whether both precisions are known; a record without one is in no table."""
+    asked = here or config.system.precision != "auto"
+    return asked and record.environment.get("precision") is not None
+
+
+def other_images(
+    before: Mapping[str, Any], now: Mapping[str, str], config: RunConfig
+) -> str | None:
+    """Why a run's images are others than those at hand, in words; None where they are the same.
+
+    Args:
+        before: What has its ``fingerprint``; an unknown one is another. Records of older versions
+            do not have the ``contents`` of image files.
+        now: The identity of those at hand.
+        config: The run.
+    """
+    then = before.get("fingerprint")
+    contents, new_contents = before.get("contents"), now.get("contents")
+    where = config.data.root or config.data.name
+    if then != now["fingerprint"]:
+        new = now["fingerprint"]
+        return f"its images have fingerprint {then or 'unknown'}, those of {where} have {new}"
+    if contents and new_contents and contents != new_contents:
+        return (
+            f"its images have fingerprint {then} and contents {contents}, those of {where} have "
+            f"contents {new_contents}"
+        )
+    return None
+
+
+def other_precision(before: Mapping[str, Any], config: RunConfig) -> str | None:
+    """Why a run's precision is not the one that is asked for here, in words; None where it is.
+
+    Args:
+        before: What has its ``precision``.
+        config: The run.
+    """
+    now, asked = resolved(config.system), config.system.precision
+    if (then := before.get("precision")) == now:
+        return None
+    machine = f" ({now} on this machine)" if asked == "auto" else ""
+    remedy = f": take --system.precision {then}" if then else ""
+    return f"it is of precision {then or 'unknown'}, system.precision is {asked}{machine}{remedy}"
+
+
+def stale(results: Path, config: RunConfig) -> bool:
+    """Whether a run has a record or a checkpoint of other code of its token mixers."""
+    if not plugins.versions(config.model.mixers):
+        return False
+    known, checkpoint = records.find(results, config.run_id), results / config.run_id / CHECKPOINT
+    before = [known.environment.get("plugins", {})] if known and known.done else []
+    if checkpoint.is_file():
+        import torch
+
+        # What cannot be read is put aside by the run itself.
+        with contextlib.suppress(Exception):
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            before.append(dict(state["plugins"]))
+    return any(plugins.changed(each, config.model.mixers) for each in before)
+
+
+# Where somebody has a run, or this user has no right to write, it is left to who has one.
+REFUSED = (leases.LeaseError, records.RecordError, OSError)
+
+
+def settle(results: Path, run_ids: Iterable[str]) -> None:
+    """Restore what a killed `--no-reuse` left set aside, of runs that nobody trains."""
+    for run_id in run_ids:
+        if records.unsettled(results, run_id):
+            with contextlib.suppress(*REFUSED), leases.held(results, run_id):
+                records.settle(results, run_id)
+
+
+def tidy(results: Path, run_ids: Iterable[str]) -> None:
+    """Remove what runs that are done, and that nobody trains, have kept of a killed process."""
+    for run_id in run_ids:
+        if records.left_over(results, run_id):
+            with contextlib.suppress(*REFUSED), leases.held(results, run_id):
+                if (known := records.find(results, run_id)) and known.done:
+                    for path in records.left_over(results, run_id):
+                        path.unlink(missing_ok=True)
+
+
+def set_stale_aside(results: Path, run_id: str) -> Path:
+    """Move what a stale run has to a folder below its own, so that it is trained again.
+
+    Returns:
+        That folder; it is never removed.
+
+    Raises:
+        BusyError: Somebody trains the run.
+    """
+    folder = results / run_id
+    with leases.held(results, run_id):
+        number = 1
+        while (aside := folder / f"{STALE}-{number}").exists():
+            number += 1
+        aside.mkdir()
+        for name in (HISTORY, WEIGHTS, CHECKPOINT, FILE):  # the record last: until then it is done
+            if (folder / name).is_file():
+                os.replace(folder / name, aside / name)
+    return aside

@@ -1,0 +1,275 @@
+"""What files of results must hold: JSON that is checked against types, here and nowhere else.
+
+Types of a config are those of its dataclasses; what a mapping has beside them is not checked.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import types
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import orjson
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict, is_typeddict
+
+from ablations.config.schema import DataConfig, OptimConfig, SystemConfig
+from poolformer.config import MetaFormerConfig
+
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what every reader of JSON takes
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Text = str | None
+STRICT = ConfigDict(strict=True)  # the text "3" is no number
+RULES = {
+    "int_type": "is not a whole number",
+    "float_type": "is not a number",
+    "finite_number": "is not finite",
+    "string_type": "is not a text",
+    "bool_type": "is not true or false",
+    "dict_type": "is not a mapping",
+    "list_type": "is not a list",
+    "tuple_type": "is not a list",
+    "greater_than_equal": "is too small",
+    "less_than": "is too large",
+}
+SHOWN = 40  # characters of a wrong value
+
+
+class SchemaError(ValueError):
+    """A value that is not what it must be; the message is one line."""
+
+
+def _bounded(hint: Any) -> Any:
+    """A type with each of its numbers in the range of JSON."""
+    if hint in (int, float):
+        return Whole if hint is int else Finite
+    inner = tuple(_bounded(part) for part in get_args(hint))
+    if isinstance(hint, types.UnionType):
+        return Union[inner]  # noqa: UP007
+    return get_origin(hint)[inner] if inner else hint
+
+
+@functools.cache
+def shape(kind: type, without: tuple[str, ...] = (), total: bool = True) -> Any:
+    """A mapping with the fields of a dataclass.
+
+    Args:
+        kind: The dataclass.
+        without: Fields that are left out.
+        total: Whether all fields must be there.
+    """
+    hints = get_type_hints(kind)
+    names = [item.name for item in fields(kind) if item.name not in without]
+    typed: Any = TypedDict
+    found = typed(kind.__name__, {name: _bounded(hints[name]) for name in names}, total=total)
+    found.__pydantic_config__ = STRICT
+    return found
+
+
+class System(TypedDict, total=False):
+    """What a config may have."""
+
+    system: shape(SystemConfig, total=False)  # type: ignore[valid-type]
+
+
+class Config(System):
+    """A RunConfig; fields of its groups may be missing, as in records of older versions."""
+
+    model: shape(MetaFormerConfig, total=False)  # type: ignore[valid-type]
+    data: shape(DataConfig, total=False)  # type: ignore[valid-type]
+    optim: shape(OptimConfig, total=False)  # type: ignore[valid-type]
+    seed: Whole
+    recipe: str
+
+
+class Sizes(TypedDict, total=False):
+    """The cost of a model."""
+
+    params: Count
+    frozen_params: Count
+    macs: Count
+    image_size: Count
+
+
+class Cost(Sizes, total=False):
+    """The cost of a run."""
+
+    paper: Sizes | None
+
+
+class Data(TypedDict, total=False):
+    """What a run was trained on."""
+
+    fingerprint: Text
+    contents: Text
+    classes: Count
+    train: Count
+    val: Count
+
+
+class Environment(TypedDict, total=False):
+    """Where a run was trained."""
+
+    precision: Text
+    device: Text
+    devices: list[str]
+    commit: Text
+    date: Text
+    platform: Text
+    python: Text
+    threads: Count | None
+    versions: dict[str, str]
+    plugins: dict[str, str]
+
+
+class Reason(TypedDict, total=False):
+    """What a failure has beside its kind and message."""
+
+    log: Text
+
+
+class Failure(Reason):
+    """Why a run failed."""
+
+    kind: str
+    message: str
+
+
+class Facts(TypedDict, total=False):
+    """What a record may have."""
+
+    metrics: dict[str, dict[str, Finite]]
+    cost: Cost
+    timing: dict[str, Seconds]
+    data: Data
+    environment: Environment
+    tracker: dict[str, Text]
+    failure: Failure | None
+
+
+class Record(Facts):
+    """A record: ``<run_id>/record.json``."""
+
+    run_id: str
+    status: Literal["finished", "diverged", "failed"]
+    config: Config
+
+
+class Begun(TypedDict):
+    """The state of a run that has no record yet: ``<run_id>/begun.json``."""
+
+    run_id: str
+    config: Config
+    tracker: dict[str, Text]
+    stopped: bool
+
+
+class Rows(TypedDict):
+    """The history in a checkpoint; of a diverged run some values are not finite."""
+
+    rows: list[dict[str, float]]
+
+
+class Callbacks(TypedDict):
+    """What callbacks keep in a checkpoint."""
+
+    History: Rows
+
+
+class Versions(TypedDict, total=False):
+    """What a checkpoint may have."""
+
+    code: dict[str, str]
+    plugins: dict[str, str]
+
+
+class Checkpoint(Versions):
+    """What a start of a run reads of ``<run_id>/last.ckpt``; its tensors are torch's to check."""
+
+    run_id: str
+    epoch: Count
+    fingerprint: str
+    diverged: bool
+    state_dict: dict[str, Any]
+    callbacks: Callbacks
+
+
+for _kind in list(globals().values()):
+    if is_typeddict(_kind):
+        setattr(_kind, "__pydantic_config__", STRICT)  # noqa: B010
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def read(content: bytes, kind: Any) -> Any:
+    """The values of JSON of a kind.
+
+    Raises:
+        SchemaError: It is none, a key is given twice, or it is of another kind.
+    """
+    tree = parse(content, kind)
+    check(content, kind)
+    return tree
+
+
+def parse(content: bytes, kind: Any) -> Any:
+    """The values of JSON that is to be of a kind, which is not checked.
+
+    Raises:
+        SchemaError: It is none, or a key is given twice.
+    """
+    try:
+        tree = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        check(content, kind)  # which knows NaN, and says where
+        raise SchemaError(str(error)) from error
+    # Only where the same values, written again, have fewer colons it is worth a slow look.
+    if content.count(b":") != orjson.dumps(tree).count(b":"):
+        json.loads(content, object_pairs_hook=_once)
+    return tree
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise SchemaError(f"the key {name!r} is given twice")
+        found[name] = value
+    return found
+
+
+def check(content: bytes, kind: Any) -> None:
+    """Raise SchemaError unless JSON is of a kind, as one of this module's or ``shape``'s."""
+    try:
+        _adapter(kind).validate_json(content)
+    except ValidationError as error:
+        raise SchemaError(_told(error)) from error
+
+
+def check_values(tree: Any, kind: Any) -> None:
+    """The same for values that do not come from JSON."""
+    try:
+        _adapter(kind).validate_python(tree)
+    except ValidationError as error:
+        raise SchemaError(_told(error)) from error
+
+
+def _told(error: ValidationError) -> str:
+    """The first thing that is wrong, in words: where, the value, what it must be."""
+    first = error.errors(include_url=False)[0]
+    # Which member of a union was tried is part of the place.
+    where = ".".join(part for part in map(str, first["loc"]) if part != "str" and "[" not in part)
+    if first["type"] in ("missing", "json_invalid"):
+        told = "is missing" if first["type"] == "missing" else first["msg"]
+        return f"{where} {told}".strip()
+    value = repr(first["input"])
+    value = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
+    rule = RULES.get(first["type"]) or f"is wrong: {first['msg']}"
+    return f"{where} {value} {rule}".strip()

@@ -1,0 +1,190 @@
+"""Table -> HTML: great_tables sets it, each difference is drawn, each verdict is a badge.
+
+Importing this takes a second that the other formats need not spend.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import great_tables
+import pandas as pd
+from great_tables import GT, loc, style
+from markupsafe import Markup
+
+from ablations.analysis.verdicts import UNCORRECTED
+from ablations.page import arrows, document, fill
+from ablations.tables.bars import Scale, axis, bar, legend, numbers, scale_of
+from ablations.tables.table import MISSING, Table
+from ablations.text.escape import html as escape
+from ablations.text.escape import terminal
+
+VERDICT, DRAWN, RUNS = "Verdict", "Difference, points", "Runs"  # what only this format has
+INTERVALS, COUNTS = ["95% CI", "Δ"], ["n"]  # and right of which columns it has them
+# By which a cell is sorted: the number that it begins with. "missing (1 failed)" has none.
+NUMBER = re.compile(r"[<\[]?([+-]?\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link within the page.
+
+    Args:
+        text: What is clicked on.
+        target: The id of an element.
+        title: What is there, in words.
+    """
+
+    text: str
+    target: str
+    title: str = ""
+
+
+Links = Sequence[Sequence[Link]]  # the runs of a row, or of one variant and of another
+
+
+def page(tables: Sequence[Table]) -> str:
+    """A whole page of tables that needs nothing besides itself."""
+    parts = [html(table, f"table-{number}") for number, table in enumerate(tables, start=1)]
+    return document("Ablation tables", fill("tables.html", tables=map(Markup, parts)))
+
+
+def html(table: Table, name: str = "table", links: Sequence[Links] = ()) -> str:
+    """A table with its heading and footnotes, as a part of a page of ``ablations.page``.
+
+    Args:
+        table: The table.
+        name: Its id, unlike those of all other elements of the page.
+        links: The runs of each row as ``Table.runs`` has them, where the page has them.
+    """
+    if not any(map(numbers, table.drawn)):
+        table = replace(table, drawn=[])
+    scale = scale_of(table.drawn)
+    made = fill(
+        "table.html",
+        name=name,
+        title=table.title,
+        table=_set(table, _frame(table, scale, links), scale, f"{name}-cells"),
+        notes=[*_notes(table, scale), *table.lines],
+    )
+    return str(made)
+
+
+def _notes(table: Table, scale: Scale) -> list[str]:
+    """What a reader must know of the columns that only this format has."""
+    notes = [legend(table.drawn, scale)] if table.drawn else []
+    if table.badges and VERDICT not in table.frame:
+        told = (
+            f"{VERDICT}: what the paper says of a row against the baseline, held against these "
+            "runs, each claim at 5% by itself (`ablations claims`)."
+        )
+        if any(UNCORRECTED in word for word in table.badges):
+            told += f" {UNCORRECTED.capitalize()}: not below 5% after Holm's correction."
+        notes.append(told)
+    return notes
+
+
+def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
+    """The cells as markup, and the columns that only this format has."""
+    frame = table.frame.copy()
+    for column in frame.columns:
+        cells = [_cell(text, column not in table.words) for text in frame[column]]
+        frame[column] = _sections(table) if column == table.section else cells
+    if table.badges:
+        badges = [_badge(word) for word in table.badges]
+        if VERDICT in frame:  # in words, with footnotes perhaps
+            pairs = zip(table.frame[VERDICT], table.badges, strict=True)
+            rest = [text.removeprefix(word.partition(",")[0]) for text, word in pairs]
+            frame[VERDICT] = [badge + more for badge, more in zip(badges, rest, strict=True)]
+        else:
+            frame.insert(_after(frame, INTERVALS), VERDICT, badges)
+    if table.drawn:
+        drawn = [_drawn(bar(row, scale), row.mean) for row in table.drawn]
+        frame.insert(_after(frame, INTERVALS), DRAWN, drawn)
+    if links:
+        frame.insert(_after(frame, COUNTS), RUNS, [_runs(row) for row in links])
+    return frame
+
+
+def _sections(table: Table) -> list[str]:
+    """Names as great_tables takes and escapes them; none for a section of one row of that name."""
+    names = list(table.frame[table.section])
+    rows = table.frame[[name for name in table.words if name != table.section]]
+    count = Counter(names)
+    return [
+        "" if count[name] == 1 and name in words else arrows(terminal(name))
+        for name, words in zip(names, rows.itertuples(index=False), strict=True)
+    ]
+
+
+def _after(frame: pd.DataFrame, names: Sequence[str]) -> int:
+    """The place right of the first of these columns that there is; the last one without any."""
+    columns = list(frame.columns)
+    return next((columns.index(name) + 1 for name in names if name in columns), len(columns))
+
+
+def _set(table: Table, frame: pd.DataFrame, scale: Scale, name: str) -> Markup:
+    """The table itself as great_tables sets it, without its style: the page has one for all."""
+    words = [column for column in table.words if column != table.section]
+    cells = [column for column in frame.columns if column != table.section]
+    right = [column for column in cells if column not in (*words, VERDICT, DRAWN, RUNS)]
+    headings = {column: escape(column) for column in cells}
+    if table.drawn:
+        headings[DRAWN] += Markup("<br>") + axis(scale)
+    # Two braces would be a unit to great_tables.
+    raw: dict[str, Any] = {
+        column: great_tables.html(heading.replace("{", Markup("&#123;")))
+        for column, heading in headings.items()
+    }
+    made = GT(
+        frame,
+        rowname_col=words[0] if words else None,
+        groupname_col=table.section,
+        auto_align=False,
+        id=name,
+    )
+    made = made.fmt(str, columns=cells)  # what is formatted is not escaped again
+    made = made.cols_label(raw).cols_align("right", columns=right)
+    made = made.tab_stubhead(raw[words[0]]) if words else made
+    for row, column in sorted(table.bold):
+        made = made.tab_style(style.text(weight="bold"), loc.body(columns=[column], rows=[row]))
+    whole = made.as_raw_html()
+    return Markup(whole[whole.index("<table") : whole.index("</table>") + len("</table>")])
+
+
+def _cell(text: str, numeric: bool) -> Markup:
+    """A cell, with the number to sort it by where it has one."""
+    found = NUMBER.match(text) if numeric else None
+    if not found:
+        return escape(arrows(text))
+    value = 0 if text.startswith("<") else found[1]
+    return Markup('<span data-sort="{}">{}</span>').format(value, escape(text))
+
+
+def _drawn(picture: Markup, mean: float | None) -> Markup:
+    if mean is None:
+        return picture
+    return Markup('<span data-sort="{}">{}</span>').format(f"{mean:.6g}", picture)
+
+
+def _badge(word: str) -> Markup:
+    """A verdict: the word itself, and a colour by it."""
+    if not word:
+        return Markup()
+    kind = re.sub(r"[^a-z]+", "-", word.lower())
+    return Markup('<span class="badge badge-{}">{}</span>').format(kind, escape(word))
+
+
+def _runs(links: Links) -> Markup:
+    """The links of a row; where it holds one variant against another, those of either."""
+    sides = [Markup(" ").join(map(_link, side)) or Markup(MISSING) for side in links]
+    return Markup(" against ").join(sides) if any(links) else Markup()
+
+
+def _link(link: Link) -> Markup:
+    parts = map(escape, (link.target, link.title, link.text))
+    return Markup('<a href="#{}" title="{}">{}</a>').format(*parts)

@@ -1,0 +1,1 @@
+"""Text: escaping for each medium, phrases of messages, strict numbers."""

@@ -1,0 +1,283 @@
+"""Lightning's loop over one run: from its checkpoint, or from the start, to its last epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ablations.config.precision import resolved
+from ablations.config.schema import RunConfig
+from ablations.data import DataError, Pictures
+from ablations.data.memory import loader_end, shortage
+from ablations.store.position import Position
+from ablations.store.records import CHECKPOINT, WEIGHTS
+from ablations.text.phrases import counted
+from ablations.training.batch_progress import Watch
+from ablations.training.history import History
+from ablations.training.ranks import ALONE, Place, RankError, Seat, Together
+from ablations.training.signals import Interrupted, Signals
+from ablations.training.tasks.classification import Classification
+from poolformer import files
+from poolformer.checkpoints import write_weights
+from poolformer.config import ConfigError
+from poolformer.metaformer import MetaFormer
+
+Batches = tuple[DataLoader[Any], DataLoader[Any]]
+
+
+class Keeper(pl.Callback):
+    """Asks at the end of each batch whether to go on, and keeps each epoch in a checkpoint.
+
+    Lightning's ModelCheckpoint looks at every step what it has to do; here the epoch is the unit.
+    """
+
+    def __init__(self, checkpoint: Path, check: Callable[[], None]) -> None:
+        self.checkpoint, self.check = checkpoint, check
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.check()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.check()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.checkpoint)  # of all ranks: they wait for each other there
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are replaced by a rename within their folder: never half a file."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        with files.replacing(Path(path)) as file:  # which says, unlike torch, that the disk is full
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Of tensors and plain values only: no code of the file is run, whoever wrote it."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+def fit(
+    config: RunConfig,
+    batches: Batches,
+    folder: Path,
+    history: History,
+    signals: Signals,
+    check: Callable[[], None],
+    state: dict[str, Any] | None,
+    seat: Seat = ALONE,
+    report: Callable[[Position], None] | None = None,
+) -> str:
+    """Run Lightning's loop to the end; the status.
+
+    Args:
+        config: The cell.
+        batches: Of training and validation.
+        folder: Where its checkpoint and its weights go.
+        history: Its callback.
+        signals: What ends it early.
+        check: Called after each batch; what it raises ends the loop there.
+        state: The checkpoint that it continues from.
+        seat: This process's among those that train the run; they are in one process group.
+        report: Called within epochs, once a second at most, with where the run is.
+
+    Raises:
+        Interrupted: A signal.
+    """
+    watch = Watch(folder, *batches, report)
+    with quiet(), watch.removed():
+        callbacks = [watch, history, Keeper(folder / CHECKPOINT, check)]
+        task, trainer = built(config, callbacks, seat)
+        if ended(state):
+            # It had ended; only its record is missing.
+            assert state is not None
+            task.load_state_dict(state["state_dict"])
+            history.load_state_dict(state["callbacks"][history.state_key])
+            history.on_fit_start(trainer, task)
+            task.diverged = True
+        else:
+            try:
+                with signals.held():
+                    path = str(folder / CHECKPOINT) if state else None
+                    trainer.fit(task, *batches, ckpt_path=path)
+                signals.check()
+            except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
+                raise Interrupted(signals.came or 130) from stopped
+    write_weights(task.model.state_dict(), folder / WEIGHTS)
+    return "diverged" if task.diverged else "finished"
+
+
+def fit_along(config: RunConfig, batches: Batches, folder: Path, resumes: bool, seat: Seat) -> None:
+    """The loop of a process that is not rank 0: the same steps, and nothing is kept or told.
+
+    Args:
+        config: The cell.
+        batches: Its share of training and validation.
+        folder: Where rank 0 has the checkpoint.
+        resumes: Whether they continue from it.
+        seat: This process's.
+    """
+    with quiet():
+        keeper = Keeper(folder / CHECKPOINT, lambda: None)
+        task, trainer = built(config, [keeper], seat)
+        path = str(folder / CHECKPOINT) if resumes else None
+        trainer.fit(task, *batches, ckpt_path=path)
+
+
+def ended(state: dict[str, Any] | None) -> bool:
+    """Whether a checkpoint is of a run that has diverged: there is nothing left to train."""
+    return bool(state and state["diverged"])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out Lightning's advice on loader processes, loggers and srun."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        yield
+
+
+def built(
+    config: RunConfig, callbacks: list[pl.Callback], seat: Seat
+) -> tuple[Classification, pl.Trainer]:
+    """A run's task and its Trainer; the last callback sees what the others have done."""
+    torch.set_num_threads(config.system.threads)
+    # Operators are to be deterministic (`options`). What torch does besides, filling each tensor
+    # before it is written, only shows who reads what nobody wrote, for a 20th of the time.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
+    # Lightning has read it from the environment, where it may be that of a task of srun's.
+    setattr(rank_zero_only, "rank", seat.rank)  # noqa: B010
+    own = options(config, seat)
+    trainer = pl.Trainer(
+        **{**own, "plugins": [*own["plugins"], WholeFiles()]},
+        callbacks=callbacks,
+        enable_checkpointing=False,  # of Lightning's own accord
+    )
+    if seat.world > 1:
+        # Rank 0 alone decides on signals, and leaves alone. Lightning would tell the others in an
+        # exchange of its own: at every step, which on a GPU waits for it, and in the handler too,
+        # where it meets whatever exchange is under way.
+        setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
+        setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", lambda: None)  # noqa: B010
+    return Classification(config), trainer
+
+
+def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
+    """What Lightning's Trainer is told of a run; a plan times its steps with the same.
+
+    Args:
+        config: The run.
+        seat: This process's among those that train it.
+    """
+    where: dict[str, Any] = {"devices": 1}
+    if seat.world > 1:
+        where = {
+            "devices": config.system.devices,
+            "num_nodes": config.system.nodes,
+            "strategy": Together(),
+            "sync_batchnorm": True,  # the statistics are the whole batch's, as on one device
+        }
+    return {
+        **where,
+        "accelerator": config.system.accelerator,
+        "plugins": [Place(seat)],
+        "precision": resolved(config.system),
+        "max_epochs": config.optim.all_epochs,
+        "gradient_clip_val": config.optim.grad_clip,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        # A GPU operator without a deterministic form is told in the log, not refused.
+        "deterministic": "warn" if torch.cuda.is_available() else True,
+        "use_distributed_sampler": False,
+    }
+
+
+def check_devices(config: RunConfig, pictures: Pictures) -> None:
+    """Raise where a run cannot be trained on as many devices as it asks for.
+
+    Raises:
+        ConfigError: A batch norm on CPUs, or too few GPUs.
+        DataError: Too few validation pictures to share out.
+    """
+    system = config.system
+    gpu = on_gpu(system.accelerator)
+    if system.processes == 1:
+        return
+    if gpu and torch.cuda.device_count() < system.devices:
+        raise ConfigError(
+            f"system.devices {system.devices}: this process sees "
+            f"{counted(torch.cuda.device_count(), 'GPU')}"
+        )
+    if not gpu and normalizes_batches(config):
+        raise ConfigError(
+            f"system.devices {system.devices} on system.nodes {system.nodes}: on CPUs torch has no "
+            "batch norm over several processes: take one, or GPUs, or another model.norm (group, "
+            "layer, none)"
+        )
+    if len(pictures.val) < system.processes:
+        raise DataError(
+            f"{counted(len(pictures.val), 'validation image')} cannot be shared out among "
+            f"{system.processes} processes"
+        )
+
+
+def normalizes_batches(config: RunConfig) -> bool:
+    """Whether the model has a batch norm, the config's or a token mixer's own."""
+    with torch.random.fork_rng(devices=[]):
+        model = MetaFormer(config.model)
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+def on_gpu(accelerator: str) -> bool:
+    """Whether ``system.accelerator`` means a GPU on this machine.
+
+    Raises:
+        ConfigError: One is asked for and there is none.
+    """
+    found = torch.cuda.is_available()
+    if accelerator == "gpu" and not found:
+        raise ConfigError("system.accelerator gpu: this machine has none that torch can use")
+    return found and accelerator != "cpu"
+
+
+def failure_kind(error: Exception) -> str:
+    """oom, data, killed or error."""
+    if isinstance(error, RankError):
+        return error.kind
+    if isinstance(error, torch.OutOfMemoryError) or shortage(error):
+        return "oom"
+    if loader_end(error):
+        return "killed"
+    return "data" if isinstance(error, DataError) else "error"
+
+
+def one_line(error: BaseException) -> str:
+    """The kind and message of an error, in one line."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, RankError):
+        return str(error)
+    if not isinstance(error, DataError) and (told := shortage(error) or loader_end(error)):
+        return f"{type(error).__name__}: {told}"
+    if not lines:
+        return type(error).__name__
+    # A loader process sends its whole traceback; the message is the last line.
+    if lines[0].startswith("Caught "):
+        kind, _, message = lines[-1].partition(": ")
+        return f"{kind.rsplit('.', 1)[-1]}: {message}"
+    return f"{type(error).__name__}: {lines[0]}"

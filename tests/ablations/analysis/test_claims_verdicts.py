@@ -1,0 +1,261 @@
+"""A verdict for every kind of claim, by arithmetic done on paper, and what always holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from ablations.analysis import stats
+from ablations.analysis.study import studies
+from ablations.analysis.verdicts import hold, judge, of_row
+from ablations.paper import published
+from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
+from tests.ablations.claims_records import (
+    BASE,
+    DEPTHWISE,
+    IDENTITY,
+    POOL5,
+    RANDOM,
+    moved,
+    render_claims,
+    runs,
+    verdict,
+)
+from tests.ablations.tables.test_tables import record
+
+SEEN = {"fingerprint": "f" * 16, "classes": 10, "val": 2000}
+
+
+@pytest.mark.parametrize(
+    ("own", "variant", "differences", "expected"),
+    [
+        # Below: mean -2, deviation 1, half width 4.302653 / sqrt(3) = 2.484.
+        (1, IDENTITY, (-2, -1, -3), "undetermined"),
+        (1, IDENTITY, (-3, -2.5, -3.5), "agrees"),  # -3 ± 1.242
+        (1, IDENTITY, (3, 2.5, 3.5), "contradicts"),
+        # Above.
+        (4, DEPTHWISE, (3, 2.5, 3.5), "agrees"),
+        (4, DEPTHWISE, (-3, -2.5, -3.5), "contradicts"),
+        (4, DEPTHWISE, (2, 1, 3), "undetermined"),
+        # The baseline is the subject: what is lost by another norm is won by its own.
+        (8, "Modified LayerNorm -> LayerNorm", (-3, -2.5, -3.5), "agrees"),
+        (9, "Modified LayerNorm -> BatchNorm", (3, 2.5, 3.5), "contradicts"),
+        # Within 0.5: 0 ± 2.919986 * 0.1 / sqrt(3) = 0.169 at 90%.
+        (5, POOL5, (0.1, 0, -0.1), "agrees"),
+        (5, POOL5, (0.3, 0.2, 0.1), "agrees"),  # above 0, and within 0.5
+        (5, POOL5, (2, 2.1, 1.9), "contradicts"),  # 2 ± 0.248 at 95%
+        (5, POOL5, (-2, -2.1, -1.9), "contradicts"),
+        (5, POOL5, (0.6, 0.3, 0), "undetermined"),  # 0.3 ± 0.506
+        (5, POOL5, (2, 1, 3), "undetermined"),  # sure to be above 0? no, and 0.5 is inside
+        (12, "GELU -> SiLU", (0.1, 0, -0.1), "agrees"),
+    ],
+)
+def test_a_verdict_follows_the_interval(own, variant, differences, expected):
+    found = verdict(own, *BASE, *runs(variant, *moved(*differences)))
+    assert found.verdict == expected
+    assert (found.delta.paired, found.delta.n) == (True, 3)
+    assert (found.seeds is not None) == (expected == "undetermined")
+    sign = -1 if own in (8, 9) else 1
+    assert found.delta.mean == pytest.approx(sign * sum(differences) / 3)
+
+
+def test_the_p_value_is_that_of_the_verdict():
+    # t = -2 sqrt(3) with 2 degrees of freedom.
+    found = verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3)))
+    assert found.p == pytest.approx(2 * student.cdf(-2 * 3**0.5, 2))
+    # Nearer margin at 0.5, standard error 0.1 / sqrt(3).
+    found = verdict(5, *BASE, *runs(POOL5, *moved(0.1, 0, -0.1)))
+    assert found.p == pytest.approx(student.cdf(-0.5 / (0.1 / 3**0.5), 2))
+    found = verdict(5, *BASE, *runs(POOL5, *moved(2, 2.1, 1.9)))
+    assert found.p == pytest.approx(2 * student.cdf(-1.5 / (0.1 / 3**0.5), 2))
+
+
+def test_a_comparison_need_not_be_the_baseline():
+    found = verdict(2, *runs(IDENTITY, 70.0, 71.0, 73.0), *runs(RANDOM, 73.0, 73.5, 76.5))
+    assert (found.verdict, found.why) == ("agrees", "the 95% interval lies above 0")
+    assert found.delta.mean == pytest.approx(3)  # there is no baseline here at all
+
+
+def test_one_seed_is_undetermined_and_says_so():
+    found = verdict(1, BASE[0], *runs(IDENTITY, 40.0))
+    assert (found.verdict, found.why) == ("undetermined", "one seed has no interval")
+    assert (found.delta.mean, found.p, found.p_holm, found.seeds) == (-40, None, None, None)
+    assert found.paper_inside is None
+
+
+def test_no_spread_is_undetermined_even_for_the_same():
+    for own, variant, by in ((1, IDENTITY, -2), (5, POOL5, 0)):
+        found = verdict(own, *BASE, *runs(variant, *moved(by, by, by)))
+        assert (found.verdict, found.p, found.seeds) == ("undetermined", None, None)
+        assert "no spread" in found.why
+
+
+def test_other_seeds_are_compared_by_welch():
+    found = verdict(1, *BASE, *runs(IDENTITY, 70.0, 71.0, 73.0, first=7))
+    assert (found.verdict, found.delta.paired, found.delta.n) == ("agrees", False, 3)
+    # Equal spreads, s² = 7/3 each: t = 10 / sqrt(14/9) with 4 degrees of freedom.
+    assert found.p == pytest.approx(2 * student.cdf(-10 / (14 / 9) ** 0.5, 4))
+
+
+def test_a_row_that_was_not_run_or_has_no_result_is_told():
+    found = verdict(1, *BASE)
+    assert (found.verdict, found.why) == ("not run", f"no record of {IDENTITY}")
+    failed = runs(IDENTITY, None, None, status="failed")
+    found = verdict(1, *BASE, *failed)
+    assert found.why == f"no result of {IDENTITY} (2 failed: oom)"
+    diverged = runs(IDENTITY, None, status="diverged")
+    assert verdict(1, *BASE, *diverged).why == f"no result of {IDENTITY} (1 diverged)"
+    found = verdict(2, *BASE)
+    assert found.why == f"no record of {RANDOM}; no record of {IDENTITY}"
+    assert (found.delta, found.p, found.seeds) == (None, None, None)
+
+
+def test_without_a_baseline_its_claims_are_not_run():
+    lone = runs(IDENTITY, 70.0, 71.0)
+    found = verdict(1, *lone)
+    assert (found.verdict, found.why) == ("not run", "no baseline among these records")
+    assert "No baseline among these records, so no claim about it is held." in render_claims(
+        lone, "md"
+    )
+    lost = [record(optim__lr=lr, model__norm="layer") for lr in (0.1, 0.2)]
+    found = verdict(8, *lost)
+    assert found.verdict == "not run"
+    assert "choose with --baseline RUN_ID" in found.why
+    assert f"--baseline RUN_ID, one of {lost[0].run_id} (" in render_claims(lost, "md")
+
+
+def test_a_row_whose_line_of_the_papers_table_is_left_out_is_not_called_unrun(monkeypatch):
+    (study,) = studies([*BASE, *runs(IDENTITY, 70.0, 71.0)])
+    study.rows[1].paper = None
+    left = {name: row for name, row in published.ablation_rows().items() if name != IDENTITY}
+    monkeypatch.setattr(published, "ablation_rows", lambda: left)
+    found = hold(study)[0]
+    assert (found.verdict, found.why) == (
+        "not run",
+        f"ablation.csv has no usable line of {IDENTITY}",
+    )
+
+
+def test_a_baseline_that_is_not_the_papers_decides_nothing_of_its_own_field():
+    """Chosen with --baseline: "9 in place of 5" is none of the paper's claims."""
+    base = runs("Pooling size 3 -> 5", 80.0, 81.0, 83.0)
+    five = {"model.pool_size": 5}
+    found = [
+        *base,
+        *runs("Pooling size 3 -> 9", 70.0, 71.0, 73.5),
+        *runs("GELU -> ReLU", 70.0, 71.0, 73.5, **five),
+    ]
+    (study,) = studies(found, base[0].run_id)
+    verdicts = hold(study)
+    assert (verdicts[6].verdict, verdicts[6].why) == (
+        "not run",
+        "the baseline has pool_size=5, the paper's pool_size=3",
+    )
+    assert verdicts[4].why == verdicts[6].why
+    assert verdicts[10].verdict == "agrees"  # ReLU, both pooling over 5 x 5
+    assert [of_row(verdicts, row) for row in study.rows] == ["", "not run", "agrees"]
+
+
+def test_a_baseline_that_was_chosen_is_still_a_row_of_the_paper():
+    found = [
+        *runs(IDENTITY, 70.0, 71.0, 73.0),
+        *runs(RANDOM, 73.0, 73.5, 76.5),
+        *BASE,
+    ]
+    (study,) = studies(found, found[0].run_id)
+    verdicts = hold(study)
+    assert verdicts[1].verdict == "agrees"  # random above identity
+    assert "the paper's token_mixers=pool" in verdicts[2].why
+
+
+# Rows that did not learn
+
+
+def test_two_rows_that_did_not_learn_are_not_the_same():
+    """Both at 10% of ten classes: "within 0.5" would agree."""
+    base = runs(BASELINE, 10.0, 10.1, 9.9, status="diverged")
+    found = verdict(5, *base, *runs(POOL5, 9.9, 10.0, 10.0, status="diverged"))
+    assert (found.verdict, found.why) == ("undetermined", "neither row learned")
+    assert (found.p, found.seeds) == (None, None)
+    assert f"{POOL5}: 3 of 3 runs diverged." in found.notes
+    guessing = [
+        replace(run, data=SEEN)
+        for run in (*runs(BASELINE, 10.0, 10.1, 9.9), *runs(POOL5, 9.9, 10.0, 10.0))
+    ]
+    found = verdict(5, *guessing)
+    assert (found.verdict, found.why) == ("undetermined", "neither row learned")
+    assert "Baseline does no better than guessing." in found.notes
+    assert judge(WITHIN, found.delta)[0] == "agrees"
+
+
+def test_one_row_that_did_not_learn_is_an_outcome():
+    lost = "Residual connection -> None"
+    found = verdict(13, *BASE, *runs(lost, 10.0, 10.0, 10.0, status="diverged"))
+    assert (found.verdict, found.notes) == ("agrees", (f"{lost}: 3 of 3 runs diverged.",))
+    # Three deviations above 10% of 2,000 pictures are 12.01%.
+    for top1, notes in ((12.0, 1), (12.1, 0)):
+        run = [replace(each, data=SEEN) for each in (*BASE, *runs(lost, top1, top1, top1))]
+        assert len(verdict(13, *run).notes) == notes
+
+
+def test_a_record_that_knows_no_counts_is_taken_as_learned():
+    odd = [
+        replace(run, data={**SEEN, "val": "many"}) for run in (*BASE, *runs(POOL5, *moved(0, 1, 0)))
+    ]
+    assert verdict(5, *odd).why == "the interval crosses 0.5 points"
+
+
+# What always holds
+
+differences = st.lists(
+    st.integers(-400, 400).map(lambda hundredths: hundredths / 100), min_size=2, max_size=8
+)
+kinds = st.sampled_from([ABOVE, BELOW, WITHIN])
+patiently = settings(deadline=None)
+
+
+def delta(found):
+    return stats.difference(dict(enumerate(found)), dict.fromkeys(range(len(found)), 0.0))
+
+
+@given(differences, kinds)
+@patiently
+def test_a_verdict_is_given_just_where_p_is_below_5_percent(found, kind):
+    verdict, p, _ = judge(kind, delta(found))
+    assume(p is None or abs(p - 0.05) > 1e-9)
+    assert (verdict != "undetermined") == (p is not None and p < 0.05)
+
+
+@given(differences, kinds)
+@patiently
+def test_the_opposite_outcomes_give_the_opposite_verdict(found, kind):
+    opposite = {"agrees": "contradicts", "contradicts": "agrees", "undetermined": "undetermined"}
+    verdict, p, _ = judge(kind, delta(found))
+    other, p_other, _ = judge(kind, delta([-value for value in found]))
+    assert other == (verdict if kind == WITHIN else opposite[verdict])
+    assert p_other == pytest.approx(p)
+
+
+@given(differences, kinds, st.floats(1, 20))
+@patiently
+def test_more_noise_never_settles_a_claim(found, kind, factor):
+    before = delta(found)
+    assume(not before.constant)
+    noisy = [before.mean + factor * (value - before.mean) for value in found]
+    verdict, p, _ = judge(kind, before)
+    assume(abs(p - 0.05) > 1e-9)
+    if verdict == "undetermined":
+        assert judge(kind, delta(noisy))[0] == "undetermined"
+
+
+@given(differences, st.floats(0.1, 3), st.floats(1, 5))
+@patiently
+def test_a_wider_margin_keeps_what_agrees_and_adds_no_contradiction(found, margin, factor):
+    seen = delta(found)
+    narrow, wide = (judge(WITHIN, seen, width)[0] for width in (margin, margin * factor))
+    assert wide == "agrees" or narrow != "agrees"
+    assert narrow == "contradicts" or wide != "contradicts"

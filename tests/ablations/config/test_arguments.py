@@ -1,0 +1,263 @@
+"""What agents and people type: every spelling of a run is that run, or is refused in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wandb.sdk.launch.sweeps import utils as wandb_sweeps
+
+from ablations.cli.main import main, parser
+from ablations.config.arguments import separate
+from ablations.config.resolve import resolve
+from ablations.text import parsing
+from ablations.tracking import agent
+from poolformer.config import ConfigError
+
+VALUES = {
+    "model.norm": st.sampled_from(["group", "layer", "batch", "none"]),
+    "model.residual": st.just(True),
+    "model.layer_scale_init": st.none() | st.floats(1e-6, 1),
+    "model.token_mixers": st.lists(
+        st.sampled_from(["pool", "identity", "random"]), min_size=4, max_size=4
+    ),
+    "optim.lr": st.floats(1e-6, 1),
+    "optim.epochs": st.integers(6, 500),
+    "seed": st.integers(0, 2**31 - 1),
+    "preset": st.sampled_from(["s12", "s24", "ppaa"]),
+    "recipe": st.sampled_from(["mini", "cifar10"]),
+    "_wandb": st.just({}),
+}
+MACROS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json"]
+
+
+def started(words):
+    """The run that `ablations train WORDS` would train."""
+    own, fields = separate(["train", *words])
+    arguments = parser().parse_args(own)
+    return resolve(arguments.recipe, fields, arguments.preset)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.fixed_dictionaries({}, optional=VALUES), st.sampled_from(MACROS))
+def test_every_macro_of_an_agent_starts_the_run_that_the_sweep_asks_for(parameters, macro):
+    """The client's own function spells them."""
+    sent = {"args": {name: {"value": value} for name, value in parameters.items()}}
+    words = wandb_sweeps.create_sweep_command_args(sent)[macro]
+    fields = {name: value for name, value in parameters.items() if name != "_wandb"}
+    recipe, preset = fields.pop("recipe", "mini"), fields.pop("preset", None)
+    assert started(words) == resolve(recipe, fields, preset)
+
+
+def test_a_file_of_parameters_is_read(tmp_path):
+    path = tmp_path / "args.json"
+    path.write_text(json.dumps({"model.norm": "batch", "model.residual": False, "preset": "s24"}))
+    expected = resolve("mini", {"model.norm": "batch", "model.residual": False}, "s24")
+    assert started([str(path)]) == expected
+
+
+def test_a_flag_without_a_value_is_true_where_that_is_a_value():
+    assert separate(["train", "--model.residual", "--seed", "3"])[1] == {
+        "model.residual": "true",
+        "seed": "3",
+    }
+    assert separate(["train", "--model.residual", "False"])[1] == {"model.residual": "False"}
+    own, fields = separate(["run", "--system.compile", "a.yaml"])
+    assert (own, fields) == (["run", "a.yaml"], {"system.compile": "true"})
+    with pytest.raises(ConfigError, match="--seed needs a value"):
+        separate(["train", "--seed"])
+    with pytest.raises(ConfigError, match="--system.project=VALUE"):
+        separate(["train", "--system.project", "--x"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["+model.norm=batch"], "put ${args} into"),
+        (["++seed=1"], "put ${args} into"),
+        (["model.pool_sise=3"], "did you mean 'model.pool_size'"),
+        (['{"model.norm": "batch", "model.norm": "layer"}'], "given twice"),
+        (['{"model.norm": '], "is not JSON"),
+        (["[" * 100_000 + ".json"], "cannot be read"),
+        (["{" + '"a":{' * 100_000], "is not JSON"),
+        (["none.json"], "none.json cannot be read"),
+        (["--model=-----1"], "is not a mapping"),
+        (["--model=" + "1+" * 20_000 + "1"], "is not a mapping"),
+        (["--model=" + "[" * 5_000], "is not a mapping"),
+        (["--model={[]: 1}"], "is not a mapping"),
+        (["--model.depths=" + "[" * 5_000], "is not a list of whole numbers"),
+        (["--seed=1_0"], "is not a whole number"),
+        (["--seed=٣"], "is not a whole number"),
+        (["--seed= 3"], "is not a whole number"),
+        (["--seed=010"], "is not a whole number"),
+        (["--seed=1:30"], "is not a whole number"),
+        (["--seed="], "seed '' is not a whole number"),
+        (["--seed=true"], "is not a whole number"),
+        (["--seed=" + "9" * 30], "is beyond 64 bits"),
+        (["--seed=" + "9" * 9_999], "is not a whole number"),
+        (["--optim.lr=1_0.5"], "is not a number"),
+        (["--optim.lr=nan"], "is not a number"),
+        (["--optim.min_lr", "-1"], "optim.min_lr -1.0 must be 0 or more"),
+        (["--model.depths=[1,1_0,1,1]"], "is not a list of whole numbers"),
+        (["--data.root="], "data.root is an empty name"),
+        (["--optim.betas=[0.9]"], "is not a list of 2 numbers"),
+        (["--system.threads=99999999999"], "must be between 1 and 4096"),
+        (["--system.loader_workers=99999"], "must be between 0 and 4096"),
+        (["-recipe", "mini"], "did you mean '--recipe'"),
+        (["--tracker=none", "--system.tracker=bogus"], "are both given"),
+        (["--recipe=mini", "--recipe=cifar10"], "--recipe is given twice"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(words, told, capsys, tmp_path):
+    assert main(["train", "--results", str(tmp_path), *words]) == 2
+    out, err = capsys.readouterr()
+    assert told in err
+    assert (out, err.count("\n")) == ("", 1)
+    assert len(err) < 600
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--recipe", "mini", "run", "a.yaml"], "--recipe comes after a command"),
+        (["run", "a.yaml", "optim.epochs=1"], "did you mean --optim.epochs=1?"),
+        (["plan", "a.yaml", "--std", "nan"], "a.yaml cannot be read"),
+        (["run", "a.yaml", "--seeds"], "expected one argument"),
+        (["run", "a.yaml", "--seeds", "-1"], "--seeds '-1' must be numbers"),
+        (["train", "--seeds", "0,1"], "did you mean '--seed'"),
+        (["train", "--no-model.residual"], "write --model.residual=false"),
+        (["train", "--system.precision", "BF16-Mixed"], "did you mean 'bf16-mixed'"),
+        (["train", '--model={"norm": "batch", "norm": "layer"}'], "has a field twice"),
+    ],
+)
+def test_near_misses_say_what_to_type(words, told, capsys):
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["pool,pool,attention,attention", "('pool','pool','attention','attention')",
+     "(pool, pool, attention, attention)", "[pool,pool,attention,attention]"],
+)  # fmt: skip
+def test_a_list_is_read_as_people_type_it(spelled):
+    _, fields = separate(["train", "--model.token_mixers", spelled, "--model.depths=1,1,(1,1)"])
+    with pytest.raises(ConfigError, match="is not a list of whole numbers"):
+        resolve("mini", fields)
+    config = resolve("mini", {**fields, "model.depths": "1,1,1,1"})
+    assert config.model.token_mixers == ("pool", "pool", "attention", "attention")
+    assert config.model.depths == (1, 1, 1, 1)
+
+
+def test_a_group_is_read_as_json_and_as_an_agent_spells_it():
+    for spelled in ('{"residual": false, "norm": "batch"}', "{'residual': False, 'norm': 'batch'}"):
+        _, fields = separate(["train", f"--model={spelled}"])
+        assert fields == {"model.residual": False, "model.norm": "batch"}
+
+
+def test_zero_has_one_id():
+    runs = {resolve("mini", {"optim.eps": eps}).run_id for eps in (0.0, -0.0, 0, "0", "-0.0")}
+    assert len(runs) == 1
+
+
+@given(st.text(max_size=12))
+def test_only_plain_decimal_digits_are_a_number(text):
+    try:
+        found = parsing.whole(text)
+    except ValueError:
+        return
+    assert text.isascii()
+    assert str(found) in (text, text.lstrip("+"), text.replace("-0", "0"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["0,1,2"], [0, 1, 2]),
+        (["0-4"], [0, 1, 2, 3, 4]),
+        (["0..2"], [0, 1, 2]),
+        (["0 - 2, 7"], [0, 1, 2, 7]),
+        (["0", "1,2"], [0, 1, 2]),
+        (["0 1 2"], [0, 1, 2]),
+        (["3"], [3]),
+        (["2,2"], [2]),
+    ],
+)
+def test_seeds_are_read_as_people_type_them(texts, expected):
+    assert parsing.seeds(texts) == expected
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "1_0", "٣", "4-0", "-1", "0-", "1.5", "0x1", "--1"])
+def test_other_seeds_are_refused(text):
+    with pytest.raises(ConfigError, match="must be numbers, such as 0,1,2, or a range"):
+        parsing.seeds([text])
+
+
+def test_seeds_are_counted_before_they_are_listed():
+    with pytest.raises(ConfigError, match=r"2,000,000,001 seeds: at most 100,000"):
+        parsing.seeds(["0-2000000000"])
+
+
+def test_seeds_that_follow_each_other_are_one_list():
+    assert separate(["run", "--seeds", "0", "1", "2", "a.yaml"])[0] == [
+        "run",
+        "--seeds=0 1 2",
+        "a.yaml",
+    ]
+
+
+# An agent's parameters, as the client writes them
+
+
+@pytest.fixture
+def sweep_gives(tmp_path, monkeypatch):
+    def give(**parameters):
+        path = tmp_path / "params.yaml"
+        tree = {"wandb_version": 1} | {name: {"value": v} for name, v in parameters.items()}
+        path.write_text(yaml.safe_dump(tree))
+        monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+        monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(path))
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("fields", "preset", "parameters", "told"),
+    [
+        ({}, None, {"model.residual": False}, "model.residual is True .* False in the sweep"),
+        ({"optim.epochs": 9}, None, {"optim.epochs": 2}, "optim.epochs is 9 .* 2 in the sweep"),
+        ({}, None, {"preset": "s24"}, "preset is None .* 's24' in the sweep"),
+        ({}, "s24", {"recipe": "cifar10"}, "recipe is 'mini' .* 'cifar10' in the sweep"),
+        ({}, None, {"model": {"norm": "batch"}}, "model.norm is 'group' .* 'batch' in the sweep"),
+        ({}, None, {"optim.lr_base": 0.5}, "optim.lr is 0.008 .* 0.0625 in the sweep"),
+        ({}, None, {"plugins": "mine"}, "unknown parameter of the sweep 'plugins'"),
+    ],
+)
+def test_a_run_that_contradicts_its_sweep_is_refused(sweep_gives, fields, preset, parameters, told):
+    sweep_gives(**parameters)
+    with pytest.raises(ConfigError, match=told) as caught:
+        agent.check(resolve("mini", fields, preset), fields, preset)
+    assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_a_run_that_is_its_sweeps_is_accepted(parameters):
+    fields = {name: value for name, value in parameters.items() if name != "_wandb"}
+    recipe, preset = fields.pop("recipe", "mini"), fields.pop("preset", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent, "swept", lambda: {**parameters, "preset": preset, "recipe": recipe})
+        spelled = {name: str(value) for name, value in fields.items()}
+        agent.check(resolve(recipe, spelled, preset), spelled, preset)
+
+
+def test_the_command_line_of_an_agent_that_drops_false_is_refused(sweep_gives, capsys, monkeypatch):
+    sweep_gives(**{"model.residual": False, "seed": 1})
+    monkeypatch.setattr("ablations.cli.main.tell_agent", lambda *words: None)
+    assert main(["train", "--seed=1"]) == 2
+    assert "model.residual is True on this command line and False in the sweep" in (
+        capsys.readouterr().err
+    )

@@ -1,0 +1,58 @@
+"""Tables on a terminal show their cells as they are, and stay readable at any width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ablations.console import screen
+from ablations.console.grid import Grid
+from ablations.text.escape import shortened, terminal
+from tests.ablations.hostile import HOSTILE
+
+CELLS = ("8371e69ff805", "[Pool,Pool,Pool,Attention], seed 1", "hybrid_stages", "finished")
+
+
+def drawn(width: int) -> list[str]:
+    grid = Grid()
+    for name in ("run", "name", "sweeps", ""):
+        grid.add_column(name)
+    grid.add_row(*CELLS)
+    out = io.StringIO()
+    Console(file=out, width=width).print(grid)
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 120])
+def test_nothing_is_lost_and_nothing_is_a_row_of_dots(width):
+    lines = drawn(width)
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    if width < 60 or width > 100:
+        whole = "".join("".join(lines).split())
+        assert all("".join(cell.split()) in whole for cell in CELLS)
+
+
+def test_a_narrow_terminal_has_a_block_of_lines_a_row():
+    lines = drawn(40)
+    assert lines[0].rstrip() == "run: 8371e69ff805"
+    assert "finished" in lines
+    assert drawn(120)[0].split() == ["run", "name", "sweeps"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_cells_and_headings_are_shown_as_they_are(text):
+    grid = Grid()
+    grid.add_column(text)
+    grid.add_row(text)
+    out = io.StringIO()
+    Console(file=out, width=10_000).print(grid)
+    shown = [line.strip() for line in out.getvalue().splitlines()]
+    assert shown == [shortened(terminal(text)).strip()] * 2
+
+
+def test_lines_below_a_table_stay_lines(capsys):
+    screen.table(Grid(), "\n- one\x1b[2J\n- two")
+    assert capsys.readouterr().out.endswith("\n- one\n- two\n")

@@ -1,0 +1,187 @@
+"""What is printed arrives as the screen can show it, and no screen ends what prints to it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ablations.console import screen
+from ablations.tracking import client
+from ablations.training.run_log import to_file
+
+FULL = "/dev/full"
+
+
+def run_python(code: str, **options) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, **options)
+
+
+SAYS = "from ablations.console import screen; screen.prepare(); "
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("81.9 ± 0.2", "81.9 +- 0.2"),
+        ("Δ – → ×", "diff - -> x"),
+        ("┏━┓│╇█", "+-+|+#"),
+        ("naïve", "na\\xefve"),
+        ("猫 \U0001f600", "\\u732b \\U0001f600"),
+        ("picture-\udcff.png", "picture-\\udcff.png"),
+    ],
+)
+def test_a_screen_shows_what_it_can(text, shown):
+    assert text.encode("ascii", screen.HANDLER) == shown.encode()
+
+
+def test_a_name_that_is_no_text_is_shown_on_any_screen():
+    assert "\udcff ±".encode("utf-8", screen.HANDLER).decode() == "\\udcff ±"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp437"])
+def test_streams_of_others_are_printed_to_as_they_are(encoding, monkeypatch):
+    """As in a notebook or under a test, where nothing has been prepared."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    screen.out("Δ ± \udcff 猫")
+    assert stream.buffer.getvalue().decode(encoding).startswith(("Δ", "diff"))
+
+
+def test_control_characters_are_shown_not_obeyed(capsys):
+    screen.out("a\x1b[31mred\x07\r\ttab\nnext\x9b")
+    screen.note("one\nline\x1b]0;title\x07")
+    told = capsys.readouterr()
+    assert told.out == "ared\\x07\\r\ttab\nnext\\x9b\n"
+    assert told.err == "one\\nline\\x1b]0;title\\x07\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8:strict"])
+def test_an_encoding_of_the_environment_loses_nothing(encoding):
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    code = SAYS + "screen.out('Δ 81.9 ± 0.2 猫'); screen.note('│')"
+    done = run_python(code, env=env, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert b"81.9" in done.stdout
+    assert done.stderr
+
+
+def test_a_full_disk_takes_the_output_and_the_reason_is_known():
+    code = SAYS + "[screen.out('x' * 9999) for _ in range(9)]; sys.stderr.write(screen.lost())"
+    with open(FULL, "w") as full:
+        done = run_python("import sys; " + code, stdout=full)
+    assert (done.returncode, done.stderr.decode()) == (0, os.strerror(errno.ENOSPC))
+
+
+def test_a_reader_that_has_gone_is_no_loss():
+    code = SAYS + "[screen.out('x' * 9999) for _ in range(9)]; sys.stderr.write(str(screen.lost()))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_python("import sys; " + code, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"None")
+
+
+def test_closed_streams_are_not_given_to_the_next_file():
+    code = (
+        "import os; " + SAYS + "file = os.open('/dev/null', 0); screen.out('x'); screen.note('y')"
+    )
+    shell = f'"{sys.executable}" -c "{code}; os._exit(file)" <&- >&- 2>&-'
+    assert subprocess.run(["bash", "-c", shell]).returncode == 3
+
+
+def test_a_terminal_set_not_to_wait_is_waited_for():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAYS + "screen.out('x' * 200_000)"], stdout=writing
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert len(pipe.read()) == 200_001
+    assert process.wait() == 0
+
+
+def test_the_output_of_a_worker_goes_to_its_log_or_is_lost(tmp_path):
+    log, link = tmp_path / "workers.log", tmp_path / "link"
+    link.symlink_to(tmp_path / "not ours")
+    for path in (log, link, tmp_path / "nosuch" / "log"):
+        code = (
+            f"import os, sys; from ablations.console import screen; screen.send_to({str(path)!r});"
+            "print('by Python'); os.write(2, b'by C\\n'); screen.note('by us')"
+        )
+        done = run_python(code, stdout=subprocess.PIPE)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert sorted(log.read_text().splitlines()) == ["by C", "by Python", "by us"]
+    assert not (tmp_path / "not ours").exists()
+
+
+COMMAND = [sys.executable, "-m", "ablations"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "told"),
+    [
+        ("table results/mini > /dev/full", 1, "ablations: stdout cannot be written: No space left"),
+        ("run -h > /dev/full", 1, "ablations: stdout cannot be written: No space left"),
+        (
+            "run sweeps/normalization.yaml --recipe mini --dry-run > /dev/full",
+            1,
+            "ablations: stdout cannot be written: No space left",
+        ),
+        ("table results/mini >&-", 0, ""),
+        ("status --results results/mini --json | true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("claims results/mini 2>&- >/dev/null", 0, ""),
+        ("table nosuch 2>/dev/full", 2, ""),
+    ],
+)
+def test_a_command_whose_screen_is_gone(shell, code, told):
+    words = " ".join(f'"{word}"' for word in COMMAND)
+    done = subprocess.run(["bash", "-c", f"{words} {shell}"], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == bool(told)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_the_table_on_a_screen_without_its_characters(encoding):
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [*COMMAND, "table", "results/mini"], env=env, capture_output=True, check=True
+    )
+    assert "81.93" in done.stdout.decode(encoding)
+    done = subprocess.run(
+        [*COMMAND, "status", "--results", "results/mini"], env=env, capture_output=True, check=True
+    )
+    assert "54 runs" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:secret@host:8080/x failed", "https://***@host:8080/x failed"),
+        ("proxy http://token@proxy", "proxy http://***@proxy"),
+        ("ray://u:p@ss@head:10001", "ray://***@head:10001"),
+        ("https://host/a@b and c@d", "https://host/a@b and c@d"),
+        ("'https://u:secret@h': see https://h/y", "'https://***@h': see https://h/y"),
+    ],
+)
+def test_no_password_of_an_address_is_shown(text, shown, capsys, tmp_path):
+    screen.out(text)
+    screen.note(text)
+    assert capsys.readouterr() == (f"{shown}\n", f"{shown}\n")
+    with to_file(tmp_path / "log.txt"):
+        logging.getLogger("ablations").warning("%s", text)
+    assert (tmp_path / "log.txt").read_text().endswith(f"WARNING {shown}\n")
+
+
+def test_errors_of_wandb_name_its_server_without_the_password(monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "https://user:secret@wandb.example")
+    for message in ("connection refused", "invalid character '<'", "user is not logged in"):
+        told = client.plain(ValueError(f"POST https://user:secret@wandb.example: {message}"))
+        assert "secret" not in told

@@ -1,0 +1,160 @@
+"""What an epoch shows follows from (seed, epoch) alone, and is a picture of the data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ablations import data
+from ablations.config.resolve import resolve
+from ablations.config.schema import DataConfig
+from ablations.data import DataError
+from ablations.data.batches import fitted, loaders
+from ablations.training.loop import failure_kind, one_line
+
+TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch_size": 400}).data
+
+
+def epoch_of(config, seed: int, epoch: int, workers: int = 0, starting: int = 0):
+    """All training batches of an epoch, joined."""
+    train, _ = loaders(data.load(config), config, seed, workers, starting)
+    train.sampler.set_epoch(epoch)
+    pictures, labels = zip(*train, strict=True)
+    return torch.cat(pictures), torch.cat(labels)
+
+
+@pytest.fixture
+def files(picture_folder) -> DataConfig:
+    overrides = {
+        "data.root": str(picture_folder),
+        "data.name": "folder",
+        "data.image_size": 32,
+        "data.batch_size": 8,
+        "model.num_classes": 3,
+    }
+    return resolve("imagenet", overrides).data
+
+
+def test_an_epoch_is_its_own_and_needs_no_history():
+    one = epoch_of(TENSOR, seed=1, epoch=4)
+    again = epoch_of(TENSOR, seed=1, epoch=4, starting=2)
+    assert torch.equal(one[0], again[0])
+    assert torch.equal(one[1], again[1])
+    for seed, epoch in ((1, 5), (2, 4)):
+        assert not torch.equal(one[0], epoch_of(TENSOR, seed, epoch)[0])
+
+
+def test_every_picture_is_shown_once():
+    _, labels = epoch_of(TENSOR, seed=0, epoch=0)
+    assert labels.bincount().tolist() == [800] * 10
+
+
+def test_augmentation_is_shift_and_flip_of_the_original():
+    """Undone by brute force: each shown picture is one of the 98 versions of its original."""
+    config = replace(TENSOR, batch_size=8)
+    pictures = data.load(config)
+    train, _ = loaders(pictures, config, seed=3)
+    keys = [key for key, _ in zip(iter(train.sampler), range(8), strict=False)]
+    shown = next(iter(train))[0]
+    padded = np.pad(pictures.train.pictures, ((0, 0), (5, 5), (5, 5), (0, 0)))
+    seen = set()
+    for (_, index), picture in zip(keys, shown, strict=True):
+        mean, std = pictures.mean[0], pictures.std[0]
+        whole = ((picture * std + mean) * 255).round().to(torch.uint8).squeeze(0).numpy()
+        matches = [
+            (row, column, flip)
+            for row in range(7)
+            for column in range(7)
+            for flip in (False, True)
+            if np.array_equal(
+                whole[:, ::-1] if flip else whole,
+                padded[index, row : row + 32, column : column + 32, 0],
+            )
+        ]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len({(row, column) for row, column, _ in seen}) > 1
+    assert {flip for _, _, flip in seen} == {True, False}
+
+
+def test_validation_shows_the_pictures_as_they_are():
+    pictures = data.load(TENSOR)
+    _, val = loaders(pictures, TENSOR, seed=0)
+    shown, labels = (torch.cat(part) for part in zip(*val, strict=True))
+    assert shown.shape == (2000, 1, 32, 32)
+    assert labels.tolist() == pictures.val.labels.tolist()
+    mean, std = pictures.mean[0], pictures.std[0]
+    whole = ((shown * std + mean) * 255).round().to(torch.uint8)
+    assert np.array_equal(whole[:, 0, 2:-2, 2:-2].numpy(), pictures.val.pictures.squeeze(-1))
+    assert not whole[:, 0, :2].any()
+
+
+def test_batches_are_channels_last():
+    train, _ = loaders(data.load(TENSOR), TENSOR, seed=0)
+    assert next(iter(train))[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_pictures_are_fitted_by_padding_or_by_resizing():
+    stack = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
+    padded = fitted(stack, 6, "pad")
+    assert torch.equal(padded[..., 1:-1, 1:-1], stack)
+    assert padded.sum() == stack.sum()
+    assert fitted(stack, 2, "resize").shape == (1, 1, 2, 2)
+    with pytest.raises(DataError, match="cannot shrink 28x28 pictures to 20"):
+        data.load(replace(TENSOR, image_size=20))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_do_not_depend_on_the_number_of_loaders(files, workers):
+    one = epoch_of(files, seed=1, epoch=3)
+    other = epoch_of(files, seed=1, epoch=3, workers=workers)
+    assert torch.equal(one[0], other[0])
+    assert torch.equal(one[1], other[1])
+    assert one[0].shape == (48, 3, 32, 32)
+    assert not torch.equal(one[0], epoch_of(files, seed=1, epoch=4)[0])
+
+
+def test_augmenting_leaves_the_models_randomness_alone(files):
+    train, _ = loaders(data.load(files), files, seed=0)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    next(iter(train.dataset[(0, index)] for index in range(4)))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_pictures_in_memory_go_through_timms_transforms_too():
+    overrides = {"data.pipeline": "timm", "data.fit": "pad", "data.image_size": 24}
+    config = replace(resolve("mini", overrides).data, batch_size=16)
+    train, val = loaders(data.load(config), config, seed=0)
+    assert next(iter(train))[0].shape == (16, 1, 24, 24)
+    assert next(iter(val))[0].shape == (256, 1, 24, 24)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("content", [b"this is no image", None])
+def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers):
+    pictures = data.load(files)
+    path = pictures.train.pictures[5]
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:200] if content is None else content)
+        train, _ = loaders(pictures, files, seed=0, workers=workers)
+        with pytest.raises(DataError, match=f"^{path} cannot be decoded: .*") as caught:
+            list(train)
+        assert failure_kind(caught.value) == "data"
+        assert one_line(caught.value) == f"DataError: {caught.value}"
+        assert "\n" not in str(caught.value)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_every_strength_of_the_papers_augmentation_works(files):
+    """RandAugment draws its magnitude anew for each picture; the rare ones count too."""
+    pictures = data.load(files)
+    for epoch in range(30):
+        train, _ = loaders(pictures, files, seed=0, workers=0, epoch=epoch)
+        assert sum(len(labels) for _, labels in train) == len(pictures.train)

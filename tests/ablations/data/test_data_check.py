@@ -1,0 +1,178 @@
+"""`ablations data check` finds all that is wrong with a folder, and training refuses the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablations.cli.data import EVERY, _Lines
+from ablations.cli.main import main
+from ablations.config.schema import DataConfig
+from ablations.data import DataError, folder
+from ablations.data.batches import TransformedPictures
+from ablations.data.survey import survey
+
+
+@pytest.fixture
+def root(picture_folder, tmp_path) -> Path:
+    return Path(shutil.copytree(picture_folder, tmp_path / "set"))
+
+
+@pytest.fixture
+def spoilt(root) -> Path:
+    """A folder with some of all that goes wrong."""
+    trouser = root / "train" / "Trouser"
+    some = sorted(trouser.iterdir())[0]
+    whole = some.read_bytes()
+    (trouser / "empty.jpg").write_bytes(b"")
+    (trouser / "text.jpg").write_text("no image")
+    (trouser / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (trouser / "lost.jpg").symlink_to("nowhere")
+    Path(os.fsdecode(os.fsencode(trouser) + b"/caf\xe9\n.jpg")).write_bytes(whole[:300])
+    Image.fromarray(np.zeros((9, 8), np.float32)).save(trouser / "float.tif")
+    Image.new("1", (20_000, 20_000)).save(trouser / "huge.png")
+    # Beside the broken ones: what can be used, and what is left out.
+    Image.fromarray(np.zeros((9, 8), np.uint16)).save(trouser / "wide.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (50, 60)).save(trouser / "turned.jpg", exif=exif)
+    (trouser / "notes.txt").write_text("x")
+    (trouser / "._1.jpg").write_bytes(b"x")
+    shutil.copy(some, root / "val" / "Pullover" / "same.jpg")
+    return root
+
+
+def test_a_sound_folder_is_counted(root, capsys):
+    assert main(["data", "check", str(root)]) == 0
+    shown = capsys.readouterr()
+    assert f"{root}: 72 images of 3 classes, none broken\n" in shown.out
+    for words in (
+        ["images", "48", "24"],
+        ["Trouser", "16", "8"],
+        ["modes", "RGB", "48", "RGB", "24"],
+    ):
+        assert words in [line.split() for line in shown.out.splitlines()]
+    assert shown.err == ""
+
+
+def test_all_broken_files_are_listed_each_in_a_line_with_its_reason(spoilt, capsys):
+    assert main(["data", "check", str(spoilt)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    within = f"broken: {spoilt}/train/Trouser"
+    assert sorted(line for line in told if line.startswith("broken: ")) == [
+        rf"{within}/caf\udce9\n.jpg: cannot be decoded: Truncated File Read",
+        f"{within}/cut.jpg: cannot be decoded: Truncated File Read",
+        f"{within}/empty.jpg: is empty",
+        f"{within}/float.tif: has Pillow's mode F (TIFF), whose values have no agreed scale: save "
+        "it with 8 or 16 bits a channel, as PNG for example",
+        f"{within}/huge.png: cannot be decoded: Image size (400000000 pixels) exceeds limit of "
+        "178956970 pixels, could be decompression bomb DOS attack.",
+        f"{within}/lost.jpg: cannot be read: No such file or directory",
+        f"{within}/text.jpg: cannot be decoded: it is no image that Pillow can read",
+    ]
+    assert told[-1] == f"{spoilt}: 75 images of 3 classes, 7 broken"
+    assert any(
+        line.startswith("left out of train: 1 .txt (train/Trouser/notes.txt), 1") for line in told
+    )
+    assert any(line.startswith("1 image of train with 16 bits will be black") for line in told)
+    assert any(line.startswith("1 image of val also in train, byte by byte") for line in told)
+
+
+def test_json_has_every_file(spoilt, capsys):
+    assert main(["data", "check", str(spoilt), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    train = found["splits"]["train"]
+    assert found["sound"] is False
+    assert train["images"] == 50
+    assert train["modes"] == {"RGB": 49, "I;16 (16 bits)": 1}
+    assert train["formats"] == {"JPEG": 49, "PNG": 1}
+    assert train["turned"] == train["black"] == 1
+    assert train["sizes"] == {"smallest": [8, 9], "median": [40, 40], "largest": [50, 60]}
+    assert train["left_out"] == {
+        ".txt": ["train/Trouser/notes.txt"],
+        "hidden": ["train/Trouser/._1.jpg"],
+    }
+    assert len(train["broken"]) == 7
+    assert all(os.path.lexists(spoilt / each["file"]) for each in train["broken"])
+    assert [each[1] for each in found["twice"]] == ["val/Pullover/same.jpg"]
+
+
+def test_what_it_calls_broken_fails_in_training_and_nothing_else_does(spoilt):
+    broken = {path for path, _ in survey(spoilt, lambda *_: None).broken}
+    config = DataConfig(name="folder", root=str(spoilt), pipeline="timm")
+    with pytest.raises(DataError, match="is empty, and 1 more: `ablations data check"):
+        folder.load(config)
+    for name in ("empty.jpg", "lost.jpg"):
+        (spoilt / "train" / "Trouser" / name).unlink()
+    pictures = folder.load(config)
+    images = TransformedPictures(pictures.train, pictures, config, seed=0, training=True)
+    for index, path in enumerate(pictures.train.pictures):
+        if path in broken:
+            with pytest.raises(DataError):
+                images.picture(index)
+        else:
+            assert images.picture(index).mode == "RGB"
+
+
+def test_splits_that_do_not_fit_each_other_are_problems(root, capsys):
+    (root / "train" / "more").mkdir()
+    for path in (root / "val" / "Trouser").iterdir():
+        path.unlink()
+    assert main(["data", "check", str(root)]) == 1
+    problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem")]
+    assert problems == [
+        "problem: 1 class (more) only in train",
+        "problem: 1 class (more) without images in train",
+        "problem: 1 class (Trouser) without images in val",
+    ]
+    shutil.rmtree(root / "train")
+    assert main(["data", "check", str(root)]) == 1
+    assert "problem: there is no train folder" in capsys.readouterr().out
+
+
+def test_a_wrong_folder_is_wrong_input(root, capsys):
+    for name, told in (
+        ("none", "no folder .*none/train or .*none/val: put the images there as train/<class>"),
+        ("train/Trouser", "no folder .*Trouser/train"),
+        ("", "an empty name is no folder"),
+    ):
+        assert main(["data", "check", str(root / name) if name else ""]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("ablations: ")
+        assert line.count("\n") == 1
+        assert re.search(told, line)
+    (root / "val" / "a.jpg").touch()
+    for path in (root / "val").iterdir():
+        shutil.rmtree(path, ignore_errors=True)
+    assert main(["data", "check", str(root)]) == 2
+    assert "has no class folders" in capsys.readouterr().err
+    assert main(["data", "check", str(root), "--seed", "1"]) == 2
+    assert main(["data"]) == 2
+
+
+def test_the_folder_around_imagenette_will_do(root, capsys):
+    around = root.parent / "around"
+    around.mkdir()
+    root.rename(around / "imagenette2-160")
+    assert main(["data", "check", str(around)]) == 0
+    assert "imagenette2-160: 72 images" in capsys.readouterr().out
+
+
+def test_progress_is_a_line_now_and_then(root, capsys):
+    lines = _Lines()
+    lines(1, 10, 0)
+    assert capsys.readouterr().err == ""
+    lines.told -= EVERY
+    lines(5, 10, 2)
+    lines(6, 10, 2)
+    assert capsys.readouterr().err == "checked 5 of 10 files (50%), 2 broken\n"
+    seen = []
+    survey(root, lambda *now: seen.append(now))
+    assert seen == [(done, 72, 0) for done in range(1, 73)]

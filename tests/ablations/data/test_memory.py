@@ -1,0 +1,158 @@
+"""Images that do not fit into memory: one line that says what to do, and the failure kind oom."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ablations import data
+from ablations.config.resolve import resolve
+from ablations.data import DataError, MemoryShortError, batches, memory
+from ablations.data.batches import loaders, validation
+from ablations.scheduling.worker import trained
+from ablations.training.loop import failure_kind, one_line
+
+
+@pytest.fixture
+def files(picture_folder):
+    values = {"data.root": str(picture_folder), "data.name": "folder", "data.image_size": 32}
+    return resolve("imagenet", {**values, "data.batch_size": 8, "model.num_classes": 3}).data
+
+
+@pytest.mark.parametrize("fit", ["pad", "resize"])
+@pytest.mark.parametrize("size", [40_000, 10**9])
+def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_made(fit, size):
+    config = resolve("mini", {"data.fit": fit, "data.image_size": size}).data
+    with pytest.raises(MemoryShortError, match=f"8000 images of mini at {size} take .*B of memory"):
+        loaders(data.load(config), config, seed=0)
+    with pytest.raises(MemoryShortError, match=f"2000 images of mini at {size}"):
+        validation(data.load(config), config)
+
+
+def test_an_allocation_that_fails_all_the_same_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr(batches, "check", lambda *_: None)
+    config = resolve("mini", {"data.image_size": 40_000}).data
+    with pytest.raises(MemoryShortError, match="at data.image_size 40000: .*llocat") as caught:
+        loaders(data.load(config), config, seed=0)
+    assert "\n" not in str(caught.value)
+    assert failure_kind(caught.value) == "oom"
+
+
+def test_a_run_whose_images_do_not_fit_is_out_of_memory(tmp_path):
+    config = resolve("mini", {"data.image_size": 40_000, "system.tracker": "none"})
+    event = trained(config, tmp_path, True, lambda _: None)
+    assert event.kind == "oom"
+    assert "8000 images of mini at 40000" in event.body
+
+
+def test_a_source_that_does_not_fit_is_out_of_memory(monkeypatch):
+    def refuse(*_):
+        return np.empty(2**62, np.uint8)
+
+    monkeypatch.setattr(data, "_load", refuse)
+    with pytest.raises(MemoryShortError, match="images of mini: Unable to allocate 4"):
+        data.load(resolve("mini").data)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        RuntimeError("Storage size calculation overflowed with sizes=[8000, 1, 10, 10]"),
+        RuntimeError(
+            "Caught _ArrayMemoryError in DataLoader worker process 0.\nOriginal Traceback:\n"
+            "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 4.00 EiB for an array"
+        ),
+        RuntimeError(
+            "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback:\n"
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_1>: No space left"
+        ),
+    ],
+    ids=lambda error: str(error)[-20:],
+)
+def test_every_lack_of_memory_is_known(error):
+    assert failure_kind(error) == "oom"
+    assert "\n" not in one_line(error)
+    with pytest.raises(MemoryShortError), memory.enough("x"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), RuntimeError("shape"), KeyError(1)]
+)
+def test_other_errors_are_left_as_they_are(error):
+    assert failure_kind(error) == "error"
+    with pytest.raises(type(error)) as caught, memory.enough("x"):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("signal", "kind", "told"),
+    [
+        ("Bus error", "oom", "--system.loader_workers 0, or a larger /dev/shm"),
+        ("Killed", "killed", "a loader process was killed by signal: Killed"),
+        ("", "killed", "a loader process ended unexpectedly"),
+    ],
+)
+def test_loader_processes_that_are_killed_say_how(signal, kind, told):
+    before = f"DataLoader worker (pid 7) is killed by signal: {signal}. It is"
+    error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    error.__cause__ = RuntimeError(before if signal else "Empty")
+    assert failure_kind(error) == kind
+    assert told in one_line(error)
+    with pytest.raises(DataError, match="x: "), memory.enough("x"):
+        raise error
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(("free", "fit"), [(0, 0), (1_300_000, 0), (1_450_000, 1)])
+def test_no_more_loader_processes_than_shared_memory_has_room_for(
+    files, monkeypatch, caplog, free, fit
+):
+    monkeypatch.setattr(batches, "usable_cores", lambda: 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    memory._warn.cache_clear()
+    pictures = data.load(files)
+    assert loaders(pictures, files, seed=0, workers=0)[0].num_workers == 0
+    assert not caplog.records
+    for _ in range(2):
+        assert loaders(pictures, files, seed=0, workers=3)[0].num_workers == fit
+    told = [record.getMessage() for record in caplog.records]
+    assert len(set(told)) == len(told)
+    for words in (f"{fit} of them will be used", "--shm-size", f"--system.loader_workers {fit}"):
+        assert words in told[0]
+
+
+def test_machines_that_say_nothing_of_their_memory_are_not_asked(files, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "SHARED", tmp_path / "none")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(memory, "control_groups", lambda _: [tmp_path / "none"])
+    assert memory.available() is None
+    memory.check(10**30, "x")
+    loaders(data.load(files), replace(files, image_size=40), seed=0, workers=1)
+
+
+@pytest.mark.parametrize("name", memory.LIMITS)
+def test_a_containers_limit_counts(monkeypatch, tmp_path, name):
+    groups = [tmp_path / "inner", tmp_path / "outer"]
+    for group, text in zip(groups, ("max\n", "1000\n"), strict=True):
+        group.mkdir()
+        (group / name).write_text(text)
+    monkeypatch.setattr(memory, "control_groups", lambda _: groups)
+    assert memory.available() == 1000
+    monkeypatch.setattr(memory, "control_groups", lambda _: groups[:1])
+    assert memory.available() > 1000

@@ -1,0 +1,137 @@
+"""Variables of the environment and paths as users type them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ablations import data
+from ablations.cli import options
+from ablations.cli.main import main, parser
+from ablations.config.resolve import resolve
+from ablations.data import folder
+from ablations.machine import env_vars
+from ablations.tracking import client
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch):
+    for name in ("RECIPE", "RESULTS", "DATA_ROOT", "NO_REUSE"):
+        monkeypatch.setenv(f"ABLATIONS_{name}", "")
+    arguments = parser().parse_args(["train"])
+    assert (arguments.recipe, arguments.results) == ("mini", Path("runs"))
+    assert options.data_root() == {}
+    assert not env_vars.switched_on("ABLATIONS_NO_REUSE")
+
+
+def test_nonsense_in_a_variable_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("ABLATIONS_NO_REUSE", "perhaps")
+    assert main(["train"]) == 2
+    err = capsys.readouterr().err
+    assert "ABLATIONS_NO_REUSE 'perhaps' must be one of 1, true, yes, on, 0, false, no, off" in err
+    assert err.count("\n") == 1
+    assert main(["table", "results/mini"]) == 0  # which does not read it
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["train", "--results=~/x"], "results"),
+        (["run", "~/x"], "sweeps"),
+        (["plan", "~/x"], "sweeps"),
+        (["plan", "--check=~/x"], "check"),
+        (["status", "--results=~/x"], "results"),
+        (["clean", "--results=~/x"], "results"),
+        (["table", "~/x"], "results"),
+        (["table", "--output=~/x"], "output"),
+        (["table", "--offline=~/x"], "offline"),
+        (["claims", "-o~/x"], "output"),
+        (["report", "-o", "~/x"], "output"),
+        (["eval", "--checkpoint=~/x"], "checkpoint"),
+        (["profile", "~/x"], "sweeps"),
+        (["profile", "--output=~/x"], "output"),
+        (["convert", "--to=own", "~/x", "y"], "source"),
+        (["convert", "--to=own", "y", "~/x"], "target"),
+    ],
+)
+def test_a_tilde_is_the_home_folder(home, words, name):
+    found = getattr(parser().parse_args(words), name)
+    assert found in (home / "x", [home / "x"])
+
+
+def test_a_tilde_in_a_variable_is_the_home_folder(home, monkeypatch):
+    monkeypatch.setenv("ABLATIONS_RESULTS", "~/runs")
+    monkeypatch.setenv("WANDB_DIR", "~/w")
+    assert parser().parse_args(["train"]).results == home / "runs"
+    assert options.default_results() == home / "runs"
+    assert client.folder("runs") == str(home / "w")
+
+
+def test_a_user_that_nobody_knows_has_no_home():
+    assert env_vars.path("~nobody knows/x") == Path("~nobody knows/x")
+    assert env_vars.path("~root/x") == Path(os.path.expanduser("~root"), "x")
+    with pytest.raises(argparse.ArgumentTypeError, match="an empty name"):
+        options.location("")
+
+
+def test_a_root_keeps_its_tilde_and_is_found(home, picture_folder):
+    (home / "pictures").symlink_to(picture_folder)
+    fields = {"data.name": "folder", "data.image_size": 32, "data.batch_size": 16}
+    given = resolve("imagenette", {**fields, "data.root": "~/pictures"})
+    plain = resolve("imagenette", {**fields, "data.root": str(picture_folder)})
+    assert given.data.root == "~/pictures"
+    assert given.run_id == plain.run_id
+    assert len(folder.class_names(given.data)) == 3
+    assert data.load(given.data).fingerprint == data.load(plain.data).fingerprint
+    assert data.here(given.data)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda here: here / "nosuch", "cannot be written"),
+        (lambda here: here / "file", "cannot be written"),
+        (lambda here: here / ("long" * 20), "is longer than the 60 bytes"),
+    ],
+)
+def test_a_folder_for_temporary_files_that_cannot_be_used(tmp_path, monkeypatch, make, told):
+    (tmp_path / "file").touch()
+    (tmp_path / ("long" * 20)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(make(tmp_path)))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    line = env_vars.settle_temporary()
+    assert line is not None
+    assert told in line
+    assert os.environ["TMPDIR"] == tempfile.gettempdir() != str(make(tmp_path))
+    assert env_vars.settle_temporary() is None
+
+
+def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
+    gone, results = tmp_path / "gone", Path("results/mini").resolve()
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["table", str(results)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ablations: the working directory cannot be used")
+    assert err.count("\n") == 1
+
+
+def test_a_client_without_a_home_gets_folders_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "nosuch"))
+    for name in client.HOMES:
+        monkeypatch.delenv(name, raising=False)
+    client._give_home()
+    assert all(Path(os.environ[name]).is_dir() for name in client.HOMES)
+    monkeypatch.delenv("HOME")
+    client._give_home()
+    assert Path(os.environ["HOME"]) == Path(os.path.expanduser("~"))

@@ -1,0 +1,113 @@
+"""A plan on disk, and what became of it: by hand, without training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from ablations.cli.main import main
+from ablations.planning.check import FILE, Expected, check, read, write
+from poolformer import ConfigError
+from tests.ablations.tables.test_tables import BASE, record
+
+CPU = "cpu (Z80)"
+CELL = Expected("Baseline: Baseline", 0, 90.0, 10.0, True, CPU, 1, "2026-01-01T00:00:00+00:00")
+ODD = replace(CELL, variant="Activation: GELU -> ReLU")
+
+
+def ran(each, seconds=150.0, device=CPU, threads=1):
+    where = {**each.environment, "device": device, "threads": threads}
+    return replace(each, timing={"epoch_seconds": seconds}, environment=where)
+
+
+def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
+    plan = {each.run_id: CELL for each in BASE}
+    relu = [record(seed, model__activation="relu") for seed in range(4)]
+    plan |= {each.run_id: ODD for each in relu}
+    known = [ran(each, seconds) for each, seconds in zip(BASE, (50, 150, 400), strict=True)]
+    known += [
+        ran(relu[0], device="NVIDIA H200"),
+        ran(relu[1], threads=2),
+        record(2, model__activation="relu", status="failed", top1=None),
+    ]
+    first, second, whole = check(plan, known)
+    assert (first["variant"], first["planned"], first["compared"]) == ("Baseline: Baseline", 3, 3)
+    assert [first[name] for name in ("ratio_low", "ratio", "ratio_high")] == [0.5, 1.5, 4.0]
+    assert (first["expected_seconds"], first["took_seconds"]) == (300, 600)
+    assert second["ratio"] is None
+    assert second["not_compared"] == {
+        "ran on NVIDIA H200, planned for cpu (Z80)": 1,
+        "ran on 2 threads, planned for 1": 1,
+        "failed": 1,
+        "no record yet": 1,
+    }
+    assert (whole["variant"], whole["planned"], whole["compared"]) == ("", 7, 3)
+    assert whole["ratio"] == 1.5
+
+
+def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cells(tmp_path):
+    write(tmp_path, {"a": CELL, "b": CELL})
+    write(tmp_path, {"b": ODD, "c": ODD})
+    assert read(tmp_path) == {"a": CELL, "b": ODD, "c": ODD}
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not a plan"),
+        ("[]", "is not a plan"),
+        ('{"schema": 2, "cells": {}}', "schema version 2"),
+        ('{"schema": 1}', "is not a plan"),
+        ('{"schema": 1, "cells": {"a": {"seed": 1}}}', "is not a plan"),
+        ('{"schema": 1, "cells": [1]}', "is not a plan"),
+        ("[" * 10_000 + "]" * 10_000, "is not a plan"),
+        ('{"schema": 1, "cells": {}, "cells": {}}', "the key 'cells' is given twice"),
+        ('{"schema": 1, "cells": {"a": {"variant": 1}}}', "is not a plan"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_told(text, told, tmp_path, capsys):
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read(tmp_path)
+    assert main(["plan", "--check", str(tmp_path)]) == 2
+    # And before minutes of probes.
+    assert main(["plan", "sweeps/pool_size.yaml", "--results", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 2
+    assert err.count(str(tmp_path / FILE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("train_seconds", "9"), ("variant", ["a"]), ("train_seconds", float("nan"))],
+)
+def test_an_odd_value_is_no_plan(name, value, tmp_path):
+    write(tmp_path, {"a": CELL})
+    tree = json.loads((tmp_path / FILE).read_text())
+    tree["cells"]["a"][name] = value
+    (tmp_path / FILE).write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match="is not a plan"):
+        read(tmp_path)
+
+
+def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_read(tmp_path, capsys):
+    write(tmp_path, {each.run_id: replace(CELL, loading=False) for each in BASE})
+    assert main(["plan", "--check", str(tmp_path)]) == 2
+    assert "no records in" in capsys.readouterr().err
+    ran(BASE[0]).write(tmp_path)
+    assert main(["plan", "--check", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 3 planned runs are compared (2 no record yet)" in out
+    whole = " ".join(out.splitlines()[-2].split())
+    assert whole == "all 3 1 1.7 min 2.5 min 1.50 1.50 to 1.50"
+    assert "Of 1 the plan left out loading the images" in out
+    broken = tmp_path / BASE[1].run_id / "record.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    assert main(["plan", "--check", str(tmp_path), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)[-1]["ratio"] == 1.5
+    assert f"left out: {broken}" in err

@@ -1,0 +1,147 @@
+"""A probe of a variant: the run's own module, loaders and checkpoint, some steps of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ablations import data
+from ablations.config.resolve import resolve
+from ablations.data import cifar, mini
+from ablations.planning import probe
+from ablations.planning.pictures import IMAGENET, KNOWN, some, source
+from ablations.planning.probe import Measured, attempt, measure, wanted
+from ablations.training.environment import processor
+from ablations.training.loop import CHECKPOINT, WEIGHTS
+from ablations.training.train import train
+from poolformer import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Two counted steps: what is tested here is not how long they take."""
+    monkeypatch.setattr(probe, "MOST", 2)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)
+
+
+def probed(config) -> Measured:
+    return measure(config, wanted(config, source(config).pictures))
+
+
+def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
+    # Large enough that the names in the files are few bytes beside the weights.
+    config = tiny(**{"model.dims": [32, 64, 64, 128]})
+    sizes = []
+
+    def look(row):
+        if row["epoch"] == 2:  # the checkpoint of the first is there
+            sizes.append((tmp_path / config.run_id / CHECKPOINT).stat().st_size)
+
+    train(config, tmp_path, look)
+    found = probed(config)
+    assert found.checkpoint_bytes == pytest.approx(sizes[0], rel=0.05)
+    weights = (tmp_path / config.run_id / WEIGHTS).stat().st_size
+    assert found.weights_bytes == pytest.approx(weights, rel=0.05)
+
+
+def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
+    config = tiny()
+    seen = []
+    own = probe.Probed.training_step
+
+    def step(task, batch, index):
+        seen.append(batch[0])
+        return own(task, batch, index)
+
+    monkeypatch.setattr(probe.Probed, "training_step", step)
+    found = probed(config)
+    assert found.loading
+    assert found.device == f"cpu ({processor()})"  # as in records
+    assert found.batch == 250
+    assert found.cost["params"] > 0
+    assert min(found.picture_seconds, found.val_picture_seconds, found.share) > 0
+    assert [tuple(batch.shape) for batch in seen] == [(250, 1, 32, 32)] * (probe.WARM_STEPS + 2)
+    assert seen[0][:, :, 0, :].eq(seen[0][0, 0, 0, 0]).all()  # the edge that data.fit pad adds
+
+
+@pytest.mark.parametrize("pipeline", [{}, {"system.loader_workers": 2}])
+def test_photographs_are_probed_as_they_are_trained(pipeline, picture_folder):
+    fields = {"model.depths": [1, 1, 1, 1], "model.dims": [8, 8, 16, 16], "data.batch_size": 8}
+    fields |= {"data.root": str(picture_folder), "data.image_size": 32, **pipeline}
+    config = resolve("imagenet", {**fields, "system.loader_workers": 0, **pipeline})
+    here = source(config)
+    assert (here.train, here.val) == (48, 24)
+    assert probed(config).loading
+
+
+def test_a_batch_that_is_too_large_for_a_cpu_is_cut(tiny, monkeypatch):
+    config = tiny(**{"data.mixup": 0.5})
+    monkeypatch.setattr(probe, "CPU_MACS", 3 * 7 * measure(config, None).cost["macs"])
+    assert measure(config, None).batch == 6  # mixup wants even ones
+    monkeypatch.setattr(probe, "CPU_MACS", 1)
+    assert measure(config, None).batch == 2
+
+
+def test_a_run_that_would_diverge_is_timed_all_the_same(tiny):
+    config = tiny(**{"optim.lr": 1e9, "optim.optimizer": "sgd"})
+    assert probed(config).picture_seconds > 0
+
+
+def test_made_up_pictures_say_that_loading_is_not_in_the_figures(tiny):
+    config = tiny(**{"data.mixup": 0.5})
+    assert not measure(config, None).loading
+
+
+def test_a_probe_that_fails_says_why(tiny, monkeypatch):
+    def training_step(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory\nof which much is free")
+
+    monkeypatch.setattr(probe.Probed, "training_step", training_step)
+    assert attempt(tiny(), None) == "oom: OutOfMemoryError: CUDA out of memory"
+
+
+def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder, tmp_path):
+    there = resolve("imagenet", {"data.root": str(picture_folder), "data.batch_size": 4})
+    assert source(there).train == 48
+    nowhere = {"data.root": str(tmp_path)}
+    for name, overrides, expected in (
+        ("imagenet", {}, IMAGENET),
+        ("imagenet-fast", {}, IMAGENET),
+        ("cifar10", nowhere, KNOWN["cifar10"]),
+        ("fashion", nowhere, KNOWN["fashion"]),
+        ("imagenette", nowhere, KNOWN["imagenette"]),
+    ):
+        found = source(resolve(name, overrides))
+        assert (found.train, found.val, found.pictures) == (*expected, None)
+    assert not list(tmp_path.iterdir())  # nothing was downloaded
+    embedded = mini.load()
+    assert KNOWN["mini"] == (len(embedded.train), len(embedded.val))
+    with pytest.raises(ConfigError, match="is not known"):
+        source(resolve("imagenet", {"model.num_classes": 12}))
+    with pytest.raises(ConfigError, match="above the 50000 training images"):
+        source(resolve("cifar10", {"data.batch_size": 60_000, **nowhere}))
+
+
+def test_files_are_found_where_a_load_would_look(tmp_path):
+    config = resolve("cifar10", {"data.root": str(tmp_path)}).data
+    cifar.folder("cifar10", str(tmp_path)).mkdir()
+    assert data.here(config)
+    ette = resolve("imagenette", {"data.root": str(tmp_path)}).data
+    (tmp_path / "imagenette2-160" / "train").mkdir(parents=True)
+    assert data.here(ette)
+    assert not data.here(replace(ette, root=str(tmp_path / "none")))
+
+
+def test_a_few_pictures_are_drawn_from_all_and_again_where_they_are_too_few():
+    pictures = mini.load()
+    few = some(pictures, 500, 30)
+    assert (len(few.train), len(few.val)) == (500, 30)
+    assert len(np.unique(few.train.labels)) == 10  # not the first class alone
+    again = some(few, 700, 1)
+    assert np.array_equal(again.train.labels[:200], again.train.labels[500:])

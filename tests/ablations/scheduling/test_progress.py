@@ -1,0 +1,214 @@
+"""What a runner says of the time that is left."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from ablations.scheduling import progress
+from ablations.scheduling.progress import JsonLines, Progress, shortened, without_common
+from ablations.store.position import Position
+from ablations.store.records import Record
+from ablations.text.escape import terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """``clock.now``: the seconds that the runner reads."""
+
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def epoch(number: int, epochs: int = 10) -> dict:
+    return {"epoch": number, "epochs": epochs, "val/top1": 80.0, "speed": 1000.0}
+
+
+def test_the_time_left_is_known_from_the_first_epoch(tiny, clock):
+    """Two cells at once, two waiting: of ten epochs of 3 s each, one is done."""
+    cells = [tiny(seed=seed) for seed in range(4)]
+    shown = Progress(cells, cells, Console(file=io.StringIO()))
+    assert shown.left() is None
+    for cell in cells[:2]:
+        shown.started(cell, "cpu")
+    assert shown.left() is None
+    clock.now = 3.0
+    for cell in cells[:2]:
+        shown.epoch(cell.run_id, epoch(1))
+    assert shown.left() == pytest.approx((2 * 27 + 2 * 30) / 2)
+
+
+def test_a_cell_that_goes_on_from_its_checkpoint_tells_what_a_whole_one_takes(tiny, clock):
+    cells = [tiny(seed=seed) for seed in range(2)]
+    shown = Progress(cells, cells, Console(file=io.StringIO()))
+    shown.started(cells[0], "cpu")
+    for number in (9, 10):
+        clock.now += 3.0
+        shown.epoch(cells[0].run_id, epoch(number))
+    shown.done(Record(cells[0].run_id, "finished", cells[0].to_json()))
+    shown.started(cells[1], "cpu")
+    assert shown.left() == pytest.approx(30)
+
+
+def at(epoch: int, fraction: float, epochs: int = 3, **more) -> Position:
+    return Position(epoch, epochs, "training", round(100 * fraction), 100, fraction, **more)
+
+
+def test_the_time_left_is_known_within_the_first_epoch(tiny, clock):
+    """A run that starts at 1/3: from 40% to 70% of epoch 2 takes 3 s, so the whole takes 30 s."""
+    cells = [tiny(seed=seed) for seed in range(2)]
+    shown = Progress(cells, cells, Console(file=io.StringIO()))
+    shown.started(cells[0], "cpu")
+    clock.now = 50.0  # loading images is no part of it
+    shown.batch(cells[0].run_id, at(2, 0.4))
+    assert shown.left() is None
+    clock.now = 53.0
+    shown.batch(cells[0].run_id, at(2, 0.7))
+    assert shown.left() == pytest.approx(30 * (1 - 1.7 / 3) + 30)
+
+
+LONG = ["token_mixers=[pool,pool,attention,attention]", "lr=[/red] \x1b[31m0.1"]
+
+
+def screen_of(shown: Progress, width: int, height: int = 24) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
+    shown.console = console
+    console.print(shown._table())
+    text = re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue())
+    return text.splitlines()
+
+
+@pytest.fixture
+def busy(tiny, clock):
+    """``busy(count)``: so many runs within their second epoch, under long names."""
+
+    def make(count: int) -> Progress:
+        cells = [tiny(seed=seed) for seed in range(count)]
+        shown = Progress(cells, cells, Console(file=io.StringIO()))
+        for number, cell in enumerate(cells):
+            shown.names[cell.run_id] = terminal(f"{LONG[number % 2]}, seed {number}, 3 epochs")
+            shown.started(cell, "node trainer-0123 (abcdef)" if number % 2 else "cpu")
+        shown.short = dict(zip(shown.names, without_common([*shown.names.values()]), strict=True))
+        for step in (0.40, 0.45):
+            clock.now += 3.0
+            for cell in cells:
+                shown.batch(cell.run_id, at(2, step, images_per_second=1024.0))
+        return shown
+
+    return make
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
+@pytest.mark.parametrize("count", [1, 18, 200])
+def test_the_live_table_is_readable_on_any_screen(busy, width, count):
+    lines = screen_of(busy(count), width)
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= width
+    assert not any("\x1b" in line for line in lines)
+    rows = [line for line in lines if "2/3 45%" in line]
+    for number, row in enumerate(rows[:9] if count > 1 else []):
+        assert re.match(rf".*\b{number}(, |\b).*2/3", row), row  # its seed
+    words = " ".join(lines)
+    assert f"0/{count} run" in words
+    if len(rows) < count:
+        assert f"and {count - len(rows)} more running" in words
+    if width >= 80:
+        assert "1,024" in rows[0]
+        assert "left" in lines[0]
+    if width >= 200 and count > 1:
+        assert "token_mixers=[pool,pool,attention,attention], seed 0, 3 epochs" in rows[0]
+        assert r"lr=[/red]" in rows[1]
+
+
+def test_a_run_that_is_silent_says_for_how_long(busy, clock):
+    shown = busy(1)
+    clock.now += 180
+    assert "2/3 45% (3 min ago)" in screen_of(shown, 120)[1]
+    shown.aside("gpu 0", "3 runs failed there one after another")
+    shown.others.add("elsewhere")
+    told = " ".join(screen_of(shown, 80))
+    assert "1 with other runners, 1 device set aside" in told
+
+
+def test_a_log_gets_a_line_now_and_then(tiny, clock):
+    """Half a minute apart, then rarer: a day of two runs is no flood."""
+    cells = [tiny(seed=seed) for seed in range(6)]
+    shown = Progress(cells, cells, Console(file=io.StringIO(), width=60))
+    shown.short = {cell.run_id: f"baseline, seed {cell.seed}" for cell in cells}
+    for cell in cells[:5]:
+        shown.started(cell, "cpu")
+    lines = []
+    for second in range(24 * 3600):
+        clock.now = float(second)
+        for number, cell in enumerate(cells[:2]):
+            shown.running[cell.run_id].reach(at(1 + number, second / 86_400))
+        shown.tick()
+        if second in (29, 59, 119):
+            lines.append(len(shown.console.file.getvalue().splitlines()))
+    assert lines == [0, 1, 3]
+    found = shown.console.file.getvalue().splitlines()
+    assert 150 < len(found) < 300
+    assert found[-1].startswith("0/6 runs ended, 1 waiting, 24 h elapsed, ")
+    assert found[-1].endswith(
+        "; baseline, seed 0: 1/3 99%; baseline, seed 1: 2/3 99%; "
+        "baseline, seed 2: starting (24 h); 2 more running"
+    )
+
+
+def test_a_live_table_needs_a_terminal_that_can_draw(tiny, monkeypatch):
+    cells = [tiny()]
+    for term, drawn in (("xterm", True), ("dumb", False)):
+        monkeypatch.setenv("TERM", term)
+        console = Console(file=io.StringIO(), force_terminal=True, width=80)
+        with Progress(cells, cells, console) as shown:
+            assert (shown.live is not None) == drawn
+
+
+def test_programs_are_told_of_batches(capsys):
+    shown = JsonLines()
+    shown.batch("abc", at(2, 0.45, images_per_second=1024.0, seconds_left=9.5))
+    shown.tick()
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert told.pop("time") > 0
+    assert told == {
+        "event": "batch",
+        "run_id": "abc",
+        "epoch": 2,
+        "epochs": 3,
+        "phase": "training",
+        "batch": 45,
+        "batches": 100,
+        "fraction": 0.45,
+        "images_per_second": 1024.0,
+        "seconds_left": 9.5,
+    }
+
+
+@given(st.text(min_size=1, max_size=60), st.integers(8, 60))
+def test_a_name_is_shortened_to_what_there_is_room_for(name, width):
+    told = shortened(name, width)
+    assert cell_len(told) <= width
+    assert told == name or "…" in told
+
+
+def test_what_all_runs_of_a_study_have_is_left_out_where_there_is_no_room():
+    assert without_common(["Depths 1, seed 0", "Depths 1, BatchNorm, seed 0"]) == [
+        "Depths 1, seed 0",  # of which nothing would be left
+        "…, BatchNorm, …",
+    ]
+    assert without_common(["A, seed 0, 2 epochs", "A, seed 1, 2 epochs"]) == [
+        "…, seed 0, …",
+        "…, seed 1, …",
+    ]
+    assert without_common(["A, seed 0"]) == ["A, seed 0"]

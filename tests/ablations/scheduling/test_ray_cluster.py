@@ -1,0 +1,488 @@
+"""Cells as tasks of a real Ray cluster: nodes that die, see no shared folder, or do not fit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablations.cli.launching import size
+from ablations.cli.main import main
+from ablations.config.schema import SystemConfig
+from ablations.scheduling.ray import file_sync
+from ablations.scheduling.ray.resources import Needs, needs, room
+from ablations.store import leases, records
+from poolformer.config import ConfigError
+from tests.ablations.training.test_killed import assert_tidy, command, metrics, stamps
+from tests.conftest import TINY_FLAGS
+
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+# Ray's processes must end with the test, and keep their files where the test keeps its own.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
+
+
+@pytest.fixture
+def study(tmp_path) -> Path:
+    """A study of eight short cells."""
+    grid = {"model.pool_size": {"values": [3, 5, 7, 9]}, "seed": {"values": [0, 1]}}
+    path = tmp_path / "eight.yaml"
+    path.write_text(yaml.safe_dump({"method": "grid", "parameters": grid}))
+    return path
+
+
+@pytest.fixture
+def cluster() -> Iterator:
+    """A cluster of one head without room for cells; ``add_node`` gives it nodes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        made = Cluster()
+        try:
+            made.add_node(num_cpus=0, object_store_memory=80_000_000, include_dashboard=False)
+            yield made
+        finally:
+            made.shutdown()
+
+
+def node(cluster, cpus: int = 1):
+    return cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000, memory=4_000_000_000)
+
+
+def start(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def hear(runner: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> list[dict]:
+    """The events of a runner with --json until one is wanted, that one included."""
+    assert runner.stdout
+    told = []
+    for line in runner.stdout:
+        told.append(json.loads(line))
+        if wanted(told[-1]):
+            return told
+    raise AssertionError(f"it ended before: {told}, {runner.communicate()}")
+
+
+# Two nodes, one of them removed
+
+
+@pytest.mark.slow
+def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
+    undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
+    longer = ["--optim.epochs=6"]
+    subprocess.run(
+        command(study, undisturbed, *longer), check=True, capture_output=True, timeout=900
+    )
+    nodes = [node(cluster), node(cluster)]
+    runner = start(
+        command(study, results, *longer, "--ray-address", cluster.address, "--json", "--workers=4")
+    )
+    begun: dict[str, str] = {}
+
+    def both_work(event: dict) -> bool:
+        if event["event"] == "started":
+            begun[event["run_id"]] = event["place"]
+        return event["event"] == "epoch" and len(set(begun.values())) == 2
+
+    hear(runner, both_work)
+    (place,) = {place for place in begun.values() if nodes[1].node_id[:6] in place}
+    done = stamps(results)
+    cluster.remove_node(nodes[1])
+    told = hear(runner, lambda event: event["event"] == "end")
+    _, stderr = runner.communicate(timeout=100)
+    assert runner.returncode == 0, (told, stderr)
+    assert any(event["event"] == "again" and place in event["why"] for event in told), told
+    assert told[-1]["trained"] == 8
+    assert metrics(results) == metrics(undisturbed)
+    assert {path: stamps(results)[path] for path in done} == done  # none written once more
+    assert_tidy(results)
+
+
+@pytest.mark.slow
+def test_a_runner_that_is_killed_takes_its_tasks_with_it_and_the_next_one_goes_on(
+    cluster, study, tmp_path
+):
+    results = tmp_path / "runs"
+    node(cluster)
+    words = command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
+    words += ["--optim.epochs=6"]
+    first = start(words)
+    hear(first, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
+    first.kill()
+    first.communicate()
+    again = subprocess.run(words, capture_output=True, text=True, timeout=500)
+    assert again.returncode == 0, again
+    told = [json.loads(line) for line in again.stdout.splitlines()]  # nothing else is in it
+    assert told[-1]["trained"] == 4
+    assert 3 in [event["epoch"] for event in told if event["event"] == "epoch"][:2]
+    assert len(metrics(results)) == 4
+    assert_tidy(results)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_alone(study, tmp_path):
+    results = tmp_path / "runs"
+    words = command(study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told[-1]["trained"] == 4
+    (place,) = {event["place"] for event in told if event["event"] == "started"}
+    assert place.startswith(f"node {platform.node()}")
+    assert_tidy(results)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
+    results = tmp_path / "runs"
+    node(cluster)
+    words = command(study, results, "--ray-address", cluster.address, "--json")
+    runner = start([*words, "--optim.epochs=50"])
+    hear(runner, lambda event: event["event"] == "epoch")
+    runner.send_signal(signal.SIGINT)
+    _, stderr = runner.communicate(timeout=100)
+    assert runner.returncode == 130, stderr
+    assert "interrupted with 0 of 8 runs done" in stderr
+    (begun,) = results.glob("*/begun.json")
+    assert json.loads(begun.read_text())["stopped"]
+    assert (begun.parent / "last.ckpt").is_file()
+    assert not leases.living(results)
+
+
+@pytest.mark.slow
+def test_a_cell_that_takes_too_long_is_ended(cluster, study, tmp_path):
+    results = tmp_path / "runs"
+    node(cluster)
+    words = command(study, results, "--ray-address", cluster.address, "--json", "--seeds=0")
+    grid = yaml.safe_load(study.read_text())
+    grid["parameters"]["model.pool_size"] = {"values": [3]}
+    study.write_text(yaml.safe_dump(grid))
+    done = subprocess.run(
+        [*words, "--optim.epochs=4000", "--cell-timeout=20s"], capture_output=True, timeout=500
+    )
+    assert done.returncode == 1
+    (record,) = records.read_all([results])[0]
+    assert record.failure["kind"] == "timeout"
+    assert list(results.glob("*/last.ckpt"))  # --retry-failed goes on from there
+
+
+# A node that does not see the folder
+
+
+@pytest.fixture
+def blind_node(cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """A node with a file system of its own in place of the folder of results."""
+    started = []
+
+    def add() -> subprocess.Popen[bytes]:
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        join = [*RAY, "start", f"--address={cluster.address}", "--num-cpus=1", "--block"]
+        join += ["--object-store-memory=80000000", "--memory=4000000000"]
+        hide = 'mount -t tmpfs none "$0" && exec "$@"'
+        words = ["unshare", "--mount", "sh", "-c", hide, str(tmp_path / "runs"), *join]
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(
+            words, stdout=quiet, stderr=quiet, env={**os.environ, **QUIET}, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("a file system of one's own takes a machine's root")
+    yield add
+    for process in started:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a node with all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_records_come_back_from_a_node_without_the_folder(cluster, blind_node, study, tmp_path):
+    """And it dies in the middle: the next one goes on from the checkpoint that was sent back."""
+    undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
+    few = ["--seeds=0", "--optim.epochs=12"]
+    subprocess.run(command(study, undisturbed, *few), check=True, capture_output=True, timeout=900)
+    first = blind_node()
+    while len(alive(cluster)) < 2:
+        time.sleep(0.2)
+    runner = start(command(study, results, *few, "--ray-address", cluster.address, "--json"))
+    told = hear(runner, lambda event: event["event"] == "epoch")
+    cell = told[-1]["run_id"]
+    assert list(leases.living(results)) == [cell]  # by the runner, for the node
+    while not (results / cell / "last.ckpt").is_file():
+        assert runner.poll() is None
+        time.sleep(0.05)
+    blind_node()
+    end(first)
+    told = hear(runner, lambda event: event["event"] == "end")
+    _, stderr = runner.communicate(timeout=100)
+    assert runner.returncode == 0, stderr
+    epochs = [e["epoch"] for e in told if e["event"] == "epoch" and e["run_id"] == cell]
+    assert any(e["event"] == "again" and e["run_id"] == cell for e in told), told
+    assert epochs[-12:] != list(range(1, 13))  # it did not begin anew
+    assert metrics(results) == metrics(undisturbed)
+    assert_tidy(results)
+
+
+@pytest.mark.slow
+def test_ctrl_c_brings_back_what_a_node_without_the_folder_has(
+    cluster, blind_node, study, tmp_path
+):
+    results = tmp_path / "runs"
+    blind_node()
+    while len(alive(cluster)) < 2:
+        time.sleep(0.2)
+    words = command(study, results, "--ray-address", cluster.address, "--json")
+    runner = start([*words, "--optim.epochs=50"])
+    told = hear(runner, lambda event: event["event"] == "epoch" and event["epoch"] == 3)
+    runner.send_signal(signal.SIGINT)
+    _, stderr = runner.communicate(timeout=100)
+    assert runner.returncode == 130, stderr
+    folder = results / told[-1]["run_id"]
+    assert json.loads((folder / "begun.json").read_text())["stopped"]
+    assert len((folder / "history.csv").read_text().splitlines()) >= 4
+    assert (folder / "last.ckpt").is_file()
+    assert not leases.living(results)
+
+
+def alive(cluster) -> list[dict]:
+    """The nodes that the head knows of."""
+    from ray._raylet import GcsClient
+
+    return [n for n in GcsClient(cluster.address).get_all_node_info().values() if n.state == 0]
+
+
+# What is sent
+
+
+def test_files_go_and_come_back_whole_and_leave_out_what_is_not(tmp_path):
+    there, back = tmp_path / "there", tmp_path / "back"
+    files = {"abc/history.csv": b"1", "abc/record.json": b"{}", "abc/last.ckpt": bytes(range(256))}
+    file_sync.unpack(files, there)
+    (there / "abc" / "x.partial").write_bytes(b"half")
+    (there / ".leases").mkdir()
+    (there / ".leases" / "abc.1.json").write_bytes(b"{}")
+    (there / "wandb").mkdir()
+    (there / "wandb" / "log").write_bytes(b"w")
+    assert file_sync.whole(there) == {**files, "wandb/log": b"w"}
+    file_sync.unpack(file_sync.needed(there, "abc"), back)
+    assert file_sync.whole(back) == files
+
+
+def test_a_courier_sends_what_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_sync, "LOOK_SECONDS", 0.01)
+    folder, sent = tmp_path / "abc", list[file_sync.Files]()
+    folder.mkdir()
+    (folder / "log.txt").write_text("brought along")
+    with file_sync.Courier(tmp_path, "abc", sent.append):
+        records.write_atomically(folder / "last.ckpt", b"one")
+        while not sent:
+            time.sleep(0.01)
+        records.write_atomically(folder / "last.ckpt", b"two")  # within the minute
+        records.write_atomically(folder / "history.csv", "epoch")
+        while len(sent) < 2:
+            time.sleep(0.01)
+    assert sent == [{"abc/last.ckpt": b"one"}, {"abc/history.csv": b"epoch"}]
+
+
+def test_a_courier_leaves_the_files_of_a_first_record_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_sync, "LOOK_SECONDS", 0.01)
+    sent = list[file_sync.Files]()
+    (tmp_path / "abc" / "previous").mkdir(parents=True)
+    courier = file_sync.Courier(tmp_path, "abc", sent.append)
+    with courier:
+        (tmp_path / "abc" / "history.csv").write_text("of the second training")
+        courier._thread.join()
+    assert not sent
+
+
+def test_what_a_node_has_removed_is_removed_here_too(tmp_path):
+    """A cell that was trained once more: its first record was set aside, and is replaced."""
+    before = {f"abc/{name}": b"old" for name in file_sync.NEEDED}
+    file_sync.unpack(before, tmp_path)
+    after = {"abc/record.json": b"new", "abc/history.csv": b"new", "abc/weights.pt": b"new"}
+    file_sync.take_back(after, tmp_path, "abc")
+    assert file_sync.whole(tmp_path) == after
+    assert not (tmp_path / "abc" / "previous").exists()
+
+
+# What Ray's errors mean
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        ("OutOfMemoryError", "oom", "node a was short of memory"),
+        ("WorkerCrashedError", "died", "its process on node a ended"),
+        ("NodeDiedError", "died", "node a is gone"),
+        ("TaskCancelledError", "died", "it was ended"),
+        ("OwnerDiedError", "died", "node a is gone"),
+    ],
+)
+def test_what_becomes_of_a_task_is_told_by_kind(error, kind, told):
+    from ray import exceptions
+
+    from ablations.scheduling.ray.connection import loss
+
+    made = getattr(exceptions, error)
+    what = made.__new__(made)
+    assert loss(what, "abc", "node a")[:2] == (kind, "abc")
+    assert told in loss(what, "abc", "node a")[2]
+
+
+def test_what_fails_on_a_node_is_told_with_its_name():
+    from ray.exceptions import RayTaskError
+
+    from ablations.scheduling.ray.connection import loss
+
+    for cause, kind, told in (
+        (OSError(28, "No space left on device"), "refused", "No space left on device"),
+        (ModuleNotFoundError("No module named 'timm'"), "failed", "ModuleNotFoundError: No module"),
+    ):
+        error = RayTaskError("carry_out", "Traceback\n many\n lines", cause).as_instanceof_cause()
+        found = loss(error, "abc", "node a")
+        assert found[0] == kind
+        assert found[2].startswith("on node a: ")
+        assert told in found[2]
+        assert "\n" not in found[2]
+
+
+def test_a_full_disk_is_told_by_its_name():
+    from ablations.scheduling.ray.connection import loss
+
+    full = OSError(28, "No space left on device", "runs/abc/last.ckpt")
+    told = ("refused", "abc", "runs/abc/last.ckpt: No space left on device")
+    assert loss(full, "abc", "node a") == told
+
+
+# Needs
+
+
+def test_what_a_cell_takes():
+    on_cpu = SystemConfig(accelerator="cpu", threads=2)
+    assert needs([on_cpu], gpus=True) == Needs(2, 0, 2e9)
+    auto = SystemConfig(loader_workers=4)
+    assert needs([auto], gpus=False) == Needs(4, 0, 6e9)
+    assert needs([auto, on_cpu], gpus=True, per_gpu=2) == Needs(4, 0.5, 6e9)
+    assert needs([auto], gpus=True, per_gpu=6).gpus == 0.1666  # six of which Ray puts on a GPU
+    with pytest.raises(ConfigError, match="--workers-per-gpu 2: the runs are to be trained on"):
+        needs([on_cpu], gpus=True, per_gpu=2)
+    assert needs([SystemConfig(accelerator="gpu", devices=4)], gpus=False) == Needs(4, 4, 8e9)
+    assert needs([on_cpu], gpus=False, memory=1e9) == Needs(2, 0, 1e9)
+
+
+@given(
+    cpus=st.integers(0, 64),
+    gpus=st.integers(0, 8),
+    per_gpu=st.integers(1, 7),
+    threads=st.integers(1, 4),
+    memory=st.integers(1, 200),
+)
+def test_room_is_never_more_than_a_node_has(cpus, gpus, per_gpu, threads, memory):
+    node = Needs(cpus, gpus, memory * 1e9)
+    cell = needs([SystemConfig(threads=threads)], gpus > 0, per_gpu if gpus else 1)
+    count = room(node, cell)
+    takes = cell.within(node)
+    assert count * takes.cpus <= cpus
+    assert count * round(takes.gpus, 4) <= gpus  # as Ray rounds
+    assert count * takes.memory <= node.memory
+    more = count + 1
+    full = more * takes.cpus > cpus or more * takes.memory > node.memory
+    assert cpus < 1 or full or more * takes.gpus > gpus
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--launcher=slurm"], "unknown --launcher 'slurm': valid are local, ray"),
+        (["--ray-address=nowhere"], "--ray-address nowhere: that is no HOST:PORT"),
+        (["--ray-address=127.0.0.1:1"], "127.0.0.1:1: nobody answers there (Connection refused)"),
+        (["--ray-address=ray://127.0.0.1:1"], "nobody answers there (Connection refused)"),
+        (["--launcher=local", "--ray-address=auto"], "--ray-address goes with --launcher ray"),
+        (["--memory-per-cell=8GB"], "--memory-per-cell goes with --launcher ray, not local"),
+        (["--launcher=ray", "--memory-per-cell=8"], "'8' must be a size above 0, such as 800MB"),
+        (["--launcher=ray", "--workers=0"], "--workers 0 must be 1 or more"),
+    ],
+)
+def test_bad_flags_are_one_line_and_leave_nothing(study, tmp_path, capsys, words, line):
+    results = tmp_path / "runs"
+    assert main(["run", str(study), *TINY_FLAGS, "--results", str(results), *words]) == 2
+    err = capsys.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1
+    assert not list(results.glob("*"))
+
+
+def test_without_ray_the_extra_is_named(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["run", str(study), *TINY_FLAGS, "--results", str(tmp_path / "runs")]
+    assert main([*words, "--launcher=ray"]) == 2
+    assert "metaformer-ablations[cluster]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_needs_that_no_node_has_are_told(cluster, study, tmp_path):
+    node(cluster)
+    words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
+    for more, line in (
+        (["--memory-per-cell=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
+        (["--system.accelerator=gpu"], "has what a run takes, 1 CPU, 1 GPU"),
+    ):
+        done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 2, done
+        assert line in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_node_with_other_code_is_named_and_gets_no_cells(cluster, study, tmp_path):
+    """Its copy of the package has another layer; with no other node nothing is trained."""
+    copy = tmp_path / "copy"
+    for package in ("ablations", "poolformer"):
+        shutil.copytree(package, copy / package)
+    layers = copy / "poolformer" / "layers.py"
+    layers.write_text(layers.read_text() + "\nOTHER = 1\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(copy))
+        odd = node(cluster)
+    results = tmp_path / "runs"
+    words = command(study, results, "--ray-address", cluster.address)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 2, done
+    assert odd.node_id[:6] in done.stderr
+    assert "other code of this package than this machine (poolformer/layers.py)" in done.stderr
+
+
+@pytest.mark.parametrize(("text", "bytes_"), [("800MB", 8e8), ("8GB", 8e9), ("1.5tb", 1.5e12)])
+def test_sizes(text, bytes_):
+    assert size("--x", text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["0GB", "GB", "8", "-1GB", "8GiB"])
+def test_odd_sizes(text):
+    with pytest.raises(ConfigError, match="--x"):
+        size("--x", text)

@@ -1,0 +1,315 @@
+"""The runner with real workers on real pictures: dedupe, reuse, killed workers, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablations.cli.main import main
+from ablations.config.sweep import expand
+from ablations.scheduling import local, runner
+from ablations.scheduling.local import LocalWorkers, Worker
+from ablations.scheduling.progress import Progress
+from ablations.store import records
+from tests.conftest import TINY_FLAGS
+
+NORMS = ["group", "batch"]
+POOLS = [3, 5]
+
+
+def write_sweep(path: Path, name: str, values: list) -> Path:
+    tree = {"method": "grid", "parameters": {name: {"values": values}, "seed": {"values": [0]}}}
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory) -> list[str]:
+    """Two axes that share a baseline: three cells."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    norm = write_sweep(folder / "norm.yaml", "model.norm", NORMS)
+    pool = write_sweep(folder / "pool.yaml", "model.pool_size", POOLS)
+    return [str(norm), str(pool)]
+
+
+@pytest.fixture(scope="module")
+def study(sweeps, tmp_path_factory):
+    """The study, run once by two workers, undisturbed."""
+    results = tmp_path_factory.mktemp("study")
+    command = [sys.executable, "-m", "ablations", "run", *sweeps, *TINY_FLAGS, "--workers", "2"]
+    command += ["--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return command, results, done
+
+
+def numbers(results: Path) -> dict[str, dict]:
+    found, problems = records.read_all([results])
+    assert not problems
+    return {record.run_id: record.metrics for record in found}
+
+
+def test_a_study_trains_each_cell_once_and_ends_with_the_table(study):
+    _, results, done = study
+    assert done.returncode == 0, done.stderr
+    assert len(numbers(results)) == 3
+    assert "3 runs: 3 trained, 0 reused, 0 failed" in done.stderr
+    assert sum(line.startswith("[") for line in done.stderr.splitlines()) == 3
+    assert "[3/3]" in done.stderr
+    assert "left" in done.stderr
+    table = done.stdout.splitlines()
+    assert table[0].startswith("### Ablation: recipe mini")
+    rows = [line.split("|")[1].strip() for line in table if line.startswith("|")]
+    assert [name for name in rows[2:] if not name.startswith("**")] == [
+        "Baseline",
+        "Pooling size 3 -> 5",
+        "Modified LayerNorm -> BatchNorm",
+    ]
+
+
+def test_the_same_command_again_trains_nothing_and_prints_the_same_table(study, capsys):
+    command, _, done = study
+    assert main(command[3:]) == 0
+    out, err = capsys.readouterr()
+    assert out == done.stdout
+    assert "3 runs: 0 trained, 3 reused, 0 failed" in err
+
+
+def test_the_table_command_prints_the_same_table(study, capsys):
+    _, results, done = study
+    assert main(["table", str(results)]) == 0
+    assert capsys.readouterr().out == done.stdout
+
+
+def test_a_dry_run_lists_what_is_done_and_writes_nothing(study, sweeps, capsys, tmp_path):
+    command, _, _ = study
+    assert main([*command[3:], "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("finished") == 3
+    assert "3 runs, 3 done, 0 to do" in out
+    assert "norm, pool" in out  # the baseline belongs to both
+    assert main(["run", *sweeps, "--dry-run", "--results", str(tmp_path / "new")]) == 0
+    assert "3 runs, 0 done, 3 to do" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+
+def test_workers_of_one_process_give_the_numbers_of_a_run_alone(study, tiny, tmp_path):
+    from ablations.training.train import train
+
+    alone = train(tiny(), tmp_path)
+    assert numbers(study[1])[alone.run_id] == alone.metrics
+
+
+def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_path, monkeypatch):
+    """SIGKILL to the first worker that reports an epoch; the study ends as if nothing had been."""
+    give, killed = LocalWorkers.events, []
+
+    def events(self, timeout):
+        for event in give(self, timeout):
+            yield event
+            if event.kind == "epoch" and not killed:
+                worker = next(w for w in self.workers if w.cell and w.cell.run_id == event.run_id)
+                os.kill(worker.process.pid, signal.SIGKILL)
+                killed.append(event.run_id)
+
+    monkeypatch.setattr(LocalWorkers, "events", events)
+    cells = expand(
+        [Path(path) for path in sweeps], "mini", dict(w[2:].split("=") for w in TINY_FLAGS)
+    )
+    outcome = runner.run(cells, tmp_path, lambda _: LocalWorkers(tmp_path, 2), Progress)
+    assert len(killed) == 1
+    assert not outcome.failed
+    assert numbers(tmp_path) == numbers(study[1])
+
+
+@pytest.mark.slow
+def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, monkeypatch):
+    """One cell's workers are killed whenever they get it; the others finish, the exit code is 1."""
+    give = LocalWorkers.events
+
+    def events(self, timeout):
+        for worker in self.workers:
+            if worker.cell is not None and worker.cell.model.norm == "batch":
+                os.kill(worker.process.pid, signal.SIGKILL)
+        yield from give(self, timeout)
+
+    monkeypatch.setattr(LocalWorkers, "events", events)
+    words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main(words) == 1
+    found, _ = records.read_all([tmp_path])
+    failed = [record for record in found if record.status == "failed"]
+    assert [record.config["model"]["norm"] for record in failed] == ["batch"]
+    assert failed[0].failure["kind"] == "killed"
+    assert "SIGKILL" in failed[0].failure["message"]
+    assert sum(record.done for record in found) == 2
+    monkeypatch.setattr(LocalWorkers, "events", give)
+    assert main(words) == 0  # a failed cell is tried again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_runner_leaves_no_workers_and_the_same_command_goes_on(study, tmp_path, how):
+    command, results, _ = study
+    command = [*command[:-1], str(tmp_path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert workers
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does: to all of the foreground
+    else:
+        process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on from here" in err
+        assert "Traceback" not in err
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert numbers(tmp_path) == numbers(results)
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_an_unreadable_record_is_told_and_stays_and_the_others_are_reused(
+    study, sweeps, tmp_path, capsys
+):
+    command, results, _ = study
+    shutil.copytree(results, tmp_path / "runs")
+    record = next((tmp_path / "runs").glob("*/record.json"))
+    record.write_text('{"schema": 99}')
+    assert main([*command[3:-1], str(tmp_path / "runs")]) == 1
+    out, err = capsys.readouterr()
+    assert f"refused: {record.parent}: {record} has schema version 99" in err
+    assert "0 trained" in err
+    assert out
+    assert record.read_text() == '{"schema": 99}'
+
+
+def test_without_reuse_a_done_cell_is_trained_again_to_the_same_end(
+    study, sweeps, tmp_path, capsys
+):
+    _, results, _ = study
+    shutil.copytree(results, tmp_path / "runs")
+    before = {path: path.stat().st_ino for path in (tmp_path / "runs").glob("*/record.json")}
+    words = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
+    assert main([*words, "--no-reuse"]) == 0
+    assert "2 runs: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
+    assert numbers(tmp_path / "runs") == numbers(results)
+    written = [path for path, inode in before.items() if path.stat().st_ino != inode]
+    assert len(written) == 2
+
+
+def test_reused_records_of_other_pictures_are_refused(study, tmp_path, capsys):
+    import shutil
+
+    command, results, _ = study
+    shutil.copytree(results, tmp_path / "runs")
+    paths = sorted((tmp_path / "runs").glob("*/record.json"))
+    tree = json.loads(paths[0].read_text())
+    tree["data"]["fingerprint"] = "0" * 16
+    paths[0].write_text(json.dumps(tree))
+    paths[1].unlink()
+    assert main([*command[3:-1], str(tmp_path / "runs")]) == 2
+    assert "use another results folder" in capsys.readouterr().err
+
+
+def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
+    counts = []
+    start = LocalWorkers.start
+
+    def counting(self):
+        counts.append(self.count)
+        start(self)
+
+    monkeypatch.setattr(LocalWorkers, "start", counting)
+    words = ["run", sweeps[0], *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main([*words, "--workers", "5"]) == 0
+    assert counts == [2]
+
+
+def test_a_worker_that_dies_before_its_cell_reaches_it_loses_nothing(
+    study, sweeps, tmp_path, monkeypatch
+):
+    give, killed = Worker.give, []
+
+    def giving(self, cell):
+        if not killed:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.join()
+            killed.append(cell.run_id)
+        give(self, cell)
+
+    monkeypatch.setattr(Worker, "give", giving)
+    words = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
+    assert main(words) == 0
+    assert killed
+    assert numbers(tmp_path) == numbers(study[1])
+
+
+def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
+    """A file where a run's log belongs: that cell fails with the reason, the rest finish."""
+    bad = tiny(**{"optim.epochs": 1, "model.norm": "batch"}).run_id
+    (tmp_path / bad / "log.txt").mkdir(parents=True)
+    words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "3 runs: 2 trained, 0 reused, 1 failed" in err
+    assert "IsADirectoryError" in err
+    (row,) = [line for line in out.splitlines() if line.startswith("|") and "failed" in line]
+    assert "BatchNorm" in row
+    assert "missing (1 failed: error)" in row
+    assert f"--results {tmp_path}" in out  # the command that fills it
+    assert out.count("###") == 1  # in the table of its study
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [
+        *[("0,1", ["0", "1"]), ("", []), ("-1", []), ("GPU-5", ["GPU-5"]), (" 1, 0", ["1", "0"])],
+        *[("0,-1,1", ["0"]), ("1,7,0", ["1"])],  # as CUDA reads it
+    ],
+)
+def test_there_is_one_worker_a_gpu(monkeypatch, tmp_path, visible, found):
+    for gpu in ("0000:01", "0000:02"):
+        (tmp_path / gpu).mkdir()
+    monkeypatch.setattr(local, "DRIVER", tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local.gpus() == found
+    assert local.gpu_groups(devices=1, per_gpu=1) == [[gpu] for gpu in found]
+
+
+def test_a_variable_makes_no_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(local, "DRIVER", tmp_path)
+    monkeypatch.setattr(local, "DEVICES", [tmp_path / "nvidiactl"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert local.gpus() == []
+    (tmp_path.parent / "nvidiactl").touch()
+    monkeypatch.setattr(local, "DEVICES", [tmp_path.parent / "nvidiactl"])  # as in a sandbox
+    assert local.gpus() == ["0"]

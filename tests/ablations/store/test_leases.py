@@ -1,0 +1,384 @@
+"""Leases with real processes on a real file system: one holder a cell, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ablations.store import leases
+from ablations.store.leases import BusyError, Holder, LeaseError, LostError
+from poolformer import files
+
+CELL = "0123456789ab"
+
+
+def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) -> Path:
+    """A lease as another process would have left it."""
+    path = results / leases.FOLDER / f"{holder.run_id}.{number}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "at"}))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def ended() -> Holder:
+    """The holder that a process of this machine was that has ended."""
+    with subprocess.Popen(["sleep", "9"]) as process:
+        birth = leases.process_birth(process.pid)
+        process.kill()
+    return Holder(CELL, pid=process.pid, birth=birth)
+
+
+def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):
+    with leases.held(tmp_path, CELL):
+        assert leases.living(tmp_path)[CELL].pid == os.getpid()
+        with (
+            pytest.raises(
+                BusyError, match=rf"run {CELL} is being trained by process {os.getpid()} on"
+            ),
+            leases.held(tmp_path, CELL),
+        ):
+            pass
+        with leases.held(tmp_path, "another"):
+            assert len(leases.living(tmp_path)) == 2
+    assert not leases.living(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    leases.check(Path("runs"))
+    with leases.held(Path("runs"), CELL), pytest.raises(BusyError):
+        leases.take(tmp_path / "runs", CELL)
+
+
+def test_a_cell_is_given_back_when_its_holder_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError), leases.held(tmp_path, CELL):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
+    dead = written(tmp_path, ended())
+    (dead.parent / f".{CELL}.left.draft").write_text("{")
+    assert not leases.living(tmp_path)
+    assert len(leases.gone(tmp_path)) == 2
+    with leases.held(tmp_path, CELL):
+        assert [path.name for path in dead.parent.iterdir()] == [f"{CELL}.2.json"]
+
+
+def test_a_later_process_of_the_same_id_is_not_the_holder(tmp_path):
+    written(tmp_path, Holder(CELL, birth="1"))
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+@pytest.mark.parametrize("age", [0, leases.GONE_SECONDS - 20])
+def test_another_machine_has_its_cell_while_it_says_so(tmp_path, age):
+    """Its process ids mean nothing here: this one's is not the process that is alive."""
+    far = Holder(CELL, host="far", machine="another boot", birth="1")
+    written(tmp_path, far, age=age)
+    assert leases.living(tmp_path)[CELL].host == "far"
+    with pytest.raises(BusyError, match="on far since"):
+        leases.take(tmp_path, CELL)
+    assert not leases.gone(tmp_path)
+
+
+def test_another_machine_that_is_silent_is_followed(tmp_path):
+    far = Holder(CELL, host="far", machine="another boot")
+    written(tmp_path, far, number=7, age=leases.GONE_SECONDS + 20)
+    with leases.held(tmp_path, CELL) as lease:
+        assert lease.path.name == f"{CELL}.8.json"
+        assert list(leases.living(tmp_path)) == [CELL]
+
+
+def test_a_heartbeat_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    with leases.held(tmp_path, CELL) as lease:
+        os.utime(lease.path, (0, 0))
+        deadline = time.monotonic() + 20
+        while lease.path.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert lease.path.stat().st_mtime > 0
+
+
+def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
+    lease = leases.take(tmp_path, CELL)
+    lease.check(now=True)
+    lease.path.rename(lease.path.with_name(f"{CELL}.2.json"))
+    with pytest.raises(LostError, match="another one took its run over"):
+        lease.check(now=True)
+    lease.release()
+    assert CELL in leases.living(tmp_path)  # the follower's is left alone
+
+
+def test_two_that_find_a_dead_holder_at_once_do_not_both_follow(tmp_path, monkeypatch):
+    """The other one's lease appears after this one has looked: this one gives way."""
+    link = leases._link
+
+    def late(draft: Path, path: Path) -> None:
+        far = Holder(CELL, host="far", machine="another boot")
+        written(tmp_path, far, number=9)
+        link(draft, path)
+
+    monkeypatch.setattr(leases, "_link", late)
+    with pytest.raises(BusyError, match="on far"):
+        leases.take(tmp_path, CELL)
+    names = [path.name for path in (tmp_path / leases.FOLDER).iterdir()]
+    assert names == [f"{CELL}.9.json"]
+
+
+def test_a_folder_without_hard_links_is_refused_in_a_line(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as vfat and some network mounts do
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(LeaseError, match="takes no leases .hard links fail there: Operation not"):
+        leases.check(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_by_another_version_is_refused(tmp_path):
+    leases.check(tmp_path)
+    written(tmp_path, replace(Holder(CELL), schema=2))
+    with pytest.raises(LeaseError, match="writes records of version 2; this program writes 1"):
+        leases.check(tmp_path)
+
+
+# What another user or a hostile hand leaves
+
+
+def test_another_users_lease_is_readable_as_the_folders_umask_allows(tmp_path):
+    before = os.umask(0o002)
+    try:
+        lease = leases.take(tmp_path, CELL)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(lease.path.stat().st_mode) == 0o664
+    lease.release()
+
+
+def unreadable(monkeypatch, path: Path) -> None:
+    """Root reads everything; so the refusal is made up, as the system would raise it."""
+    read = files.read
+
+    def refuse(asked):
+        if Path(asked) == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(asked)
+
+    monkeypatch.setattr(files, "read", refuse)
+
+
+def test_an_unreadable_lease_is_alive_while_it_is_touched(tmp_path, monkeypatch):
+    path = written(tmp_path, ended())
+    unreadable(monkeypatch, path)
+    assert leases.living(tmp_path)[CELL].hidden == f"lease {path}: permission denied"
+    with pytest.raises(BusyError, match=f"run {CELL} is being trained .lease .*permission denied"):
+        leases.take(tmp_path, CELL)
+    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    assert leases.gone(tmp_path) == [path]
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+@pytest.mark.parametrize("hidden", ["kill", "proc"])
+def test_a_process_that_the_system_hides_is_alive_while_its_lease_is_touched(
+    tmp_path, monkeypatch, hidden
+):
+    """With hidepid=2 another user's process has no /proc, and no signal reaches it."""
+
+    def refuse(pid: int, signal: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path = written(tmp_path, replace(ended(), pid=1, birth="1"))
+    monkeypatch.setattr(os, "kill", refuse)
+    if hidden == "proc":
+        monkeypatch.setattr(leases, "process_birth", lambda pid: None)
+        assert CELL in leases.living(tmp_path)
+        os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    assert not leases.living(tmp_path)  # another process has that id, or its heart is still
+
+
+ODD = {
+    "pid": ["x", None, [1], 1.5, 10**30, 0, -1, True],
+    "run_id": [["x"], "ffffffffffff", None],
+    "birth": [1, ["x"]],
+    "machine": [None, {}],
+    "schema": ["1", None],
+}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(lambda tree, k=k, v=v: json.dumps({**tree, k: v}) for k in ODD for v in ODD[k]),
+        *(lambda tree, k=k: json.dumps({n: v for n, v in tree.items() if n != k}) for k in ODD),
+        lambda tree: "[]",
+        lambda tree: "",
+        lambda tree: "[" * 10_000 + "]" * 10_000,
+        lambda tree: json.dumps(tree)[:-5],
+        lambda tree: json.dumps(tree) + "\0",
+    ],
+)
+def test_an_odd_lease_is_somebodys_until_its_heartbeat_is_old(tmp_path, spoil):
+    path = written(tmp_path, Holder(CELL))
+    path.write_text(spoil(json.loads(path.read_text())))
+    holder = leases.living(tmp_path)[CELL]
+    assert str(holder).startswith(f"lease {path}: ")
+    assert "\n" not in str(holder)
+    with pytest.raises(BusyError):
+        leases.take(tmp_path, CELL)
+    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    assert leases.gone(tmp_path) == [path]
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+def test_files_of_others_among_the_leases_are_left_alone(tmp_path):
+    folder = tmp_path / leases.FOLDER
+    (folder / f"{CELL}.7.json").mkdir(parents=True)
+    for name in (".x.json", "x.json", f"{CELL}.x.json", f"{CELL}.².json", ".nfs0001"):
+        (folder / name).write_text("{}")
+    assert list(leases.living(tmp_path)) == [CELL]  # a folder that is new
+    with leases.held(tmp_path, "another") as lease:
+        assert lease.path.name == "another.1.json"
+    assert not leases.gone(tmp_path)
+    assert len(list(folder.iterdir())) == 6
+
+
+def test_a_link_in_the_place_of_the_leases_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / leases.FOLDER).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LeaseError, match=r"takes no leases \(.leases is a symbolic link"):
+        leases.check(tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())
+    with pytest.raises(LeaseError, match="is a symbolic link"):
+        leases.living(tmp_path)
+
+
+def test_a_heartbeat_from_the_future_counts_from_now_on(tmp_path):
+    """The file system's clock has been set back, and nobody touches the lease any more."""
+    far = Holder(CELL, host="far", machine="another boot")
+    path = written(tmp_path, far, age=-1e6)
+    with pytest.raises(BusyError):
+        leases.take(tmp_path, CELL)
+    assert abs(path.stat().st_mtime - time.time()) < leases.GONE_SECONDS
+    assert CELL in leases.living(tmp_path)
+    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
+    with leases.held(tmp_path, CELL):
+        pass
+
+
+def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_cell(tmp_path):
+    lease = leases.take(tmp_path, CELL)
+    shutil.rmtree(tmp_path / leases.FOLDER)
+    lease.check(now=True)
+    assert leases.living(tmp_path)[CELL].pid == os.getpid()
+    with pytest.raises(BusyError):
+        leases.take(tmp_path, CELL)
+    # Somebody has taken it, ended it and gone.
+    lease.path.unlink()
+    (tmp_path / CELL).mkdir()
+    (tmp_path / CELL / "record.json").write_text("{}")
+    with pytest.raises(LostError, match="another one took its run over"):
+        lease.check(now=True)
+    lease.release()
+    assert not (tmp_path / leases.FOLDER).exists()
+
+
+def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
+    """Whoever gives back the last lease removes the folder, under the hands of who comes next."""
+
+    def take_and_release(number: int) -> None:
+        for _ in range(150):
+            path = leases._place(tmp_path, f"cell-{number}")
+            leases._tidy(path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take_and_release, range(8)))
+    assert not list(tmp_path.iterdir())
+
+
+# Take a cell again and again; two holders at once would meet in the file.
+HAMMER = f"""
+import os, random, sys, time
+from pathlib import Path
+from ablations.store import leases
+results, generator = Path(sys.argv[1]), random.Random(sys.argv[2])
+while True:
+    try:
+        with leases.held(results, "{CELL}"):
+            before = (results / "inside").read_text()
+            if before and leases.process_birth(int(before)):  # else it was killed in there
+                (results / "two holders").write_text(before)
+            (results / "inside").write_text(str(os.getpid()))
+            time.sleep(generator.random() * 0.004)
+            with (results / "count").open("a") as file:
+                file.write(sys.argv[2] + " ")
+            (results / "inside").write_text("")
+    except leases.BusyError:
+        time.sleep(generator.random() * 0.002)
+"""
+
+
+def test_never_two_holders_while_processes_are_killed_at_random(tmp_path):
+    (tmp_path / "inside").touch()
+    (tmp_path / "count").touch()
+    generator, workers = random.Random(0), []
+
+    def taken() -> list[str]:
+        return (tmp_path / "count").read_text().split()
+
+    try:
+        for number in range(24):
+            command = [sys.executable, "-c", HAMMER, str(tmp_path), str(number)]
+            workers.append(subprocess.Popen(command))
+            if number < 4:
+                continue
+            before, deadline = len(taken()), time.monotonic() + 60
+            while len(taken()) < before + 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert len(taken()) >= before + 20
+            victim = workers.pop(generator.randrange(len(workers)))
+            victim.kill()
+            victim.wait()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert not (tmp_path / "two holders").exists()
+    assert len(set(taken())) > 5
+    with leases.held(tmp_path, CELL):
+        pass
+    assert not (tmp_path / leases.FOLDER).exists()
+
+
+def test_a_process_that_is_killed_frees_its_cell(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from ablations.store import leases\n"
+        f"lease = leases.take(Path(sys.argv[1]), '{CELL}')\nprint('taken', flush=True)\n"
+        "time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "taken\n"
+    with pytest.raises(BusyError, match=f"process {process.pid} "):
+        leases.take(tmp_path, CELL)
+    process.kill()
+    process.communicate()
+    with leases.held(tmp_path, CELL):
+        pass

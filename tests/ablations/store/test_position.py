@@ -1,0 +1,191 @@
+"""Where a run is within its epoch: counted by batches, written, read, and said."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablations.cli.main import main
+from ablations.store import leases, position, records, run_state
+from ablations.store.leases import LostError
+from ablations.store.position import Position, in_words, sign_of_life
+from ablations.training import batch_progress
+from ablations.training.train import train
+
+HERE = Position(2, 3, "training", 9, 20, 0.4512, 1024.4, 200.0)
+
+
+def test_a_position_is_read_as_it_was_written(tmp_path):
+    position.write(tmp_path, HERE)
+    found = position.read(tmp_path)
+    assert found
+    assert found[0] == HERE
+    assert abs(found[1] - time.time()) < 600
+    assert [path.name for path in tmp_path.iterdir()] == [records.PROGRESS]
+    position.remove(tmp_path)
+    position.remove(tmp_path)
+    assert position.read(tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [
+        ("epoch", 0),
+        ("epoch", 4),
+        ("epoch", True),
+        ("epoch", 10**400),
+        ("epochs", "3"),
+        ("phase", "\x1b[31m"),
+        ("batch", -1),
+        ("batches", [1]),
+        ("fraction", 1.5),
+        ("fraction", float("nan")),
+        ("images_per_second", "fast"),
+        ("images_per_second", float("inf")),
+        ("seconds_left", -1),
+        ("unknown", 1),
+    ],
+)
+def test_what_makes_no_sense_is_no_position(tmp_path, changed, value):
+    (tmp_path / records.PROGRESS).write_text(json.dumps({**HERE.to_json(), changed: value}))
+    assert position.read(tmp_path) is None
+
+
+@given(st.binary(max_size=60) | st.sampled_from([b"[" * 100_000, b"null", b"[]", b'{"epoch": 1}']))
+def test_any_file_is_read(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / records.PROGRESS).write_bytes(content)
+    assert position.read(folder) is None
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path):
+    position.write(tmp_path / "gone", HERE)
+    (tmp_path / records.PROGRESS).mkdir()
+    position.write(tmp_path, HERE)
+    position.remove(tmp_path)
+
+
+def test_words():
+    assert in_words(HERE) == "epoch 2/3 45%, 1,024 images/s, 3.3 min left"
+    assert str(replace(HERE, phase="validating")) == "2/3 validating"
+    assert in_words(Position(1, 3, "training", 1, 20, 0.05)) == "epoch 1/3 5%"
+    assert HERE.done == pytest.approx((1 + 0.4512) / 3)
+    assert sign_of_life(59) == ""
+    assert sign_of_life(180) == "last batch 3 min ago"
+
+
+@pytest.fixture
+def reports(tiny, tmp_path, monkeypatch):
+    """``reports(until)``: what a run reports of each batch, ended at a position or not at all."""
+    monkeypatch.setattr(batch_progress, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(batch_progress, "WRITE_SECONDS", 0.0)
+    config = tiny()
+
+    def run(stop=lambda _: False, reuse=True):
+        found: list[tuple[Position, dict]] = []
+
+        def report(here: Position) -> None:
+            text = (tmp_path / config.run_id / records.PROGRESS).read_text()
+            found.append((here, json.loads(text)))
+            if stop(here):
+                raise KeyboardInterrupt
+
+        try:
+            record = train(config, tmp_path, reuse=reuse, report=report)
+        except KeyboardInterrupt:
+            record = None
+        assert not list((tmp_path / config.run_id).glob("*progress*"))
+        return found, record
+
+    return run
+
+
+def test_a_run_reports_its_batches_also_where_it_goes_on(reports, tiny, tmp_path):
+    """8,000 images in batches of 250, 2,000 of validation: ended in epoch 2, and resumed there."""
+    found, record = reports(stop=lambda here: here.epoch == 2 and here.batch == 5)
+    assert record is None
+    assert all(here.to_json() == written for here, written in found)
+    first = [here for here, _ in found if here.epoch == 1]
+    trained = [here for here in first if here.phase == "training"]
+    validated = [here for here in first if here.phase == "validating"]
+    assert [here.batch for here in trained] == list(range(1, 33))
+    assert {here.batches for here in trained} == {32}
+    assert [here.batch for here in validated] == list(range(1, validated[0].batches + 1))
+    fractions = [here.fraction for here in first]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert 0.9 < trained[-1].fraction < 1  # validation is a part of the epoch
+    assert first[0].seconds_left is None
+    assert all(here.seconds_left > 0 and here.images_per_second > 0 for here in trained[1:])
+
+    found, record = reports()
+    assert (found[0][0].epoch, found[0][0].batch) == (2, 1)
+    assert found[-1][0].done == 1
+    assert record.status == "finished"
+    # It observes only: the numbers are those of a run that nobody watches.
+    (tmp_path / "alone").mkdir()
+    assert record.metrics == train(tiny(), tmp_path / "alone").metrics
+
+
+def test_reports_keep_their_distance(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_progress, "REPORT_SECONDS", 1e9)
+    found: list[Position] = []
+    train(tiny(**{"optim.epochs": 1}), tmp_path, report=found.append)
+    assert [(here.epoch, here.batch) for here in found] == [(1, 1)]
+
+
+def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
+    made = batch_progress.Watch.__new__(batch_progress.Watch)
+    made.folder = tmp_path
+    position.write(tmp_path, HERE)
+    with pytest.raises(LostError), made.removed():
+        raise LostError
+    assert position.read(tmp_path)
+    with pytest.raises(ZeroDivisionError), made.removed():
+        raise ZeroDivisionError
+    assert position.read(tmp_path) is None
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    position.write(tmp_path, HERE)
+    assert records.leftovers(tmp_path) == [tmp_path / records.PROGRESS]
+    records.clear_leftovers(tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+def test_status_tells_how_far_a_run_is_and_when_it_was_heard_of_last(tiny, tmp_path, capsys):
+    config = tiny()
+    run_state.Begun(config.run_id, config.to_json()).write(tmp_path)
+    folder = tmp_path / config.run_id
+
+    def told(*words: str) -> str:
+        assert main(["status", "--results", str(tmp_path), *words]) == 0
+        return capsys.readouterr().out
+
+    position.write(folder, replace(HERE, epochs=2, epoch=1))
+    assert "1/2" not in told()  # left by a process that was killed
+    with leases.held(tmp_path, config.run_id):
+        assert "1/2 45%" in told()
+        assert "1024" in told()
+        assert "3.3 min" in told()
+        assert "last batch" not in told()
+        (run,) = json.loads(told("--json"))["runs"]
+        assert run["progress"] == {
+            **replace(HERE, epochs=2, epoch=1).to_json(),
+            "seconds_ago": run["progress"]["seconds_ago"],
+        }
+        assert run["epoch"] == 0
+        old = time.time() - 180
+        os.utime(folder / records.PROGRESS, (old, old))
+        assert "last batch 3" in told()
+        position.write(folder, HERE)  # of other epochs than the run has
+        assert "0/2" in told()
+        (folder / records.PROGRESS).write_text("[" * 50_000)
+        assert "0/2" in told()

@@ -1,0 +1,327 @@
+"""What is on disk of a run is reused only where it is of the images and precision asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablations import data
+from ablations.cli.main import main
+from ablations.config.precision import resolved
+from ablations.config.resolve import resolve
+from ablations.config.sweep import Cell
+from ablations.scheduling import runner
+from ablations.store import records, reuse
+from ablations.store.records import Record
+from tests.conftest import TINY_FLAGS
+
+FOLDER = {
+    "data.name": "folder",
+    "data.pipeline": "timm",
+    "data.fit": "pad",
+    "data.batch_size": 16,
+    "model.num_classes": 3,
+}
+
+
+@pytest.fixture
+def other_folder(picture_folder, tmp_path) -> Path:
+    """The same names and classes, another image."""
+    root = tmp_path / "others"
+    shutil.copytree(picture_folder, root)
+    image = next((root / "train").rglob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"changed")
+    return root
+
+
+def done(config, results, **environment) -> Record:
+    """A finished record of a run that was never trained."""
+    identity = data.identity(config.data)
+    record = Record(
+        run_id=config.run_id,
+        status="finished",
+        config=config.to_json(),
+        metrics={"val/top1": {"last": 50.0, "best": 50.0}},
+        data={**identity, "classes": 3},
+        environment={"precision": "32-true", "device": "cpu", **environment},
+    )
+    record.write(results)
+    return record
+
+
+def cells(tiny, root, **overrides) -> list[Cell]:
+    values = {**FOLDER, "data.root": str(root), **overrides}
+    return [Cell(tiny(**values, seed=seed), ("grid",)) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_study_is_not_continued_on_other_images(
+    tiny, picture_folder, other_folder, tmp_path, left
+):
+    """Whatever the root is called, and whether or not anything is left to train."""
+    results = tmp_path / "runs"
+    for cell in cells(tiny, picture_folder)[left:]:
+        done(cell.config, results)
+    there, todo, *_ = runner.sorted_out(cells(tiny, picture_folder), results)
+    assert (len(there), len(todo)) == (2 - left, left)
+    asked = cells(tiny, other_folder)
+    with pytest.raises(data.DataError, match="use another results folder") as refused:
+        runner.sorted_out(asked, results)
+    told = str(refused.value)
+    for word in (
+        data.identity(asked[0].config.data)["fingerprint"],
+        data.identity(cells(tiny, picture_folder)[0].config.data)["fingerprint"],
+        str(results / asked[left].config.run_id / "record.json"),
+    ):
+        assert word in told
+    assert "\n" not in told
+    moved = tmp_path / "moved"
+    shutil.copytree(picture_folder, moved)
+    assert len(runner.sorted_out(cells(tiny, moved), results)[0]) == 2 - left
+
+
+def test_a_folder_that_has_changed_in_place_is_other_images(tiny, other_folder, tmp_path):
+    for cell in cells(tiny, other_folder):
+        done(cell.config, tmp_path / "runs")
+    next((other_folder / "val").rglob("*.jpg")).unlink()
+    data._load.cache_clear()
+    with pytest.raises(data.DataError, match="and 1 more: its images have fingerprint"):
+        runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
+
+
+def test_images_of_the_same_names_and_sizes_are_other_images(tiny, other_folder, tmp_path):
+    """As random noise, or files that are not compressed, often are."""
+    for cell in cells(tiny, other_folder):
+        done(cell.config, tmp_path / "runs")
+    image = next((other_folder / "val").rglob("*.jpg"))
+    changed = bytearray(image.read_bytes())
+    changed[-10] ^= 1
+    image.write_bytes(changed)
+    data._load.cache_clear()
+    with pytest.raises(data.DataError, match="its images have fingerprint .* and contents"):
+        runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
+
+
+def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
+    first, second = cells(tiny, picture_folder)
+    record = done(first.config, tmp_path)
+    assert record.data["contents"]
+    del record.data["contents"]
+    record.write(tmp_path)
+    there, todo, *_ = runner.sorted_out([first, second], tmp_path)
+    assert (len(there), len(todo)) == (1, 1)
+
+
+def test_images_that_cannot_be_read_are_not_taken_for_the_same(tiny, picture_folder, tmp_path):
+    for cell in cells(tiny, picture_folder):
+        done(cell.config, tmp_path)
+    gone = cells(tiny, tmp_path / "gone")
+    with pytest.raises(data.DataError, match="no folder .*gone.*ablations table") as refused:
+        runner.sorted_out(gone, tmp_path)
+    assert "\n" not in str(refused.value)
+    found = reuse.compare([cell.config for cell in gone], records.read_all([tmp_path])[0])
+    assert list(found.unread) == [str(tmp_path / "gone")]
+
+
+def test_each_data_set_is_read_once(tiny, picture_folder, other_folder, tmp_path):
+    third = tmp_path / "third"
+    shutil.copytree(other_folder, third)
+    asked = [cell for root in (picture_folder, other_folder, third) for cell in cells(tiny, root)]
+    # The same runs by their ids, so give each another seed.
+    asked = [
+        Cell(replace(cell.config, seed=number), cell.sweeps) for number, cell in enumerate(asked)
+    ]
+    for cell in asked[::2]:
+        done(cell.config, tmp_path / "runs")
+    data._load.cache_clear()
+    runner.sorted_out([*asked[::2], *asked[1::2]], tmp_path / "runs")
+    assert data._load.cache_info().misses == 3
+
+
+def test_a_run_that_failed_on_other_images_is_trained_again(
+    tiny, picture_folder, other_folder, tmp_path
+):
+    first, second = cells(tiny, picture_folder)
+    failed = replace(
+        done(first.config, tmp_path), status="failed", failure={"kind": "error", "message": "?"}
+    )
+    failed.write(tmp_path)
+    assert [r.run_id for r in runner.sorted_out([first, second], tmp_path)[0]] == [failed.run_id]
+    there, todo, *_ = runner.sorted_out(cells(tiny, other_folder), tmp_path)
+    assert there == []
+    assert len(todo) == 2
+
+
+def test_the_commands_refuse_in_one_line(picture_folder, other_folder, tmp_path, capsys):
+    sweep = tmp_path / "seeds.yaml"
+    sweep.write_text("method: grid\nparameters: {seed: {values: [0, 1]}}\n")
+    words = [word for word in TINY_FLAGS if "batch_size" not in word]
+    words += [f"--{name}={value}" for name, value in FOLDER.items()]
+    results = tmp_path / "runs"
+    config = resolve(
+        "mini",
+        {**dict(word[2:].split("=") for word in words), "data.root": str(picture_folder)},
+    )
+    done(config, results)
+    words = [str(sweep), *words, f"--results={results}", f"--data.root={other_folder}"]
+    for command in (["run"], ["run", "--dry-run"], ["plan"]):
+        assert main([*command, *words]) == 2
+        out, err = capsys.readouterr()
+        assert "use another results folder" in err
+        assert err.count("\n") == 1
+        assert ("other images" in out) == ("--dry-run" in command)
+        assert "50.0" not in out
+
+
+# Precision
+
+
+def test_a_finished_run_of_another_precision_is_not_reused(tiny, tmp_path, capsys):
+    config = tiny()
+    done(config, tmp_path, precision="bf16-mixed")
+    words = [*TINY_FLAGS, "--results", str(tmp_path)]
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: grid\nparameters: {seed: {values: [0]}}\n")
+    for asked in ([], ["--system.precision=32-true"]):
+        for command in (["train"], ["run", str(sweep)], ["run", str(sweep), "--dry-run"]):
+            assert main([*command, *words, *asked]) == 2
+            err = capsys.readouterr().err
+            assert "it is of precision bf16-mixed, system.precision is " in err
+            assert "take --system.precision bf16-mixed" in err
+            assert err.count("\n") == 1
+    assert main(["train", *words, "--system.precision=bf16-mixed"]) == 0
+    assert main(["run", str(sweep), *words, "--system.precision=bf16-mixed"]) == 0
+    assert "1 reused" in capsys.readouterr().err
+
+
+def test_a_run_is_not_continued_in_another_precision(tiny, tmp_path):
+    from ablations.training.train import train
+    from poolformer.config import ConfigError
+
+    def stop(body):
+        if body["epoch"] == 2:  # the first has its checkpoint
+            raise KeyboardInterrupt
+
+    first, other = "bf16-mixed", "32-true"
+    one = tiny(**{"system.precision": first})
+    with pytest.raises(KeyboardInterrupt):
+        train(one, tmp_path, stop)
+    checkpoint = tmp_path / one.run_id / records.CHECKPOINT
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["precision"] == first
+    with pytest.raises(ConfigError, match=f"of precision {first}.*remove the file") as refused:
+        train(tiny(**{"system.precision": other}), tmp_path)
+    assert "\n" not in str(refused.value)
+    # Where it goes on, the record lists every device that it has had.
+    key = next(name for name in state["callbacks"] if "devices" in state["callbacks"][name])
+    state["callbacks"][key]["devices"] = ["NVIDIA T4"]
+    torch.save(state, checkpoint)
+    record = train(one, tmp_path)
+    assert record.environment["precision"] == first
+    assert record.environment["devices"] == ["NVIDIA T4", record.environment["device"]]
+
+
+def test_what_auto_means_on_this_machine(monkeypatch):
+    system = resolve("mini").system
+    native = {"bf16": True}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native["bf16"])
+    assert resolved(system) == "bf16-mixed"
+    assert resolved(replace(system, accelerator="cpu")) == "32-true"
+    assert resolved(replace(system, precision="16-mixed")) == "16-mixed"
+    native["bf16"] = False  # emulated on older GPUs
+    assert resolved(system) == "32-true"
+
+
+def test_auto_is_not_decided_here_for_runs_of_other_machines(tiny, tmp_path):
+    (config,) = [tiny()]
+    record = done(config, tmp_path, precision="bf16-mixed")
+    assert reuse.compare([config], [record]).precision
+    assert not reuse.compare([config], [record], here=False).precision
+    fixed = tiny(**{"system.precision": "32-true"})
+    assert reuse.compare([fixed], [record], here=False).precision
+
+
+def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):
+    """Lightning's own loader obeys TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD; ours does not."""
+    import pickle
+
+    from ablations.training.loop import WholeFiles
+
+    class Planted:
+        def __reduce__(self):
+            return (Path.write_text, (tmp_path / "ran", "code"))
+
+    torch.save({"state_dict": Planted()}, tmp_path / "last.ckpt")
+    with pytest.raises(pickle.UnpicklingError):
+        WholeFiles().load_checkpoint(tmp_path / "last.ckpt", weights_only=False)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
+    """True is 1 wherever seeds are keys."""
+    record = done(tiny(seed=1), tmp_path)
+    path = tmp_path / record.run_id / records.FILE
+    for odd in (True, 1.0, "1", None):
+        tree = json.loads(path.read_text())
+        tree["config"]["seed"] = odd
+        with pytest.raises(records.RecordError, match="seed"):
+            Record.of(tree, "here")
+
+
+# Killed while what there was is set aside
+
+
+@pytest.mark.parametrize("command", ["train", "run", "clean"])
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_what_a_killed_retraining_set_aside_comes_back(
+    tiny, tmp_path, monkeypatch, capsys, moment, command
+):
+    """Killed after the first rename of set_aside, or within either half of replace."""
+    config = tiny()
+    record = done(config, tmp_path)
+    folder = tmp_path / config.run_id
+    before = (folder / records.FILE).read_text()
+    (folder / records.HISTORY).write_text("epoch\n1\n")
+    aside = folder / records.PREVIOUS
+    if moment == 1:
+        aside.mkdir()
+        (folder / records.HISTORY).replace(aside / records.HISTORY)
+    else:
+        records.set_aside(tmp_path, config.run_id)
+    if moment == 2:  # it failed, and its history is back but not its record
+        (aside / records.HISTORY).replace(folder / records.HISTORY)
+    if moment == 3:  # it ended, and what there was has not been removed
+        (folder / records.FILE).write_text(before)
+        (folder / records.HISTORY).write_text("epoch\n1\n")
+    assert records.unsettled(tmp_path, config.run_id)
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: grid\nparameters: {seed: {values: [0]}}\n")
+    words = [command, *([str(sweep)] if command == "run" else [])]
+    words += ["--yes"] if command == "clean" else TINY_FLAGS
+    assert main([*words, "--results", str(tmp_path)]) == 0
+    assert records.find(tmp_path, config.run_id) == record
+    assert (folder / records.HISTORY).read_text() == "epoch\n1\n"
+    assert not aside.exists()
+    capsys.readouterr()
+
+
+def test_a_retraining_that_goes_on_is_left_alone(tiny, tmp_path):
+    config = tiny()
+    done(config, tmp_path)
+    folder = tmp_path / config.run_id
+    (folder / records.HISTORY).write_text("epoch\n1\n")
+    records.set_aside(tmp_path, config.run_id)
+    (folder / records.CHECKPOINT).write_bytes(b"?")
+    (folder / f"{records.CHECKPOINT}{records.PARTIAL}").write_bytes(b"?")
+    assert main(["clean", "--yes", "--results", str(tmp_path)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        records.CHECKPOINT,
+        records.PREVIOUS,
+    ]
+    assert len(list((folder / records.PREVIOUS).iterdir())) == 2

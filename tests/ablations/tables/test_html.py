@@ -1,0 +1,301 @@
+"""Tables as HTML, read back by a parser: what is drawn equals the numbers, all is escaped."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from ablations import page as pages
+from ablations.store.records import read_all
+from ablations.tables import bars, render
+from ablations.tables.ablation import PAGE
+from ablations.tables.bars import Scale, bar, reach, scale_of
+from ablations.tables.html_page import DRAWN, RUNS, VERDICT, Link, html, page
+from ablations.tables.table import Drawn, Table
+from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+
+HOSTILE = ["<script>alert(1)</script>", "\"&' onload=x", "{{x}} **b** `c`", "</td></table>", "&lt;"]
+
+
+class Cells(HTMLParser):
+    """The text of a page and of its cells as a browser has it, and all elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.unseen, self.inside = 0, False
+        self.text = ""
+        self.feed(text)
+        self.rows = [[cell.strip() for cell in row] for row in self.rows]
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.inside = True
+        self.unseen += tag in ("svg", "style", "script")
+
+    def handle_endtag(self, tag):
+        self.unseen -= tag in ("svg", "style", "script")
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        self.text += "" if self.unseen else data
+        if self.inside and not self.unseen:
+            self.rows[-1][-1] += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def table(cells: dict[str, list[str]], **more: object) -> Table:
+    words = [name for name in cells if name in ("Section", "Name")]
+    section = "Section" if "Section" in cells else None
+    return Table("A title", pd.DataFrame(cells), words, section, **more)  # type: ignore[arg-type]
+
+
+def test_the_cells_are_those_of_the_table_under_its_sections():
+    text = html(table({"Section": ["A", "A", "B"], "Name": ["x", "y", "z"], "n": ["1", "2", "3"]}))
+    assert Cells(text).rows == [["Name", "n"], ["A"], ["x", "1"], ["y", "2"], ["B"], ["z", "3"]]
+    assert "A title" in text
+
+
+def test_the_same_cells_as_in_markdown():
+    found = [*BASE, *IDENTITY, record(preset="pppa")]
+    text = render(found, "md", columns=PAGE)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    expected = [row[1:] for row in (rows[0], *rows[2:])]
+    shown = [row for row in Cells(render(found, "html")).rows if len(row) > 1]
+    place = rows[0].index("95% CI")  # the drawing and the verdict stand right of it
+    assert shown[0][place : place + 2] == [DRAWN, VERDICT]
+    assert {row[place + 1] for row in shown[1:]} == {"", "undetermined"}
+    shown = [row[:place] + row[place + 2 :] for row in shown]
+    assert shown == [[cell.replace("->", "→") for cell in row] for row in expected]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_every_string_is_escaped_once(text):
+    made = table(
+        {"Section": [text] * 2, "Name": [text, "b"], text: [text] * 2, VERDICT: [f"{text} ¹"] * 2},
+        notes={text: 1},
+        foot=[text],
+        badges=[text] * 2,
+        drawn=[Drawn(1.0)] * 2,
+    )
+    made.title = text
+    whole = page([made])
+    cells = Cells(html(made, links=[[[Link(text, text, text)]], []]))
+    assert cells.rows[0] == ["Name", text, VERDICT, DRAWN, RUNS]
+    told = [text, f"{text} ¹", ""]
+    assert cells.rows[1:] == [[text], [text, *told, text], ["b", *told, ""]]
+    for name in ("script", "b", "strong"):
+        assert cells.count(name) == 0
+    assert [name for name, _ in Cells(whole).elements].count("script") == 1
+    assert not any("onload" in attributes for _, attributes in Cells(whole).elements)
+    links = [attributes for name, attributes in cells.elements if name == "a"]
+    assert links == [{"href": f"#{text}", "title": text}]
+
+
+def test_what_is_singled_out_is_bold():
+    made = table({"Name": ["x", "y"], "n": ["1", "2"]}, bold={(1, "n")})
+    assert re.findall(r"font-weight: bold[^>]*>(?:<span[^>]*>)?(\d)", html(made)) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("81.93 ± 0.20", "81.93"),
+        ("+0.27ʷ", "+0.27"),
+        ("[-0.35, +0.15]", "-0.35"),
+        ("<0.001", "0"),
+        ("82.15 81.75", "82.15"),
+        ("missing (1 failed: oom)", None),
+        ("no spread", None),
+        ("–", None),
+        ("", None),
+    ],
+)
+def test_numbers_carry_what_they_are_sorted_by(text, value):
+    found = re.findall(r'data-sort="([^"]*)"', html(table({"Name": ["7"], "n": [text]})))
+    assert found == ([] if value is None else [value])
+
+
+DRAWINGS = [
+    Drawn(),
+    Drawn(mean=-0.1, low=-0.35, high=0.15, paper=-2.9),
+    Drawn(mean=1.58, low=0.59, high=2.58, paper=3.8),
+    Drawn(mean=-0.35, low=-1.78, high=1.08, paper=-31.1),
+    Drawn(mean=-71.93, low=-72.44, high=-71.43, paper=-77.1),
+    Drawn(mean=0.5),
+    Drawn(paper=0.9),
+]
+
+
+def value_at(x: float, scale: Scale) -> float:
+    share = (x - bars.MARGIN) / (bars.WIDTH - 2 * bars.MARGIN)
+    return scale.low + share * (scale.high - scale.low)
+
+
+def shapes(drawn: Drawn, scale: Scale) -> dict[str, dict[str, str]]:
+    svg = ElementTree.fromstring(bar(drawn, scale))
+    return {element.get("class") or element.tag: dict(element.attrib) for element in svg}
+
+
+@pytest.mark.parametrize("drawn", DRAWINGS, ids=str)
+def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
+    scale = scale_of(DRAWINGS)
+    assert (scale.low, scale.high, scale.step) == (-4, 4, 2)
+    found = shapes(drawn, scale)
+    near = pytest.approx(0, abs=0.03)  # points; a pixel is 0.04
+    if drawn.mean is not None and abs(drawn.mean) <= 4:
+        assert value_at(float(found["mean"]["cx"]), scale) - drawn.mean == near
+    else:
+        assert "mean" not in found
+    if drawn.low is not None and drawn.high is not None and abs(drawn.low) <= 4:
+        left = float(found["interval"]["x"])
+        right = left + float(found["interval"]["width"])
+        assert value_at(left, scale) - drawn.low == near
+        assert value_at(right, scale) - drawn.high == near
+    if drawn.paper is not None and abs(drawn.paper) <= 4:
+        places = [float(corner.split(",")[0]) for corner in found["paper"]["points"].split()]
+        assert value_at(sum(places) / 4, scale) - drawn.paper == near
+    assert ("beyond ours" in found) == (drawn.mean == -71.93)
+    assert ("beyond paper" in found) == (drawn.paper in (-31.1, -77.1))
+    assert value_at(float(found["zero"]["d"][1:].split()[0]), scale) == near
+
+
+def test_what_is_drawn_is_said_too():
+    assert bars.words(DRAWINGS[1]) == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
+    assert bars.words(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
+    text = html(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, drawn=DRAWINGS))
+    assert text.count('<svg class="bar" role="img"') == 7
+    assert text.count("<title>") == 8  # and the scale
+    assert "An arrow points at what lies beyond the scale" in text
+    assert "An arrow" not in html(table({"Name": ["a"], "n": ["1"]}, drawn=DRAWINGS[1:2]))
+
+
+def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
+    scale = scale_of([*DRAWINGS[:3], *DRAWINGS[:3], wide := Drawn(mean=1, low=-30, high=32)])
+    found = shapes(wide, scale)
+    assert float(found["interval"]["x"]) == bars.MARGIN
+    assert float(found["interval"]["width"]) == bars.WIDTH - 2 * bars.MARGIN
+    assert bar(wide, scale).count("beyond ours") == 2
+    assert "mean" in found
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], 0),
+        ([3.0], 3),
+        ([0.1, -0.3, 2.0, 4.9], 4.9),  # never clipped within five points
+        ([0.1, -0.3, 2.0, 72.0], 2),
+        ([0.0, 0.0, 0.0, 6.0], 0),
+        ([70.0, 71.0, 0.5], 71),  # the bulk is far: it is not left out
+    ],
+)
+def test_how_far_a_scale_goes(values, expected):
+    assert reach(values) == expected
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.01, 0.7, 3, 1000])
+def test_scales_have_round_ticks_and_room_for_all_that_they_keep(factor):
+    rows = [Drawn(mean=-1.3 * factor), Drawn(mean=0.4 * factor)]
+    scale = scale_of(rows)
+    assert scale.low <= -1.3 * factor
+    assert 0.4 * factor <= scale.high
+    assert 3 <= len(scale.ticks) <= 8
+    assert any(tick == 0 for tick in scale.ticks)
+
+
+@pytest.mark.parametrize("rows", [[], [Drawn()], [Drawn(mean=0.0, low=0.0, high=0.0)]], ids=len)
+def test_nothing_to_draw_is_no_error(rows):
+    scale = scale_of(rows)
+    assert scale.low <= 0 < scale.high
+    assert all("svg" in bar(row, scale) for row in rows)
+
+
+def test_a_table_with_nothing_to_draw_has_no_column_for_it():
+    assert Cells(html(table({"Name": ["x"]}, drawn=[Drawn()]))).rows == [["Name"], ["x"]]
+
+
+def test_a_verdict_is_a_badge_with_its_word():
+    made = table({"Name": ["x", "y", "z"], "n": ["1"] * 3}, badges=["agrees", "not run", ""])
+    text = html(made)
+    assert '<span class="badge badge-agrees">agrees</span>' in text
+    assert '<span class="badge badge-not-run">not run</span>' in text
+    assert text.count("badge ") == 2
+    assert Cells(text).rows[0] == ["Name", "n", VERDICT]
+
+
+def test_a_verdict_in_words_becomes_the_badge_and_keeps_its_footnotes():
+    made = table({"Name": ["x"], VERDICT: ["agrees ¹"], "n": ["1"]}, badges=["agrees"])
+    assert Cells(html(made)).rows == [["Name", VERDICT, "n"], ["x", "agrees ¹", "1"]]
+    assert '<span class="badge badge-agrees">agrees</span> ¹' in html(made)
+
+
+def test_a_table_without_rows_is_a_table():
+    assert Cells(html(table({"Section": [], "Name": [], "n": []}))).rows == [["Name", "n"]]
+
+
+def test_a_page_needs_nothing_besides_itself():
+    text = render([*BASE, *IDENTITY, record(5, recipe="fashion")], "html")
+    elements = Cells(text).elements
+    assert not [1 for _, attributes in elements if {"src", "srcset", "data"} & set(attributes)]
+    assert not [1 for name, _ in elements if name in ("link", "iframe", "object", "img", "base")]
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert text.count("<figure") == 2
+
+
+def test_a_page_is_complete_without_its_script():
+    text = re.sub(r"<script>.*</script>", "", render([*BASE, *IDENTITY], "html"), flags=re.S)
+    assert "Pooling → Identity mapping" in text
+    assert "hidden" in re.findall(r'<div class="controls"([^>]*)>', text)[0]
+
+
+def test_the_policy_names_our_script_and_no_other():
+    import base64
+    import hashlib
+
+    text = pages.document("t", pages.typeset("x"))
+    (script,) = re.findall(r"<script>(.*)</script>", text, flags=re.S)
+    seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{seal}'" in text
+
+
+def test_other_formats_do_not_wait_for_great_tables():
+    code = "import sys, ablations.tables; sys.exit('great_tables' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_verdict_that_the_correction_takes_away_says_so():
+    made = table(
+        {"Name": ["x", "y"], VERDICT: ["agrees ¹", "agrees"]},
+        badges=["agrees, uncorrected", "agrees"],
+    )
+    text = html(made)
+    assert [row[1] for row in Cells(text).rows] == [VERDICT, "agrees, uncorrected ¹", "agrees"]
+    assert 'class="badge badge-agrees-uncorrected"' in text
+    shown = render(read_all([Path("results/mini")])[0], "html")
+    assert "agrees, uncorrected" in Cells(shown).text
+    assert "not below 5% after Holm" in shown
+
+
+def test_code_in_notes_is_code():
+    text = html(table({"Name": ["x"]}, foot=["see `ablations claims` <b>"]))
+    assert "see <code>ablations claims</code> &lt;b&gt;" in text

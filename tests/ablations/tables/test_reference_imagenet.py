@@ -1,0 +1,188 @@
+"""The paper's table of ImageNet-1K, with rows of ours from records made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from ablations.analysis.study import studies
+from ablations.paper import published
+from ablations.tables import reference
+from ablations.tables.our_rows import model_of
+from tests.ablations.reference_records import big, line, names, plain, tidy
+from tests.ablations.tables.test_tables import BASE, record
+
+
+def test_the_published_models_stand_as_in_the_papers_table_2():
+    table = reference.imagenet()
+    assert list(table.frame.columns) == [
+        "General arch.",
+        "Token mixer",
+        "Outcome model",
+        "Image size",
+        "Params (M)",
+        "MACs (G)",
+        "Top-1 (%)",
+    ]
+    assert len(table.frame) == 27
+    first, last = table.frame.iloc[0], table.frame.iloc[-1]
+    assert list(first) == ["Convolutional", "–", "RSB-ResNet-18 ¹", "224", "12", "1.8", "70.6"]
+    assert list(last) == ["", "Pooling", "PoolFormer-M48", "224", "73", "11.6", "82.5"]
+    sections = dict.fromkeys(table.frame["Token mixer"])
+    assert list(sections) == ["–", "Attention", "Spatial MLP", "Pooling"]
+    assert [plain(name) for name in names(table)] == [
+        row.model for row in published.imagenet_rows()
+    ]
+    assert next(iter(table.notes)).startswith("300-epoch ResNet-strikes-back result")
+    assert not any("the the" in note for note in table.notes)
+    foot = "\n".join(table.foot)
+    assert "PoolFormer-S12 2.0, PoolFormer-S24 3.6, PoolFormer-S36 5.2, PoolFormer-M36 9.1" in foot
+    assert "implies 77.7" in foot
+    assert "No rows of ours: `ablations run sweeps/model_size.yaml --recipe imagenet" in foot
+
+
+def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
+    found = studies(
+        [
+            *(big(seed, top1) for seed, top1 in enumerate((77.0, 77.4, 76.6))),
+            big(0, 80.0, preset="s24"),
+            big(0, 71.0, "imagenet-fast"),
+        ]
+    )
+    table = reference.imagenet(found)
+    assert names(table)[22:27] == [
+        "PoolFormer-S12",
+        "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 3)",
+        "PoolFormer-S12 (ours: imagenet-fast, 60 epochs, n = 1)",
+        "PoolFormer-S24",
+        "PoolFormer-S24 (ours: imagenet, 300 epochs, n = 1)",
+    ]
+    row = line(table, "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 3)")
+    assert row["Top-1 (%)"] == "77.00 ± 0.40"  # of 77.0, 77.4, 76.6: the deviation is 0.4
+    assert (row["Params (M)"], row["MACs (G)"], row["Image size"]) == ("11.9", "1.8", "224")
+    assert line(table, "PoolFormer-S12 (ours: imagenet-fast, 60 epochs, n = 1)")["Image size"] == (
+        "160"
+    )
+    made = [text for text in table.foot if "Made from" in text]
+    assert [text.split(":")[0] for text in made] == [
+        "Ours, imagenet, 300 epochs",
+        "Ours, imagenet-fast, 60 epochs",
+    ]
+    assert "Made from 4 records, recipe imagenet, images ffff" in made[0]
+
+
+def test_other_variants_stand_at_the_end_of_their_section():
+    found = studies(
+        [
+            big(),
+            big(model__token_mixers="identity"),
+            big(model__token_mixers="attention"),
+            big(model__token_mixers="spatial_fc"),
+            big(model__pool_size=5),
+            big(preset="ppaa"),
+            big(model__depths=[1, 1, 1, 1]),
+        ]
+    )
+    table = reference.imagenet(found)
+    frame = table.frame
+    ours = frame[frame["Outcome model"].str.contains("ours")]
+    assert [
+        (mixer, name.split(" (")[0])
+        for mixer, name in zip(ours["Token mixer"], ours["Outcome model"], strict=True)
+    ] == [
+        ("Attention", "PoolFormer-S12 with Pooling -> Attention"),
+        ("Spatial MLP", "PoolFormer-S12 with Pooling -> Spatial FC"),
+        ("Pooling", "PoolFormer-S12"),
+        ("Pooling", "PoolFormer-S12 with Pooling size 3 -> 5"),
+        ("Pooling", "MetaFormer of depths [1,1,1,1]"),
+        ("Hybrid", "PoolFormer-S12 with [Pool,Pool,Attention,Attention]"),
+        ("Identity mapping", "PoolFormer-S12 with Pooling -> Identity mapping"),
+    ]
+    places = [names(table).index(name) for name in ours["Outcome model"]]
+    assert names(table)[places[0] - 1] == "PVT-Large"
+    assert plain(names(table)[places[1] - 1]) == "gMLP-B"
+    assert names(table)[places[3] - 1] == "PoolFormer-M48"
+    (note,) = [text for text in table.notes if "Attention,Attention" in text]
+    assert "norm group -> layer" in note
+    assert "batch_size 4096 -> 1024" in note
+    assert "crop_pct 0.9 -> 0.95" in note
+    assert "token_mixers" not in note
+
+
+def test_another_training_is_another_row_and_marked():
+    found = studies([big(0), big(0, 70.0, optim__lr=0.1), big(0, 60.0, optim__epochs=30)])
+    table = reference.imagenet(found)
+    ours = [name for name in names(table) if "ours" in name]
+    assert ours == [
+        "PoolFormer-S12 (ours: imagenet, 30 epochs, n = 1)",
+        "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 1)",
+        "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 1) ⁵",
+    ]
+    told = "PoolFormer-S12 (imagenet, 300 epochs) also changes lr 0.004 -> 0.1."
+    assert table.notes[told] == 5
+
+
+def test_studies_of_one_recipe_and_length_are_told_apart():
+    half = big(1, 70.0)
+    half.environment["precision"] = "bf16-mixed"
+    table = reference.imagenet(studies([big(), half]))
+    ours = [name for name in names(table) if "ours" in name]
+    assert len(ours) == 2
+    assert any("300 epochs, bf16-mixed, images ffffffff, n = 1" in name for name in ours)
+    assert any("300 epochs, 32-true, images ffffffff, n = 1" in name for name in ours)
+
+
+def test_a_changed_baseline_is_not_the_papers_model():
+    changed = {"model__norm": "batch"}
+    table = reference.imagenet(studies([big(0, **changed), big(0, preset="s24", **changed)]))
+    assert [name.split(" (")[0] for name in names(table) if "ours" in name] == [
+        "PoolFormer-S12 with Modified LayerNorm -> BatchNorm",
+        "PoolFormer-S24 with Modified LayerNorm -> BatchNorm",
+    ]
+
+
+def test_other_pictures_are_left_aside_and_told():
+    found = [*BASE, big(classes=10, recipe="imagenette"), big(classes=100)]
+    table = reference.imagenet(studies(found))
+    assert len(table.frame) == 27
+    assert (
+        "5 records left out, not of ImageNet-1K (a folder of 1000 classes): "
+        "1 of folder (100 classes), 1 of imagenette (10 classes), 3 of mini (10 classes)."
+    ) in table.foot
+    assert not any("Made from" in text for text in table.foot)
+
+
+def test_fewer_pictures_than_imagenet_has_are_told():
+    table = reference.imagenet(studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))]))
+    told = [text for text in table.foot if "images to train on" in text]
+    assert told == [
+        "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 images to train on and 5 to validate on, "
+        "where ImageNet-1K has 1281167 and 50000."
+    ]
+
+
+def test_a_run_without_a_result_is_a_row_that_says_so():
+    table = reference.imagenet(studies([big(), big(0, None, preset="m36", status="failed")]))
+    row = line(table, "PoolFormer-M36 (ours: imagenet, 300 epochs, n = 0)")
+    assert row["Top-1 (%)"] == "missing (1 failed: oom)"
+
+
+def test_tidy_numbers_of_imagenet():
+    rows = tidy([big(seed, 77.0 + seed) for seed in range(2)], "imagenet")
+    assert len(rows) == 28
+    paper, ours = rows[22], rows[23]
+    assert (paper["source"], ours["source"]) == ("published", "ours")
+    assert paper["model"] == ours["model"] == "PoolFormer-S12"
+    assert (paper["params_m"], paper["macs_g"], paper["macs_g_paper_v2"]) == ("12.0", "1.8", "2.0")
+    assert (paper["top1_mean"], paper["top1_std"], paper["n"]) == ("77.2", "", "")
+    assert (ours["params_m"], ours["macs_g"]) == ("11.915176", "1.822678528")
+    assert (ours["top1_mean"], ours["n"], ours["epochs"]) == ("77.5", "2", "300")
+    assert float(ours["top1_std"]) == pytest.approx(0.5**0.5)
+    assert (paper["cited"], ours["cited"]) == ("V3 Table 2", "")
+    assert len(ours["run_ids"].split()) == 2
+
+
+@pytest.mark.parametrize("size", published.MODELS)
+@pytest.mark.parametrize("recipe", ["imagenet", "imagenet-fast"])
+def test_a_model_is_known_by_what_it_is(recipe, size):
+    config = record(recipe=recipe, preset=size, optim__lr=0.1).config
+    assert model_of(config) == (published.MODELS[size], {})

@@ -1,0 +1,122 @@
+"""Each run has its own identity in W&B, whatever a batch system or a shell has exported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ablations.config.resolve import resolve
+from ablations.machine import env_vars
+from ablations.scheduling.worker_env import OWN_CLIENT, tracking
+from ablations.tracking import client
+from poolformer.config import ConfigError
+
+pytestmark = pytest.mark.usefixtures("no_account")
+EXPORTED = {
+    "WANDB_MODE": "offline",
+    "WANDB_RUN_ID": "batchjob",
+    "WANDB_RUN_GROUP": "everybody",
+    "WANDB_NAME": "my job",
+    "WANDB_RESUME": "must",
+    "WANDB_FORK_FROM": "other?_step=3",
+    "WANDB_JOB_TYPE": "batch",
+    "WANDB_TAGS": "mine, yours",
+    "WANDB_NOTES": "of the user",
+    "WANDB_SERVICE": "3-1-tcp-localhost-1-1",
+    "WANDB_CONFIG_PATHS": "/nosuch/config.yaml",
+    "WANDB__FILES_DIR": "/nosuch",
+    "TRAINING_JOB_NAME": "of SageMaker",
+}
+TWO_RUNS = """
+import json, sys
+from ablations.config.resolve import resolve
+from ablations.tracking.mirror import WandbTracker
+for seed in (0, 1):
+    tracker = WandbTracker(resolve("mini", {"seed": seed}), sys.argv[1], {})
+    seen = tracker.run.settings
+    names = ("run_id", "run_name", "run_group", "run_job_type", "resume", "run_tags", "run_notes")
+    print(json.dumps({**{name: getattr(seen, name) for name in names}, "sweep": seen.sweep_id}))
+    tracker._end(0)
+"""
+
+
+@pytest.mark.parametrize("sweep", [{}, {"WANDB_SWEEP_ID": ""}, {"WANDB_RUN_ID": ""}])
+def test_runs_of_one_process_are_runs_of_their_own(tmp_path, sweep):
+    """In a process of its own: the client reads its variables once."""
+    if sweep == {"WANDB_RUN_ID": ""}:
+        sweep = {"WANDB_RUN_ID": "", "WANDB_SWEEP_ID": "abandoned"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_RUNS, tmp_path],
+        env={**os.environ, **EXPORTED, **sweep},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    one, two = map(json.loads, done.stdout.splitlines())
+    assert len({one["run_id"], two["run_id"], "batchjob"}) == 3
+    assert (one["run_name"], two["run_name"]) == ("Baseline, seed 0", "Baseline, seed 1")
+    assert one["run_group"].startswith("mini: baseline")
+    assert (one["run_job_type"], one["resume"], one["sweep"]) == ("train", None, None)
+    assert one["run_tags"] == ["Baseline", "mini", "mine", "yours"]
+    assert one["run_notes"] == "of the user"
+
+
+def test_what_an_agent_says_of_its_run_counts(monkeypatch):
+    for name in EXPORTED:
+        monkeypatch.setenv(name, EXPORTED[name])
+    assert set(client.AGENTS) <= client.not_ours().keys()
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    assert client.agent_run() == "batchjob"
+    assert not client.not_ours().keys() & set(client.AGENTS)
+    assert "WANDB_RESUME" in client.not_ours()
+
+
+def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
+    for name in (*EXPORTED, "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_PROJECT"):
+        monkeypatch.setenv(name, "given")
+    with env_vars.inherited(OWN_CLIENT):
+        assert client.agent_run() is None
+        assert {name for name in os.environ if name.startswith("WANDB")} == {
+            *("WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT")
+        }
+        assert client.home(resolve("mini").system)[1] == "given"
+    assert os.environ["WANDB_RUN_ID"] == "given"
+    assert tracking(shared=False).keys() == {"WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "mode"),
+    [("dryrun", "offline"), ("offline", "offline"), ("disabled", "disabled"), ("", "offline")],
+)
+def test_modes_of_the_client(monkeypatch, variable, mode):
+    monkeypatch.setenv("WANDB_MODE", variable)
+    assert client.mode() == mode
+
+
+@pytest.mark.parametrize("variable", ["shared", "nonsense"])
+def test_a_mode_that_no_study_can_have_is_refused(monkeypatch, variable):
+    monkeypatch.setenv("WANDB_MODE", variable)
+    with pytest.raises(client.TrackerError, match="none of online, offline, disabled"):
+        client.mode()
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "On"])
+def test_yes(monkeypatch, value):
+    monkeypatch.setenv("ABLATIONS_NO_REUSE", value)
+    assert env_vars.switched_on("ABLATIONS_NO_REUSE")
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "no", "OFF"])
+def test_no(monkeypatch, value):
+    monkeypatch.setenv("ABLATIONS_NO_REUSE", value)
+    assert not env_vars.switched_on("ABLATIONS_NO_REUSE")
+
+
+def test_neither_yes_nor_no(monkeypatch):
+    monkeypatch.setenv("ABLATIONS_NO_REUSE", "perhaps")
+    with pytest.raises(ConfigError, match="ABLATIONS_NO_REUSE 'perhaps' must be one of 1, true"):
+        env_vars.switched_on("ABLATIONS_NO_REUSE")

@@ -1,0 +1,159 @@
+"""What the agent sends, what W&B is told of a config, and what a run is called there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from wandb.sdk.launch.sweeps import utils as wandb_sweeps
+
+from ablations.cli.options import separate
+from ablations.config.resolve import recipe_names, resolve
+from ablations.config.schema import id_of, with_floats
+from ablations.tracking import client
+from ablations.tracking.mirror import mirrored_config, named
+from poolformer.config import ConfigError
+
+pytestmark = pytest.mark.usefixtures("no_account")
+
+
+# What the agent sends
+
+
+def sent(**values):
+    """The words that the client's own function makes of a cell."""
+    args = {name: {"value": value} for name, value in values.items()}
+    return wandb_sweeps.create_sweep_command_args({"args": args})["args"]
+
+
+NUMBERS = st.floats(1e-12, 1e3)
+VALUES = {
+    "optim.lr": st.one_of(st.none(), NUMBERS),
+    "optim.grad_clip": st.one_of(st.none(), NUMBERS),
+    "optim.weight_decay": NUMBERS,
+    "optim.betas": st.lists(st.floats(0, 0.999), min_size=2, max_size=2),
+    "model.residual": st.booleans(),
+    "model.depths": st.lists(st.integers(1, 9), min_size=4, max_size=4),
+    "model.token_mixers": st.lists(
+        st.sampled_from(["pool", "identity", "attention"]), min_size=4, max_size=4
+    ),
+    "model.layer_scale_init": st.one_of(st.none(), NUMBERS),
+    "seed": st.integers(0, 2**31 - 1),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_values_arrive_as_they_were_however_the_agent_spells_them(values):
+    _, fields = separate(["train", *sent(**values)])
+    assert resolve("mini", fields) == resolve("mini", values)
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_nested_parameters_arrive_as_one_python_dict(values):
+    groups = {}
+    for name, value in values.items():
+        group, _, field = name.partition(".")
+        if field:
+            groups.setdefault(group, {})[field] = value
+        else:
+            groups[group] = value
+    _, fields = separate(["train", *sent(**groups)])
+    assert resolve("mini", fields) == resolve("mini", values)
+
+
+def test_what_wandb_adds_to_a_requeued_run_is_left_out():
+    words = sent(**{"_wandb": {"t": {"1": [5.0, "a"]}}, "model.norm": "batch"})
+    assert separate(["train", *words]) == (["train"], {"model.norm": "batch"})
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("--model={'pool_sise': 3}", "did you mean 'model.pool_size'"),
+        ("--model={'norm'", "not a mapping"),
+        ("--optim=[1]", "not a mapping"),
+        ("--modle.norm=batch", "did you mean 'model.norm'"),
+    ],
+)
+def test_a_wrong_parameter_is_named(word, told):
+    with pytest.raises(ConfigError, match=told):
+        separate(["train", word])
+
+
+@pytest.fixture
+def under_an_agent(tmp_path, monkeypatch):
+    """As if an agent had started this process for a run with these parameters."""
+
+    def start(**values):
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump({k: {"value": v} for k, v in values.items()}))
+        monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(path))
+        monkeypatch.setenv("WANDB_SWEEP_ID", "s")
+        monkeypatch.setenv("WANDB_RUN_ID", "r")
+
+    return start
+
+
+def test_the_config_leaves_swept_keys_to_the_agent(tiny, under_an_agent):
+    run = tiny(seed=1)
+    assert mirrored_config(run) == {"run_id": run.run_id, **run.to_json()}
+    under_an_agent(**{"seed": 1, "model.pool_size": 3, "wandb_version": 1})
+    whole = mirrored_config(run)
+    assert "seed" not in whole
+    assert "resolved" not in whole
+    assert {**whole, "seed": 1} == {"run_id": run.run_id, **run.to_json()}
+    under_an_agent(model={"pool_size": 3}, seed="1")
+    assert mirrored_config(run)["resolved"] == run.to_json()
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_a_config_that_lost_its_points_is_found_again(recipe):
+    config = resolve(recipe)
+
+    def whole(value):
+        if isinstance(value, dict):
+            return {name: whole(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [whole(inner) for inner in value]
+        return int(value) if isinstance(value, float) and value == int(value) else value
+
+    lost = whole(config.to_json())
+    assert json.dumps(with_floats(lost)) == json.dumps(config.to_json())
+    assert id_of(with_floats(lost)) == config.run_id
+
+
+# What a run is called
+
+
+def test_a_run_is_named_after_its_row_and_grouped_by_its_cell(monkeypatch):
+    small = {"model.pool_size": 5, "optim.epochs": 1, "optim.warmup_epochs": 0}
+    first, second = (named(resolve("mini", {**small, "seed": seed})) for seed in (0, 1))
+    assert first["name"] == "Pooling size 3 -> 5, seed 0, 1 epoch, warm-up epochs 0"
+    assert second["name"] == "Pooling size 3 -> 5, seed 1, 1 epoch, warm-up epochs 0"
+    assert first["group"] == second["group"]
+    assert first["group"].startswith("mini: pool_size=5, epochs=1")
+    assert (first["job_type"], first["tags"]) == ("train", ["Token mixers", "mini"])
+    assert named(resolve("mini", {"optim.epochs": 1, "optim.warmup_epochs": 0}))["name"] == (
+        "Baseline, seed 0, 1 epoch, warm-up epochs 0"
+    )
+    groups = {named(resolve(recipe))["group"] for recipe in recipe_names()}
+    assert len(groups) == len(recipe_names())
+    many = {"optim.lr": 0.123456789012, "model.dims": [10, 20, 30, 41], "optim.eps": 1e-9}
+    long = named(resolve("mini", {**many, "model.depths": [1, 1, 1, 2], "data.hflip": 0.25}))
+    assert len(long["group"]) <= 128
+    assert long["group"] != named(resolve("mini", {**many, "data.hflip": 0.25}))["group"]
+
+
+def test_the_size_is_named_as_in_the_paper():
+    assert named(resolve("imagenet", preset="s24"))["name"] == "S12 -> S24, seed 0"
+
+
+def test_the_project_is_the_configs_or_the_environments(monkeypatch):
+    assert client.home(resolve("mini").system) == (None, "metaformer-ablations")
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    monkeypatch.setenv("WANDB_ENTITY", "lab")
+    assert client.home(resolve("mini").system) == ("lab", "theirs")
+    assert client.home(resolve("mini", {"system.project": "mine"}).system) == ("lab", "mine")

@@ -1,0 +1,117 @@
+"""Runs that were preempted, killed or stopped: W&B is told, and they go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ablations.store import leases, records
+from tests.ablations.wandb_cells import LONG_ID, WORDS, epochs, make_sweep
+from tests.wandb_server import WandbServer
+from tests.wandb_server.client import cli, outcome, start, until
+
+
+def pid_of(folder: Path, run_id: str) -> int:
+    return leases.living(folder / "runs")[run_id].pid
+
+
+@pytest.mark.slow
+def test_a_preempted_run_is_requeued_and_goes_on(
+    server: WandbServer, tmp_path: Path, undisturbed: dict[str, dict[str, float]]
+) -> None:
+    server.requeued_args_have_wandb_key = True
+    path = make_sweep(server, tmp_path, **{"optim.epochs": [8], "seed": [0]})
+    agent = start(server, tmp_path, "wandb", "agent", path)
+    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    (run,) = server.runs.values()
+    os.kill(pid_of(tmp_path, LONG_ID), signal.SIGTERM)
+    until(lambda: run.state in ("preempted", "pending"))
+    assert run.exit_code in (143, None)  # None: it has been handed out again
+    said = cli(server, tmp_path, "status").stdout
+    assert "1 interrupted" in said or "1 running" in said
+    stdout = outcome(agent, timeout=200).stdout
+    assert (run.state, run.exit_code, run.starts) == ("finished", 0, 2), stdout
+    assert "--_wandb=" in stdout
+    assert stdout.count("epoch 1/8") == 1
+    assert epochs(run) == list(range(1, 9))
+    record = records.find(tmp_path / "runs", LONG_ID)
+    assert record
+    assert record.metrics == undisturbed
+    assert record.tracker["wandb"] == run.id
+
+
+@pytest.mark.slow
+def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
+    server: WandbServer, tmp_path: Path, undisturbed: dict[str, dict[str, float]]
+) -> None:
+    path = make_sweep(server, tmp_path, **{"optim.epochs": [8], "seed": [0]})
+    agent = start(server, tmp_path, "wandb", "agent", path)
+    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    (run,) = server.runs.values()
+    os.kill(pid_of(tmp_path, LONG_ID), signal.SIGKILL)
+    outcome(agent)
+    server.heartbeat_limit = 0.5
+    until(lambda: run.state == "crashed")
+    assert "1 run: 1 crashed" in cli(server, tmp_path, "status").stdout
+    server.heartbeat_limit = 300
+    done = cli(server, tmp_path, "run", "sweep.yaml", "--workers", "1")
+    assert done.returncode == 0, done
+    assert len(server.runs) == 1
+    assert (run.state, epochs(run)) == ("finished", list(range(1, 9)))
+    record = records.find(tmp_path / "runs", LONG_ID)
+    assert record
+    assert record.metrics == undisturbed
+    assert not (tmp_path / "runs" / LONG_ID / "begun.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_study_that_is_stopped_tells_wandb_so(
+    server: WandbServer, tmp_path: Path, number: int, code: int
+) -> None:
+    """`ablations run` and its workers; Ctrl-C reaches the whole group, SIGTERM the runner."""
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: grid\nparameters:\n  seed: {values: [0]}\n")
+    words = ("python", "-m", "ablations", "run", str(sweep), *WORDS, "--optim.epochs=8")
+    process = start(server, tmp_path, *words, stderr=subprocess.PIPE)
+    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    process.send_signal(number)
+    done = outcome(process)
+    assert done.returncode == code, done
+    assert "interrupted with 0 of 1 run done" in done.stderr
+    (run,) = server.runs.values()
+    assert (run.state, run.exit_code) == ("preempted", 143)
+    assert "1 run: 1 interrupted" in cli(server, tmp_path, "status").stdout
+
+
+def catches_sigterm(pid: int) -> bool:
+    """Whether a process has a handler for it, from what Linux tells of its signals."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.split("SigCgt:")[1].split()[0], 16)
+    return bool(mask >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begun", [False, True], ids=["importing", "starting in W&B"])
+def test_a_run_stopped_in_its_first_seconds_is_handed_back(
+    server: WandbServer, tmp_path: Path, begun: bool
+) -> None:
+    """Started as an agent starts it: a finished run would be lost to the sweep."""
+    make_sweep(server, tmp_path, seed=[0])
+    agent = {"WANDB_SWEEP_ID": next(iter(server.sweeps)), "WANDB_RUN_ID": "abc"}
+    words = ("python", "-m", "ablations.train", *WORDS)
+    process = start(server, tmp_path, *words, stderr=subprocess.PIPE, **agent)
+    if begun:
+        until(lambda: server.runs)
+    else:
+        until(lambda: catches_sigterm(process.pid))
+    process.send_signal(signal.SIGTERM)
+    done = outcome(process)
+    assert done.returncode == 143, done
+    assert "Traceback" not in done.stderr
+    (run,) = server.runs.values()
+    assert (run.state, run.exit_code) == ("preempted", 143)

@@ -1,0 +1,143 @@
+"""Runs without a server, or with one that fails on the way: nothing is lost, the sync brings it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.store import records
+from tests.ablations.wandb_cells import LONG_ID, WORDS, axes, epochs, table
+from tests.wandb_server import API_KEY, Run, WandbServer
+from tests.wandb_server.client import cli, outcome, start, until, wandb
+
+
+def comparable(run: Run) -> dict[str, Any]:
+    """What an online run and a synced one have in common: all but the times and the machine."""
+    rows = [
+        {k: v for k, v in row.items() if k[0] != "_" and "seconds" not in k} for row in run.history
+    ]
+    summary = {
+        name: value
+        for name, value in run.summary.items()
+        if name[0] != "_" and name != "timing" and "seconds" not in name
+    }
+    summary["environment"] = {k: v for k, v in summary["environment"].items() if k != "date"}
+    return {
+        "rows": rows,
+        "summary": summary,
+        "config": run.config,
+        "name": run.name,
+        "group": run.group,
+        "tags": run.tags,
+        "job": run.job_type,
+        "state": run.state,
+        "axes": axes(run),
+    }
+
+
+@pytest.mark.slow
+def test_an_offline_run_that_is_synced_is_the_online_run(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    """One that was stopped in between: two folders, one run."""
+    (tmp_path / "offline").mkdir()
+    (tmp_path / "online").mkdir()
+    longer = [*WORDS, "--optim.epochs=8"]
+    process = start(
+        server,
+        tmp_path / "offline",
+        *("python", "-m", "ablations", "train", *longer),
+        WANDB_MODE="offline",
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    until(lambda: "epoch 2/8" in process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    assert outcome(process).returncode == 143
+    done = cli(server, tmp_path / "offline", "train", *longer, WANDB_MODE="offline")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not server.requests
+    folders = sorted((tmp_path / "offline").glob("dir/wandb/offline-run-*"))
+    assert len(folders) == 2
+    wandb(server, tmp_path, "sync", *map(str, folders))
+    done = cli(server, tmp_path / "online", "train", *longer, "--no-reuse")
+    assert done.returncode == 0, done
+    synced, direct = server.runs.values()
+    record = records.find(tmp_path / "offline" / "runs", LONG_ID)
+    assert record
+    assert record.tracker["wandb"] == synced.id
+    assert epochs(synced) == list(range(1, 9))
+    assert comparable(synced) == comparable(direct)
+    kept = [artifact for artifact in server.artifacts.values() if artifact.type == "record"]
+    assert [set(artifact.files) for artifact in kept] == [{"record.json", "history.csv"}] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["outage", "500", "rubbish", "401"])
+def test_a_server_that_comes_back_or_not_costs_no_record(
+    server: WandbServer, tmp_path: Path, undisturbed: dict[str, dict[str, float]], fault: str
+) -> None:
+    """It fails in the middle and stays away; the sync that is told brings the rest."""
+    words = ("python", "-m", "ablations", "train", *WORDS, "--optim.epochs=8")
+    env = {"WANDB_FINISH_TIMEOUT": "3"}
+    process = start(server, tmp_path, *words, stderr=subprocess.PIPE, **env)
+    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    (run,) = server.runs.values()
+    if fault == "outage":
+        server.stop_listening()
+    else:
+        server.fault = fault
+    done = outcome(process)
+    assert done.returncode == 0, done
+    assert "epoch 8/8" in done.stdout
+    record = records.find(tmp_path / "runs", LONG_ID)
+    assert record
+    assert record.metrics == undisturbed
+    assert len(epochs(run)) < 8
+    (line,) = done.stderr.splitlines()
+    told, _, command = line.partition("send what is missing: ")
+    assert told == "1 run has not reached W&B whole, "
+    assert API_KEY not in line
+    server.fault = None
+    if fault == "outage":
+        server.listen()
+    wandb(server, tmp_path, *command.split()[1:])
+    assert (run.state, epochs(run)) == ("finished", list(range(1, 9)))
+    assert table(server, tmp_path, "--wandb", "lab/ablations") == table(server, tmp_path, "runs")
+
+
+@pytest.mark.slow
+def test_a_short_outage_is_made_up_for_by_the_client(server: WandbServer, tmp_path: Path) -> None:
+    words = ("python", "-m", "ablations", "train", *WORDS, "--optim.epochs=8")
+    process = start(server, tmp_path, *words, stderr=subprocess.PIPE)
+    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    (run,) = server.runs.values()
+    with server.outage():
+        assert process.stdout
+        until(lambda: "epoch 6/8" in process.stdout.readline())
+    done = outcome(process)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (run.state, epochs(run)) == ("finished", list(range(1, 9)))
+
+
+@pytest.mark.slow
+def test_without_a_server_at_the_start_a_study_goes_on_offline(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    server.stop_listening()
+    sweep = tmp_path / "two.yaml"
+    sweep.write_text("method: grid\nparameters:\n  seed: {values: [0, 1]}\n")
+    env = {"WANDB_INIT_TIMEOUT": "5", "WANDB__GRAPHQL_RETRY_MAX": "1"}
+    done = cli(server, tmp_path, "run", str(sweep), *WORDS, "--workers", "1", timeout=200, **env)
+    assert done.returncode == 0, done
+    assert "2 runs: 2 trained" in done.stderr
+    told = next(line for line in done.stderr.splitlines() if "wandb sync" in line)
+    assert told.startswith("2 runs have not reached W&B whole")
+    server.listen()
+    wandb(server, tmp_path, *told.split("wandb ")[1].split())
+    assert [run.state for run in server.runs.values()] == ["finished"] * 2
+    assert table(server, tmp_path, "--wandb", "lab/ablations") == table(server, tmp_path, "runs")

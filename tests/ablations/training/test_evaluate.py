@@ -1,0 +1,210 @@
+"""`ablations eval`: the accuracy that timm's own code finds, and that a run's record has."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform
+
+from ablations.cli.main import main
+from ablations.training.evaluate import _crop, measure, of_checkpoint, of_run, pictures_of
+from ablations.training.train import train
+from poolformer import MODELS, ConfigError, MetaFormer, create
+from poolformer.checkpoints import fitting, write_weights
+from poolformer.layouts import LAYOUTS, convert
+from tests.conftest import perturbed
+
+
+@pytest.fixture(scope="module")
+def timms() -> torch.nn.Module:
+    return perturbed(timm.create_model("poolformer_s12", num_classes=3))
+
+
+@pytest.fixture(scope="module")
+def timms_answers(timms, picture_folder) -> list[int]:
+    """The class that timm's model and transform give each validation picture, in order."""
+    transform = create_transform(
+        (3, 224, 224), interpolation="bicubic", crop_pct=0.9, is_training=False
+    )
+    files = sorted((picture_folder / "val").rglob("*.jpg"))
+    batch = torch.stack([transform(Image.open(file)) for file in files])
+    with torch.no_grad():
+        return timms(batch).argmax(dim=1).tolist()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_checkpoint_scores_what_timms_own_code_gives(
+    layout, timms, timms_answers, picture_folder, tmp_path, capsys
+):
+    """Our own layout and the paper's have the paper's head: almost the same answers."""
+    labels = [label for label in range(3) for _ in range(8)]
+    right = sum(a == b for a, b in zip(timms_answers, labels, strict=True))
+    write_weights(convert(timms.state_dict(), layout), tmp_path / "poolformer_s12.pth")
+    words = ["eval", "--checkpoint", str(tmp_path / "poolformer_s12.pth"), "--data.name", "folder"]
+    assert main([*words, "--data.root", str(picture_folder), "--system.accelerator=cpu"]) == 0
+    out, err = capsys.readouterr()
+    told, place, result = out.splitlines()
+    assert told == f"poolformer_s12; {layout} layout"
+    assert "24 images of 3 classes at 224x224, crop 0.9, bicubic, cpu, 32-true" in place
+    assert "top-5 100.00%, 24 images, " in result
+    if layout == "timm":
+        assert f"top-1 {100 * right / 24:.2f}%" in result
+    assert "Traceback" not in err
+
+
+def test_a_run_scores_what_its_record_has(tiny, tmp_path, capsys):
+    config = tiny(**{"model.norm": "batch"})
+    record = train(config, tmp_path)
+    subject = of_run(config.run_id, tmp_path, {"system.accelerator": "cpu"})
+    found = measure(subject, pictures_of(subject.config))
+    assert found.top1 == record.metric("val/top1")
+    assert found.top5 == record.metric("val/top5")
+    assert found.pictures == 2000
+    assert main(["eval", config.run_id, "--results", str(tmp_path)]) == 0
+    assert f"its record has top-1 {found.top1:.2f}%" in capsys.readouterr().out
+    wrong = "x" + config.run_id[1:]
+    assert main(["eval", wrong, "--results", str(tmp_path)]) == 2
+    assert f"did you mean '{config.run_id}'" in capsys.readouterr().err
+    (tmp_path / config.run_id / "weights.pt").unlink()
+    assert main(["eval", config.run_id, "--results", str(tmp_path)]) == 2
+    assert f"run {config.run_id} (finished) has no weights.pt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("crop", "names"),
+    [
+        # SOURCES.md: 0.9 for the S models, identity and PPPF, 0.95 for the others.
+        (0.9, ["poolformer_s12", "poolformer_s24", "poolformer_s36", "metaformer_id_s12"]),
+        (0.9, ["metaformer_pppf_s12_224", "poolformer_s12_pool5", "poolformer_s12_layer_norm"]),
+        (0.95, ["poolformer_m36", "poolformer_m48", "metaformer_ppff_s12_224"]),
+        (0.95, ["metaformer_pppa_s12_224", "metaformer_ppaa_s12_224"]),
+    ],
+)
+def test_the_crop_is_the_papers_for_the_model(crop, names):
+    for name in names:
+        assert _crop(MODELS[name]) == crop
+        assert _crop(replace(MODELS[name], num_classes=3)) == crop
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if "m36" not in n and "m48" not in n])
+def test_weights_are_recognised_and_the_files_name_decides_between_equals(name):
+    with torch.device("meta"):
+        weights = MetaFormer(MODELS[name]).state_dict()
+    assert name in fitting(weights)
+    assert fitting(weights, f"downloads/{name}.pth.tar")[0] == name
+    assert fitting(weights, "weights.pth")[0] == fitting(weights)[0]
+    assert fitting(weights, "poolformer_s12.pth")[0] == (
+        "poolformer_s12" if "poolformer_s12" in fitting(weights) else fitting(weights)[0]
+    )
+
+
+def test_the_validation_pictures_alone_are_enough(timms, picture_folder, tmp_path):
+    shutil.copytree(picture_folder / "val", tmp_path / "only" / "val")
+    write_weights(timms.state_dict(), tmp_path / "w.safetensors")
+    fields = {"data.root": str(tmp_path / "only"), "system.accelerator": "cpu"}
+    subject = of_checkpoint(tmp_path / "w.safetensors", fields, arch="metaformer_id_s12")
+    assert subject.model.config.token_mixers == "identity"
+    assert len(pictures_of(subject.config).val) == 24
+
+
+def test_a_position_embedding_is_resized_when_asked_for(picture_folder, tmp_path, capsys):
+    model = perturbed(create("metaformer_ppaa_s12_224", num_classes=3))
+    write_weights(convert(model.state_dict(), "official"), tmp_path / "w.pth")
+    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
+    words += ["--data.image_size=96", "--system.accelerator=cpu"]
+    assert main(words) == 2
+    assert "[1, 320, 14, 14] for [1, 320, 6, 6]" in capsys.readouterr().err
+    assert main([*words, "--resize-position-embedding"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("metaformer_ppaa_s12_224; official layout; ")
+    assert "is resized from [14, 14] to [6, 6]" in out
+    assert "at 96x96, crop 0.95" in out
+
+
+def test_what_cannot_be_evaluated_is_one_line_and_exit_2(
+    timms, picture_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    root = f"--data.root={picture_folder}"
+    write_weights(timms.state_dict(), "w.pth")
+    write_weights(create("poolformer_s12").state_dict(), "thousand.pth")
+    write_weights(create("poolformer_s12", num_classes=0).state_dict(), "headless.pth")
+    write_weights(create("poolformer_s12", dims=(8, 8, 8, 8)).state_dict(), "small.pth")
+    torch.save(timm.create_model("resnet18").state_dict(), "resnet.pth")
+    torch.save(timm.create_model("resnet18"), "module.pth")
+    Path("short.pth").write_bytes(Path("w.pth").read_bytes()[:5000])
+    Path("text.safetensors").write_text("no weights")
+    for words, told in (
+        ([], "needs a run's id or --checkpoint FILE"),
+        (["abc", "--checkpoint", "w.pth"], "needs a run's id or --checkpoint FILE"),
+        (["abc", "--arch", "poolformer_s12"], "belong to --checkpoint"),
+        (["abc"], "unknown run 'abc': runs has 0 records"),
+        ([""], "unknown run ''"),
+        (["../other/0123456789ab"], "unknown run '../other/0123456789ab'"),
+        (["/0123456789ab"], "unknown run '/0123456789ab'"),
+        (["--checkpoint", "none.pth", root], "none.pth is missing"),
+        (["--checkpoint", ".", root], "is a folder"),
+        (["--checkpoint", "short.pth", root], "short.pth cannot be read: it is truncated"),
+        (["--checkpoint", "text.safetensors", root], "no file of weights"),
+        (["--checkpoint", "module.pth", root], "it asks for timm.models.resnet.ResNet"),
+        (["--checkpoint", "resnet.pth", root], "weights of an unknown layout"),
+        (["--checkpoint", "headless.pth", root], "has no head"),
+        (["--checkpoint", "small.pth", root], "its weights fit no model by name"),
+        (["--checkpoint", "w.pth", root, "--arch", "poolformer_s24"], "120 missing: stages.0"),
+        (["--checkpoint", "w.pth", root, "--arch", "poolformr_s12"], "did you mean"),
+        (["--checkpoint", "w.pth", root, "--model.pool_siz=3"], "did you mean"),
+        (["--checkpoint", "w.pth", root, "--system.accelerator=gpu"], "this machine has none"),
+        (["--checkpoint", "thousand.pth", root], "has 3 classes, the model 1000"),
+        (["--checkpoint", "w.pth", "--data.name=imagenette"], "has 10 classes, the model 3"),
+        (["--checkpoint", "w.pth"], "needs --data.root DIR"),
+        (["--checkpoint", "w.pth", "--data.root=nowhere"], "no folder nowhere/val"),
+    ):
+        assert main(["eval", *words]) == 2, words
+        out, err = capsys.readouterr()
+        assert told in err
+        assert err.count("\n") == 1
+        assert out == ""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_picture_is_named(timms, picture_folder, tmp_path, capsys, workers):
+    shutil.copytree(picture_folder / "val", tmp_path / "val")
+    broken = next((tmp_path / "val").rglob("*.jpg"))
+    broken.write_bytes(b"no picture")
+    write_weights(timms.state_dict(), tmp_path / "w.pth")
+    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={tmp_path}"]
+    assert main([*words, "--system.accelerator=cpu", f"--system.loader_workers={workers}"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"ablations: {broken} cannot be decoded")
+    assert err.count("\n") == 1
+
+
+def test_logits_that_are_not_numbers_are_told(timms, picture_folder, tmp_path, capsys):
+    weights = {key: value * float("nan") for key, value in timms.state_dict().items()}
+    write_weights(weights, tmp_path / "w.pth")
+    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
+    assert main([*words, "--system.accelerator=cpu"]) == 1
+    assert "24 images gave logits that are not finite" in capsys.readouterr().err
+
+
+def test_a_model_with_changed_fields_says_so(timms, picture_folder, tmp_path):
+    write_weights(timms.state_dict(), tmp_path / "w.pth")
+    fields = {"data.root": str(picture_folder), "model.pool_size": "5"}
+    subject = of_checkpoint(tmp_path / "w.pth", fields)
+    assert subject.config.model.pool_size == 5
+    assert "with model.pool_size=5" in subject.told
+    assert subject.told[-1].startswith("the same weights fit metaformer_id_s12, ")
+    with pytest.raises(ConfigError, match="must be odd"):
+        of_checkpoint(tmp_path / "w.pth", {**fields, "model.pool_size": "4"})
+    small = create("poolformer_s12", dims=(8, 8, 8, 8), num_classes=3)
+    write_weights(small.state_dict(), tmp_path / "small.pth")
+    fields = {"data.root": str(picture_folder), "model.dims": "[8, 8, 8, 8]"}
+    subject = of_checkpoint(tmp_path / "small.pth", fields, arch="poolformer_s12")
+    assert torch.equal(subject.model.head.weight, small.head.weight)

@@ -1,0 +1,39 @@
+"""Signals end a run in an orderly way; what somebody ignores stays ignored."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from ablations.training.signals import Interrupted, Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_with_its_code(number):
+    signals = Signals()
+    with pytest.raises(Interrupted) as stopped, signals.handled():
+        signal.raise_signal(number)
+    assert stopped.value.code == 128 + number
+
+
+def test_a_terminal_that_closes_twice_ends_a_run_once():
+    signals = Signals()
+    with signals.handled():
+        with signals.held():
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(Interrupted):
+            signals.check()
+
+
+def test_nohup_counts():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signals = Signals()
+        with signals.handled():
+            os.kill(os.getpid(), signal.SIGHUP)
+            signals.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,471 @@
+"""Training on real pictures: it learns, repeats itself to the last digit, resumes exactly."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablations.cli.main import main
+from ablations.config.resolve import resolve
+from ablations.store import leases, records, run_state
+from ablations.store.records import CHECKPOINT, WEIGHTS, Record
+from ablations.training import code_hash
+from ablations.training.environment import processor
+from ablations.training.train import train, usable
+from poolformer import MetaFormer
+from tests.conftest import TINY, TINY_FLAGS
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One tiny run and its folder."""
+    from ablations.config.resolve import resolve
+    from tests.conftest import TINY
+
+    results = tmp_path_factory.mktemp("results")
+    config = resolve("mini", TINY)
+    seen = []
+    return config, results, train(config, results, seen.append), seen
+
+
+def history(results: Path, run_id: str) -> list[dict[str, str]]:
+    with (results / run_id / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_clocks(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+
+def test_a_run_learns_and_leaves_a_whole_record(trained):
+    config, results, record, _ = trained
+    assert record.status == "finished"
+    assert record.metric() > 50  # chance is 10
+    assert record == Record.read(results / config.run_id / "record.json")
+    assert record.config == config.to_json()
+    assert record.data == {
+        "fingerprint": "88d62a25161371fc",
+        "classes": 10,
+        "train": 8000,
+        "val": 2000,
+    }
+    assert record.cost["params"] == sum(p.numel() for p in MetaFormer(config.model).parameters())
+    assert record.cost["paper"] is None  # no size of the recipe has these widths
+    assert record.environment["device"] == f"cpu ({processor()})"
+    assert "(R)" not in processor()
+    assert record.environment["precision"] == "32-true"
+    assert torch.__version__.startswith(record.environment["versions"]["torch"])
+    assert record.timing["pictures_per_second"] > 0
+    rows = history(results, config.run_id)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["val/top1"]) == record.metric()
+    assert max(float(row["val/top1"]) for row in rows) == record.metric(which="best")
+
+
+def test_progress_is_told_after_each_epoch(trained):
+    _, _, record, seen = trained
+    assert [(body["epoch"], body["epochs"]) for body in seen] == [(1, 2), (2, 2)]
+    assert seen[-1]["val/top1"] == record.metric()
+
+
+def test_the_weights_are_those_that_were_measured(trained):
+    from ablations import data
+    from ablations.data.batches import loaders
+
+    config, results, record, _ = trained
+    model = MetaFormer(config.model).eval()
+    model.load_state_dict(torch.load(results / config.run_id / WEIGHTS, weights_only=True))
+    _, val = loaders(data.load(config.data), config.data, config.seed)
+    with torch.no_grad():
+        right = sum((model(x).argmax(dim=1) == y).sum().item() for x, y in val)
+    assert 100 * right / 2000 == pytest.approx(record.metric(), abs=0.1)
+    assert not (results / config.run_id / CHECKPOINT).exists()
+
+
+def test_the_same_run_gives_the_same_numbers_to_the_last_digit(trained, tmp_path):
+    config, results, record, _ = trained
+    again = train(config, tmp_path)
+    assert again.metrics == record.metrics
+    ours, theirs = (history(folder, config.run_id) for folder in (results, tmp_path))
+    assert without_clocks(ours) == without_clocks(theirs)
+
+
+def test_a_done_run_is_not_trained_again(trained):
+    config, results, record, _ = trained
+    before = (results / config.run_id / "record.json").stat().st_mtime_ns
+    assert train(config, results, lambda body: pytest.fail("trained")) == record
+    assert (results / config.run_id / "record.json").stat().st_mtime_ns == before
+
+
+def test_other_seeds_are_other_runs(trained, tiny, tmp_path):
+    assert train(tiny(seed=1), tmp_path).metrics != trained[2].metrics
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.3])
+def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, drop_path):
+    overrides = {"model.drop_path": drop_path, "data.crop_padding": 2, "data.mixup": 0.2}
+    overrides["optim.epochs"] = 4
+    config = tiny(**overrides)
+    whole = train(config, tmp_path / "whole")
+    flags = [*TINY_FLAGS, *(f"--{name}={value}" for name, value in overrides.items())]
+    command = [sys.executable, "-m", "ablations.train", *flags, "--results", tmp_path / "cut"]
+    folder = tmp_path / "cut" / config.run_id
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch 2"):
+                break
+        deadline = time.monotonic() + 60
+        while not (folder / CHECKPOINT).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "record.json").exists()
+    epochs = []
+    resumed = train(config, tmp_path / "cut", lambda body: epochs.append(body["epoch"]))
+    assert epochs
+    assert epochs[0] in (2, 3, 4)  # not from the start
+    assert epochs[-1] == 4
+    assert resumed.metrics == whole.metrics
+    ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
+    assert without_clocks(ours) == without_clocks(theirs)
+    weights = [
+        torch.load(tmp_path / name / config.run_id / WEIGHTS, weights_only=True)
+        for name in ("cut", "whole")
+    ]
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+
+
+def test_a_broken_checkpoint_is_told_and_kept_and_the_run_starts_anew(trained, tmp_path, capsys):
+    config, _, record, _ = trained
+    folder = tmp_path / config.run_id
+    folder.mkdir()
+    (folder / CHECKPOINT).write_bytes(b"half a checkpoint")
+    assert train(config, tmp_path).metrics == record.metrics
+    assert "starting anew, it is kept as last.broken" in capsys.readouterr().err
+    assert (folder / "last.broken").read_bytes() == b"half a checkpoint"
+
+
+EXPLODING = {"model.norm": "none", "optim.optimizer": "sgd"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optim.lr": 1e12},
+        {"optim.lr": 1e30},
+        # One step an epoch: only the validation sees what it did.
+        {"optim.lr": 1e30, "data.batch_size": 8000, "optim.epochs": 3},
+    ],
+)
+def test_a_loss_that_explodes_is_a_result(tiny, tmp_path, change):
+    config = tiny(**EXPLODING, **change)
+    record = train(config, tmp_path)
+    assert record.status == "diverged"
+    assert record.done
+    assert record.metric() is not None
+    assert len(history(tmp_path, config.run_id)) == 1
+    json.loads((tmp_path / config.run_id / "record.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_run_that_diverges_late_keeps_what_it_had(tiny, tmp_path, monkeypatch):
+    from ablations.training.tasks.classification import Classification
+
+    forward = Classification.forward
+
+    def failing(self, pictures):
+        broken = self.training and self.current_epoch > 0
+        return forward(self, pictures) * (float("nan") if broken else 1)
+
+    config = tiny(**{"optim.epochs": 3})
+    monkeypatch.setattr(Classification, "forward", failing)
+    record = train(config, tmp_path)
+    assert record.status == "diverged"
+    assert record.metric() > 50  # the step that would have broken the weights was not taken
+    assert len(history(tmp_path, config.run_id)) == 2
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("change", [{}, {**EXPLODING, "optim.lr": 1e30}])
+def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, monkeypatch, change):
+    config = tiny(**change)
+    whole = train(config, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(Record, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "cut")
+    assert (tmp_path / "cut" / config.run_id / CHECKPOINT).exists()
+    resumed = train(config, tmp_path / "cut", lambda body: pytest.fail("trained on"))
+    assert (resumed.status, resumed.metrics) == (whole.status, whole.metrics)
+    assert resumed.environment["precision"] == "32-true"
+    ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
+    assert without_clocks(ours) == without_clocks(theirs)
+
+
+def test_a_run_begun_on_other_pictures_is_not_continued(
+    picture_folder, tmp_path, tiny, monkeypatch
+):
+    from ablations.data import DataError
+
+    root = tmp_path / "pictures"
+    shutil.copytree(picture_folder, root)
+    overrides = {
+        "data.name": "folder",
+        "data.pipeline": "timm",
+        "data.fit": "pad",
+        "data.batch_size": 16,
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(Record, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny(**overrides, **{"data.root": str(picture_folder)}), tmp_path / "runs")
+    picture = next((root / "train").rglob("*.jpg"))
+    picture.write_bytes(picture.read_bytes() + b"changed")
+    with pytest.raises(DataError, match="use another results folder"):
+        train(tiny(**overrides, **{"data.root": str(root)}), tmp_path / "runs")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision):
+    config = tiny(**{"optim.grad_clip": 1.0, "optim.epochs": 1, "system.precision": precision})
+    record = train(config, tmp_path)
+    assert record.status == "finished", record.failure
+    assert record.environment["precision"] == precision
+    assert record.metric() > 30
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
+    picture_folder, tmp_path, tiny, loader_workers
+):
+    root = tmp_path / "pictures"
+    shutil.copytree(picture_folder, root)
+    broken = next((root / "train").rglob("*.jpg"))
+    broken.write_bytes(b"no picture")
+    config = tiny(
+        **{
+            "data.name": "folder",
+            "data.root": str(root),
+            "data.pipeline": "timm",
+            "data.fit": "pad",
+            "data.batch_size": 48,
+            "system.loader_workers": loader_workers,
+        }
+    )
+    record = train(config, tmp_path / "runs")
+    assert record.status == "failed"
+    assert record.failure["kind"] == "data"
+    assert broken.name in record.failure["message"]
+    assert not record.done
+
+
+def test_pictures_from_files_train_through_the_papers_pipeline(picture_folder, tmp_path):
+    from ablations.config.resolve import resolve
+
+    overrides = {
+        "data.name": "folder",
+        "data.root": str(picture_folder),
+        "data.image_size": 32,
+        "data.batch_size": 8,
+        "model.num_classes": 3,
+        "model.depths": [1, 1, 1, 1],
+        "model.dims": [8, 8, 8, 8],
+        "optim.epochs": 2,
+        "optim.warmup_epochs": 1,
+        "optim.cooldown_epochs": 1,
+        "system.tracker": "none",
+        "system.accelerator": "cpu",
+    }
+    record = train(resolve("imagenet", overrides), tmp_path)
+    assert record.status == "finished", record.failure
+    rows = history(tmp_path, record.run_id)
+    assert len(rows) == 3  # the cool-down is an epoch
+    assert float(rows[-1]["lr"]) == pytest.approx(1e-5)
+
+
+def test_other_pictures_under_the_same_id_are_refused(trained, tmp_path):
+    from ablations.data import DataError
+
+    config, results, _, _ = trained
+    tree = json.loads((results / config.run_id / "record.json").read_text())
+    tree["data"]["fingerprint"] = "0" * 16
+    (tmp_path / config.run_id).mkdir()
+    (tmp_path / config.run_id / "record.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match="use another results folder"):
+        train(config, tmp_path)
+
+
+def test_a_tracker_that_fails_does_not_fail_the_run(tiny, tmp_path, monkeypatch):
+    import wandb
+
+    def broken(*_, **__):
+        raise RuntimeError("no tracker today")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
+    assert record.status == "finished"
+    assert "no tracker today" in (tmp_path / record.run_id / "log.txt").read_text()
+
+
+# Whose run it is, and by which code
+
+
+def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
+    config = tiny()
+    with leases.held(tmp_path, config.run_id):
+        words = ["train", *TINY_FLAGS, "--results", str(tmp_path)]
+        assert main(words) == 2
+        line = capsys.readouterr().err
+    assert line.startswith(f"ablations: run {config.run_id} is being trained by process ")
+    assert line.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["log.txt", ""])
+def test_a_planted_link_is_not_followed_and_is_no_failure(tiny, tmp_path, name):
+    config = tiny(**{"optim.epochs": 1})
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "victim").touch()
+    results = tmp_path / "runs"
+    link = results / config.run_id / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target / "victim" if name else target)
+    with pytest.raises(records.AccessError, match="is a symbolic link"):
+        train(config, results)
+    assert [path.name for path in target.iterdir()] == ["victim"]
+    assert not (target / "victim").read_text()
+    assert not list(results.glob("*/record.json"))
+
+
+ODD_CHECKPOINTS = {
+    "without its epoch": lambda state: state.pop("epoch"),
+    "with a word for its epoch": lambda state: state.update(epoch="1"),
+    "with an epoch below 0": lambda state: state.update(epoch=-1),
+    "with odd versions": lambda state: state.update(code={"torch": 2}),
+    "with an odd history": lambda state: state["callbacks"]["History"].update(rows=[[1]]),
+    "without a fingerprint": lambda state: state.update(fingerprint=None),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A run that was stopped after its first epoch: its checkpoint."""
+    config, results = resolve("mini", TINY), tmp_path_factory.mktemp("stopped")
+
+    def stop(body):  # before the second epoch's
+        if body["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, results, stop)
+    return results / config.run_id / CHECKPOINT
+
+
+def test_a_sound_checkpoint_is_usable(checkpoint):
+    assert usable(checkpoint, checkpoint.parent.name)["epoch"] == 0
+
+
+@pytest.mark.parametrize("name", ODD_CHECKPOINTS)
+def test_an_odd_checkpoint_is_put_aside(checkpoint, tmp_path, name, capsys):
+    state = torch.load(checkpoint, weights_only=True)
+    ODD_CHECKPOINTS[name](state)
+    odd = tmp_path / CHECKPOINT
+    torch.save(state, odd)
+    assert usable(odd, state["run_id"]) is None
+    assert "cannot be read (SchemaError: " in capsys.readouterr().err
+    assert (tmp_path / records.BROKEN).is_file()
+
+
+def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
+    def denied(path):
+        return PermissionError(13, "Permission denied", str(path))
+
+    folder = tmp_path / "0123456789ab"
+    inside = records.refusal(denied(folder / "last.ckpt"), folder)
+    assert str(inside) == f"{folder / 'last.ckpt'}: permission denied"
+    wrapped = RuntimeError("x")
+    wrapped.__cause__ = denied(folder)
+    assert isinstance(records.refusal(wrapped, folder), records.AccessError)
+    assert records.refusal(denied("/pictures/a.jpg"), folder) is None
+    assert records.refusal(denied(tmp_path / "0123456789abc" / "x"), folder) is None
+    assert records.refusal(PermissionError(13, "Permission denied"), folder) is None
+    assert records.refusal(OSError(28, "No space left"), folder).errno == 28
+
+
+def test_a_run_whose_lease_was_only_removed_goes_on(tiny, tmp_path):
+    def remove(body):
+        shutil.rmtree(tmp_path / leases.FOLDER, ignore_errors=True)
+
+    assert train(tiny(**{"optim.epochs": 1}), tmp_path, remove).status == "finished"
+    assert not (tmp_path / leases.FOLDER).exists()
+
+
+def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny, tmp_path):
+    config = tiny(**{"optim.epochs": 3})
+    folder = tmp_path / config.run_id
+
+    def follow(body):
+        """Another process finds this one gone, and takes the run over."""
+        if body["epoch"] == 1:
+            (lease,) = (tmp_path / leases.FOLDER).iterdir()
+            lease.unlink()
+            (folder / run_state.FILE).write_text("theirs")
+
+    with pytest.raises(leases.LostError):
+        train(config, tmp_path, follow, signals=None)
+    assert (folder / run_state.FILE).read_text() == "theirs"
+    assert records.find(tmp_path, config.run_id) is None
+
+
+def test_half_a_run_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, capsys):
+    config = tiny()
+
+    def stop(body):
+        if body["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, stop)
+    checkpoint = tmp_path / config.run_id / CHECKPOINT
+    before = checkpoint.read_bytes()
+    now = code_hash.versions()
+    monkeypatch.setattr(code_hash, "versions", lambda: now | {"poolformer/mixers.py": "0" * 12})
+    assert main(["train", *TINY_FLAGS, "--results", str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert f"{checkpoint} was made by other code than this (poolformer/mixers.py)" in line
+    assert checkpoint.read_bytes() == before
+    monkeypatch.undo()
+    assert train(config, tmp_path).done
+
+
+def test_what_a_file_does_counts_and_what_it_says_does_not(tmp_path):
+    same = [
+        'def f(x):\n    """Twice."""\n    return 2 * x\n',
+        "# 2 times\ndef f(x):\n    return (2 * x)\n",
+    ]
+    file = tmp_path / "f.py"
+
+    def version(text):
+        file.write_text(text)
+        return code_hash.version(file)
+
+    assert version(same[0]) == version(same[1])
+    for other in ("def f(x):\n    return 3 * x\n", "def f(y):\n    return 2 * y\n", ""):
+        assert version(other) != version(same[0])
+    assert {"poolformer/mixers.py", "ablations/training/loop.py"} <= code_hash.versions().keys()

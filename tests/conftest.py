@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,43 +15,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 import pytest
-import torch
 
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.paper import published
-from tests.slurm_cluster import NO_SLURM
+from tests.factories.browser import NO_BROWSER
+from tests.factories.configs import TINY
+from tests.factories.paper import PaperCopy
+from tests.factories.slurm import NO_SLURM
 
 if TYPE_CHECKING:
     from tests.wandb_server import WandbServer
-
-# A model that trains an epoch of the 8,000 embedded pictures in about a second.
-TINY: dict[str, Any] = {
-    "model.depths": [1, 1, 1, 1],
-    "model.dims": [8, 8, 16, 16],
-    "model.head_dim": 8,
-    "data.batch_size": 250,
-    "optim.epochs": 2,
-    "optim.warmup_epochs": 0,
-    "system.tracker": "none",
-    "system.accelerator": "cpu",
-}
-NO_BROWSER = "install chromium and chromedriver (Debian: apt install chromium chromium-driver)"
-TINY_FLAGS = [f"--{name}={value}" for name, value in TINY.items()]
-
-
-def perturbed(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights of which none is trivial or the same as another: a swapped or ignored one shows."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            noise = torch.empty_like(tensor).uniform_(-1, 1, generator=generator)
-            # LayerScale starts near zero, where it would hide the whole branch behind it.
-            scale = "scale" in name or "gamma" in name
-            tensor.copy_(0.2 + 0.1 * noise if scale else tensor + 0.05 * noise)
-            if "norm" in name:
-                tensor += 0.4 * noise
-    return model.eval()
 
 
 @pytest.fixture
@@ -83,33 +55,6 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = Image.fromarray(split.pictures[index].squeeze(-1))
                 picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
-
-
-class PaperCopy:
-    """The paper's files in a folder of their own, to be edited into nonsense."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def lines(self, name: str) -> list[list[str]]:
-        """A file's cells, header first."""
-        with (self.folder / name).open(newline="") as file:
-            return list(csv.reader(file))
-
-    def edit(self, name: str, line: int, column: str | int, value: str) -> None:
-        """Put a value into a cell; lines count from 1, which is the header."""
-        rows = self.lines(name)
-        place = column if isinstance(column, int) else rows[0].index(column)
-        rows[line - 1][place] = value
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self.write(name, text.getvalue())
-
-    def write(self, name: str, text: str | bytes) -> None:
-        """Put a text in a file's place."""
-        path = self.folder / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        published.forget()
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from ablations.cli.main import main
 from ablations.report import report
 from ablations.store.load import usable
 from ablations.tables import render
-from tests.ablations.tables.test_html import HOSTILE
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
-from tests.conftest import NO_BROWSER
+from tests.factories.browser import NO_BROWSER
+from tests.factories.pages import HOSTILE
+from tests.factories.records import BASE, IDENTITY, record
 
 pytestmark = pytest.mark.slow  # half a minute
 

@@ -23,8 +23,9 @@ from ablations.config.sweep import expand
 from ablations.paper import published
 from poolformer import MODELS, SIZES, create, load_checkpoint
 from poolformer.checkpoints import write_weights
-from tests.conftest import TINY_FLAGS, perturbed
-from tests.test_readme import write_files
+from tests.factories.configs import TINY_FLAGS
+from tests.factories.models import perturbed
+from tests.factories.readme import write_files
 
 # arXiv 2111.11418, at 1000 classes; timm counts the same.
 PARAMETERS = {

@@ -17,7 +17,9 @@ from ablations.tables import render
 from poolformer import create
 from poolformer.checkpoints import write_weights
 from poolformer.layouts import convert
-from tests.conftest import TINY, TINY_FLAGS, perturbed
+from tests.factories.configs import TINY, TINY_FLAGS
+from tests.factories.models import perturbed
+from tests.factories.readme import write_files
 
 README = Path("README.md").read_text()
 BLOCKS = [
@@ -28,13 +30,6 @@ BLOCKS = [
 COMMANDS = [command for block in BLOCKS if block is not WITH_WANDB for command in block]
 # A study of seconds, in place of the README's of minutes.
 SHORT = [*TINY_FLAGS, "--optim.epochs=1"]
-
-
-def write_files(folder: Path) -> None:
-    """The README's own files, each a block whose first line is its name, and the sweep files."""
-    (folder / "sweeps").symlink_to(Path("sweeps").resolve())
-    for name, text in re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", README, re.DOTALL):
-        (folder / name).write_text(text)
 
 
 def test_the_readme_has_commands():

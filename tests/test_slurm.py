@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from ablations.store import records
-from tests.ablations.training.test_killed import assert_tidy, epochs, metrics, stamps
-from tests.conftest import TINY_FLAGS
-from tests.slurm_cluster import ENDED, NO_SLURM, Job, SlurmCluster, missing
+from tests.factories.configs import TINY_FLAGS
+from tests.factories.processes import assert_tidy, epochs, metrics, stamps
+from tests.factories.slurm import ENDED, NO_SLURM, Job, SlurmCluster, missing
 
 pytestmark = pytest.mark.slow
 FILES = sorted(Path("slurm").glob("*.sbatch"))

@@ -30,7 +30,7 @@ def no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     """The metrics of the long cell, trained without W&B and in one go."""
     from ablations.training.train import train
-    from tests.ablations.wandb_cells import LONG
+    from tests.factories.wandb_runs import LONG
 
     folder = tmp_path_factory.mktemp("undisturbed")
     return train(resolve("mini", {**LONG, "system.tracker": "none"}), folder).metrics
@@ -57,7 +57,7 @@ def histories() -> dict[str, list[dict[str, float]]]:
 def drawn(mini: Study, histories: dict[str, list[dict[str, float]]]) -> dict[str, Figure]:
     """Every figure, of the embedded study where it is of one, laid out."""
     from ablations import figures
-    from tests.ablations.figure_studies import every_figure
+    from tests.factories.figures import every_figure
 
     found = {
         "accuracy against cost": figures.accuracy_against_cost([mini]),

@@ -18,7 +18,7 @@ from poolformer import SIZES, MetaFormer, MetaFormerConfig
 from poolformer.checkpoints import load_checkpoint, read_weights, write_weights
 from poolformer.config import MIXER_NAMES
 from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
-from tests.conftest import perturbed
+from tests.factories.models import perturbed
 
 SMALL = MetaFormerConfig(
     depths=(1, 2, 1, 1), dims=(8, 16, 16, 24), head_dim=8, num_classes=5, image_size=64

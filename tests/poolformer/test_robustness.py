@@ -14,7 +14,7 @@ import torch
 from poolformer import MetaFormer, MetaFormerConfig
 from poolformer.layers import ACTIVATIONS, NORMS
 from poolformer.mixers import MIXERS
-from tests.conftest import perturbed
+from tests.factories.models import perturbed
 
 BASE = MetaFormerConfig(
     depths=(1, 2), dims=(16, 32), head_dim=8, num_classes=5, image_size=32, drop_path=0.1

@@ -14,7 +14,7 @@ from ablations.analysis.study import studies
 from ablations.analysis.verdicts import hold, judge, of_row
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
-from tests.ablations.claims_records import (
+from tests.factories.claims import (
     BASE,
     DEPTHWISE,
     IDENTITY,
@@ -25,7 +25,7 @@ from tests.ablations.claims_records import (
     runs,
     verdict,
 )
-from tests.ablations.tables.test_tables import record
+from tests.factories.records import record
 
 SEEN = {"fingerprint": "f" * 16, "classes": 10, "val": 2000}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from ablations.analysis import stats
-from tests.ablations.stats_samples import CLOSE, both, by_seed, outcomes, pairs, patiently, percent
+from tests.factories.samples import CLOSE, both, by_seed, outcomes, pairs, patiently, percent
 
 
 def approximately(value):

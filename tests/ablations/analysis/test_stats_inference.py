@@ -13,16 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from ablations.analysis import stats
-from tests.ablations.stats_samples import (
-    CLOSE,
-    both,
-    by_seed,
-    few,
-    outcomes,
-    pairs,
-    patiently,
-    percent,
-)
+from tests.factories.samples import CLOSE, both, by_seed, few, outcomes, pairs, patiently, percent
 
 p_values = st.lists(st.none() | st.floats(0, 1), max_size=20)
 

@@ -13,7 +13,7 @@ from scipy import stats as reference
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from ablations.analysis import stats
-from tests.ablations.stats_samples import CLOSE, few, patiently
+from tests.factories.samples import CLOSE, few, patiently
 
 deviations = st.floats(0.01, 50)
 counts = st.integers(2, 60)

@@ -7,7 +7,7 @@ import pytest
 from ablations.bench import table, timing
 from ablations.cli.main import main
 from ablations.store import load
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 
 def test_subject_and_peer_take_turns_and_the_first_round_does_not_count():

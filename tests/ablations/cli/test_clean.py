@@ -11,7 +11,7 @@ from ablations.cli.main import main
 from ablations.store import cleanup, leases, run_state
 from ablations.store.leases import Holder
 from ablations.store.records import Record
-from tests.ablations.store.test_leases import ended, written
+from tests.factories.leases import ended, written
 
 
 def put(path: Path, size: int = 1000) -> Path:

@@ -14,8 +14,9 @@ import torch
 from ablations.cli.main import main
 from poolformer import create
 from poolformer.checkpoints import read_weights, write_weights
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
-from tests.conftest import TINY_FLAGS, perturbed
+from tests.factories.configs import TINY_FLAGS
+from tests.factories.models import perturbed
+from tests.factories.records import BASE, IDENTITY, record
 
 GRID = "method: grid\nparameters:\n"
 

@@ -25,8 +25,8 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import id_of
 from ablations.scheduling.progress import Progress
 from ablations.text import escape
-from tests.ablations.hostile import HOSTILE
-from tests.ablations.tables.test_tables import BASE, record
+from tests.factories.hostile import HOSTILE
+from tests.factories.records import BASE, record
 
 # A lone surrogate cannot be part of an id.
 LABELS = [text.replace("\ud800", "").replace("\udcff", "") for text in HOSTILE]

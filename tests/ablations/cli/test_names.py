@@ -17,7 +17,7 @@ from ablations.config.schema import RunConfig
 from ablations.scheduling.progress import Progress
 from ablations.tracking.mirror import named
 from poolformer.config import ConfigError
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
 
 PPAA = ["pool", "pool", "attention", "attention"]
 # What a random variant may change.

@@ -16,7 +16,7 @@ from ablations.store import records
 from poolformer import ConfigError, MetaFormerConfig, register_mixer
 from poolformer.config import MIXER_NAMES
 from poolformer.mixers import MIXERS, REGISTRARS
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 SHIFT = """
 from torch import nn

@@ -14,7 +14,7 @@ from ablations.config import unread
 from ablations.config.resolve import FIELDS, resolve
 from ablations.config.schema import OPTIMIZERS, PIPELINES, SOURCES
 from poolformer import ConfigError, MetaFormer
-from tests.conftest import TINY
+from tests.factories.configs import TINY
 
 # A run in which a field is not read, another value of it, and what makes a run read it.
 UNREAD = [

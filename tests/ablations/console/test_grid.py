@@ -10,7 +10,7 @@ from rich.console import Console
 from ablations.console import screen
 from ablations.console.grid import Grid
 from ablations.text.escape import shortened, terminal
-from tests.ablations.hostile import HOSTILE
+from tests.factories.hostile import HOSTILE
 
 CELLS = ("8371e69ff805", "[Pool,Pool,Pool,Attention], seed 1", "hybrid_stages", "finished")
 

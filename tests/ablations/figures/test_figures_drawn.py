@@ -12,7 +12,7 @@ from ablations.figures import drawing
 from ablations.figures.speed import PAIRS
 from ablations.paper.published import imagenet_rows
 from ablations.tables import bars
-from tests.ablations.figure_studies import BASE, OTHER, STUDIES, lines_of, made_up, record, values
+from tests.factories.figures import BASE, OTHER, STUDIES, lines_of, made_up, record, values
 
 
 def test_the_forest_shows_the_differences_of_the_study(mini, drawn):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ablations import figures
 from ablations.figures import drawing
-from tests.ablations.figure_studies import BASE, OTHER, made_up
+from tests.factories.figures import BASE, OTHER, made_up
 
 
 def test_figures_leave_no_trace():

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from ablations import figures
 from ablations.figures import drawing
-from tests.ablations.figure_studies import BASE, OTHER, STUDIES, every_figure, made_up
+from tests.factories.figures import BASE, OTHER, STUDIES, every_figure, made_up
 
 
 @pytest.mark.slow  # all figures of ten studies

@@ -18,8 +18,8 @@ from ablations.paper import claims as paper_claims
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHERS, WITHIN, read
 from ablations.tables import claims
-from tests.ablations.claims_records import BASE, POOL5, moved, runs
-from tests.ablations.tables.test_tables import record
+from tests.factories.claims import BASE, POOL5, moved, runs
+from tests.factories.records import record
 
 SHIPPED = published.PAPER / paper_claims.FILE
 SWEEPS = ["token_mixer", "pool_size", "normalization", "activation", "components"]

@@ -12,7 +12,7 @@ from ablations.tables import render
 from ablations.tables.ablation import EVERY
 from ablations.tables.to_do import paper_rows
 from poolformer import SIZES
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
 
 
 def changes(recipe="mini", preset=None, **overrides):

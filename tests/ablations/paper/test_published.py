@@ -17,8 +17,8 @@ from ablations.paper import csv_schema, matching, published
 from ablations.paper.csv_schema import Words
 from ablations.tables import OF, render
 from poolformer import SIZES
-from tests.ablations.tables.test_tables import BASE, IDENTITY
-from tests.conftest import PaperCopy
+from tests.factories.paper import PaperCopy
+from tests.factories.records import BASE, IDENTITY
 
 # The files as they were given: a change of one is a change of the facts.
 SHIPPED = {

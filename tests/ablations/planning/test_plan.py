@@ -22,7 +22,7 @@ from ablations.store import records
 from ablations.store.records import Record
 from ablations.text.phrases import duration
 from ablations.training.cost import model_cost
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 CPU = "cpu (Z80)"
 SWEEP = """
@@ -282,7 +282,8 @@ def test_wrong_input_is_one_line_and_exit_2(words, told, tmp_path, capsys, monke
 
 
 def test_a_plan_is_checked_without_torch(tmp_path):
-    from tests.ablations.planning.test_plan_check import BASE, CELL, ran
+    from tests.ablations.planning.test_plan_check import BASE
+    from tests.factories.plans import CELL, ran
 
     ran(BASE[0]).write(tmp_path)
     check.write(tmp_path, {BASE[0].run_id: CELL})

@@ -8,18 +8,12 @@ from dataclasses import replace
 import pytest
 
 from ablations.cli.main import main
-from ablations.planning.check import FILE, Expected, check, read, write
+from ablations.planning.check import FILE, check, read, write
 from poolformer import ConfigError
-from tests.ablations.tables.test_tables import BASE, record
+from tests.factories.plans import CELL, ran
+from tests.factories.records import BASE, record
 
-CPU = "cpu (Z80)"
-CELL = Expected("Baseline: Baseline", 0, 90.0, 10.0, True, CPU, 1, "2026-01-01T00:00:00+00:00")
 ODD = replace(CELL, variant="Activation: GELU -> ReLU")
-
-
-def ran(each, seconds=150.0, device=CPU, threads=1):
-    where = {**each.environment, "device": device, "threads": threads}
-    return replace(each, timing={"epoch_seconds": seconds}, environment=where)
 
 
 def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():

@@ -13,7 +13,7 @@ from ablations.config.resolve import resolve
 from ablations.planning.effect import MEASURED, effects, pooled, spread
 from ablations.store import load
 from poolformer import ConfigError
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
 
 CELLS = [resolve("mini")]
 

@@ -17,8 +17,8 @@ from ablations.report.plots import inline
 from ablations.report.summary import numbers, sentences
 from ablations.store import load, records
 from ablations.store.load import Reading, usable
-from tests.ablations.tables.test_html import HOSTILE, Cells
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.pages import HOSTILE, Cells
+from tests.factories.records import BASE, IDENTITY, record
 
 
 @pytest.fixture

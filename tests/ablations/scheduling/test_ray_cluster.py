@@ -26,8 +26,8 @@ from ablations.scheduling.ray import file_sync
 from ablations.scheduling.ray.resources import Needs, needs, room
 from ablations.store import leases, records
 from poolformer.config import ConfigError
-from tests.ablations.training.test_killed import assert_tidy, command, metrics, stamps
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
+from tests.factories.processes import assert_tidy, command, metrics, stamps
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 # Ray's processes must end with the test, and keep their files where the test keeps its own.

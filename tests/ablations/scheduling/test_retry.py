@@ -25,7 +25,7 @@ from ablations.scheduling.retry import IN_A_ROW, Attempts, Places
 from ablations.scheduling.scheduler import Work
 from ablations.store import failures, leases, records
 from ablations.store.records import Record
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 
 class Script:

@@ -20,7 +20,7 @@ from ablations.scheduling import local, runner
 from ablations.scheduling.local import LocalWorkers, Worker
 from ablations.scheduling.progress import Progress
 from ablations.store import records
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 NORMS = ["group", "batch"]
 POOLS = [3, 5]

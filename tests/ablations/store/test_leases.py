@@ -19,25 +19,7 @@ import pytest
 from ablations.store import leases
 from ablations.store.leases import BusyError, Holder, LeaseError, LostError
 from poolformer import files
-
-CELL = "0123456789ab"
-
-
-def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) -> Path:
-    """A lease as another process would have left it."""
-    path = results / leases.FOLDER / f"{holder.run_id}.{number}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "at"}))
-    os.utime(path, (time.time() - age,) * 2)
-    return path
-
-
-def ended() -> Holder:
-    """The holder that a process of this machine was that has ended."""
-    with subprocess.Popen(["sleep", "9"]) as process:
-        birth = leases.process_birth(process.pid)
-        process.kill()
-    return Holder(CELL, pid=process.pid, birth=birth)
+from tests.factories.leases import CELL, ended, written
 
 
 def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):

@@ -12,7 +12,7 @@ from ablations.cli.main import main
 from ablations.store import load, records
 from ablations.store.records import Record, RecordError
 from poolformer import files
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
 
 
 def test_records_survive_the_disk_and_broken_ones_are_told(tmp_path):

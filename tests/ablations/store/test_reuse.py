@@ -18,7 +18,7 @@ from ablations.config.sweep import Cell
 from ablations.scheduling import runner
 from ablations.store import records, reuse
 from ablations.store.records import Record
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 FOLDER = {
     "data.name": "folder",

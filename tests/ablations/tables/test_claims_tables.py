@@ -15,7 +15,7 @@ from ablations.analysis.verdicts import hold, of_row, seeds_to_settle
 from ablations.cli.main import main
 from ablations.paper.claims import WITHIN
 from ablations.tables import claims, claims_tidy
-from tests.ablations.claims_records import (
+from tests.factories.claims import (
     BASE,
     DEPTHWISE,
     IDENTITY,
@@ -26,7 +26,7 @@ from tests.ablations.claims_records import (
     runs,
     verdict,
 )
-from tests.ablations.tables.test_tables import record
+from tests.factories.records import record
 
 
 def test_a_verdict_that_holms_correction_takes_back_is_marked():

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from ablations.cli.main import main
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ablations.analysis.study import studies
 from ablations.cli.main import main
 from ablations.tables import render
 from ablations.tables.ablation import EVERY
-from tests.ablations.tables.test_tables import BASE, record
+from tests.factories.records import BASE, record
 
 HYBRID = "[Pool,Pool,Attention,Attention]"
 

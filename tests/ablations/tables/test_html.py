@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,43 +18,8 @@ from ablations.tables.ablation import PAGE
 from ablations.tables.bars import Scale, bar, reach, scale_of
 from ablations.tables.html_page import DRAWN, RUNS, VERDICT, Link, html, page
 from ablations.tables.table import Drawn, Table
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
-
-HOSTILE = ["<script>alert(1)</script>", "\"&' onload=x", "{{x}} **b** `c`", "</td></table>", "&lt;"]
-
-
-class Cells(HTMLParser):
-    """The text of a page and of its cells as a browser has it, and all elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.unseen, self.inside = 0, False
-        self.text = ""
-        self.feed(text)
-        self.rows = [[cell.strip() for cell in row] for row in self.rows]
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.inside = True
-        self.unseen += tag in ("svg", "style", "script")
-
-    def handle_endtag(self, tag):
-        self.unseen -= tag in ("svg", "style", "script")
-        self.inside = self.inside and tag not in ("td", "th")
-
-    def handle_data(self, data):
-        self.text += "" if self.unseen else data
-        if self.inside and not self.unseen:
-            self.rows[-1][-1] += data
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.elements)
+from tests.factories.pages import HOSTILE, Cells
+from tests.factories.records import BASE, IDENTITY, record
 
 
 def table(cells: dict[str, list[str]], **more: object) -> Table:

@@ -15,7 +15,7 @@ from ablations.tables.formats import markdown
 from ablations.tables.narrow import filled, lined, narrowed
 from ablations.tables.table import Table
 from poolformer.config import ConfigError
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
 
 LABELS = st.text(st.sampled_from("ab ,[]->(|注é¹"), min_size=1, max_size=60)
 

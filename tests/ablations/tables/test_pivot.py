@@ -13,8 +13,8 @@ from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.tables import pivot, pivots, text
 from poolformer.config import ConfigError
-from tests.ablations.tables.test_tables import BASE, record
-from tests.ablations.tables.test_to_do import commands, configs_of
+from tests.factories.commands import commands, configs_of
+from tests.factories.records import BASE, record
 
 
 def runs(*top1, **changed):

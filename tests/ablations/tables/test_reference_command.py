@@ -9,7 +9,7 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.tables import FORMATS, OF, render
-from tests.ablations.reference_records import SIZED, big, measured
+from tests.factories.reference import SIZED, big, measured
 
 
 @pytest.mark.parametrize("of", OF[1:])

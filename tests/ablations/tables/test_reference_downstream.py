@@ -7,8 +7,8 @@ import pytest
 from ablations.paper import published
 from ablations.store import load
 from ablations.tables import reference
-from tests.ablations.reference_records import measured, names, tidy
-from tests.ablations.tables.test_tables import BASE
+from tests.factories.records import BASE
+from tests.factories.reference import measured, names, tidy
 
 
 @pytest.mark.parametrize(

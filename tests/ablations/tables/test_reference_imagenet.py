@@ -8,8 +8,8 @@ from ablations.analysis.study import studies
 from ablations.paper import published
 from ablations.tables import reference
 from ablations.tables.our_rows import model_of
-from tests.ablations.reference_records import big, line, names, plain, tidy
-from tests.ablations.tables.test_tables import BASE, record
+from tests.factories.records import BASE, record
+from tests.factories.reference import big, line, names, plain, tidy
 
 
 def test_the_published_models_stand_as_in_the_papers_table_2():

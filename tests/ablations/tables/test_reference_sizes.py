@@ -6,8 +6,8 @@ import pytest
 
 from ablations.analysis.study import studies
 from ablations.tables import reference
-from tests.ablations.reference_records import SIZED, plain, tidy
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
+from tests.factories.records import BASE, IDENTITY, record
+from tests.factories.reference import SIZED, plain, tidy
 
 
 def test_the_sizes_of_a_study_stand_beside_the_papers():

@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import csv
 import re
-import shlex
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from ablations.analysis.rows import place
 from ablations.analysis.study import studies
 from ablations.cli.main import main
-from ablations.cli.options import separate
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import expand
 from ablations.store.records import Record
 from ablations.store.run_state import Begun
 from ablations.tables import FORMATS, View, ablation, read, render, to_do, written
-from tests.ablations.tables.test_tables import BASE, IDENTITY, record
-
-
-def commands(text: str) -> list[str]:
-    return re.findall(r"- Missing .*?: `(.*)`", text)
-
-
-def configs_of(command: str) -> list[RunConfig]:
-    """The runs that a printed command asks for."""
-    if loop := re.fullmatch(r"for seed in ([\d ]+); do (.*) \$seed; done", command):
-        return [run for seed in loop[1].split() for run in configs_of(f"{loop[2]} {seed}")]
-    ablations, name, *words = shlex.split(command)
-    assert ablations == "ablations"
-    own, fields = separate(words)
-    sweeps = own[: len(own) % 2]
-    options = dict(zip(own[len(sweeps) :: 2], own[len(sweeps) + 1 :: 2], strict=True))
-    if name == "train":
-        return [resolve(options["--recipe"], fields)]
-    seeds = list(map(int, options["--seeds"].split(",")))
-    found = expand(list(map(Path, sweeps)), options["--recipe"], fields, seeds)
-    return [cell.config for cell in found]
+from tests.factories.commands import commands, configs_of
+from tests.factories.records import BASE, IDENTITY, record
 
 
 def cells_of(command: str) -> list[str]:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ablations.tables.narrow import filled
 from ablations.text import escape
-from tests.ablations.hostile import HOSTILE
+from tests.factories.hostile import HOSTILE
 
 ANY = st.text(st.characters(exclude_categories=[]), max_size=40)  # lone surrogates too
 ANY |= st.text("ab -#=>+19.)(*`|_~[]!<>/&;\\$:^\n\t\x1b", max_size=40)

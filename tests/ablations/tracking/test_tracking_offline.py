@@ -113,7 +113,7 @@ def test_a_tracker_error_is_one_of_ours():
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory):
     """A run that was trained offline with a key in the environment, and its folder."""
-    from tests.conftest import TINY
+    from tests.factories.configs import TINY
 
     results = tmp_path_factory.mktemp("offline")
     with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ import yaml
 
 from ablations.config.resolve import resolve
 from ablations.store import records
-from tests.ablations.wandb_cells import BASE, SMALL, WORDS, assert_no_key, epochs, make_sweep, table
+from tests.factories.wandb_runs import BASE, SMALL, WORDS, assert_no_key, epochs, make_sweep, table
 from tests.wandb_server import WandbServer
 from tests.wandb_server.client import ROOT, ask, cli, outcome, start, wandb
 

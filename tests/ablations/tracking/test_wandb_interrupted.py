@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablations.store import leases, records
-from tests.ablations.wandb_cells import LONG_ID, WORDS, epochs, make_sweep
+from tests.factories.wandb_runs import LONG_ID, WORDS, epochs, make_sweep
 from tests.wandb_server import WandbServer
 from tests.wandb_server.client import cli, outcome, start, until
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ablations.store import records
-from tests.ablations.wandb_cells import LONG_ID, WORDS, axes, epochs, table
+from tests.factories.wandb_runs import LONG_ID, WORDS, axes, epochs, table
 from tests.wandb_server import API_KEY, Run, WandbServer
 from tests.wandb_server.client import cli, outcome, start, until, wandb
 

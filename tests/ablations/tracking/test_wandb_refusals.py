@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablations.wandb_cells import WORDS
+from tests.factories.wandb_runs import WORDS
 from tests.wandb_server import API_KEY, WandbServer
 from tests.wandb_server.client import ROOT, cli
 

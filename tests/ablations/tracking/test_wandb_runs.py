@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablations.store import records
-from tests.ablations.wandb_cells import BASE, WORDS, assert_no_key, axes, epochs, table
+from tests.factories.wandb_runs import BASE, WORDS, assert_no_key, axes, epochs, table
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_server.client import cli
 from tests.wandb_server.runs import new_run

@@ -18,7 +18,7 @@ from ablations.training.train import train
 from poolformer import MODELS, ConfigError, MetaFormer, create
 from poolformer.checkpoints import fitting, write_weights
 from poolformer.layouts import LAYOUTS, convert
-from tests.conftest import perturbed
+from tests.factories.models import perturbed
 
 
 @pytest.fixture(scope="module")

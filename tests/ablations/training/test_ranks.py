@@ -33,7 +33,7 @@ from ablations.training.ranks import Seat
 from ablations.training.train import train
 from poolformer.config import ConfigError
 from poolformer.mixers import MIXERS
-from tests.conftest import TINY_FLAGS
+from tests.factories.configs import TINY_FLAGS
 
 TWO = {"system.devices": 2}
 DIVERGES = {"model.norm": "none", "optim.optimizer": "sgd", "optim.lr": 1e30}
@@ -169,7 +169,7 @@ def test_each_validation_picture_is_seen_by_one_rank(size, world):
 def two(tmp_path_factory):
     """One tiny run on two processes, and its folder."""
     from ablations.config.resolve import resolve
-    from tests.conftest import TINY
+    from tests.factories.configs import TINY
 
     results = tmp_path_factory.mktemp("two")
     config = resolve("mini", {**TINY, **TWO})
@@ -300,7 +300,7 @@ def test_files_that_break_in_another_process_fail_the_run_by_their_name(
 def six(tmp_path_factory):
     """Six epochs on two processes, undisturbed."""
     from ablations.config.resolve import resolve
-    from tests.conftest import TINY
+    from tests.factories.configs import TINY
 
     results = tmp_path_factory.mktemp("six")
     record = train(resolve("mini", {**TINY, **TWO, **LONGER}), results)

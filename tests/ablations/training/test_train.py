@@ -22,14 +22,14 @@ from ablations.training import code_hash
 from ablations.training.environment import processor
 from ablations.training.train import train, usable
 from poolformer import MetaFormer
-from tests.conftest import TINY, TINY_FLAGS
+from tests.factories.configs import TINY, TINY_FLAGS
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """One tiny run and its folder."""
     from ablations.config.resolve import resolve
-    from tests.conftest import TINY
+    from tests.factories.configs import TINY
 
     results = tmp_path_factory.mktemp("results")
     config = resolve("mini", TINY)

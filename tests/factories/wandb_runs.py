@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ablations.config.resolve import resolve
-from tests.conftest import TINY
+from tests.factories.configs import TINY
 from tests.wandb_server import API_KEY, Run, WandbServer
 from tests.wandb_server.client import ROOT, cli, wandb
 

@@ -7,7 +7,7 @@ from ablations.analysis.verdicts import hold
 from ablations.paper.claims import BASELINE
 from ablations.paper.matching import ROWS
 from ablations.tables import written_claims
-from tests.ablations.tables.test_tables import record
+from tests.factories.records import record
 
 
 def render_claims(found, form: str) -> str:

@@ -7,7 +7,7 @@ import io
 import re
 
 from ablations.tables import Table, render
-from tests.ablations.tables.test_tables import BASE, record
+from tests.factories.records import BASE, record
 
 PICTURES = (1_281_167, 50_000)
 

@@ -1,0 +1,1 @@
+"""What the tests make: configs, records, studies, pages, processes."""

@@ -8,6 +8,7 @@ from typing import Any
 from ablations.cli.options import Lines, add_recipe, integer
 from ablations.config.resolve import resolve
 from ablations.console import screen
+from ablations.data import count_classes
 from poolformer.config import ConfigError, unknown
 
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             raise ConfigError(unknown("bench", name, list(bench.BENCHES)))
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
-    config = resolve(arguments.recipe, fields_set)
+    config = resolve(arguments.recipe, fields_set, count_classes=count_classes)
 
     def told(line: str) -> None:
         screen.note(line)

@@ -22,6 +22,7 @@ from ablations.cli.options import (
     seeds,
 )
 from ablations.console import screen
+from ablations.data import count_classes
 from poolformer.config import ConfigError
 
 
@@ -88,7 +89,13 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     wanted = seeds(arguments, fields_set)
     recipe_given = given(arguments, "recipe")
     cells = expand(
-        arguments.sweeps, arguments.recipe, fields_set, wanted, data_root(), recipe_given
+        arguments.sweeps,
+        arguments.recipe,
+        fields_set,
+        wanted,
+        data_root(),
+        recipe_given,
+        count_classes,
     )
     records.check_writable(arguments.results)
     found = plan(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ablations.cli.options import add_recipe, given, location, output, write_or_emit
 from ablations.console import screen
+from ablations.data import count_classes
 from ablations.text import escape
 from poolformer.config import ConfigError, unknown
 
@@ -39,7 +40,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     # A seed costs nothing.
     named = given(arguments, "recipe")
-    cells = expand(arguments.sweeps, arguments.recipe, fields_set, [0], recipe_given=named)
+    cells = expand(
+        arguments.sweeps,
+        arguments.recipe,
+        fields_set,
+        seeds=[0],
+        recipe_given=named,
+        count_classes=count_classes,
+    )
 
     from rich.progress import track
 

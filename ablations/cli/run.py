@@ -23,6 +23,7 @@ from ablations.cli.options import (
     sync_command,
 )
 from ablations.console import screen
+from ablations.data import count_classes
 from ablations.text.parsing import decimal
 from ablations.text.phrases import counted
 from poolformer.config import ConfigError
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         seeds(arguments, fields_set),
         defaults=data_root(),
         recipe_given=given(arguments, "recipe"),
+        count_classes=count_classes,
     )
     here = launching.chosen(arguments) == "local"
     limit = duration("--cell-timeout", arguments.cell_timeout)

@@ -20,6 +20,7 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.console.display import Bar
+from ablations.data import count_classes
 from ablations.store.position import Position, in_words, sign_of_life
 from ablations.tracking import agent
 from ablations.training.signals import Signals
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     try:
         with signals.handled():
             given = {**data_root(), **fields_set}
-            config = resolve(arguments.recipe, given, arguments.preset)
+            config = resolve(arguments.recipe, given, arguments.preset, count_classes=count_classes)
             agent.check(config, given, arguments.preset)
             if config.system.processes > 1:
                 return _seated(arguments, config, signals, unsent)

@@ -12,7 +12,7 @@ import functools
 import re
 import typing
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
     preset: str | None = None,
     kept: Collection[str] = (),
+    count_classes: Callable[[DataConfig], int] | None = None,
 ) -> RunConfig:
     """The run that a recipe, a preset of it and overrides by dotted name describe.
 
@@ -118,9 +119,9 @@ def resolve(
         overrides: ``{"model.pool_size": 5, "seed": 1}``; strings are read as YAML would read them.
         preset: A name of ``preset_names(recipe)``.
         kept: Overrides of a whole study, which this run need not read.
-
-    The number of classes follows from the data: for a folder, from ``data.root``; without a root,
-    or where an override states it, it is taken as stated and checked when the pictures are read.
+        count_classes: Counts the classes of an image folder (``ablations.data.count_classes``).
+            Called where ``data.root`` is a folder and no override states the number of classes, or
+            where nothing states it. A stated number is checked when the images are loaded.
 
     Raises:
         ConfigError: Anything that does not exist, is of another type, cannot be built or would not
@@ -144,11 +145,12 @@ def resolve(
     data = DataConfig(**grouped["data"])
     channels, classes = SOURCES[data.name]
     if classes is None:
-        stated = "model.num_classes" in given
-        if data.root is None or stated:
-            classes = grouped["model"].get("num_classes") or _count_classes(data)
-        else:
-            classes = _count_classes(data)
+        if data.root is None or "model.num_classes" in given:
+            classes = grouped["model"].get("num_classes")
+        if not classes:
+            if count_classes is None:
+                raise ConfigError(f"data.name {data.name} needs model.num_classes")
+            classes = count_classes(data)
     elif grouped["model"].get("num_classes", classes) != classes:
         raise ConfigError(f"model.num_classes follows from data.name {data.name}: {classes}")
     grouped["model"].update(in_channels=channels, image_size=data.image_size, num_classes=classes)
@@ -192,12 +194,6 @@ def size_name(recipe: str, depths: Sequence[int], dims: Sequence[int]) -> str | 
         if (model["model.depths"], model["model.dims"]) == (list(depths), list(dims)):
             return name
     return None
-
-
-def _count_classes(data: DataConfig) -> int:
-    from ablations.data.folder import class_names
-
-    return len(class_names(data))
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ablations.config import sweep_file, unread
 from ablations.config.arguments import group
 from ablations.config.resolve import GROUPS, changes, flatten, own_value, resolve
-from ablations.config.schema import RunConfig
+from ablations.config.schema import DataConfig, RunConfig
 from ablations.config.sweep_file import PARAMETERS, SweepFile
 from poolformer.config import ConfigError
 
@@ -46,6 +46,7 @@ def expand(
     seeds: Sequence[int] | None = None,
     defaults: Mapping[str, Any] | None = None,
     recipe_given: bool = False,
+    count_classes: Callable[[DataConfig], int] | None = None,
 ) -> list[Cell]:
     """The runs of sweep files on a recipe: each once, whichever files ask for it.
 
@@ -59,6 +60,7 @@ def expand(
         seeds: In place of the files' seeds.
         defaults: Fields set where neither the file nor an override says anything.
         recipe_given: Whether the recipe wins over one that a file's command names.
+        count_classes: As in ``resolve``.
 
     Raises:
         ConfigError: A file or a run that is wrong, too many runs, or an override that leaves
@@ -67,7 +69,7 @@ def expand(
     files = [sweep_file.read(path) for path in paths]
     sweep_file.total(files, seeds)
     overrides = flatten(overrides or {})
-    study = _Study(recipe, overrides, seeds, defaults or {}, recipe_given)
+    study = _Study(recipe, overrides, seeds, defaults or {}, recipe_given, count_classes)
     for made in files:
         try:
             study.add(made)
@@ -102,9 +104,11 @@ class _Study:
         seeds: Sequence[int] | None,
         defaults: Mapping[str, Any],
         recipe_given: bool,
+        count_classes: Callable[[DataConfig], int] | None,
     ) -> None:
         self.recipe, self.overrides, self.seeds = recipe, overrides, seeds
         self.defaults, self.recipe_given = defaults, recipe_given
+        self.count_classes = count_classes
         self.configs: dict[str, tuple[RunConfig, list[str]]] = {}
         # Overrides that no run has read so far, and why; None before the first run.
         self.unread: dict[str, ConfigError | None] = {
@@ -128,7 +132,7 @@ class _Study:
             for seed in self.seeds if self.seeds is not None else [values.get("seed", 0)]:
                 own = {**values, "seed": seed}
                 every = {**self.defaults, **own, **self.overrides}
-                config = resolve(recipe, every, preset, kept=self.overrides)
+                config = resolve(recipe, every, preset, self.overrides, self.count_classes)
                 self._strike_read(config, recipe, preset)
                 known, names = self.configs.setdefault(config.run_id, (config, []))
                 _check_one(known, config)

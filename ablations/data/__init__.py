@@ -11,7 +11,16 @@ from ablations.data.base import DataError, MemoryShortError, Pictures, Split
 from ablations.data.memory import enough
 from ablations.machine import env_vars
 
-__all__ = ["DataError", "MemoryShortError", "Pictures", "Split", "here", "identity", "load"]
+__all__ = [
+    "DataError",
+    "MemoryShortError",
+    "Pictures",
+    "Split",
+    "count_classes",
+    "here",
+    "identity",
+    "load",
+]
 
 
 def load(data: DataConfig, training: bool = True) -> Pictures:
@@ -50,6 +59,17 @@ def identity(data: DataConfig) -> dict[str, str]:
     """
     with enough(f"images of {data.name}"):
         return _load(data.name, _root(data), True).identity
+
+
+def count_classes(data: DataConfig) -> int:
+    """The number of classes in the training part of the image folder ``data.root``.
+
+    Raises:
+        DataError: There is no such folder, or it has no classes.
+    """
+    from ablations.data.folder import class_names
+
+    return len(class_names(data))
 
 
 def here(data: DataConfig) -> bool:

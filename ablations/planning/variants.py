@@ -10,6 +10,7 @@ from ablations.analysis.rows import Row
 from ablations.config import diff
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
+from ablations.data import count_classes
 from ablations.paper import matching
 from ablations.store.records import Record
 
@@ -137,7 +138,9 @@ def variants(
         overrides: Fields set in all of them: they are the baseline's too.
     """
     recipe, known = cells[0].recipe, {record.run_id: record for record in there}
-    base = diff.flat_config(resolve(recipe, {**overrides, "seed": 0}, kept=overrides).to_json())
+    overridden = {**overrides, "seed": 0}
+    baseline = resolve(recipe, overridden, kept=overrides, count_classes=count_classes)
+    base = diff.flat_config(baseline.to_json())
     found: dict[str, Variant] = {}
     for cell in cells:
         if cell.variant_id not in found:

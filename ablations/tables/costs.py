@@ -14,6 +14,7 @@ from ablations.config import diff
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
 from ablations.config.sweep import Cell
+from ablations.data import count_classes
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
 from ablations.tables.table import number, raised, signed
@@ -63,7 +64,7 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
     """
     cells = list(cells)
     kept = overrides if cells else ()  # the cells have been looked at: one of them reads each
-    base = resolve(recipe, overrides, kept=kept)
+    base = resolve(recipe, overrides, None, kept, count_classes)
     flat_base = diff.flat_config(base.to_json())
     # A model that overrides change is none of the paper's, whatever row it resembles.
     plain = diff.flat_config(resolve(recipe).to_json())
@@ -87,7 +88,12 @@ def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -
             paper = published.model_rows().get(size)
             named = published.MODELS[size]
             name = named if recipe == "imagenet" else f"{size.upper()} of {recipe}"
-            add(resolve(recipe, overrides, size, kept), published.SIZE_AXIS, name, paper)
+            add(
+                resolve(recipe, overrides, size, kept, count_classes),
+                published.SIZE_AXIS,
+                name,
+                paper,
+            )
     for cell in cells:
         flat = diff.flat_config(cell.config.to_json())
         own = {k: v for k, v in diff.changes(flat_base, flat).items() if k.startswith("model.")}

@@ -12,6 +12,7 @@ from typing import Any
 from ablations.config.arguments import group
 from ablations.config.resolve import FIELDS, GROUPS, flatten, resolve, unknown_field
 from ablations.config.schema import RunConfig
+from ablations.data import count_classes
 from ablations.tracking.client import swept
 from poolformer.config import ConfigError
 
@@ -39,7 +40,7 @@ def check(config: RunConfig, fields_set: Mapping[str, Any], preset: str | None) 
         if name not in FIELDS and name not in GROUPS:
             raise ConfigError(unknown_field("parameter of the sweep", name))
         wanted |= group(name, value) if name in GROUPS else {name: value}
-    asked = resolve(config.recipe, {**fields_set, **wanted}, preset)
+    asked = resolve(config.recipe, {**fields_set, **wanted}, preset, count_classes=count_classes)
     here, there = flatten(config.to_json()), flatten(asked.to_json())
     # A learning rate by its rule is no field of the resolved run: then the rate is named.
     for name in sorted(there, key=lambda name: name not in wanted):

@@ -17,6 +17,7 @@ from ablations import data
 from ablations.config import plugins
 from ablations.config.resolve import DERIVED, flatten, resolve, typed
 from ablations.config.schema import SOURCES, RunConfig
+from ablations.data import count_classes
 from ablations.data.batches import VALIDATION_BATCH, validation
 from ablations.data.memory import enough
 from ablations.machine.cores import usable_cores
@@ -110,7 +111,7 @@ def of_checkpoint(
     name = arch or names[0]
     model = named(name, num_classes=head.shape[0])
     stated = {**_of_model(model), "data.crop_pct": _crop(model)}
-    config = resolve(RECIPE, {**stated, **overrides}, kept=stated)
+    config = resolve(RECIPE, {**stated, **overrides}, None, stated, count_classes)
     built = MetaFormer(config.model)
     told = [f"{layout} layout"]
     told += _changed(overrides)
@@ -188,7 +189,7 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
     values = {name: value for name, value in flatten(stored).items() if name not in DERIVED}
     values["seed"] = record.config["seed"]
     _check_named(record, overrides)
-    config = resolve(record.config["recipe"], {**values, **overrides}, kept=values)
+    config = resolve(record.config["recipe"], {**values, **overrides}, None, values, count_classes)
     if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {run_id} is stale: {why}: evaluate it with the code it has")
     model = MetaFormer(config.model)

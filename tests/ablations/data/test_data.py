@@ -224,7 +224,8 @@ def test_folder_reads_imagenets_layout(picture_folder):
 def test_the_number_of_classes_of_a_folder_is_counted_also_for_imagenets_recipe(picture_folder):
     for recipe in ("imagenet", "imagenet-fast", "imagenette"):
         overrides = {"data.root": str(picture_folder), "data.name": "folder"}
-        assert resolve(recipe, overrides).model.num_classes == 3
+        config = resolve(recipe, overrides, count_classes=data.count_classes)
+        assert config.model.num_classes == 3
     assert resolve("imagenet").model.num_classes == 1000
 
 

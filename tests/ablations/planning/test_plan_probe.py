@@ -107,7 +107,8 @@ def test_a_probe_that_fails_says_why(tiny, monkeypatch):
 
 
 def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder, tmp_path):
-    there = resolve("imagenet", {"data.root": str(picture_folder), "data.batch_size": 4})
+    fields = {"data.root": str(picture_folder), "data.batch_size": 4}
+    there = resolve("imagenet", fields, count_classes=data.count_classes)
     assert source(there).train == 48
     nowhere = {"data.root": str(tmp_path)}
     for name, overrides, expected in (

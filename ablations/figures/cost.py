@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ablations.analysis.rows import Row, Study
+from ablations.analysis.scale import bulk_limit
 from ablations.config.diff import BASELINE
 from ablations.figures.drawing import (
     BLACK,
@@ -32,7 +33,6 @@ from ablations.figures.drawing import (
     styled,
 )
 from ablations.paper.published import ImageNetRow, imagenet_rows
-from ablations.tables.bars import reach
 from ablations.text.phrases import counted
 
 # A test holds it against the numbers.
@@ -235,7 +235,7 @@ def _accuracies(rows: Sequence[Row]) -> tuple[float, float]:
     if not means:
         return 0.0, 100.0
     middle = means[len(means) // 2]
-    limit = reach([mean - middle for mean in means])
+    limit = bulk_limit([mean - middle for mean in means])
     kept = [row.top1 for row in rows if row.top1 and abs(row.top1.mean - middle) <= limit]
     low = min(spread.mean - (spread.std or 0) for spread in kept)
     high = max(spread.mean + (spread.std or 0) for spread in kept)

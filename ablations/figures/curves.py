@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ablations.analysis.rows import Row, Study
+from ablations.analysis.scale import DISTANT_POINTS, DISTANT_RATIO
 from ablations.figures.drawing import (
     BLACK,
     CYCLE,
@@ -26,7 +27,6 @@ from ablations.figures.drawing import (
     told_apart,
 )
 from ablations.store.load import METRIC
-from ablations.tables.bars import FAR, NEAR
 
 History = Sequence[Mapping[str, float]]  # a row an epoch
 
@@ -157,7 +157,7 @@ def _far_below(found: Sequence[Curve]) -> list[Curve]:
     if not found:
         return []
     low, high = min(found[0].top1.low), max(found[0].top1.high)
-    edge = low - max(NEAR, FAR * (high - low))
+    edge = low - max(DISTANT_POINTS, DISTANT_RATIO * (high - low))
     return [curve for curve in found if max(curve.top1.high) < edge]
 
 

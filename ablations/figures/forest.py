@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ablations.analysis.rows import Row, Study
+from ablations.analysis.scale import bulk_limit
 from ablations.analysis.stats import ALPHA
 from ablations.config import diff
 from ablations.figures.drawing import (
@@ -25,7 +26,6 @@ from ablations.figures.drawing import (
     styled,
     width,
 )
-from ablations.tables.bars import reach
 from ablations.text.phrases import counted
 
 OURS, PAPER = BLUE, VERMILLION
@@ -82,7 +82,7 @@ def _window(axes: Axes, rows: Sequence[Row]) -> None:
             values += [value for value in ends if value is not None]
         if (paper := _of_paper(row)) is not None:
             values.append(paper)
-    limit = reach(values)
+    limit = bulk_limit(values)
     kept = [value for value in values if abs(value) <= limit]
     margin = 0.07 * (max(kept) - min(kept)) or 1.0
     axes.set_xlim(min(kept) - margin, max(kept) + margin)

@@ -16,9 +16,10 @@ import pandas as pd
 from great_tables import GT, loc, style
 from markupsafe import Markup
 
+from ablations.analysis.scale import Scale
 from ablations.analysis.verdicts import UNCORRECTED
 from ablations.page import arrows, document, fill
-from ablations.tables.bars import Scale, axis, bar, legend, numbers, scale_of
+from ablations.tables.interval_plots import axis, bar, legend, numbers, scale_of
 from ablations.tables.table import MISSING, Table
 from ablations.text.escape import html as escape
 from ablations.text.escape import terminal

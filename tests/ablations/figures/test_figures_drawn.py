@@ -11,7 +11,6 @@ from ablations import figures
 from ablations.figures import drawing
 from ablations.figures.speed import PAIRS
 from ablations.paper.published import imagenet_rows
-from ablations.tables import bars
 from tests.factories.figures import BASE, OTHER, STUDIES, lines_of, made_up, record, values
 
 
@@ -88,22 +87,6 @@ def test_a_row_that_is_told_apart_is_bold_and_counted():
     bold = [text.get_text() for text in figure.axes[0].texts if text.get_fontweight() == "bold"]
     assert [text for text in bold if text.startswith(("−", "+"))] == ["−10.00 [−10.01, −9.98]"]
     assert figure.get_suptitle().startswith("1 of 2 variants differs from")
-
-
-@pytest.mark.parametrize(
-    ("given", "limit"),
-    [
-        ([], 0),
-        ([0, 1, -2, 3], 3),
-        ([0.1, 0.2, 0.3, -72], 0.3),
-        ([0.1, 0.2, 0.3, 4], 4),  # within NEAR points nothing is far
-        ([1, 2, 3, 4, -13], 4),
-        ([1, 2, 3, 4, -12], 12),  # three times the next is not more than three times
-        ([1, -72], 72),  # one of two values is not the rule
-    ],
-)
-def test_what_is_far_from_more_than_half_of_the_values_is_off_the_axis(given, limit):
-    assert bars.reach(given) == limit
 
 
 def test_accuracy_against_cost_shows_every_published_model(drawn):

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from ablations import page as pages
+from ablations.analysis.scale import Scale
 from ablations.store.records import read_all
-from ablations.tables import bars, render
+from ablations.tables import interval_plots, render
 from ablations.tables.ablation import PAGE
-from ablations.tables.bars import Scale, bar, reach, scale_of
 from ablations.tables.html_page import DRAWN, RUNS, VERDICT, Link, html, page
+from ablations.tables.interval_plots import bar, scale_of
 from ablations.tables.table import Drawn, Table
 from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
@@ -107,7 +108,7 @@ DRAWINGS = [
 
 
 def value_at(x: float, scale: Scale) -> float:
-    share = (x - bars.MARGIN) / (bars.WIDTH - 2 * bars.MARGIN)
+    share = (x - interval_plots.MARGIN) / (interval_plots.WIDTH - 2 * interval_plots.MARGIN)
     return scale.low + share * (scale.high - scale.low)
 
 
@@ -140,8 +141,11 @@ def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
 
 
 def test_what_is_drawn_is_said_too():
-    assert bars.words(DRAWINGS[1]) == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
-    assert bars.words(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
+    assert (
+        interval_plots.words(DRAWINGS[1])
+        == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
+    )
+    assert interval_plots.words(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
     text = html(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, drawn=DRAWINGS))
     assert text.count('<svg class="bar" role="img"') == 7
     assert text.count("<title>") == 8  # and the scale
@@ -152,35 +156,10 @@ def test_what_is_drawn_is_said_too():
 def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
     scale = scale_of([*DRAWINGS[:3], *DRAWINGS[:3], wide := Drawn(mean=1, low=-30, high=32)])
     found = shapes(wide, scale)
-    assert float(found["interval"]["x"]) == bars.MARGIN
-    assert float(found["interval"]["width"]) == bars.WIDTH - 2 * bars.MARGIN
+    assert float(found["interval"]["x"]) == interval_plots.MARGIN
+    assert float(found["interval"]["width"]) == interval_plots.WIDTH - 2 * interval_plots.MARGIN
     assert bar(wide, scale).count("beyond ours") == 2
     assert "mean" in found
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([], 0),
-        ([3.0], 3),
-        ([0.1, -0.3, 2.0, 4.9], 4.9),  # never clipped within five points
-        ([0.1, -0.3, 2.0, 72.0], 2),
-        ([0.0, 0.0, 0.0, 6.0], 0),
-        ([70.0, 71.0, 0.5], 71),  # the bulk is far: it is not left out
-    ],
-)
-def test_how_far_a_scale_goes(values, expected):
-    assert reach(values) == expected
-
-
-@pytest.mark.parametrize("factor", [1e-3, 0.01, 0.7, 3, 1000])
-def test_scales_have_round_ticks_and_room_for_all_that_they_keep(factor):
-    rows = [Drawn(mean=-1.3 * factor), Drawn(mean=0.4 * factor)]
-    scale = scale_of(rows)
-    assert scale.low <= -1.3 * factor
-    assert 0.4 * factor <= scale.high
-    assert 3 <= len(scale.ticks) <= 8
-    assert any(tick == 0 for tick in scale.ticks)
 
 
 @pytest.mark.parametrize("rows", [[], [Drawn()], [Drawn(mean=0.0, low=0.0, high=0.0)]], ids=len)

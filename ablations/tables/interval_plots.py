@@ -1,60 +1,29 @@
-"""Differences as small pictures: interval, mean and the paper's value of each row on one scale.
+"""Differences as small SVG plots, all rows of a table on one scale.
 
-The scale spans the bulk of a table's numbers. What lies far beyond (no residual connections cost 72
-points where all else costs two) is an arrow at the edge, with its number in words, so that it does
-not squash the rest to a line.
+What lies beyond the scale is an arrow at its edge, with its number in words.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ablations.analysis.scale import Scale, fit_scale
 from ablations.analysis.stats import CONFIDENCE
 from ablations.page import svg
 from ablations.tables.table import Drawn, signed
 
 WIDTH, HEIGHT, MARGIN = 216, 22, 14  # pixels; arrows and half of a mark stand in the margin
 MIDDLE = HEIGHT / 2
-FAR = 3.0  # so many times as far out as the next is off the scale,
-NEAR = 5.0  # but never within so many points
-STEPS = 4  # about so many steps between ticks
 # Told apart by shape and, for most who see colours differently too, by colour (Okabe and Ito).
 OURS, PAPER, ZERO, GRID = "#0072b2", "#d55e00", "#555", "#ddd"
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Points -> pixels.
-
-    Args:
-        low: Left end in percentage points, at most 0.
-        high: Right end, at least 0.
-        step: Between ticks.
-    """
-
-    low: float
-    high: float
-    step: float
-
-    def x(self, value: float) -> float:
-        """The place of a value in pixels; that of the nearer end for one beyond the scale."""
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(MARGIN + share * (WIDTH - 2 * MARGIN), 2)
-
-    def beyond(self, value: float) -> int:
-        """-1 for a value left of the scale, 1 for one right of it, 0 on it."""
-        return (value > self.high) - (value < self.low)
-
-    @property
-    def ticks(self) -> list[float]:
-        """The values with a line, zero among them."""
-        first, last = round(self.low / self.step), round(self.high / self.step)
-        return [number * self.step for number in range(first, last + 1)]
+def x_of(value: float, scale: Scale) -> float:
+    """A value's position in pixels; that of the nearer end for one beyond the scale."""
+    return round(MARGIN + scale.fraction(value) * (WIDTH - 2 * MARGIN), 2)
 
 
 def numbers(drawn: Drawn) -> list[float]:
@@ -65,27 +34,7 @@ def numbers(drawn: Drawn) -> list[float]:
 
 def scale_of(rows: Sequence[Drawn]) -> Scale:
     """One scale for all rows."""
-    values = [value for row in rows for value in numbers(row)]
-    limit = reach(values)
-    kept = [0.0, *(value for value in values if abs(value) <= limit)]
-    span = max(kept) - min(kept) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / STEPS))
-    step = next(nice * power for nice in (1, 2, 5, 10) if nice * power >= 0.999 * span / STEPS)
-    low, high = (math.floor(min(kept) / step) * step, math.ceil(max(kept) / step) * step)
-    return Scale(low, high if high > low else low + step, step)
-
-
-def reach(values: Sequence[float]) -> float:
-    """How far from zero a scale must go, in points; what lies beyond would squash the rest.
-
-    That is up to the first value that has more than half of the values within it and the next one
-    beyond FAR times itself and beyond NEAR; all of them where there is no such gap.
-    """
-    sizes = sorted(abs(value) for value in values)
-    for place, (size, following) in enumerate(itertools.pairwise(sizes), start=1):
-        if place > len(sizes) / 2 and following > max(NEAR, FAR * size):
-            return size
-    return sizes[-1] if sizes else 0.0
+    return fit_scale([value for row in rows for value in numbers(row)])
 
 
 def words(drawn: Drawn) -> str:
@@ -104,22 +53,22 @@ def bar(drawn: Drawn, scale: Scale) -> Markup:
     """A row as SVG: its interval as a bar, its mean as a dot, the paper's value as a diamond."""
     picture = svg.picture("bar", WIDTH, HEIGHT, words(drawn))
     svg.add(picture, "path", "grid", d=_ticks(scale, 0), stroke=GRID)
-    svg.add(picture, "path", "zero", d=f"M{scale.x(0):g} 0V{HEIGHT}", stroke=ZERO)
+    svg.add(picture, "path", "zero", d=f"M{x_of(0, scale):g} 0V{HEIGHT}", stroke=ZERO)
     ours = [value for value in (drawn.low, drawn.mean, drawn.high) if value is not None]
     if drawn.low is not None and drawn.high is not None:
-        left, right = scale.x(drawn.low), scale.x(drawn.high)
+        left, right = x_of(drawn.low, scale), x_of(drawn.high, scale)
         place = {"x": left, "y": MIDDLE - 3, "width": round(right - left, 2), "height": 6}
         svg.add(picture, "rect", "interval", **place, fill=OURS, opacity=0.4)
-    if drawn.mean is not None and not scale.beyond(drawn.mean):
-        place = {"cx": scale.x(drawn.mean), "cy": MIDDLE, "r": 3.5}
+    if drawn.mean is not None and not scale.side(drawn.mean):
+        place = {"cx": x_of(drawn.mean, scale), "cy": MIDDLE, "r": 3.5}
         svg.add(picture, "circle", "mean", **place, fill=OURS)
-    for side in sorted({scale.beyond(value) for value in ours} - {0}):
+    for side in sorted({scale.side(value) for value in ours} - {0}):
         svg.add(picture, "polygon", "beyond ours", points=_arrow(side, 4), fill=OURS)
     if drawn.paper is not None:
-        if side := scale.beyond(drawn.paper):
+        if side := scale.side(drawn.paper):
             points, kind = _arrow(side, 7), "beyond paper"  # seen behind ours
         else:
-            points, kind = _diamond(scale.x(drawn.paper)), "paper"
+            points, kind = _diamond(x_of(drawn.paper, scale)), "paper"
         svg.add(picture, "polygon", kind, points=points, fill="none", stroke=PAPER)
         picture[-1].set("stroke-width", "1.5")
     return svg.markup(picture)
@@ -131,7 +80,7 @@ def axis(scale: Scale) -> Markup:
     picture = svg.picture("axis", WIDTH, HEIGHT, ends)
     svg.add(picture, "path", "line", d=_ticks(scale, HEIGHT - 5), stroke=ZERO)
     for tick in scale.ticks:
-        svg.write(picture, _name(tick, scale), scale.x(tick), HEIGHT - 8, "middle")
+        svg.write(picture, _name(tick, scale), x_of(tick, scale), HEIGHT - 8, "middle")
     return svg.markup(picture)
 
 
@@ -146,7 +95,7 @@ def legend(rows: Sequence[Drawn], scale: Scale) -> str:
         told.append("a hollow diamond the paper's difference")
     told.append("the dark line zero")
     line = f"Drawn on one scale: {', '.join(told)}."
-    if any(scale.beyond(value) for row in rows for value in numbers(row)):
+    if any(scale.side(value) for row in rows for value in numbers(row)):
         line += " An arrow points at what lies beyond the scale: ours full, the paper's hollow."
     return line
 
@@ -156,7 +105,7 @@ def _name(tick: float, scale: Scale) -> str:
 
 
 def _ticks(scale: Scale, top: float) -> str:
-    return "".join(f"M{scale.x(tick):g} {top:g}V{HEIGHT}" for tick in scale.ticks)
+    return "".join(f"M{x_of(tick, scale):g} {top:g}V{HEIGHT}" for tick in scale.ticks)
 
 
 def _arrow(side: int, half: float) -> str:

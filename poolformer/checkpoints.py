@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import re
 import warnings
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ import torch
 from timm.layers import resample_abs_pos_embed_nhwc
 from torch import Tensor
 
-from poolformer import files
 from poolformer.config import MetaFormerConfig
 from poolformer.layouts import CheckpointError, convert, layout_of
 from poolformer.metaformer import MetaFormer
@@ -112,38 +112,26 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a state dict, as safetensors where the name ends so, whole or not at all.
+def encode_weights(weights: Mapping[str, Tensor], path: str | Path) -> bytes:
+    """The content of a file of weights: safetensors if ``path`` ends so, else torch's format.
 
     Raises:
-        CheckpointError: A name with another ending than SUFFIXES, or weights that no file can hold.
-        OSError: The file cannot be written; it names ``path``.
+        CheckpointError: The suffix is not one of SUFFIXES, or the format cannot hold the weights.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
-    if path.suffix not in SUFFIXES:
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES:
         raise CheckpointError(f"{path} must end in one of {', '.join(SUFFIXES)}")
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
     try:
-        with files.replacing(path) as file:
-            if path.suffix == ".safetensors":
-                from safetensors.torch import save
+        if suffix == ".safetensors":
+            from safetensors.torch import save
 
-                file.write(save(plain, metadata={"format": "pt"}))  # some readers refuse without
-            else:
-                torch.save(plain, file)
-    except Exception as error:  # both writers have errors of their own beside OSError
-        if (system := _of_system(error)) is not None:
-            raise OSError(system.errno, system.strerror, str(path)) from error
+            return save(plain, metadata={"format": "pt"})  # some readers require it
+        buffer = io.BytesIO()
+        torch.save(plain, buffer)
+        return buffer.getvalue()
+    except Exception as error:  # both writers raise errors of their own
         raise CheckpointError(f"{path} cannot be written: {_first_line(error)}") from error
-
-
-def _of_system(error: BaseException | None) -> OSError | None:
-    """The error of the system that is behind one of a writer's."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def load_checkpoint(

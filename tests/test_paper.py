@@ -22,9 +22,8 @@ from ablations.cli.main import main
 from ablations.config.sweep import expand
 from ablations.paper import published
 from poolformer import MODELS, SIZES, create, load_checkpoint
-from poolformer.checkpoints import write_weights
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.models import perturbed
+from tests.factories.models import perturbed, write_weights
 from tests.factories.readme import write_files
 
 # arXiv 2111.11418, at 1000 classes; timm counts the same.

@@ -15,10 +15,9 @@ from ablations.analysis.study import studies
 from ablations.store import records
 from ablations.tables import render
 from poolformer import create
-from poolformer.checkpoints import write_weights
 from poolformer.layouts import convert
 from tests.factories.configs import TINY, TINY_FLAGS
-from tests.factories.models import perturbed
+from tests.factories.models import perturbed, write_weights
 from tests.factories.readme import write_files
 
 README = Path("README.md").read_text()

@@ -32,8 +32,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     source, target = arguments.source, arguments.target
     if target.exists():
         raise ConfigError(f"{target} exists already: choose another name")
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target} cannot be written: there is no folder {target.parent}")
 
-    from poolformer.checkpoints import fitting, read_weights, write_weights
+    from ablations.machine import files
+    from poolformer.checkpoints import encode_weights, fitting, read_weights
     from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
 
     if arguments.to not in LAYOUTS:
@@ -44,7 +47,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         names = fitting(weights, source)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {source}: {error}") from error
-    write_weights(renamed, target)
+    content = encode_weights(renamed, target)
+    with files.atomic_write(target) as file:
+        file.write(content)
     model = names[0] if names else "no model by name"
     more = f" (or one of {len(names) - 1} more)" if names[1:] else ""
     screen.out(f"{source}: {layout} layout, {len(weights)} tensors, {model}{more}")

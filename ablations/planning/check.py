@@ -13,10 +13,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from ablations.machine import files
 from ablations.store import validation
 from ablations.store.records import Record, unread, write_atomically
 from ablations.store.validation import shape
-from poolformer import files
 from poolformer.config import ConfigError
 
 FILE = "plan.json"
@@ -69,7 +69,7 @@ def read(results: Path) -> dict[str, Expected]:
     """
     path = results / FILE
     try:
-        content = files.read(path)
+        content = files.read_regular(path)
         tree = validation.parse(content, dict)
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             found = tree.get("schema") if isinstance(tree, dict) else None

@@ -16,12 +16,10 @@ from itertools import cycle, islice
 from typing import Any
 
 from ablations.config.schema import RunConfig
-from ablations.console import screen
 from ablations.data import Pictures
+from ablations.machine.child_process import ONE_THREAD, set_up_child
 from ablations.machine.env_vars import inherited
 from ablations.planning.probe import Measured, attempt
-from ablations.scheduling.worker_env import ONE_THREAD
-from ablations.training.signals import end_with_parent
 
 Job = tuple[RunConfig, Pictures | None]
 Found = tuple[int, Measured | str]
@@ -81,6 +79,4 @@ def _begin(queue: Any) -> None:
     """
     if gpus := queue.get():
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # torch has not looked yet
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-    screen.send_to(os.devnull)
+    set_up_child(os.devnull, ignore=[signal.SIGINT])

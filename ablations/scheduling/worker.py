@@ -11,20 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RunConfig
-from ablations.console import screen
+from ablations.machine.child_process import set_up_child
 from ablations.scheduling.launcher import LOG, Event
-from ablations.training.signals import end_with_parent
 
 
 def serve(connection: Connection, results: Path, reuse: bool) -> None:
     """Train the cells that come through a connection."""
     # Ctrl-C and a closed terminal reach the whole foreground group; the runner decides what they
     # mean.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    end_with_parent()
     # One file beside the runs has what the libraries print, and what a crash leaves.
-    screen.send_to(results / LOG)
+    set_up_child(results / LOG, ignore=[signal.SIGINT, signal.SIGHUP])
 
     def tell(event: Event) -> None:
         try:

@@ -6,8 +6,6 @@ import os
 
 from ablations.tracking.client import IDENTITY
 
-# Inherited by the workers before they load the libraries that read them.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # A worker trains run after run: each has an identity of its own in W&B, and the worker a client of
 # its own. With the runner's, its end would end their runs well.
 OWN_CLIENT = dict.fromkeys(IDENTITY)

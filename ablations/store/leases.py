@@ -28,9 +28,9 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from ablations.machine import files
 from ablations.store import records
 from ablations.store.records import SCHEMA, RecordError
-from poolformer import files
 
 FOLDER = ".leases"
 NAME = re.compile(r"([^.]+)[.]([0-9]{1,18})[.]json")  # of a run and its number
@@ -313,7 +313,7 @@ def _draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
         raise _no_lease(results, error) from error
     try:
         try:
-            with files.created(draft) as file:
+            with files.create_new(draft) as file:
                 file.write(_content(run_id))
         except FileNotFoundError:
             raise
@@ -388,7 +388,7 @@ def _read(path: Path, now: float) -> Holder | None:
             at = 0.0
     run_id = path.name.lstrip(".").split(".")[0]
     try:
-        tree = read(files.read(path), shape(Holder, without=("at", "hidden")))
+        tree = read(files.read_regular(path), shape(Holder, without=("at", "hidden")))
         if tree["run_id"] == run_id and 0 < tree["pid"] < 2**31:
             return Holder(**{name: tree[name] for name in KEPT}, at=at)
         why = "it is of another run or process"

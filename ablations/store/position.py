@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ablations.machine import files
 from ablations.store.records import PROGRESS
 from ablations.text.phrases import duration
-from poolformer import files
 
 TRAINING, VALIDATING = "training", "validating"
 OLD_SECONDS = 60.0  # a last sign of life that is older is reported with its age
@@ -87,7 +87,7 @@ def write(folder: Path, position: Position) -> None:
     """
     text = json.dumps(position.to_json())
     # A full disk, say: the run itself will meet it.
-    with contextlib.suppress(OSError), files.replacing(folder / PROGRESS, sync=False) as file:
+    with contextlib.suppress(OSError), files.atomic_write(folder / PROGRESS, sync=False) as file:
         file.write(text.encode())
 
 
@@ -108,7 +108,7 @@ def read(folder: Path) -> tuple[Position, float] | None:
     """
     path = folder / PROGRESS
     try:
-        position = Position(**json.loads(files.read(path)))
+        position = Position(**json.loads(files.read_regular(path)))
         at = path.stat().st_mtime
     except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RUN_ID, variant_of
-from poolformer import files
-from poolformer.files import PARTIAL
+from ablations.machine import files
+from ablations.machine.files import PARTIAL
 
 SCHEMA = 1
 FILE = "record.json"
@@ -111,7 +111,7 @@ class Record:
         from ablations.store import validation
 
         try:
-            content = files.read(path)
+            content = files.read_regular(path)
             return _record(validation.parse(content, validation.Record), content, str(path))
         except OSError as error:
             raise unread(path, error) from error
@@ -159,7 +159,7 @@ NAMES = {item.name for item in fields(Record)}
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as file:
+    with files.atomic_write(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -333,7 +333,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
             or an epoch that does not follow the one before.
     """
     try:
-        lines = files.read(path).decode().splitlines()
+        lines = files.read_regular(path).decode().splitlines()
         header, *cells = [row for row in csv.reader(lines, strict=True) if row] or [["epoch"]]
         rows = [
             {name: _number(value) for name, value in zip(header, row, strict=True)} for row in cells

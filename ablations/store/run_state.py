@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RunConfig, id_of
+from ablations.machine import files
 from ablations.store import records
 from ablations.store.leases import LostError
 from ablations.store.records import AccessError, Record, RecordError, unread, write_atomically
-from poolformer import files
 
 FILE = records.BEGUN
 LOG = "log.txt"
@@ -86,7 +86,7 @@ def load(results: Path, run_id: str) -> Begun | None:
 
     path = results / run_id / FILE
     try:
-        start = Begun(**validation.read(files.read(path), validation.Begun))
+        start = Begun(**validation.read(files.read_regular(path), validation.Begun))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

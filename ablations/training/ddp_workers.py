@@ -30,6 +30,7 @@ from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.data import DataError
 from ablations.data.batches import loaders
+from ablations.machine.child_process import set_up_child
 from ablations.store import run_state
 from ablations.training import code_hash
 from ablations.training.loop import (
@@ -52,7 +53,7 @@ from ablations.training.ranks import (
     joined,
     port_of,
 )
-from ablations.training.signals import Signals, end_with_parent
+from ablations.training.signals import Signals
 from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
@@ -142,11 +143,8 @@ def _words(identity: Mapping[str, str]) -> str:
 
 def serve(config: RunConfig, results: Path, seat: Seat) -> None:
     """The life of a process that rank 0 has started on its machine."""
-    # Signals reach a whole group of processes, or all of a job; rank 0 decides what they mean.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    end_with_parent()
-    screen.send_to(results / config.run_id / run_state.LOG)
+    log_file = results / config.run_id / run_state.LOG
+    set_up_child(log_file, ignore=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     ended = follow(config, results, Team(seat, connect(seat)))
     os._exit(ended)  # at once: rank 0 waits, and nothing here is left to be written
 

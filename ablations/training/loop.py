@@ -19,6 +19,7 @@ from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
 from ablations.data import DataError, Pictures
 from ablations.data.memory import loader_end, shortage
+from ablations.machine import files
 from ablations.store.position import Position
 from ablations.store.records import CHECKPOINT, WEIGHTS
 from ablations.text.phrases import counted
@@ -27,8 +28,7 @@ from ablations.training.history import History
 from ablations.training.ranks import ALONE, Place, RankError, Seat, Together
 from ablations.training.signals import Interrupted, Signals
 from ablations.training.tasks.classification import Classification
-from poolformer import files
-from poolformer.checkpoints import write_weights
+from poolformer.checkpoints import encode_weights
 from poolformer.config import ConfigError
 from poolformer.metaformer import MetaFormer
 
@@ -60,7 +60,8 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        with files.replacing(Path(path)) as file:  # which says, unlike torch, that the disk is full
+        # Unlike torch, this reports a full disk.
+        with files.atomic_write(Path(path)) as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(
@@ -116,7 +117,8 @@ def fit(
                 signals.check()
             except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
                 raise Interrupted(signals.came or 130) from stopped
-    write_weights(task.model.state_dict(), folder / WEIGHTS)
+    with files.atomic_write(folder / WEIGHTS) as file:
+        file.write(encode_weights(task.model.state_dict(), WEIGHTS))
     return "diverged" if task.diverged else "finished"
 
 

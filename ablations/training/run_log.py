@@ -9,8 +9,8 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from ablations.console import screen
+from ablations.machine import files
 from ablations.text.escape import without_credentials
-from poolformer import files
 
 LEVELS = {
     "ablations": logging.INFO,
@@ -25,7 +25,7 @@ LEVELS = {
 class _Appended(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
         # A disk that fills ends no run by its log; what the run itself writes says so.
-        return screen.patient(files.appending(Path(self.baseFilename)), closefd=True)
+        return screen.patient(files.open_append(Path(self.baseFilename)), closefd=True)
 
 
 class _Plain(logging.Formatter):

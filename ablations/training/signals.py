@@ -1,14 +1,11 @@
-"""How processes end: by SIGTERM, SIGINT and SIGHUP in an orderly way, never after their parent."""
+"""SIGINT, SIGTERM and SIGHUP end a run in an orderly way."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing.connection import wait
 from typing import Any
 
 
@@ -80,15 +77,3 @@ class Signals:
         again, self.came = bool(self.came), 128 + number
         if again or not self.waits:
             raise Interrupted(self.came)
-
-
-def end_with_parent() -> None:
-    """This process never outlives the one that started it, not even one that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

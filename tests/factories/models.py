@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
-if TYPE_CHECKING:
-    pass
+from poolformer.checkpoints import encode_weights
+
+
+def write_weights(weights: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write a state dict in the format that the suffix names."""
+    Path(path).write_bytes(encode_weights(weights, path))
 
 
 def perturbed(model: torch.nn.Module) -> torch.nn.Module:

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from timm.models.metaformer import checkpoint_filter_fn
 
 from poolformer import SIZES, MetaFormer, MetaFormerConfig
-from poolformer.checkpoints import load_checkpoint, read_weights, write_weights
+from poolformer.checkpoints import encode_weights, load_checkpoint, read_weights
 from poolformer.config import MIXER_NAMES
 from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
-from tests.factories.models import perturbed
+from tests.factories.models import perturbed, write_weights
 
 SMALL = MetaFormerConfig(
     depths=(1, 2, 1, 1), dims=(8, 16, 16, 24), head_dim=8, num_classes=5, image_size=64
@@ -247,13 +247,10 @@ def test_what_training_scripts_leave_can_be_read(tmp_path):
         assert list(found) == list(weights)
 
 
-@pytest.mark.parametrize("name", ["w", "w.txt", "none/w.pt", "none/w.safetensors"])
-def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, name):
-    with pytest.raises(CheckpointError, match="must end in one of|cannot be written") as caught:
-        write_weights(MetaFormer(SMALL).state_dict(), tmp_path / name)
-    assert name in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("name", ["w", "w.txt"])
+def test_an_unknown_suffix_is_refused(name):
+    with pytest.raises(CheckpointError, match=f"^{name} must end in one of"):
+        encode_weights(MetaFormer(SMALL).state_dict(), name)
 
 
 @pytest.mark.parametrize(

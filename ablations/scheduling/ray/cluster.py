@@ -21,6 +21,7 @@ from typing import Any
 
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
+from ablations.machine.files import open_append
 from ablations.scheduling.launcher import GRACE_SECONDS, LOG, ON_THE_WAY, Event
 from ablations.scheduling.ray import file_sync
 from ablations.scheduling.ray.connection import connect, loaded, loss, plain
@@ -31,7 +32,6 @@ from ablations.store import leases, position, records
 from ablations.store.leases import Lease
 from ablations.training import code_hash
 from poolformer.config import ConfigError
-from poolformer.files import appending
 
 LOOK_SECONDS = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS = 120.0  # that a node has to say what it is like when the runner starts
@@ -114,7 +114,7 @@ class RayCluster:
         self._log = results.resolve() / LOG
         self._word = f"runner {secrets.token_hex(8)}"
         try:
-            with open(appending(self._log), "a", encoding="utf-8") as file:
+            with open(open_append(self._log), "a", encoding="utf-8") as file:
                 file.write(f"{self._word} asks nodes of Ray whether they see this file\n")
             self.needs = needs(bool(loaded().cluster_resources().get("GPU")))
             self._meet()
@@ -151,7 +151,7 @@ class RayCluster:
 
         ray = loaded()
         # Ray's word on workers that died goes to standard output, where others read our results.
-        file = os.fdopen(appending(self._log), "a", encoding="utf-8")
+        file = os.fdopen(open_append(self._log), "a", encoding="utf-8")
         log = self._context.enter_context(file)
         self._context.enter_context(contextlib.redirect_stdout(log))
         here = ray.get_runtime_context().get_node_id()

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ablations.machine.files import PARTIAL
 from ablations.store import records
 from ablations.store.run_state import FILE as BEGUN
 from ablations.store.run_state import LOG
-from poolformer.files import PARTIAL
 
 Files = dict[str, bytes]  # path below a folder of results -> content
 # Of a run, what its next start goes on from. Weights are not: they follow from a checkpoint.

@@ -13,9 +13,9 @@ import torch
 
 from ablations.cli.main import main
 from poolformer import create
-from poolformer.checkpoints import read_weights, write_weights
+from poolformer.checkpoints import read_weights
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.models import perturbed
+from tests.factories.models import perturbed, write_weights
 from tests.factories.records import BASE, IDENTITY, record
 
 GRID = "method: grid\nparameters:\n"
@@ -235,6 +235,8 @@ def test_convert_tells_what_it_read_and_never_overwrites(tmp_path, capsys, monke
     )
     assert main(["convert", "w.pt", "t.txt", "--to", "own"]) == 2
     assert "must end in one of" in capsys.readouterr().err
+    assert main(["convert", "w.pt", "none/t.pt", "--to", "official"]) == 2
+    assert "none/t.pt cannot be written: there is no folder none" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".", "t"))]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from ablations.machine import files
 from ablations.store import leases
 from ablations.store.leases import BusyError, Holder, LeaseError, LostError
-from poolformer import files
 from tests.factories.leases import CELL, ended, written
 
 
@@ -154,14 +154,14 @@ def test_another_users_lease_is_readable_as_the_folders_umask_allows(tmp_path):
 
 def unreadable(monkeypatch, path: Path) -> None:
     """Root reads everything; so the refusal is made up, as the system would raise it."""
-    read = files.read
+    read = files.read_regular
 
     def refuse(asked):
         if Path(asked) == path:
             raise PermissionError(13, "Permission denied", str(path))
         return read(asked)
 
-    monkeypatch.setattr(files, "read", refuse)
+    monkeypatch.setattr(files, "read_regular", refuse)
 
 
 def test_an_unreadable_lease_is_alive_while_it_is_touched(tmp_path, monkeypatch):

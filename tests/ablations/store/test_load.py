@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from ablations.cli.main import main
+from ablations.machine import files
 from ablations.store import load, records
 from ablations.store.records import Record, RecordError
-from poolformer import files
 from tests.factories.records import BASE, IDENTITY, record
 
 
@@ -423,14 +423,14 @@ def test_another_users_folder_is_told_and_the_rest_is_shown(tmp_path, capsys, mo
     for each in BASE:
         each.write(tmp_path)
     path = tmp_path / BASE[0].run_id / "record.json"
-    read = files.read
+    read = files.read_regular
 
     def refuse(asked):
         if str(asked) == str(path):
             raise PermissionError(13, "Permission denied", str(path))
         return read(asked)
 
-    monkeypatch.setattr(files, "read", refuse)  # root may read everything
+    monkeypatch.setattr(files, "read_regular", refuse)  # root may read everything
     for words in (["status", "--results", str(tmp_path)], ["table", str(tmp_path)]):
         assert main(words) == 1
         out, err = capsys.readouterr()

@@ -16,9 +16,9 @@ from ablations.cli.main import main
 from ablations.training.evaluate import _crop, measure, of_checkpoint, of_run, pictures_of
 from ablations.training.train import train
 from poolformer import MODELS, ConfigError, MetaFormer, create
-from poolformer.checkpoints import fitting, write_weights
+from poolformer.checkpoints import fitting
 from poolformer.layouts import LAYOUTS, convert
-from tests.factories.models import perturbed
+from tests.factories.models import perturbed, write_weights
 
 
 @pytest.fixture(scope="module")

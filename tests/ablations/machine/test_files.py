@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from poolformer import files
+from ablations.machine import files
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
@@ -22,9 +22,9 @@ def test_a_file_has_the_mode_that_the_umask_leaves_and_the_group_of_its_folder(
     path.chmod(0o640)  # what was there before does not matter
     before = os.umask(umask)
     try:
-        with files.replacing(path) as file:
+        with files.atomic_write(path) as file:
             file.write(b"whole")
-        os.close(files.appending(tmp_path / "log.txt"))
+        os.close(files.open_append(tmp_path / "log.txt"))
     finally:
         os.umask(before)
     for name in ("record.json", "log.txt"):
@@ -40,7 +40,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path.write_text("old")
 
     def fail():
-        with files.replacing(path) as file:
+        with files.atomic_write(path) as file:
             file.write(b"half")
             raise RuntimeError
 
@@ -55,7 +55,7 @@ def test_content_and_name_are_on_the_disk_before_anybody_relies_on_them(tmp_path
     monkeypatch.setattr(
         os, "fsync", lambda number: synced.append(stat.S_IFMT(os.fstat(number).st_mode))
     )
-    with files.replacing(tmp_path / "x") as file:
+    with files.atomic_write(tmp_path / "x") as file:
         file.write(b"1")
         assert not synced
     assert synced == [stat.S_IFREG, stat.S_IFDIR]
@@ -65,7 +65,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     victim, link = tmp_path / "victim", tmp_path / "history.csv"
     victim.write_text("kept")
     link.symlink_to(victim)
-    with files.replacing(link) as file:
+    with files.atomic_write(link) as file:
         file.write(b"new")
     assert not link.is_symlink()
     assert (victim.read_text(), link.read_text()) == ("kept", "new")
@@ -73,7 +73,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
 
 def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     path = tmp_path / "none" / "x.json"
-    with pytest.raises(FileNotFoundError) as told, files.replacing(path):
+    with pytest.raises(FileNotFoundError) as told, files.atomic_write(path):
         pass
     assert told.value.filename == str(path)
 
@@ -82,12 +82,12 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
 def test_a_log_is_a_regular_file_or_refused(tmp_path, make):
     make(tmp_path / "log.txt")
     with pytest.raises(OSError, match=r"log\.txt"):
-        files.appending(tmp_path / "log.txt")
+        files.open_append(tmp_path / "log.txt")
 
 
 def test_a_log_grows(tmp_path):
     for text in (b"one ", b"two"):
-        with open(files.appending(tmp_path / "log.txt"), "wb") as file:
+        with open(files.open_append(tmp_path / "log.txt"), "wb") as file:
             file.write(text)
     assert (tmp_path / "log.txt").read_bytes() == b"one two"
 
@@ -96,13 +96,13 @@ def test_a_log_grows(tmp_path):
 def test_what_is_no_regular_file_is_not_read(tmp_path, make):
     make(tmp_path / "record.json")
     with pytest.raises(OSError, match="is not a file"):
-        files.read(tmp_path / "record.json")
+        files.read_regular(tmp_path / "record.json")
 
 
 def test_a_huge_file_is_not_read(tmp_path):
     (tmp_path / "x").touch()
-    os.truncate(tmp_path / "x", files.LARGEST + 1)
+    os.truncate(tmp_path / "x", files.MAX_BYTES + 1)
     with pytest.raises(OSError, match="is larger than 64 MiB"):
-        files.read(tmp_path / "x")
+        files.read_regular(tmp_path / "x")
     os.truncate(tmp_path / "x", 5)
-    assert files.read(tmp_path / "x") == bytes(5)
+    assert files.read_regular(tmp_path / "x") == bytes(5)

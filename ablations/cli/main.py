@@ -15,7 +15,7 @@ from ablations.cli.options import Parser, separate, short
 from ablations.console import screen
 from ablations.machine import env_vars
 from ablations.store.records import NO_SPACE, AccessError
-from ablations.tracking.client import TrackerError, agent_run
+from ablations.tracking.client import TrackerError, agent_run_id
 from poolformer.config import ConfigError
 
 
@@ -78,14 +78,14 @@ def _run(given: Sequence[str]) -> int:
         if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
             raise
         screen.note(f"ablations: {error}")
-        tell_agent(given, f"refused: {error}")
+        _end_agent_run(given, f"refused: {error}")
         return 1 if isinstance(error, AccessError) else 2
     except OSError as error:
         if error.filename is None:
             raise
         line = f"{error.filename}: {error.strerror}"
         screen.note(f"ablations: {line}")
-        tell_agent(given, f"refused: {line}")
+        _end_agent_run(given, f"refused: {line}")
         return 1 if error.errno in NO_SPACE else 2
     except KeyboardInterrupt as stopped:
         trains = given[:1] in (["train"], ["run"])
@@ -93,7 +93,9 @@ def _run(given: Sequence[str]) -> int:
         screen.note(f"interrupted{more}")
         code: int = getattr(stopped, "code", 130)
         if not getattr(stopped, "told", False):
-            tell_agent(given, f"stopped by a signal before its first epoch: exit code {code}", code)
+            _end_agent_run(
+                given, f"stopped by a signal before its first epoch: exit code {code}", code
+            )
         return code
 
 
@@ -107,12 +109,12 @@ def _check_folder() -> None:
         ) from error
 
 
-def tell_agent(words: Sequence[str], message: str, code: int = 2) -> None:
+def _end_agent_run(words: Sequence[str], message: str, code: int = 2) -> None:
     """Tell W&B why a run that its agent started ends without having begun."""
-    if list(words[:1]) != ["train"] or not agent_run():
+    if list(words[:1]) != ["train"] or not agent_run_id():
         return
     if isinstance(sys.exception(), TrackerError):
         return  # what W&B itself refuses, it refuses to hear
-    from ablations.tracking.mirror import end_unbegun
+    from ablations.tracking.mirror import end_unstarted_run
 
-    end_unbegun(message, code, again=code != 2)
+    end_unstarted_run(message, code, again=code != 2)

@@ -157,9 +157,9 @@ def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
     found, problems, empty = load.read_folders(folders)
     if elsewhere:
         from ablations.tracking import read_offline, read_project
-        from ablations.tracking.reading import Found
+        from ablations.tracking.reading import WandbRecords
 
-        all_of_it = Found()
+        all_of_it = WandbRecords()
         for path in arguments.wandb:
             project, sweeps = _sweep(path)
             filters = _filter(arguments.filter)

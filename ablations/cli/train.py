@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         with signals.handled():
             given = {**data_root(), **fields_set}
             config = resolve(arguments.recipe, given, arguments.preset, count_classes=count_classes)
-            agent.check(config, given, arguments.preset)
+            agent.check_sweep_parameters(config, given, arguments.preset)
             if config.system.processes > 1:
                 return _seated(arguments, config, signals, unsent)
             return _run(arguments, config, signals, unsent)
@@ -96,11 +96,11 @@ def _run(
     from ablations.store import records
     from ablations.store import reuse as same
     from ablations.store.leases import LostError
-    from ablations.tracking.reuse import fetch, mirror
+    from ablations.tracking.reuse import fetch_finished_runs, mirror_reused_run
 
     if arguments.retrain_stale and same.stale(results, config):
         same.set_stale_aside(results, config.run_id)
-    fetched = fetch([config], results) if reuse else []
+    fetched = fetch_finished_runs([config], results) if reuse else []
     known = records.find(results, config.run_id)
     reused = reuse and known is not None and known.done
 
@@ -126,7 +126,7 @@ def _run(
     if record.failure:
         screen.note(f"{record.failure['kind']}: {record.failure['message']}")
     if reused:
-        unsent += mirror(config, record, results)
+        unsent += mirror_reused_run(config, record, results)
     how = " (from W&B)" if fetched else " (done before)" if reused else ""
     top1 = record.metric("val/top1")
     accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"

@@ -21,7 +21,7 @@ from ablations.scheduling.scheduler import Outcome, Work
 from ablations.store import failures, leases, records
 from ablations.store import reuse as same
 from ablations.store.records import Record, stamp
-from ablations.tracking.reuse import fetch
+from ablations.tracking.reuse import fetch_finished_runs
 from ablations.training.signals import Signals
 
 
@@ -145,7 +145,7 @@ def run(
     stale: dict[str, str] = {}
     unread: dict[str, str] = {}
     if reuse:
-        fetch([cell.config for cell in cells], results, here)
+        fetch_finished_runs([cell.config for cell in cells], results, here)
         given = results, retry_failed, retrain_stale, here
         there, todo, stale, unread = sorted_out(cells, *given)
     else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from ablations.tracking.client import IDENTITY
+from ablations.tracking.client import IDENTITY_VARIABLES
 
 # A worker trains run after run: each has an identity of its own in W&B, and the worker a client of
 # its own. With the runner's, its end would end their runs well.
-OWN_CLIENT = dict.fromkeys(IDENTITY)
+OWN_CLIENT = dict.fromkeys(IDENTITY_VARIABLES)
 
 
 def tracking(shared: bool) -> dict[str, str]:

@@ -42,7 +42,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
     Raises:
         TrackerError: W&B refuses or does not answer.
     """
-    entity, project = client.home(SystemConfig())
+    entity, project = client.entity_and_project(SystemConfig())
     if path:
         entity, project = client.split_path(path)
     mode = client.mode()
@@ -55,7 +55,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
         project=project,
         name=NAME,
         job_type="table",
-        dir=client.folder(os.curdir),
+        dir=client.wandb_folder(os.curdir),
         tags=sorted({study.recipe for study in found}),
         config={"run_ids": sorted(record.run_id for record in records)},
     )
@@ -67,8 +67,8 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
             run.finish()
     except Exception as error:  # whatever the client raises
         raise client.TrackerError(
-            f"{client.plain(error)}; the table lies in {folder}: wandb sync --include-online "
-            f"{folder}"
+            f"{client.describe_error(error)}; the table lies in {folder}: "
+            f"wandb sync --include-online {folder}"
         ) from error
     return Published(run.url if mode == "online" else None, folder)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["TrackerError", "read_offline", "read_project"]
 
 # name -> the file it is in
-HEAVY = {
+_LAZY = {
     "TrackerError": "client",
     "read_offline": "reading",
     "read_project": "reading",
@@ -24,6 +24,6 @@ HEAVY = {
 
 
 def __getattr__(name: str) -> object:
-    if name in HEAVY:
-        return getattr(import_module(f"ablations.tracking.{HEAVY[name]}"), name)
+    if name in _LAZY:
+        return getattr(import_module(f"ablations.tracking.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,11 +13,13 @@ from ablations.config.arguments import group
 from ablations.config.resolve import FIELDS, GROUPS, flatten, resolve, unknown_field
 from ablations.config.schema import RunConfig
 from ablations.data import count_classes
-from ablations.tracking.client import swept
+from ablations.tracking.client import sweep_parameters
 from poolformer.config import ConfigError
 
 
-def check(config: RunConfig, fields_set: Mapping[str, Any], preset: str | None) -> None:
+def check_sweep_parameters(
+    config: RunConfig, fields_set: Mapping[str, Any], preset: str | None
+) -> None:
     """Refuse a run that is not the one which the agent's sweep asks for.
 
     Args:
@@ -29,7 +31,7 @@ def check(config: RunConfig, fields_set: Mapping[str, Any], preset: str | None) 
         ConfigError: A parameter of the sweep that no run has, or that this run has another value
             of; names the field and both values.
     """
-    given = {name: value for name, value in swept().items() if name != "_wandb"}
+    given = {name: value for name, value in sweep_parameters().items() if name != "_wandb"}
     if not given:
         return
     for name, chosen in (("recipe", config.recipe), ("preset", preset)):

@@ -18,7 +18,7 @@ from ablations.machine import env_vars
 from ablations.text.escape import without_credentials
 
 # What the client says where nobody answers, or only with errors of the server, or too late.
-NO_ANSWER = re.compile(
+_UNREACHABLE = re.compile(
     r"giving up after|timed out|did not respond in time|deadline exceeded|connection refused"
     r"|no such host|HTTP 5\d\d|connection reset|EOF",
     flags=re.IGNORECASE,
@@ -26,18 +26,18 @@ NO_ANSWER = re.compile(
 
 # Seconds that a run waits for W&B when it starts and when it ends; a model may take longer to send.
 INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 30, 600
-HOMES = ["XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"]  # where the client writes
-LOGS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
+HOME_VARIABLES = ["XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"]  # where the client writes
+_LOGGERS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
 
 
 MODES = ["online", "offline", "disabled"]
-OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B's earlier names
+_OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B's earlier names
 # What `wandb agent` says of the one run that it starts a process for.
-AGENTS = ["WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE"]
+AGENT_VARIABLES = ["WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE"]
 # All that the client takes for the identity of a run. Batch systems and shells export some of it;
 # a study has many runs, and each has its own id, name, group and start.
-IDENTITY = [
-    *AGENTS,
+IDENTITY_VARIABLES = [
+    *AGENT_VARIABLES,
     *("WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM", "WANDB_NAME", "WANDB_RUN_NAME"),
     *("WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_RUN_JOB_TYPE", "WANDB_TAGS", "WANDB_RUN_TAGS"),
     *("WANDB_CONFIG_PATHS", "WANDB_LAUNCH", "WANDB_LAUNCH_CONFIG_PATH"),
@@ -58,14 +58,16 @@ class TrackerError(ValueError):
     """W&B cannot do what was asked; the message is one line for the user."""
 
 
-def agent_run() -> str | None:
+def agent_run_id() -> str | None:
     """The id of the run that `wandb agent` started this process for."""
     return env_vars.get("WANDB_RUN_ID") if env_vars.get("WANDB_SWEEP_ID") else None
 
 
-def not_ours() -> dict[str, None]:
+def hidden_variables() -> dict[str, None]:
     """The variables that the client must not see: an identity that nobody gave this run."""
-    return dict.fromkeys(name for name in IDENTITY if not (agent_run() and name in AGENTS))
+    return dict.fromkeys(
+        name for name in IDENTITY_VARIABLES if not (agent_run_id() and name in AGENT_VARIABLES)
+    )
 
 
 def user_tags() -> list[str]:
@@ -80,13 +82,13 @@ def mode() -> str:
     Raises:
         TrackerError: Online is asked for and there is no API key.
     """
-    asked = env_vars.get("WANDB_MODE") or ("online" if agent_run() else None)
-    asked = OLD_MODES.get(asked or "", asked)
+    asked = env_vars.get("WANDB_MODE") or ("online" if agent_run_id() else None)
+    asked = _OLD_MODES.get(asked or "", asked)
     if asked is not None and asked not in MODES:
         raise TrackerError(f"WANDB_MODE {asked!r} is none of {', '.join(MODES)}")
     if asked in ("offline", "disabled"):
         return asked
-    if asked is None and not _perhaps_logged_in():
+    if asked is None and not _key_may_exist():
         return "offline"  # without the second that importing the client takes
     import wandb
 
@@ -102,7 +104,7 @@ def mode() -> str:
     return "online"
 
 
-def _perhaps_logged_in() -> bool:
+def _key_may_exist() -> bool:
     """Whether one of the places of an API key is there; the client looks into them."""
     netrc = [env_vars.get("NETRC"), "~/.netrc", "~/_netrc"]
     return bool(
@@ -121,12 +123,12 @@ def logged_in() -> bool:
     import wandb
 
     try:
-        return bool(_quietly().login(prompt=False, verify=False))
+        return bool(_silent_client().login(prompt=False, verify=False))
     except wandb.Error as error:
-        raise TrackerError(plain(error)) from error
+        raise TrackerError(describe_error(error)) from error
 
 
-def _give_home() -> None:
+def _ensure_home() -> None:
     """Give the client folders of its own where the user has no home to write to.
 
     Without one its service says a page about it, and keeps a cache in the working directory.
@@ -134,19 +136,19 @@ def _give_home() -> None:
     home = os.path.expanduser("~")
     if os.access(home, os.W_OK | os.X_OK):
         os.environ.setdefault("HOME", home)
-    elif not all(map(env_vars.get, HOMES)):
+    elif not all(map(env_vars.get, HOME_VARIABLES)):
         scratch = tempfile.mkdtemp(prefix="ablations-wandb-")
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-        for name in HOMES:
+        for name in HOME_VARIABLES:
             os.environ[name] = env_vars.get(name) or scratch
 
 
-def _quietly() -> Any:
+def _silent_client() -> Any:
     """The client, told to keep its own messages off the screen."""
     import wandb
 
-    _give_home()
-    with env_vars.inherited(not_ours()):
+    _ensure_home()
+    with env_vars.inherited(hidden_variables()):
         wandb.setup(settings=wandb.Settings(silent=True))
     return wandb
 
@@ -164,7 +166,7 @@ def api() -> Any:
     try:
         return wandb.Api(timeout=20)
     except Exception as error:
-        raise TrackerError(plain(error)) from error
+        raise TrackerError(describe_error(error)) from error
 
 
 def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> Any:
@@ -176,25 +178,25 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
         options: As ``wandb.init`` takes them.
 
     Raises:
-        TrackerError: W&B refuses or does not answer (``no_answer`` tells which).
+        TrackerError: W&B refuses or does not answer (``is_unreachable`` tells which).
     """
     import wandb
 
     settings: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": finish_seconds}
     for name in [name for name in settings if env_vars.get(f"WANDB_{name.upper()}")]:
         del settings[name]
-    if not agent_run() and not options.get("id"):
+    if not agent_run_id() and not options.get("id"):
         # Also where somebody has used the client before, and it remembers an id.
         options["id"] = secrets.token_hex(4)
-    _give_home()
+    _ensure_home()
     try:
-        with env_vars.inherited(not_ours()), _utf8_words():
+        with env_vars.inherited(hidden_variables()), _utf8_arguments():
             return wandb.init(
                 mode=mode,  # type: ignore[arg-type]
                 settings=wandb.Settings(
                     silent=True,
                     console="off",
-                    capture_loggers=LOGS,
+                    capture_loggers=_LOGGERS,
                     disable_git=True,  # the record has the commit; a diff may hold secrets
                     x_save_requirements=False,  # the record has the versions that matter
                     finish_timeout_raises=True,
@@ -204,11 +206,11 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
                 **options,
             )
     except wandb.Error as error:
-        raise TrackerError(plain(error)) from error
+        raise TrackerError(describe_error(error)) from error
 
 
 @contextlib.contextmanager
-def _utf8_words() -> Iterator[None]:
+def _utf8_arguments() -> Iterator[None]:
     """Spell out what is no UTF-8 in the command line, such as a folder's name: W&B keeps it."""
     given = sys.argv
     sys.argv = [word.encode("utf-8", "backslashreplace").decode() for word in given]
@@ -230,7 +232,7 @@ def split_path(path: str) -> tuple[str | None, str]:
     return (parts[0] if len(parts) == 2 else None), parts[-1]
 
 
-def home(system: SystemConfig) -> tuple[str | None, str]:
+def entity_and_project(system: SystemConfig) -> tuple[str | None, str]:
     """Entity (None: the account's own) and project of new runs.
 
     The project is that of the config where it names one, else WANDB_PROJECT's.
@@ -242,21 +244,21 @@ def home(system: SystemConfig) -> tuple[str | None, str]:
     return env_vars.get("WANDB_ENTITY"), project
 
 
-def folder(results: Any) -> str:
+def wandb_folder(results: Any) -> str:
     """Where the client keeps its files: WANDB_DIR as for any program, else the results folder."""
     return str(env_vars.path(env_vars.get("WANDB_DIR") or results))
 
 
-def no_answer(error: BaseException) -> bool:
+def is_unreachable(error: BaseException) -> bool:
     """Whether an error is of the network or of the server, so that a later try may do."""
-    return NO_ANSWER.search(str(error)) is not None
+    return _UNREACHABLE.search(str(error)) is not None
 
 
-def plain(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error of the client in one line, without the API key, with what to do."""
     import wandb
 
-    told = redacted(" ".join(str(error).split()))
+    told = redact(" ".join(str(error).split()))
     place = without_credentials(env_vars.get("WANDB_BASE_URL") or "its server")
     if "invalid character" in told or "Expecting value" in told:
         return (
@@ -265,21 +267,21 @@ def plain(error: BaseException) -> str:
         )
     if "not logged in" in told or "HTTP 401" in told or "API key" in told:
         return f"W&B refuses the API key ({told}): `wandb login --relogin`, or set WANDB_API_KEY"
-    if no_answer(error):
+    if is_unreachable(error):
         return f"W&B: {place} cannot be reached ({told.split(' while retrying')[0]})"
     if not told or not isinstance(error, (wandb.Error, ValueError)):
         told = f"{type(error).__name__}: {told}"
     return f"W&B: {told}"
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """A text without the API key, wherever the client may have it from, and without passwords."""
-    for key in _keys():
+    for key in _api_keys():
         text = text.replace(key, "***")
     return without_credentials(text)
 
 
-def _keys() -> list[str]:
+def _api_keys() -> list[str]:
     from requests.utils import get_netrc_auth
 
     keys = [os.environ.get("WANDB_API_KEY", "")]
@@ -288,7 +290,7 @@ def _keys() -> list[str]:
     return [key for key in keys if len(key) > 4]
 
 
-def swept() -> dict[str, Any]:
+def sweep_parameters() -> dict[str, Any]:
     """The parameters that the agent set, which the client locks; none outside an agent.
 
     Raises:

@@ -14,18 +14,18 @@ from ablations.config import diff
 from ablations.config.schema import RunConfig
 from ablations.store.records import FILE, HISTORY, Record
 from ablations.tracking import client
-from ablations.tracking.tracker import Guarded, Tracker
+from ablations.tracking.tracker import GuardedTracker, Tracker
 
 log = logging.getLogger("ablations.tracking")
 
 # Columns of a history without a section of their own.
-TRAINING = ["lr", "pictures", "train_seconds", "epoch_seconds"]
+TRAINING_COLUMNS = ["lr", "pictures", "train_seconds", "epoch_seconds"]
 # Which value of a metric over the epochs the summary has besides the last.
-BEST = {"val/top1": "max", "val/top5": "max", "val/loss": "min", "train/loss": "min"}
+_BEST = {"val/top1": "max", "val/top5": "max", "val/loss": "min", "train/loss": "min"}
 # Waits before W&B is asked whether it has a run's end: it may take a while to show it.
-ARRIVAL_SECONDS = [0, 1, 3]
+_UPLOAD_WAITS = [0, 1, 3]
 # The records' fields that the config or W&B itself has already.
-ELSEWHERE = ["run_id", "config", "tracker"]
+NOT_IN_SUMMARY = ["run_id", "config", "tracker"]
 
 
 class WandbTracker(Tracker):
@@ -56,12 +56,12 @@ class WandbTracker(Tracker):
         super().__init__()
         mode = client.mode()
         self.fallen_back = mode == "online" and WandbTracker.unreachable
-        own = client.agent_run() or previous.get("wandb")
+        own = client.agent_run_id() or previous.get("wandb")
         again = own is not None and own == previous.get("wandb")
-        options = named(config) | {
+        options = run_options(config) | {
             "dir": str(folder),
             "id": own,
-            "config": mirrored_config(config) | dict(extra or {}),
+            "config": config_for_wandb(config) | dict(extra or {}),
             # A run that begins anew writes over what W&B has of it, and so does its sync.
             "resume": "allow" if mode == "online" and again else None,
         }
@@ -72,13 +72,13 @@ class WandbTracker(Tracker):
         try:
             self.run = client.init("offline" if self.fallen_back else mode, seconds, **options)
         except client.TrackerError as error:
-            self.run, self.fallen_back = self._otherwise(error, again, seconds, options)
+            self.run, self.fallen_back = self._fall_back(error, again, seconds, options)
         self.online = mode == "online" and not self.fallen_back
         WandbTracker.reached |= self.online
         # Rows below this one are in W&B already.
-        self.begin, self.told = self.run.starting_step, set[int]()
+        self.first_step, self.logged_epochs = self.run.starting_step, set[int]()
         self.run.define_metric("epoch")
-        for name, best in BEST.items():
+        for name, best in _BEST.items():
             self.run.define_metric(name, step_metric="epoch", summary=f"{best},last")
         for pattern in ("train/*", "val/*"):
             self.run.define_metric(pattern, step_metric="epoch")
@@ -93,7 +93,7 @@ class WandbTracker(Tracker):
             "sweep": self.run.sweep_id,
         }
 
-    def _otherwise(
+    def _fall_back(
         self, error: client.TrackerError, again: bool, seconds: float, options: dict[str, Any]
     ) -> tuple[Any, bool]:
         """A run where the first try gave none, and whether it is offline.
@@ -101,8 +101,8 @@ class WandbTracker(Tracker):
         Raises:
             TrackerError: W&B refuses it, and always has.
         """
-        if not client.no_answer(error) and not WandbTracker.reached:
-            if not again or client.agent_run():
+        if not client.is_unreachable(error) and not WandbTracker.reached:
+            if not again or client.agent_run_id():
                 raise error
             # The earlier run may have been deleted, and W&B gives no id twice.
             log.warning("%s; a new run is made in its place", error)
@@ -113,9 +113,9 @@ class WandbTracker(Tracker):
         return client.init("offline", seconds, **{**options, "resume": None}), True
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.told.add(epoch)
-        if epoch >= self.begin:
-            sections = {f"train/{k}" if k in TRAINING else k: v for k, v in metrics.items()}
+        self.logged_epochs.add(epoch)
+        if epoch >= self.first_step:
+            sections = {f"train/{k}" if k in TRAINING_COLUMNS else k: v for k, v in metrics.items()}
             self.run.log({"epoch": epoch, **sections}, step=epoch, commit=True)
 
     def finish(self, record: Record, files: Sequence[Path]) -> None:
@@ -125,14 +125,14 @@ class WandbTracker(Tracker):
             else:
                 self.run.write_logs(f"{record.status}: top-1 {record.metric() or 0:.2f}%")
             whole = asdict(record)
-            self.run.summary.update({k: v for k, v in whole.items() if k not in ELSEWHERE})
-            self._keep(record.run_id, files)
+            self.run.summary.update({k: v for k, v in whole.items() if k not in NOT_IN_SUMMARY})
+            self._upload_files(record.run_id, files)
         finally:  # an open run would take what the next one in this process says
-            self._end(0 if record.done else 1)
-        if self.online and not self.unsent and not self._arrived(record):
+            self._finish_run(0 if record.done else 1)
+        if self.online and not self.unsent and not self._is_uploaded(record):
             self.unsent = self.folder
 
-    def _keep(self, run_id: str, files: Sequence[Path]) -> None:
+    def _upload_files(self, run_id: str, files: Sequence[Path]) -> None:
         """Record and history as files of the run and as an artifact, the weights as another.
 
         The files lie in the run's own folder, so that what is synced or read offline has them.
@@ -153,38 +153,38 @@ class WandbTracker(Tracker):
                 if artifact.manifest.entries:
                     self.run.log_artifact(artifact)
         except Exception as error:  # online the client asks the server first
-            log.warning("no artifacts: %s", client.plain(error))
+            log.warning("no artifacts: %s", client.describe_error(error))
             self.unsent = self.folder
-            WandbTracker.unreachable |= client.no_answer(error)
+            WandbTracker.unreachable |= client.is_unreachable(error)
 
     def interrupt(self, code: int) -> None:
         self.run.write_logs(f"interrupted with exit code {code}; the next start goes on from here")
         self.run.mark_preempting()
-        self._end(code)
+        self._finish_run(code)
 
-    def _end(self, code: int) -> None:
+    def _finish_run(self, code: int) -> None:
         try:
             self.run.finish(exit_code=code)
         except TimeoutError:
             self.unsent = self.folder
             WandbTracker.unreachable = True
 
-    def _arrived(self, record: Record) -> bool:
+    def _is_uploaded(self, record: Record) -> bool:
         """Whether W&B has the run's end: an answer that only looks like one loses rows unseen."""
         try:
-            for wait in ARRIVAL_SECONDS:
+            for wait in _UPLOAD_WAITS:
                 time.sleep(wait)
                 run = client.api().run(self.run.path)
                 there = {row["epoch"] for row in run.scan_history(keys=["epoch"])}
                 ended = run.state != "running" and run.summary.get("status") == record.status
-                if ended and self.told <= there:
+                if ended and self.logged_epochs <= there:
                     return True
         except Exception as error:  # whatever the client raises: then it is not known to be there
-            log.warning("%s", client.plain(error))
+            log.warning("%s", client.describe_error(error))
         return False
 
 
-def end_unbegun(message: str, code: int, again: bool) -> None:
+def end_unstarted_run(message: str, code: int, again: bool) -> None:
     """End the run that the agent started, and that did not begin, with the reason in its log.
 
     Without this W&B would show a crash and no reason.
@@ -196,53 +196,53 @@ def end_unbegun(message: str, code: int, again: bool) -> None:
     """
     try:
         run = client.init(client.mode(), job_type="train", tags=[] if again else ["refused"])
-        run.write_logs(client.redacted(message))
+        run.write_logs(client.redact(message))
         if again:
             run.mark_preempting()
         run.finish(exit_code=code)
     except Exception as error:  # the screen and the exit code say it too
-        log.warning("%s", client.plain(error))
+        log.warning("%s", client.describe_error(error))
 
 
-LONGEST = 128  # letters of a name or a group that W&B takes
+_MAX_LENGTH = 128  # letters of a name or a group that W&B takes
 
 
-def named(config: RunConfig) -> dict[str, Any]:
+def run_options(config: RunConfig) -> dict[str, Any]:
     """How a run is found in W&B: project, name, group, job type and tags."""
-    entity, project = client.home(config.system)
+    entity, project = client.entity_and_project(config.system)
     whole = config.to_json()
     changed = diff.against_recipe(whole)
     changed = {name: change for name, change in changed.items() if name not in diff.LENGTH}
     axis, name = diff.axis(changed), diff.run_name(whole)
-    if len(name) > LONGEST:  # the seed is at its end
+    if len(name) > _MAX_LENGTH:  # the seed is at its end
         end = name[name.rindex(", seed ") :]
-        name = f"{name[: LONGEST - len(end) - 1]}…{end}"
+        name = f"{name[: _MAX_LENGTH - len(end) - 1]}…{end}"
     cell = f"{config.recipe}: {diff.describe(whole)}"
     return {
         "entity": entity,
         "project": project,
         "name": name,
-        "group": f"{cell[: LONGEST - 14]} {config.variant_id}",
+        "group": f"{cell[: _MAX_LENGTH - 14]} {config.variant_id}",
         "job_type": "train",
         "tags": [axis[:64], config.recipe],
     }
 
 
-def mirrored_config(config: RunConfig) -> dict[str, Any]:
+def config_for_wandb(config: RunConfig) -> dict[str, Any]:
     """The whole config and its id, as far as the agent has not set it already.
 
     The client ignores, and tells, what a program says of a swept parameter. Where the agent's value
     is not the whole of ours (a group of fields, say), ours stands under ``resolved`` as well.
     """
     whole = config.to_json()
-    locked = client.swept()
+    locked = client.sweep_parameters()
     ours = {"run_id": config.run_id, **{k: v for k, v in whole.items() if k not in locked}}
     if any(whole[name] != value for name, value in locked.items() if name in whole):
         ours["resolved"] = whole
     return ours
 
 
-def start(config: RunConfig, results: Path, previous: Mapping[str, Any]) -> Tracker:
+def start_tracker(config: RunConfig, results: Path, previous: Mapping[str, Any]) -> Tracker:
     """The tracker that ``system.tracker`` names, its files under ``<results>/wandb``.
 
     Args:
@@ -256,9 +256,9 @@ def start(config: RunConfig, results: Path, previous: Mapping[str, Any]) -> Trac
     if config.system.tracker == "none" or client.mode() == "disabled":
         return Tracker()
     try:
-        return Guarded(WandbTracker(config, client.folder(results), previous))
+        return GuardedTracker(WandbTracker(config, client.wandb_folder(results), previous))
     except client.TrackerError:
         raise
     except Exception as error:  # whatever the client's own failures are
-        log.warning("the tracker does not start and is left out: %s", client.plain(error))
+        log.warning("the tracker does not start and is left out: %s", client.describe_error(error))
         return Tracker()

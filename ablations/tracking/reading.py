@@ -11,19 +11,19 @@ from typing import Any
 from ablations.config.schema import id_of, with_floats
 from ablations.store.records import FILE, HISTORY_COLUMNS, Record, RecordError
 from ablations.tracking import client
-from ablations.tracking.mirror import ELSEWHERE, TRAINING
+from ablations.tracking.mirror import NOT_IN_SUMMARY, TRAINING_COLUMNS
 
-PAGE = 200  # runs a request
-OURS = "run_id"  # what the config of a run of ours has
-GOING_ON = ["pending", "running", "preempting"]  # a summary may still be of an earlier start
+_PAGE_SIZE = 200  # runs a request
+_RUN_ID = "run_id"  # what the config of a run of ours has
+_UNFINISHED = ["pending", "running", "preempting"]  # a summary may still be of an earlier start
 
 
-class MissingError(client.TrackerError):
+class NotFoundError(client.TrackerError):
     """W&B has no such project or sweep."""
 
 
 @dataclass
-class Found:
+class WandbRecords:
     """What was read.
 
     Args:
@@ -36,7 +36,7 @@ class Found:
     problems: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Found) -> None:
+    def add(self, other: WandbRecords) -> None:
         """Take over what another reading found."""
         self.records += other.records
         self.problems += other.problems
@@ -48,7 +48,7 @@ def read_project(
     sweeps: Sequence[str] = (),
     filters: Mapping[str, Any] | None = None,
     finished: bool = False,
-) -> Found:
+) -> WandbRecords:
     """The records of the runs of a W&B project.
 
     Args:
@@ -64,24 +64,26 @@ def read_project(
     api, asked = client.api(), dict(filters or {})
     if sweeps:
         for sweep in sweeps:
-            _exists(api, f"{path}/{sweep}")
+            _check_sweep_exists(api, f"{path}/{sweep}")
         theirs = {"sweep": {"$in": list(sweeps)}}
         asked = {"$and": [asked, theirs]} if asked else theirs
-    found = Found()
-    for run in runs(api, path, asked):
-        place = "/".join(run.path)
-        if OURS not in run.config:
+    found = WandbRecords()
+    for run in list_runs(api, path, asked):
+        source = "/".join(run.path)
+        if _RUN_ID not in run.config:
             found.skipped["runs without our config"] += 1
-        elif run.state in GOING_ON:
+        elif run.state in _UNFINISHED:
             found.skipped[f"runs that have not ended ({run.state})"] += 1
         elif "status" not in run.summary:
             found.skipped[f"runs that ended without a record ({run.state})"] += 1
         else:
-            _take(found, lambda run=run, place=place: record_of(run, place), finished, place)
+            _add_record(
+                found, lambda run=run, source=source: record_from_run(run, source), finished, source
+            )
     return found
 
 
-def _take(found: Found, read: Any, finished: bool, place: str) -> None:
+def _add_record(found: WandbRecords, read: Any, finished: bool, source: str) -> None:
     try:
         record = read()
     except RecordError as error:
@@ -90,36 +92,36 @@ def _take(found: Found, read: Any, finished: bool, place: str) -> None:
     if finished and not record.done:
         found.skipped["failed runs"] += 1
     else:
-        found.records.append((record, place))
+        found.records.append((record, source))
 
 
-def runs(api: Any, path: str, filters: Mapping[str, Any]) -> list[Any]:
+def list_runs(api: Any, path: str, filters: Mapping[str, Any]) -> list[Any]:
     """The runs of a project with their configs and summaries, oldest first.
 
     Raises:
         TrackerError: No such project, or a server that does not answer.
     """
     try:
-        return list(api.runs(path, filters=dict(filters), per_page=PAGE, lazy=False))
+        return list(api.runs(path, filters=dict(filters), per_page=_PAGE_SIZE, lazy=False))
     except Exception as error:  # whatever the client raises
-        raise _missing("project", path, error) from error
+        raise _describe_missing("project", path, error) from error
 
 
-def _exists(api: Any, path: str) -> None:
+def _check_sweep_exists(api: Any, path: str) -> None:
     try:
         api.sweep(path)
     except Exception as error:  # whatever the client raises
-        raise _missing("sweep", path, error) from error
+        raise _describe_missing("sweep", path, error) from error
 
 
-def _missing(what: str, path: str, error: Exception) -> client.TrackerError:
+def _describe_missing(what: str, path: str, error: Exception) -> client.TrackerError:
     """The error in one line, with the path where W&B says that there is nothing."""
     if "Could not find" in str(error):
-        return MissingError(f"W&B has no {what} {path}, or this account may not see it")
-    return client.TrackerError(client.plain(error))
+        return NotFoundError(f"W&B has no {what} {path}, or this account may not see it")
+    return client.TrackerError(client.describe_error(error))
 
 
-def record_of(run: Any, place: str) -> Record:
+def record_from_run(run: Any, source: str) -> Record:
     """The record that a run's config and summary are.
 
     Raises:
@@ -128,13 +130,13 @@ def record_of(run: Any, place: str) -> Record:
     """
     config = run.config.get("resolved") or run.config
     if not isinstance(config, Mapping):
-        raise RecordError(f"{place} has a config that is no mapping")
-    summary = _plain(run.summary)
-    names = {item.name for item in fields(Record)} - set(ELSEWHERE)
+        raise RecordError(f"{source} has a config that is no mapping")
+    summary = _to_json(run.summary)
+    names = {item.name for item in fields(Record)} - set(NOT_IN_SUMMARY)
     tree = {name: summary[name] for name in names if name in summary}
     groups = ("model", "data", "optim", "system", "seed", "recipe")
     tree |= {
-        "run_id": run.config[OURS],
+        "run_id": run.config[_RUN_ID],
         "config": {name: config[name] for name in groups if name in config},
         "tracker": {
             "wandb": run.id,
@@ -144,25 +146,25 @@ def record_of(run: Any, place: str) -> Record:
             "sweep": getattr(run.sweep, "id", None),
         },
     }
-    record = Record.of(tree, place)
+    record = Record.of(tree, source)
     try:
         restored = with_floats(record.config)
         same = id_of(restored) == record.run_id
     except (KeyError, TypeError, ValueError):
         same = False
     if not same:
-        raise RecordError(f"{place} has a config that is not that of its run_id {record.run_id}")
+        raise RecordError(f"{source} has a config that is not that of its run_id {record.run_id}")
     return Record(**{**tree, "config": restored})
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """A summary, which is a mapping of the client's own kind, as plain JSON values."""
     if isinstance(value, Mapping) or hasattr(value, "keys"):
-        return {name: _plain(value[name]) for name in value.keys()}  # noqa: SIM118
+        return {name: _to_json(value[name]) for name in value.keys()}  # noqa: SIM118
     return value
 
 
-def history_of(run: Any) -> list[dict[str, float]]:
+def history_from_run(run: Any) -> list[dict[str, float]]:
     """A run's history as its ``history.csv`` has it; of an epoch that is there twice the last.
 
     Rows that are not ours, which anybody may log, are left out.
@@ -170,7 +172,9 @@ def history_of(run: Any) -> list[dict[str, float]]:
     Raises:
         TrackerError: A server that does not answer.
     """
-    sections = {name: f"train/{name}" if name in TRAINING else name for name in HISTORY_COLUMNS}
+    sections = {
+        name: f"train/{name}" if name in TRAINING_COLUMNS else name for name in HISTORY_COLUMNS
+    }
     rows: dict[int, dict[str, float]] = {}
     try:
         for row in run.scan_history():
@@ -180,7 +184,7 @@ def history_of(run: Any) -> list[dict[str, float]]:
                 continue
             rows[int(numbers["epoch"])] = numbers
     except Exception as error:  # whatever the client raises
-        raise client.TrackerError(client.plain(error)) from error
+        raise client.TrackerError(client.describe_error(error)) from error
     return [rows[epoch] for epoch in sorted(rows)]
 
 
@@ -188,24 +192,24 @@ def _number(value: Any) -> float:
     return value if isinstance(value, (int, float)) else float(value)
 
 
-def read_offline(folder: Path) -> Found:
+def read_offline(folder: Path) -> WandbRecords:
     """The records of offline runs: of ``offline-run-*`` in a folder, or of one of them.
 
     Raises:
         TrackerError: There is no offline run in the folder.
     """
     single = folder.name.startswith(("offline-run-", "run-"))
-    places = [folder] if single else sorted([*folder.glob("offline-run-*"), *folder.glob("run-*")])
-    places = [place for place in places if place.is_dir()]
-    if not places:
+    folders = [folder] if single else sorted([*folder.glob("offline-run-*"), *folder.glob("run-*")])
+    folders = [source for source in folders if source.is_dir()]
+    if not folders:
         raise client.TrackerError(
             f"no offline runs of W&B in {folder}: give a folder that has some"
         )
-    found = Found()
-    for place in places:
-        file = place / "files" / FILE
+    found = WandbRecords()
+    for source in folders:
+        file = source / "files" / FILE
         if file.is_file():
-            _take(found, lambda file=file: Record.read(file), False, str(place))
+            _add_record(found, lambda file=file: Record.read(file), False, str(source))
         else:
             found.skipped["runs without a record of ours"] += 1
     return found

@@ -13,16 +13,18 @@ from ablations.store import records, reuse
 from ablations.store.records import Record, RecordError
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
-from ablations.tracking.tracker import Guarded
+from ablations.tracking.tracker import GuardedTracker
 from poolformer.config import ConfigError
 
-AT_ONCE = 200  # ids a request
+_IDS_PER_REQUEST = 200  # ids a request
 
 
-def fetch(configs: Iterable[RunConfig], results: Path, here: bool = True) -> list[Record]:
-    """Bring the records of cells that are done in W&B, and not on disk, to the disk.
+def fetch_finished_runs(
+    configs: Iterable[RunConfig], results: Path, here: bool = True
+) -> list[Record]:
+    """Bring the records of runs that are done in W&B, and not on disk, to the disk.
 
-    Asked is the project that the cells' own runs would go to, and only where they would go online.
+    Asked is the project that the runs' own runs would go to, and only where they would go online.
     A server that does not answer is told; then nothing is reused.
 
     Args:
@@ -41,42 +43,40 @@ def fetch(configs: Iterable[RunConfig], results: Path, here: bool = True) -> lis
         except RecordError:
             continue  # whoever asked tells it
         if config.system.tracker == "wandb" and not (known and known.done):
-            missing.setdefault(client.home(config.system), {})[config.run_id] = config
+            missing.setdefault(client.entity_and_project(config.system), {})[config.run_id] = config
     if not missing or client.mode() != "online":
         return []
     records.check_writable(results)
     return [
         record
-        for (entity, project), cells in missing.items()
-        for record in _fetch(f"{entity}/{project}" if entity else project, cells, results, here)
+        for (entity, project), runs in missing.items()
+        for record in _fetch(f"{entity}/{project}" if entity else project, runs, results, here)
     ]
 
 
-def _fetch(
-    path: str, cells: Mapping[str, RunConfig], results: Path, here: bool
-) -> Iterator[Record]:
+def _fetch(path: str, runs: Mapping[str, RunConfig], results: Path, here: bool) -> Iterator[Record]:
     """The records of these runs in a project that the disk lacks, written there."""
     try:
-        for run in _runs(path, list(cells)):
-            config = cells[run.config["run_id"]]
+        for run in _runs(path, list(runs)):
+            config = runs[run.config["run_id"]]
             known = records.find(results, config.run_id)
             if run.summary.get("status") not in records.DONE or (known and known.done):
                 continue
             try:
-                place = "/".join(run.path)
-                record = reading.record_of(run, place)
-                reuse.check(record, config, place, here)
+                source = "/".join(run.path)
+                record = reading.record_from_run(run, source)
+                reuse.check(record, config, source, here)
             except (ConfigError, DataError, RecordError) as error:
                 screen.note(f"not reused: {error}")
                 continue
-            if rows := reading.history_of(run):
+            if rows := reading.history_from_run(run):
                 records.write_history(results / record.run_id / records.HISTORY, rows)
             record.write(results)
             yield record
-    except reading.MissingError:
+    except reading.NotFoundError:
         return  # the first run makes the project
     except client.TrackerError as error:
-        if not client.no_answer(error):
+        if not client.is_unreachable(error):
             raise
         WandbTracker.unreachable = True
         screen.note(f"{error}; nothing is reused from there")
@@ -84,12 +84,12 @@ def _fetch(
 
 def _runs(path: str, ids: list[str]) -> Iterator[Any]:
     api = client.api()
-    for begin in range(0, len(ids), AT_ONCE):
-        some = ids[begin : begin + AT_ONCE]
-        yield from reading.runs(api, path, {"config.run_id": {"$in": some}})
+    for begin in range(0, len(ids), _IDS_PER_REQUEST):
+        some = ids[begin : begin + _IDS_PER_REQUEST]
+        yield from reading.list_runs(api, path, {"config.run_id": {"$in": some}})
 
 
-def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:
+def mirror_reused_run(config: RunConfig, record: Record, results: Path) -> list[Path]:
     """Give the run that the agent started the metrics and the history of a record.
 
     Does nothing outside an agent: then W&B has no run that waits for them.
@@ -100,13 +100,13 @@ def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:
     Raises:
         TrackerError: W&B refuses the run.
     """
-    if client.agent_run() is None or config.system.tracker == "none":
+    if client.agent_run_id() is None or config.system.tracker == "none":
         return []
     if client.mode() == "disabled":
         return []
     came_from = record.tracker
     parts = [came_from.get(name) for name in ("entity", "project", "wandb")]
-    if came_from.get("wandb") == client.agent_run():
+    if came_from.get("wandb") == client.agent_run_id():
         source = None  # the same run, started again after its record was written
     elif all(parts) and came_from.get("mode") == "online":
         source = "/".join(map(str, parts))
@@ -114,7 +114,7 @@ def mirror(config: RunConfig, record: Record, results: Path) -> list[Path]:
         source = f"record {record.run_id}, trained {'offline' if all(parts) else 'without W&B'}"
     extra = {"reused_from": source} if source else {}
     tags = ["reused"] if source else []
-    tracker = Guarded(WandbTracker(config, client.folder(results), {}, tags, extra))
+    tracker = GuardedTracker(WandbTracker(config, client.wandb_folder(results), {}, tags, extra))
     folder = results / record.run_id
     for row in records.read_history(folder / records.HISTORY):
         tracker.log(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})

@@ -41,7 +41,7 @@ class Tracker:
         """End this start of a run that will be started again; ``code`` is the exit code."""
 
 
-class Guarded(Tracker):
+class GuardedTracker(Tracker):
     """A tracker whose failures are told in the log and otherwise ignored."""
 
     def __init__(self, inner: Tracker) -> None:
@@ -53,9 +53,9 @@ class Guarded(Tracker):
         try:
             call()
         except Exception as error:  # whatever a tracker's library may raise
-            from ablations.tracking.client import plain
+            from ablations.tracking.client import describe_error
 
-            log.warning("the tracker failed: %s", plain(error))
+            log.warning("the tracker failed: %s", describe_error(error))
             self.failed = True
         self.unsent = self.folder if self.failed else self.inner.unsent
 

@@ -171,7 +171,7 @@ def _train(
     with run_state.folder(results, config.run_id) as folder, to_file(folder / run_state.LOG):
         with signals.held():  # so that W&B hears of a signal that comes meanwhile
             before = run_state.tracker_ids(results, config.run_id, known)
-            tracker = mirror.start(config, results, before)
+            tracker = mirror.start_tracker(config, results, before)
         try:
             with run_state.marked(config, results, tracker.ids) as lease.mine:
                 signals.check()

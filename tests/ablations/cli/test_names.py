@@ -15,7 +15,7 @@ from ablations.config import diff
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
 from ablations.scheduling.progress import Progress
-from ablations.tracking.mirror import named
+from ablations.tracking.mirror import run_options
 from poolformer.config import ConfigError
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -128,7 +128,7 @@ def test_a_runs_name_is_one_everywhere_and_does_not_depend_on_other_runs():
     ]
     wanted = [diff.run_name(cell.to_json()) for cell in cells]
     assert wanted[3] == "BatchNorm, MLP ratio 8, seed 0"
-    assert [named(cell)["name"] for cell in cells] == wanted
+    assert [run_options(cell)["name"] for cell in cells] == wanted
     for some in (cells, cells[:1]):
         names = Progress(some, some).names
         assert [names[cell.run_id] for cell in some] == wanted[: len(some)]

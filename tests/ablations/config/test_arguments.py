@@ -239,7 +239,7 @@ def sweep_gives(tmp_path, monkeypatch):
 def test_a_run_that_contradicts_its_sweep_is_refused(sweep_gives, fields, preset, parameters, told):
     sweep_gives(**parameters)
     with pytest.raises(ConfigError, match=told) as caught:
-        agent.check(resolve("mini", fields, preset), fields, preset)
+        agent.check_sweep_parameters(resolve("mini", fields, preset), fields, preset)
     assert "\n" not in str(caught.value)
 
 
@@ -249,14 +249,16 @@ def test_a_run_that_is_its_sweeps_is_accepted(parameters):
     fields = {name: value for name, value in parameters.items() if name != "_wandb"}
     recipe, preset = fields.pop("recipe", "mini"), fields.pop("preset", None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent, "swept", lambda: {**parameters, "preset": preset, "recipe": recipe})
+        patch.setattr(
+            agent, "sweep_parameters", lambda: {**parameters, "preset": preset, "recipe": recipe}
+        )
         spelled = {name: str(value) for name, value in fields.items()}
-        agent.check(resolve(recipe, spelled, preset), spelled, preset)
+        agent.check_sweep_parameters(resolve(recipe, spelled, preset), spelled, preset)
 
 
 def test_the_command_line_of_an_agent_that_drops_false_is_refused(sweep_gives, capsys, monkeypatch):
     sweep_gives(**{"model.residual": False, "seed": 1})
-    monkeypatch.setattr("ablations.cli.main.tell_agent", lambda *words: None)
+    monkeypatch.setattr("ablations.cli.main._end_agent_run", lambda *words: None)
     assert main(["train", "--seed=1"]) == 2
     assert "model.residual is True on this command line and False in the sweep" in (
         capsys.readouterr().err

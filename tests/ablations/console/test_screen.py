@@ -183,5 +183,7 @@ def test_no_password_of_an_address_is_shown(text, shown, capsys, tmp_path):
 def test_errors_of_wandb_name_its_server_without_the_password(monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "https://user:secret@wandb.example")
     for message in ("connection refused", "invalid character '<'", "user is not logged in"):
-        told = client.plain(ValueError(f"POST https://user:secret@wandb.example: {message}"))
+        told = client.describe_error(
+            ValueError(f"POST https://user:secret@wandb.example: {message}")
+        )
         assert "secret" not in told

@@ -73,7 +73,7 @@ def test_a_tilde_in_a_variable_is_the_home_folder(home, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", "~/w")
     assert parser().parse_args(["train"]).results == home / "runs"
     assert options.default_results() == home / "runs"
-    assert client.folder("runs") == str(home / "w")
+    assert client.wandb_folder("runs") == str(home / "w")
 
 
 def test_a_user_that_nobody_knows_has_no_home():
@@ -128,10 +128,10 @@ def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
 
 def test_a_client_without_a_home_gets_folders_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "nosuch"))
-    for name in client.HOMES:
+    for name in client.HOME_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    client._give_home()
-    assert all(Path(os.environ[name]).is_dir() for name in client.HOMES)
+    client._ensure_home()
+    assert all(Path(os.environ[name]).is_dir() for name in client.HOME_VARIABLES)
     monkeypatch.delenv("HOME")
-    client._give_home()
+    client._ensure_home()
     assert Path(os.environ["HOME"]) == Path(os.path.expanduser("~"))

@@ -40,7 +40,7 @@ for seed in (0, 1):
     seen = tracker.run.settings
     names = ("run_id", "run_name", "run_group", "run_job_type", "resume", "run_tags", "run_notes")
     print(json.dumps({**{name: getattr(seen, name) for name in names}, "sweep": seen.sweep_id}))
-    tracker._end(0)
+    tracker._finish_run(0)
 """
 
 
@@ -68,22 +68,22 @@ def test_runs_of_one_process_are_runs_of_their_own(tmp_path, sweep):
 def test_what_an_agent_says_of_its_run_counts(monkeypatch):
     for name in EXPORTED:
         monkeypatch.setenv(name, EXPORTED[name])
-    assert set(client.AGENTS) <= client.not_ours().keys()
+    assert set(client.AGENT_VARIABLES) <= client.hidden_variables().keys()
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
-    assert client.agent_run() == "batchjob"
-    assert not client.not_ours().keys() & set(client.AGENTS)
-    assert "WANDB_RESUME" in client.not_ours()
+    assert client.agent_run_id() == "batchjob"
+    assert not client.hidden_variables().keys() & set(client.AGENT_VARIABLES)
+    assert "WANDB_RESUME" in client.hidden_variables()
 
 
 def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
     for name in (*EXPORTED, "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "given")
     with env_vars.inherited(OWN_CLIENT):
-        assert client.agent_run() is None
+        assert client.agent_run_id() is None
         assert {name for name in os.environ if name.startswith("WANDB")} == {
             *("WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT")
         }
-        assert client.home(resolve("mini").system)[1] == "given"
+        assert client.entity_and_project(resolve("mini").system)[1] == "given"
     assert os.environ["WANDB_RUN_ID"] == "given"
     assert tracking(shared=False).keys() == {"WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT"}
 

@@ -14,7 +14,7 @@ from ablations.cli.options import separate
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.schema import id_of, with_floats
 from ablations.tracking import client
-from ablations.tracking.mirror import mirrored_config, named
+from ablations.tracking.mirror import config_for_wandb, run_options
 from poolformer.config import ConfigError
 
 pytestmark = pytest.mark.usefixtures("no_account")
@@ -99,14 +99,14 @@ def under_an_agent(tmp_path, monkeypatch):
 
 def test_the_config_leaves_swept_keys_to_the_agent(tiny, under_an_agent):
     run = tiny(seed=1)
-    assert mirrored_config(run) == {"run_id": run.run_id, **run.to_json()}
+    assert config_for_wandb(run) == {"run_id": run.run_id, **run.to_json()}
     under_an_agent(**{"seed": 1, "model.pool_size": 3, "wandb_version": 1})
-    whole = mirrored_config(run)
+    whole = config_for_wandb(run)
     assert "seed" not in whole
     assert "resolved" not in whole
     assert {**whole, "seed": 1} == {"run_id": run.run_id, **run.to_json()}
     under_an_agent(model={"pool_size": 3}, seed="1")
-    assert mirrored_config(run)["resolved"] == run.to_json()
+    assert config_for_wandb(run)["resolved"] == run.to_json()
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
@@ -130,30 +130,33 @@ def test_a_config_that_lost_its_points_is_found_again(recipe):
 
 def test_a_run_is_named_after_its_row_and_grouped_by_its_cell(monkeypatch):
     small = {"model.pool_size": 5, "optim.epochs": 1, "optim.warmup_epochs": 0}
-    first, second = (named(resolve("mini", {**small, "seed": seed})) for seed in (0, 1))
+    first, second = (run_options(resolve("mini", {**small, "seed": seed})) for seed in (0, 1))
     assert first["name"] == "Pooling size 3 -> 5, seed 0, 1 epoch, warm-up epochs 0"
     assert second["name"] == "Pooling size 3 -> 5, seed 1, 1 epoch, warm-up epochs 0"
     assert first["group"] == second["group"]
     assert first["group"].startswith("mini: pool_size=5, epochs=1")
     assert (first["job_type"], first["tags"]) == ("train", ["Token mixers", "mini"])
-    assert named(resolve("mini", {"optim.epochs": 1, "optim.warmup_epochs": 0}))["name"] == (
+    assert run_options(resolve("mini", {"optim.epochs": 1, "optim.warmup_epochs": 0}))["name"] == (
         "Baseline, seed 0, 1 epoch, warm-up epochs 0"
     )
-    groups = {named(resolve(recipe))["group"] for recipe in recipe_names()}
+    groups = {run_options(resolve(recipe))["group"] for recipe in recipe_names()}
     assert len(groups) == len(recipe_names())
     many = {"optim.lr": 0.123456789012, "model.dims": [10, 20, 30, 41], "optim.eps": 1e-9}
-    long = named(resolve("mini", {**many, "model.depths": [1, 1, 1, 2], "data.hflip": 0.25}))
+    long = run_options(resolve("mini", {**many, "model.depths": [1, 1, 1, 2], "data.hflip": 0.25}))
     assert len(long["group"]) <= 128
-    assert long["group"] != named(resolve("mini", {**many, "data.hflip": 0.25}))["group"]
+    assert long["group"] != run_options(resolve("mini", {**many, "data.hflip": 0.25}))["group"]
 
 
 def test_the_size_is_named_as_in_the_paper():
-    assert named(resolve("imagenet", preset="s24"))["name"] == "S12 -> S24, seed 0"
+    assert run_options(resolve("imagenet", preset="s24"))["name"] == "S12 -> S24, seed 0"
 
 
 def test_the_project_is_the_configs_or_the_environments(monkeypatch):
-    assert client.home(resolve("mini").system) == (None, "metaformer-ablations")
+    assert client.entity_and_project(resolve("mini").system) == (None, "metaformer-ablations")
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "lab")
-    assert client.home(resolve("mini").system) == ("lab", "theirs")
-    assert client.home(resolve("mini", {"system.project": "mine"}).system) == ("lab", "mine")
+    assert client.entity_and_project(resolve("mini").system) == ("lab", "theirs")
+    assert client.entity_and_project(resolve("mini", {"system.project": "mine"}).system) == (
+        "lab",
+        "mine",
+    )

@@ -15,7 +15,7 @@ from ablations.config.resolve import resolve
 from ablations.store import records
 from ablations.store.records import Record
 from ablations.tracking import TrackerError, client, read_offline
-from ablations.tracking.tracker import Guarded, Tracker
+from ablations.tracking.tracker import GuardedTracker, Tracker
 from ablations.training.train import train
 
 pytestmark = pytest.mark.usefixtures("no_account")
@@ -73,7 +73,7 @@ def test_errors_of_the_client_are_one_line_without_the_key(monkeypatch, message,
     import wandb
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    line = client.plain(wandb.Error(message))
+    line = client.describe_error(wandb.Error(message))
     assert told in line
     assert "\n" not in line
     assert KEY not in line
@@ -94,7 +94,7 @@ class Broken(Tracker):
 
 def test_a_tracker_that_fails_is_told_once_and_still_ended(tmp_path, caplog):
     inner = Broken(tmp_path)
-    tracker = Guarded(inner)
+    tracker = GuardedTracker(inner)
     for epoch in (1, 2):
         tracker.log(epoch, {})
     tracker.finish(Record("a", "finished", {}), [])
@@ -204,6 +204,6 @@ def test_a_disabled_tracker_leaves_nothing(tiny, tmp_path, monkeypatch):
 def test_a_command_line_that_is_not_utf_8_is_spelled_out_for_the_client(monkeypatch):
     words = ["ablations", "train", "--data.root", os.fsdecode(b"caf\xe9")]
     monkeypatch.setattr(sys, "argv", words)
-    with client._utf8_words():
+    with client._utf8_arguments():
         assert sys.argv == [*words[:3], r"caf\udce9"]
     assert sys.argv == words

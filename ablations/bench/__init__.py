@@ -1,18 +1,20 @@
-"""What the lab itself costs: each number against a limit or a peer in the same run."""
+"""Benchmarks of the lab itself: each time against a limit, or against a peer in the same run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ablations.bench import runner, table, tracker
-from ablations.bench.timing import Finding
+from ablations.bench.runner import bench_runner
+from ablations.bench.table import bench_table
+from ablations.bench.timing import BenchResult, Report
+from ablations.bench.tracker import bench_tracker
 from ablations.config.schema import RunConfig
 
-# Name -> what measures it: of a run, so many rounds, with a line a round to whoever watches.
-BENCHES: Mapping[str, Callable[[RunConfig, int, Callable[[str], None]], Finding]] = {
-    "table": table.measure,
-    "runner": runner.measure,
-    "tracker": tracker.measure,
+# Name -> benchmark; its arguments are a run, the number of rounds, and where to report progress.
+BENCHES: Mapping[str, Callable[[RunConfig, int, Report], BenchResult]] = {
+    "table": bench_table,
+    "runner": bench_runner,
+    "tracker": bench_tracker,
 }
 
-__all__ = ["BENCHES", "Finding"]
+__all__ = ["BENCHES", "BenchResult"]

@@ -14,14 +14,14 @@ from ablations.data.batches import loaders, resume
 from poolformer.metaformer import MetaFormer
 
 
-def loop(config: RunConfig) -> float:
-    """Train and validate a cell on the CPU; its top-1 in percent, equal to a run's.
+def train_bare(config: RunConfig) -> float:
+    """Train and validate a run on the CPU; its top-1 in percent, equal to that of ``train``.
 
-    Only what mini cells have: no mixup, no clipping, a schedule by steps.
+    Supports what the recipe mini needs: no mixup, no clipping, a schedule by steps.
     """
     optim = config.optim
     torch.set_num_threads(config.system.threads)
-    torch.use_deterministic_algorithms(False)  # a run in this process may have asked for it
+    torch.use_deterministic_algorithms(False)  # a run in this process may have set it
     pictures = data.load(config.data)
     train, val = loaders(pictures, config.data, config.seed)
     torch.manual_seed(derive(config.seed, "weights"))

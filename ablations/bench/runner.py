@@ -1,97 +1,102 @@
-"""What the runner saves, and what the lab costs over a bare loop."""
+"""The time that the runner saves, and the cost of a run over a bare training loop."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablations.bench.timing import Comparison, Finding, compare, in_turns, machine, summary
+from ablations.bench.timing import (
+    BenchResult,
+    Comparison,
+    Report,
+    compare,
+    describe_machine,
+    in_scratch_folder,
+    run_python,
+    time_in_turns,
+)
 from ablations.config.resolve import FIELDS, flatten
 from ablations.config.schema import RunConfig
 from ablations.machine.cores import usable_cores
 
-SEEDS = 6  # cells of the short study
-FASTER = 2.0  # how many times one process a cell, as an agent starts them
-OVERHEAD = 1.05
+SEEDS = 6  # runs of the small study
+SPEEDUP = 2.0  # of warm workers over one process per run, as an agent starts them
+OVERHEAD = 1.05  # time of a run over time of a bare loop
 
 
-def measure(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Finding:
-    """Warm workers against a fresh process a cell, and a run against a bare loop of the same cell.
+def bench_runner(config: RunConfig, rounds: int, report: Report) -> BenchResult:
+    """Time warm workers against one process per run, and a run against a bare training loop.
 
     Args:
-        config: The cell; the study is this one with several seeds.
-        rounds: How often the study; the single run three times as often.
-        told: Called with a line a round.
+        config: The run; the study is this one with several seeds.
+        rounds: How often the study is timed; the single run is timed three times as often.
+        report: Called with one line per round.
     """
-    os.environ.setdefault("WANDB_MODE", "offline")  # nobody wants these runs in an account
-    # A cell takes seconds, a study minutes: the smaller difference can have more rounds.
-    found = [study(config, rounds, told), overhead(config, 3 * rounds, told)]
-    return Finding([line for each in found for line in each.lines], all(f.kept for f in found))
+    os.environ.setdefault("WANDB_MODE", "offline")  # keep these runs out of the user's account
+    # A run takes seconds, a study minutes: the smaller difference can have more rounds.
+    results = [bench_study(config, rounds, report), bench_overhead(config, 3 * rounds, report)]
+    lines = [line for result in results for line in result.lines]
+    return BenchResult(lines, all(result.passed for result in results))
 
 
-def study(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Finding:
-    """`ablations run` with its warm workers against one process a cell, one after another.
+def bench_study(config: RunConfig, rounds: int, report: Report) -> BenchResult:
+    """Time `ablations run` with its warm workers against one process per run, one by one.
 
     The second is what one ``wandb agent`` does. As many processes at once as there are workers are
-    timed as well: what several agents on one machine come to.
+    timed too: this is what several agents on one machine do.
     """
     workers = usable_cores()
     warm, agent, agents = "warm workers", "one agent", f"{workers} agents"
-    seconds = in_turns(
-        {
-            warm: partial(_scratch, partial(_warm, config)),
-            agent: partial(_scratch, partial(_fresh, config, 1)),
-            agents: partial(_scratch, partial(_fresh, config, workers)),
-        },
-        rounds,
-        told,
+    calls = {
+        warm: partial(_run_study, config),
+        agent: partial(_train_in_processes, config, 1),
+        agents: partial(_train_in_processes, config, workers),
+    }
+    seconds = time_in_turns(
+        {name: in_scratch_folder(call) for name, call in calls.items()}, rounds, report
     )
-    title = f"runner: {SEEDS} cells of recipe {config.recipe}, {workers} workers, {machine()}"
-    found = Comparison((warm, agent), (seconds[warm], seconds[agent]), 1 / FASTER)
-    several = Comparison((warm, agents), (seconds[warm], seconds[agents]), 1.0)
-    one, more = summary(title, found), summary("", several)
-    return Finding([*one.lines, *more.lines[2:]], one.kept and more.kept)
+    machine = describe_machine()
+    title = f"runner: {SEEDS} runs of recipe {config.recipe}, {workers} workers, {machine}"
+    one, several = (
+        Comparison((warm, peer), (seconds[warm], seconds[peer]), limit).result(title)
+        for peer, limit in ((agent, 1 / SPEEDUP), (agents, 1.0))
+    )
+    # The second comparison repeats the title and the times of the warm workers.
+    return BenchResult([*one.lines, *several.lines[2:]], one.passed and several.passed)
 
 
-def overhead(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Finding:
-    """A run (Lightning, tracker, records, checkpoints) against a bare PyTorch loop of its cell.
+def bench_overhead(config: RunConfig, rounds: int, report: Report) -> BenchResult:
+    """Time a run (Lightning, tracker, records, checkpoints) against a bare PyTorch loop.
 
-    Both are timed in this process, whose imports are done; that the loop trains the same cell shows
-    in its accuracy, which must equal the record's.
+    Both are timed in this process, so imports do not count. Both must reach the same accuracy,
+    which shows that they train the same model.
     """
-    from ablations.bench.bare import loop
+    from ablations.bench.bare import train_bare
     from ablations.training.train import train
 
     accuracies: set[float] = set()
 
     def run(results: Path) -> None:
-        record = train(config, results)
-        accuracies.add(record.metric() or 0.0)
+        accuracies.add(train(config, results).metric() or 0.0)
 
     def bare() -> None:
-        accuracies.add(loop(config))
+        accuracies.add(train_bare(config))
 
-    found = compare(("a run", partial(_scratch, run)), ("bare loop", bare), rounds, OVERHEAD, told)
+    calls = {"a run": in_scratch_folder(run), "bare loop": bare}
+    comparison = compare(calls, rounds, OVERHEAD, report)
     if len(accuracies) != 1:
-        raise RuntimeError(f"the two did not train the same cell: top-1 {sorted(accuracies)}")
-    return summary(f"overhead: one cell of recipe {config.recipe}, {machine()}", found)
-
-
-def _scratch(call: Callable[[Path], None]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        call(Path(folder))
+        raise RuntimeError(
+            f"the run and the bare loop trained different models: top-1 {sorted(accuracies)}"
+        )
+    return comparison.result(f"overhead: one run of recipe {config.recipe}, {describe_machine()}")
 
 
 def _flags(config: RunConfig) -> list[str]:
-    """A cell as flags of the commands, but for its seed."""
+    """A config as flags of the commands, without its seed."""
     flat = flatten(config.to_json())
     flags = {name: flat[name] for name in FIELDS if name != "seed"}
     return [f"--recipe={config.recipe}", *(f"--{n}={_text(v)}" for n, v in flags.items())]
@@ -101,30 +106,21 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _warm(config: RunConfig, results: Path) -> None:
-    """The study by `ablations run`."""
-    sweep = results / "seeds.yaml"
+def _run_study(config: RunConfig, folder: Path) -> None:
+    """Train the study by `ablations run`."""
+    sweep = folder / "seeds.yaml"
     grid = {"method": "grid", "parameters": {"seed": {"values": list(range(SEEDS))}}}
     sweep.write_text(json.dumps(grid), encoding="utf-8")  # JSON is YAML
-    _ablations("run", str(sweep), *_flags(config), f"--results={results / 'runs'}")
+    results = f"--results={folder / 'runs'}"
+    run_python("-m", "ablations", "run", str(sweep), *_flags(config), results)
 
 
-def _fresh(config: RunConfig, at_once: int, results: Path) -> None:
-    """The study by `ablations train`, a process a cell."""
+def _train_in_processes(config: RunConfig, at_once: int, results: Path) -> None:
+    """Train the study by `ablations train`, one process per run."""
 
     def train(seed: int) -> None:
-        _ablations("train", *_flags(config), f"--seed={seed}", f"--results={results}")
+        flags = [*_flags(config), f"--seed={seed}", f"--results={results}"]
+        run_python("-m", "ablations", "train", *flags)
 
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(train, range(SEEDS)))
-
-
-def _ablations(*words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ablations", *words],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"`ablations {words[0]}` failed: {done.stderr.strip()}")

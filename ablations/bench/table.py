@@ -1,4 +1,4 @@
-"""How long the table takes: of a small study from the command line, and of very many records."""
+"""The time that tables take: a small one from the command line, and one of very many records."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import json
 import math
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ablations import tables
-from ablations.bench.timing import Finding, machine, spread, verdict
+from ablations.bench.timing import (
+    BenchResult,
+    Report,
+    describe_machine,
+    format_limit,
+    format_spread,
+    run_python,
+    time_in_turns,
+)
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig, id_of
 from ablations.store import load
@@ -25,67 +31,15 @@ from ablations.store.records import FILE, Record
 SEEDS = 5
 COUNTS = [10_000, 100_000]
 LIMIT = 2.0  # seconds for the first of COUNTS, after imports
-# Of time over number of records, on logarithmic scales: 1 is linear.
-STEEPEST = 1.1
-SMALL, SMALL_LIMIT = 54, 1.5  # records, and seconds in all for `ablations table` of them
+MAX_SLOPE = 1.1  # of time over the number of records, on logarithmic scales: 1 is linear
+SMALL, SMALL_LIMIT = 54, 1.5  # records, and seconds for `ablations table` of them, all included
 AXES: dict[str, list[object]] = {
     "token_mixers": ["pool", "identity", "depthwise", "random"],
     "norm": ["group", "layer", "batch"],
     "activation": ["gelu", "relu", "silu"],
     "pool_size": [3, 5, 7, 9],
 }
-
-
-def measure(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Finding:
-    """10,000 records to a full table within 2 s, linearly more for 100,000, 54 within 1.5 s in all.
-
-    The records are made up: five seeds of thousands of variants, in a folder that is thrown away.
-
-    Args:
-        config: Its recipe is that of the records.
-        rounds: How often each is timed; the largest number of records at most three times.
-        told: Called with a line a step.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = {count: Path(scratch, str(count)) for count in (SMALL, *COUNTS)}
-        for count, folder in folders.items():
-            told(f"writing {count:,} records")
-            write(folder, count, config.recipe)
-        started = [_command(folders[SMALL], told) for _ in range(rounds)]
-        _render(folders[SMALL])  # loads what is loaded on first use
-        few, many = COUNTS
-        seconds: dict[int, list[float]] = {few: [], many: []}
-        for number in range(rounds):
-            for count in COUNTS[: 2 if number < 3 else 1]:
-                seconds[count].append(_render(folders[count]))
-                told(f"{count:,} records: {seconds[count][-1]:.2f} s")
-    medians = {count: statistics.median(times) for count, times in seconds.items()}
-    slope = math.log(medians[many] / medians[few]) / math.log(many / few)
-    small = statistics.median(started)
-    kept = [small <= SMALL_LIMIT, medians[few] <= LIMIT, slope <= STEEPEST]
-    return Finding(
-        [
-            f"table: recipe {config.recipe}, {SEEDS} seeds a variant, {machine()}",
-            f"  `ablations table` of {SMALL} records, imports included, no torch: "
-            f"{spread(started)}, {verdict(kept[0], f'{SMALL_LIMIT:g} s')}",
-            f"  {few:,} records from disk to Markdown: {spread(seconds[few])}, "
-            f"{verdict(kept[1], f'{LIMIT:g} s')}",
-            f"  {many:,} records: {spread(seconds[many])}; time grows with the number to the power "
-            f"of {slope:.2f}, {verdict(kept[2], f'{STEEPEST:g}')}",
-        ],
-        all(kept),
-    )
-
-
-def _render(folder: Path) -> float:
-    """Seconds from the files to the text."""
-    begun = time.perf_counter()
-    with load.without_collection():
-        tables.render(load.read([folder]).records, "md")
-    return time.perf_counter() - begun
-
-
-# What `ablations table` starts, and a word on whether torch came along.
+# `ablations table` in a process of its own, which fails where torch is imported.
 COMMAND = """
 import sys
 from ablations.cli.main import main
@@ -94,24 +48,56 @@ sys.exit("torch was imported" if "torch" in sys.modules else code)
 """
 
 
-def _command(folder: Path, told: Callable[[str], None]) -> float:
-    """Seconds of a fresh process that prints the table.
+def bench_table(config: RunConfig, rounds: int, report: Report) -> BenchResult:
+    """Time tables of 54, 10,000 and 100,000 records: 1.5 s in all, 2 s, and linearly more.
 
-    Raises:
-        RuntimeError: It failed, or imported torch.
+    The records are made up: five seeds of thousands of variants, in a temporary folder.
+
+    Args:
+        config: Its recipe is the recipe of the records.
+        rounds: How often each is timed; the largest number of records at most three times.
+        report: Called with one line per step.
     """
-    begun = time.perf_counter()
-    words = [sys.executable, "-c", COMMAND, str(folder)]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8")
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        raise RuntimeError(f"`ablations table` failed: {done.stderr.strip()}")
-    told(f"`ablations table` of {SMALL} records: {seconds:.2f} s")
-    return seconds
+    few, many = COUNTS
+    with tempfile.TemporaryDirectory() as scratch:
+        calls: dict[str, Callable[[], object]] = {}
+        for count in (SMALL, few, many):
+            report(f"writing {count:,} records")
+            folder = Path(scratch, str(count))
+            write_records(folder, count, config.recipe)
+            in_process = partial(run_python, "-c", COMMAND, str(folder))
+            calls[f"{count:,} records"] = in_process if count == SMALL else partial(_render, folder)
+        seconds = time_in_turns(calls, rounds, report, {f"{many:,} records": 3}).values()
+    small, few_times, many_times = seconds
+    ratio = statistics.median(many_times) / statistics.median(few_times)
+    slope = math.log(ratio) / math.log(many / few)
+    passed = [
+        statistics.median(small) <= SMALL_LIMIT,
+        statistics.median(few_times) <= LIMIT,
+        slope <= MAX_SLOPE,
+    ]
+    return BenchResult(
+        [
+            f"table: recipe {config.recipe}, {SEEDS} seeds a variant, {describe_machine()}",
+            f"  `ablations table` of {SMALL} records, imports included, no torch: "
+            f"{format_spread(small)}, {format_limit(passed[0], f'{SMALL_LIMIT:g} s')}",
+            f"  {few:,} records from disk to Markdown: {format_spread(few_times)}, "
+            f"{format_limit(passed[1], f'{LIMIT:g} s')}",
+            f"  {many:,} records: {format_spread(many_times)}; time grows with the number to the "
+            f"power of {slope:.2f}, {format_limit(passed[2], f'{MAX_SLOPE:g}')}",
+        ],
+        all(passed),
+    )
 
 
-def write(folder: Path, count: int, recipe: str) -> None:
-    """Write made-up records of one study: five seeds a variant, as many variants as it takes."""
+def _render(folder: Path) -> None:
+    """From the files to the text."""
+    with load.without_collection():
+        tables.render(load.read([folder]).records, "md")
+
+
+def write_records(folder: Path, count: int, recipe: str) -> None:
+    """Write made-up records of one study: five seeds a variant, as many variants as needed."""
     noise = random.Random(count)
     for config in itertools.islice(_configs(recipe), count):
         top1 = 80 + noise.gauss(0, 0.3)

@@ -1,40 +1,47 @@
-"""Speed against a peer in the same process: interleaved, medians with their spread.
+"""Time calls against each other: in turns, with medians and their spread.
 
-A number that is measured alone says more of the machine than of the program. Here what is asked
-about and its peer take turns, so that what slows the machine for a while slows both.
+A time measured alone says more about the machine than about the program. Here the subject and its
+peer take turns, so that whatever slows the machine for a while slows both.
 """
 
 from __future__ import annotations
 
+import platform
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ablations.machine.cores import usable_cores
 
+Report = Callable[[str], None]  # receives one line of progress at a time
+
 
 @dataclass(frozen=True)
-class Finding:
-    """What a benchmark found.
+class BenchResult:
+    """The outcome of a benchmark.
 
     Args:
-        lines: For a reader.
-        kept: Whether every limit is kept.
+        lines: The measurements, for a reader.
+        passed: Whether every limit is kept.
     """
 
     lines: list[str]
-    kept: bool
+    passed: bool
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured of a subject and its peer.
+    """The times of a subject and of its peer.
 
     Args:
-        names: The subject's and the peer's.
-        seconds: Of each, in the order of the rounds.
-        limit: The ratio that the subject's seconds should stay under.
+        names: The subject's name and the peer's.
+        seconds: The times of each, in the order of the rounds.
+        limit: The highest accepted ratio of the subject's time to the peer's.
     """
 
     names: tuple[str, str]
@@ -44,87 +51,103 @@ class Comparison:
     @property
     def ratios(self) -> list[float]:
         """Subject to peer, round by round."""
-        return [one / other for one, other in zip(*self.seconds, strict=True)]
+        return [subject / peer for subject, peer in zip(*self.seconds, strict=True)]
 
     @property
     def ratio(self) -> float:
-        """Their median."""
+        """The median of the ratios."""
         return statistics.median(self.ratios)
+
+    def result(self, title: str) -> BenchResult:
+        """The comparison in lines for a reader."""
+        times = zip(self.names, self.seconds, strict=True)
+        ratios, passed = self.ratios, self.ratio <= self.limit
+        return BenchResult(
+            [
+                title,
+                *(f"  {name:12} {format_spread(seconds)}" for name, seconds in times),
+                f"  {' / '.join(self.names)}: median {self.ratio:.3f} ({min(ratios):.3f} to "
+                f"{max(ratios):.3f}), {format_limit(passed, f'{self.limit:g}')}",
+            ],
+            passed,
+        )
 
 
 def compare(
-    subject: tuple[str, Callable[[], object]],
-    peer: tuple[str, Callable[[], object]],
-    rounds: int,
-    limit: float,
-    told: Callable[[str], None],
+    calls: Mapping[str, Callable[[], object]], rounds: int, limit: float, report: Report
 ) -> Comparison:
-    """Time two calls in turns, after one round that does not count.
-
-    Args:
-        subject: A name and the call.
-        peer: The same of what it is compared with.
-        rounds: How often; every second round the peer comes first.
-        limit: The ratio that the subject should stay under.
-        told: Called with a line a round.
-    """
-    seconds = in_turns({subject[0]: subject[1], peer[0]: peer[1]}, rounds, told)
-    return Comparison((subject[0], peer[0]), (seconds[subject[0]], seconds[peer[0]]), limit)
+    """Time two calls in turns: the subject, then the peer that it is compared with."""
+    seconds = time_in_turns(calls, rounds, report)
+    (subject, first), (peer, second) = seconds.items()
+    return Comparison((subject, peer), (first, second), limit)
 
 
-def in_turns(
-    calls: Mapping[str, Callable[[], object]], rounds: int, told: Callable[[str], None]
+def time_in_turns(
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    report: Report,
+    at_most: Mapping[str, int] | None = None,
 ) -> dict[str, list[float]]:
-    """Time calls in turns, after one round that does not count: name -> seconds, round by round.
+    """Time calls in turns, after one warm-up round that does not count.
 
     Args:
         calls: Name -> call.
-        rounds: How often; every second round in the other order.
-        told: Called with a line a round.
+        rounds: How many rounds; every second one in reverse order.
+        report: Called with one line per round.
+        at_most: Name -> the number of rounds of a call that takes long.
+
+    Returns:
+        Name -> seconds, round by round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
-        for name in list(calls) if number % 2 else reversed(list(calls)):
-            begun = time.perf_counter()
+        due = [name for name in calls if number <= (at_most or {}).get(name, rounds)]
+        for name in due if number % 2 else reversed(due):
+            started = time.perf_counter()
             calls[name]()
-            if number:  # the first one also loads what all need
-                seconds[name].append(time.perf_counter() - begun)
+            if number:  # the warm-up round also loads the modules that all of them need
+                seconds[name].append(time.perf_counter() - started)
         if number:
-            last = ", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items())
-            told(f"round {number}/{rounds}: {last}")
+            times = ", ".join(f"{name} {seconds[name][-1]:.2f} s" for name in due)
+            report(f"round {number}/{rounds}: {times}")
     return seconds
 
 
-def summary(title: str, comparison: Comparison) -> Finding:
-    """A comparison in lines for a reader."""
-    lines = [title]
-    for name, seconds in zip(comparison.names, comparison.seconds, strict=True):
-        lines.append(f"  {name:12} {spread(seconds)}")
-    ratios = comparison.ratios
-    kept = comparison.ratio <= comparison.limit
-    lines.append(
-        f"  {comparison.names[0]} / {comparison.names[1]}: median {comparison.ratio:.3f} "
-        f"({min(ratios):.3f} to {max(ratios):.3f}), {verdict(kept, f'{comparison.limit:g}')}"
-    )
-    return Finding(lines, kept)
+def in_scratch_folder(call: Callable[[Path], object]) -> Callable[[], None]:
+    """A call without arguments that gives ``call`` a new folder each time, deleted afterwards."""
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            call(Path(folder))
+
+    return run
 
 
-def spread(seconds: Sequence[float]) -> str:
-    """Median and range of times."""
+def run_python(*arguments: str) -> None:
+    """Run a Python process.
+
+    Raises:
+        RuntimeError: It failed; the message ends with what it wrote to stderr.
+    """
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise RuntimeError(f"a process failed with exit code {done.returncode}: {done.stderr}")
+
+
+def format_spread(seconds: Sequence[float]) -> str:
+    """The median and the range of times."""
     return (
         f"median {statistics.median(seconds):.2f} s "
         f"({min(seconds):.2f} to {max(seconds):.2f}, n={len(seconds)})"
     )
 
 
-def verdict(kept: bool, limit: str) -> str:
+def format_limit(passed: bool, limit: str) -> str:
     """Whether a limit is kept, in words."""
-    return f"{'within' if kept else 'ABOVE'} the limit of {limit}"
+    return f"{'within' if passed else 'ABOVE'} the limit of {limit}"
 
 
-def machine() -> str:
-    """What the numbers were measured on."""
-    import platform
-
-    cores = usable_cores()
-    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}"
+def describe_machine() -> str:
+    """The machine that the times were measured on."""
+    return f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}"

@@ -1,40 +1,47 @@
-"""What mirroring a run to W&B costs."""
+"""The cost of mirroring a run to W&B."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ablations.bench.timing import Finding, compare, machine, summary
+from ablations.bench.timing import (
+    BenchResult,
+    Report,
+    compare,
+    describe_machine,
+    in_scratch_folder,
+)
 from ablations.config.schema import RunConfig
 from ablations.tracking.client import mode
 
+LIMIT = 1.02  # time with W&B over time without
 
-def measure(config: RunConfig, rounds: int, told: Callable[[str], None]) -> Finding:
-    """A run mirrored to W&B against the same run without: at most 2% of its wall time.
+
+def bench_tracker(config: RunConfig, rounds: int, report: Report) -> BenchResult:
+    """Time a run mirrored to W&B against the same run without: at most 2% more.
 
     Args:
-        config: The run; trained anew each time, in a folder that is thrown away.
-        rounds: How often.
-        told: Called with a line a round.
+        config: The run; it is trained anew each time.
+        rounds: How often each is timed.
+        report: Called with one line per round.
     """
     from ablations.training.train import train
 
-    os.environ.setdefault("WANDB_MODE", "offline")  # nobody wants these runs in an account
+    os.environ.setdefault("WANDB_MODE", "offline")  # keep these runs out of the user's account
 
-    def trained(name: str) -> Callable[[], object]:
-        cell = replace(config, system=replace(config.system, tracker=name))
+    def trained(tracker: str) -> Callable[[], None]:
+        run = replace(config, system=replace(config.system, tracker=tracker))
 
-        def call() -> None:
-            with tempfile.TemporaryDirectory() as scratch:
-                record = train(cell, Path(scratch))
+        def call(results: Path) -> None:
+            record = train(run, results)
             if not record.done:
                 raise RuntimeError(f"the run failed: {record.failure}")
 
-        return call
+        return in_scratch_folder(call)
 
-    found = compare(("wandb", trained("wandb")), ("none", trained("none")), rounds, 1.02, told)
-    return summary(f"tracker: recipe {config.recipe}, W&B {mode()}, {machine()}", found)
+    calls = {name: trained(name) for name in ("wandb", "none")}
+    title = f"tracker: recipe {config.recipe}, W&B {mode()}, {describe_machine()}"
+    return compare(calls, rounds, LIMIT, report).result(title)

@@ -44,13 +44,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
     config = resolve(arguments.recipe, fields_set, count_classes=count_classes)
 
-    def told(line: str) -> None:
-        screen.note(line)
-
-    findings = [
-        bench.BENCHES[name](config, arguments.rounds, told)
+    results = [
+        bench.BENCHES[name](config, arguments.rounds, screen.note)
         for name in arguments.names or bench.BENCHES
     ]
-    for finding in findings:
-        screen.out("\n".join(finding.lines))
-    return 0 if all(finding.kept for finding in findings) else 1
+    for result in results:
+        screen.out("\n".join(result.lines))
+    return 0 if all(result.passed for result in results) else 1

@@ -10,39 +10,43 @@ from ablations.store import load
 from tests.factories.configs import TINY_FLAGS
 
 
-def test_subject_and_peer_take_turns_and_the_first_round_does_not_count():
+def test_calls_take_turns_and_the_warm_up_round_does_not_count():
     calls, lines = [], []
-    found = timing.compare(
-        ("new", lambda: calls.append("new")),
-        ("old", lambda: calls.append("old")),
+    names = ("new", "old", "slow")
+    seconds = timing.time_in_turns(
+        {name: lambda name=name: calls.append(name) for name in names},
         rounds=2,
-        limit=1.5,
-        told=lines.append,
+        report=lines.append,
+        at_most={"slow": 1},
     )
-    assert calls == ["old", "new", "new", "old", "old", "new"]
-    assert [len(seconds) for seconds in found.seconds] == [2, 2]
+    assert calls == ["slow", "old", "new", "new", "old", "slow", "old", "new"]
+    assert {name: len(each) for name, each in seconds.items()} == {"new": 2, "old": 2, "slow": 1}
     assert [line.split(":")[0] for line in lines] == ["round 1/2", "round 2/2"]
 
 
 def test_the_ratio_is_the_median_over_the_rounds():
-    found = timing.Comparison(("new", "old"), ([2.0, 3.0, 9.0], [1.0, 3.0, 3.0]), 2.5)
-    assert found.ratios == [2.0, 1.0, 3.0]
-    assert found.ratio == 2.0
-    finding = timing.summary("what", found)
-    assert finding.kept
-    assert finding.lines == [
-        "what",
+    comparison = timing.Comparison(("new", "old"), ([2.0, 3.0, 9.0], [1.0, 3.0, 3.0]), 2.5)
+    assert comparison.ratios == [2.0, 1.0, 3.0]
+    assert comparison.ratio == 2.0
+    result = comparison.result("title")
+    assert result.passed
+    assert result.lines == [
+        "title",
         "  new          median 3.00 s (2.00 to 9.00, n=3)",
         "  old          median 3.00 s (1.00 to 3.00, n=3)",
         "  new / old: median 2.000 (1.000 to 3.000), within the limit of 2.5",
     ]
-    above = timing.Comparison(("new", "old"), ([2.0], [1.0]), 1.02)
-    finding = timing.summary("what", above)
-    assert not finding.kept
-    assert "ABOVE the limit of 1.02" in finding.lines[-1]
+    result = timing.Comparison(("new", "old"), ([2.0], [1.0]), 1.02).result("title")
+    assert not result.passed
+    assert "ABOVE the limit of 1.02" in result.lines[-1]
 
 
-def test_the_trackers_cost_is_measured_on_runs_that_happen(capsys):
+def test_a_process_that_fails_raises_with_its_stderr():
+    with pytest.raises(RuntimeError, match="exit code 1: torch was imported"):
+        timing.run_python("-c", "import sys; sys.exit('torch was imported')")
+
+
+def test_the_cost_of_the_tracker_is_measured_on_real_runs(capsys):
     code = main(["bench", "tracker", "--rounds", "1", *TINY_FLAGS, "--optim.epochs=1"])
     printed = capsys.readouterr()
     title, mirrored, alone, ratio = printed.out.splitlines()
@@ -54,16 +58,15 @@ def test_the_trackers_cost_is_measured_on_runs_that_happen(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
-    [(["trakcer"], "did you mean 'tracker'"), (["--rounds", "0"], "--rounds 0 must be 1 or more")],
+    ("words", "value"), [(["trakcer"], "'tracker'"), (["--rounds", "0"], "--rounds 0")]
 )
-def test_wrong_words(words, told, capsys):
+def test_wrong_words(words, value, capsys):
     assert main(["bench", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert value in capsys.readouterr().err
 
 
-def test_the_tables_bench_reads_records_that_a_table_takes(monkeypatch, tmp_path, capsys):
-    table.write(tmp_path / "made", 40, "mini")
+def test_tables_are_timed_on_records_that_a_table_accepts(monkeypatch, tmp_path, capsys):
+    table.write_records(tmp_path / "made", 40, "mini")
     found = load.read([tmp_path / "made"])
     assert (len(found.records), found.problems) == (40, [])
     assert len({record.variant for record in found.records}) == 8

@@ -16,7 +16,7 @@ STUDY, PICTURE = Path("results/mini"), Path("results/mini.png")
 
 def main() -> None:
     """Write it."""
-    (study,) = tables.read(STUDY)
+    (study,) = tables.load_studies(STUDY)
     PICTURE.write_bytes(figures.png(figures.forest(study)))
 
 

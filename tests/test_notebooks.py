@@ -163,24 +163,24 @@ def test_a_notebook_reads_another_study(path, tmp_path):
 
 
 def is_baseline(config: dict[str, Any]) -> bool:
-    (study,) = tables.read(MINI)
+    (study,) = tables.load_studies(MINI)
     model = study.baseline.records[0].config["model"]
     return bool(config["model"] == model)
 
 
 def test_a_study_is_found_from_the_notebooks_and_from_the_repository(monkeypatch):
-    assert tables.nearby("results/mini") == Path("results/mini")
+    assert tables.find_folder("results/mini") == Path("results/mini")
     monkeypatch.chdir("notebooks")
-    assert tables.nearby("results/mini") == Path("../results/mini")
+    assert tables.find_folder("results/mini") == Path("../results/mini")
     monkeypatch.chdir("..")
     here = Path.cwd() / "results"
-    assert tables.nearby(here) == here
+    assert tables.find_folder(here) == here
     with pytest.raises(RecordError, match="no folder results/none, here or above"):
-        tables.nearby("results/none")
+        tables.find_folder("results/none")
 
 
 def test_histories_are_those_of_the_runs():
-    found = tables.histories(MINI)
+    found = tables.load_histories(MINI)
     assert set(found) == {path.parent.name for path in MINI.glob("*/record.json")}
     for run, rows in found.items():
         assert rows == read_history(MINI / run / "history.csv")
@@ -191,10 +191,10 @@ def test_a_run_without_a_history_has_no_rows(tmp_path):
     run = min(MINI.glob("*/record.json")).parent
     shutil.copytree(run, tmp_path / run.name)
     (tmp_path / run.name / "history.csv").unlink()
-    assert tables.histories(tmp_path) == {run.name: []}
+    assert tables.load_histories(tmp_path) == {run.name: []}
     (tmp_path / run.name / "history.csv").write_text("epoch,val/top1\n1,high\n")
     with pytest.raises(RecordError, match="is not a history"):
-        tables.histories(tmp_path)
+        tables.load_histories(tmp_path)
 
 
 def test_a_cell_that_fails_leaves_the_file_as_it_is(tmp_path):
@@ -220,7 +220,7 @@ def test_the_network_is_really_closed(tmp_path, offline):
 
 def test_what_the_notebooks_say_of_the_embedded_study():
     """Every number of their text, and every claim that a number can be put to."""
-    (study,) = tables.read(MINI)
+    (study,) = tables.load_studies(MINI)
     rows = {row.label: row for row in study.rows if row is not study.baseline}
     base = study.baseline
     said = {path.stem: " ".join(texts(path)) for path in NOTEBOOKS}
@@ -258,7 +258,7 @@ def test_what_the_notebooks_say_of_the_embedded_study():
     says("accuracy_and_cost", "Three of seventeen")
     assert figures.cost_of_study(study).get_suptitle().startswith("3 of 17")
 
-    histories = tables.histories(MINI)
+    histories = tables.load_histories(MINI)
     for epoch in (0, 2):
         values = [histories[run.run_id][epoch]["val/top1"] for run in base.records]
         says("training_curves", f"{max(values) - min(values):.2f} ")

@@ -33,14 +33,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     refuse_fields("claims", fields_set)
 
     from ablations.store.load import without_collection
-    from ablations.tables import FORMATS, written_claims
+    from ablations.tables import FORMATS, render_claims
 
     if arguments.format not in FORMATS:
         raise ConfigError(unknown("format", arguments.format, FORMATS))
     form = form_of(arguments)
     with without_collection():
         found = gather(arguments)
-        text = written_claims(found.studies, form)
+        text = render_claims(found.studies, form)
     tell(found.problems)
     write_or_emit(text, arguments.output)
     return 1 if found.problems else 0

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     from rich.progress import track
 
-    from ablations.tables.costs import counted, markdown, variants
+    from ablations.tables.model_costs import cost_frame, cost_markdown, models_to_count
 
     show = functools.partial(
         track,
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    frame = counted(variants(arguments.recipe, cells, fields_set), show)
-    text = markdown(frame) if arguments.format == "md" else escape.csv(frame)
+    frame = cost_frame(models_to_count(arguments.recipe, cells, fields_set), show)
+    text = cost_markdown(frame) if arguments.format == "md" else escape.csv(frame)
     write_or_emit(text, arguments.output)
     return 0

@@ -35,12 +35,12 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Write it; 1 where something is left out."""
     refuse_fields("report", fields_set)
 
-    from ablations.report import report
+    from ablations.report import build_report
     from ablations.store.load import without_collection
 
     with without_collection():
         found = gather(arguments)
-        made = report(found.reading, found.studies, found.problems)
+        made = build_report(found.reading, found.studies, found.problems)
     tell(made.problems)
     write_or_emit(made.page, arguments.output)
     size = len(made.page.encode()) / 1e6

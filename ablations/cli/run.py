@@ -127,11 +127,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         screen.out(json.dumps(as_json(outcome, len(cells))))
     else:
         from ablations.analysis.study import studies
-        from ablations.tables import written
+        from ablations.tables import render_studies
 
         launched = [cell.config.to_json() for cell in cells]
         found = studies(outcome.records, results=arguments.results, launched=launched)
-        screen.out(written(found, "md"), end="")
+        screen.out(render_studies(found, "md"), end="")
     for line in complaints(outcome, arguments.results):
         screen.note(line)
     return 0 if outcome.whole else 1

@@ -83,7 +83,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     from ablations.analysis.study import studies
     from ablations.paper import claims, matching
     from ablations.store.load import TASKS, task
-    from ablations.tables.to_do import baseline_command
+    from ablations.tables.missing import baseline_command
 
     found = read(arguments, needed)
     if getattr(arguments, "of", None) not in TASKS:
@@ -112,12 +112,12 @@ def form_of(arguments: argparse.Namespace) -> str:
     Raises:
         ConfigError: --wide with another format than tex.
     """
-    from ablations.tables import WIDE
+    from ablations.tables import WIDE_LATEX
 
     form: str = arguments.format
     if arguments.wide and form != "tex":
         raise ConfigError("--wide is for --format tex")
-    return WIDE if arguments.wide else form
+    return WIDE_LATEX if arguments.wide else form
 
 
 def _begun(results: Path) -> Iterator[Begun]:

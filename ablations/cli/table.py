@@ -84,10 +84,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     refuse_fields("table", fields_set)
 
     from ablations.store.load import without_collection
-    from ablations.tables import FORMATS, OF, STYLES
+    from ablations.tables import FORMATS, KINDS, STYLES
 
     for what, value, valid in (
-        ("table", arguments.of, OF),
+        ("table", arguments.of, KINDS),
         ("format", arguments.format, FORMATS),
         ("style", arguments.style, STYLES),
     ):
@@ -115,10 +115,10 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     found = gather(arguments, needed=arguments.of == ABLATION)
     form = arguments.format
     if arguments.of != ABLATION:
-        from ablations.tables import written_reference
+        from ablations.tables import render_published
 
         records = found.reading.records
-        return written_reference(arguments.of, found.studies, records, form), found.problems
+        return render_published(arguments.of, found.studies, records, form), found.problems
     if arguments.bootstrap is not None:
         from ablations.analysis.study import bootstrap
 
@@ -136,33 +136,35 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if arguments.explain is not None:
         return explained(found, arguments.explain, form), found.problems
 
-    from ablations.tables import BOOTSTRAP, View, columns_named, written
+    from ablations.tables import BOOTSTRAP, View, parse_columns, render_studies
 
-    columns = None if arguments.columns is None else columns_named(arguments.columns)
+    columns = None if arguments.columns is None else parse_columns(arguments.columns)
     named = arguments.columns is not None and arguments.columns.strip().lower() != "all"
     if named and columns and BOOTSTRAP in columns and arguments.bootstrap is None:
         raise ConfigError("--columns bootstrap needs --bootstrap SEED")
     view = View(arguments.style, columns, arguments.all_rows)
-    return written(found.studies, form, view), found.problems
+    return render_studies(found.studies, form, view), found.problems
 
 
 def pivoted(found: Gathered, fields: str, form: str) -> str:
     """Grids over two fields."""
-    from ablations.tables import csv, pivot, pivot_tidy, pivots, text
+    from ablations.tables import find_grids, pivot_frame, pivot_table, render_csv, render_tables
 
-    grids = pivots(found.studies, fields)
+    grids = find_grids(found.studies, fields)
     if form == "csv":
-        return csv([pivot_tidy(grid) for grid in grids])
-    return text([pivot(grid) for grid in grids], form)
+        return render_csv([pivot_frame(grid) for grid in grids])
+    return render_tables([pivot_table(grid) for grid in grids], form)
 
 
 def explained(found: Gathered, row: str, form: str) -> str:
     """What is behind a row."""
-    from ablations.tables import csv, explain, text
+    from ablations.tables import explain, render_csv, render_tables
 
-    rows = explain.find(found.studies, row)
-    behind = [explain.explain(study, row, found.reading.places) for study, row in rows]
-    return csv([table.frame for table in behind]) if form == "csv" else text(behind, form)
+    rows = explain.find_rows(found.studies, row)
+    behind = [explain.runs_table(study, row, found.reading.places) for study, row in rows]
+    if form == "csv":
+        return render_csv([table.frame for table in behind])
+    return render_tables(behind, form)
 
 
 def _refuse(arguments: argparse.Namespace) -> None:
@@ -209,19 +211,21 @@ def compared(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if chosen is not None and not any(map(_is_of(chosen), arguments.results)):
         raise ConfigError(f"--baseline {chosen} is the id of no run here: `ablations status`")
 
-    from ablations.tables import compare, csv, text
+    from ablations.tables import compare, render_csv, render_tables
 
     sides = [_side(arguments, folder) for folder in arguments.results]
     problems = list(dict.fromkeys(problem for side in sides for problem in side.problems))
     left, right = arguments.results
-    names = compare.names_of(left, right)
-    pairs, alone = compare.pairs(*(side.studies for side in sides))
+    names = compare.name_sides(left, right)
+    pairs, alone = compare.pair_studies(*(side.studies for side in sides))
     problems += alone
     if not pairs:
         raise ConfigError(f"nothing to compare in {left} and {right}: {'; '.join(problems)}")
     if arguments.format == "csv":
-        return csv([compare.tidy(pair, names) for pair in pairs]), problems
-    return text([compare.compare(pair, names) for pair in pairs], arguments.format), problems
+        return render_csv([compare.comparison_frame(pair, names) for pair in pairs]), problems
+    return render_tables(
+        [compare.comparison_table(pair, names) for pair in pairs], arguments.format
+    ), problems
 
 
 def _is_of(baseline: str) -> Callable[[Path], bool]:

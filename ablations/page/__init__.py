@@ -46,12 +46,12 @@ def arrows(text: str) -> str:
     return text.replace("->", "→")
 
 
-def fill(template: str, **values: Any) -> Markup:
+def fill_template(template: str, **values: Any) -> Markup:
     """A template of this folder with its values, each escaped once."""
     return Markup(_environment().get_template(template).render(values))
 
 
-def document(title: str, body: Markup) -> str:
+def html_document(title: str, body: Markup) -> str:
     """A whole page that needs nothing besides itself.
 
     Args:
@@ -60,7 +60,7 @@ def document(title: str, body: Markup) -> str:
     """
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    whole = fill(
+    whole = fill_template(
         "page.html",
         title=title,
         body=body,

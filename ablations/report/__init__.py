@@ -16,17 +16,17 @@ from ablations.analysis.rows import Row, Study
 from ablations.analysis.study import studies
 from ablations.analysis.verdicts import NOT_RUN
 from ablations.config import diff
-from ablations.page import document, fill
+from ablations.page import fill_template, html_document
 from ablations.report import curves, runs, summary
 from ablations.report.curves import History
-from ablations.report.plots import plots
+from ablations.report.plots import study_plots
 from ablations.store.load import Reading
 from ablations.store.records import FILE
-from ablations.tables import Table, ablation, claims, provenance, to_do
-from ablations.tables.html_page import html
+from ablations.tables import Table, ablation_table, claims_table, missing, provenance
+from ablations.tables.html_tables import html_table
 from ablations.text.phrases import counted, duration
 
-TABLES: list[Callable[[Study], Table]] = [ablation, claims]
+TABLES: list[Callable[[Study], Table]] = [ablation_table, claims_table]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Group:
 
     title: str
     also: str
-    runs: list[runs.Shown]
+    runs: list[runs.RunDetails]
 
 
-def report(
+def build_report(
     found: Reading, every: Sequence[Study] | None = None, problems: Sequence[str] | None = None
 ) -> Report:
     """The page of all records.
@@ -62,14 +62,14 @@ def report(
         problems: What is left out, where that is more than of the records.
     """
     all_studies = studies(found.records) if every is None else every
-    histories, broken = curves.read(found)
+    histories, broken = curves.read_histories(found)
     told = [*(found.problems if problems is None else problems), *broken]
     whole = len(found.records) <= runs.WHOLE
     parts = [
         _study(study, f"s{number}", found, histories, whole)
         for number, study in enumerate(all_studies, start=1)
     ]
-    body = fill(
+    body = fill_template(
         "report.html",
         runs=counted(len(found.records), "run"),
         studies=list(zip(all_studies, parts, strict=True)),
@@ -78,7 +78,7 @@ def report(
         version=version("metaformer-ablations"),
         commits=provenance.commits(found.records),
     )
-    return Report(document("MetaFormer ablations: report", body), told)
+    return Report(html_document("MetaFormer ablations: report", body), told)
 
 
 def _study(
@@ -86,22 +86,22 @@ def _study(
 ) -> Markup:
     """The part of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
-    absent = dict.fromkeys(to_do.notes(study, to_do.rows(study, whole=True)))
+    absent = dict.fromkeys(missing.missing_notes(study, missing.missing_rows(study, whole=True)))
     tables = []
     for number, make in enumerate(TABLES, start=1):
         table = make(study)
         if set(table.badges) == {NOT_RUN}:
             continue  # a study of which the paper says nothing, or one that has just begun
         table.foot = [line for line in table.foot if line not in absent]  # told below
-        links = [[[runs.link(*known[i]) for i in ids] for ids in own] for own in table.runs]
-        tables.append(Markup(html(table, f"{name}t{number}", links)))
-    return fill(
+        links = [[[runs.link_to_run(*known[i]) for i in ids] for ids in own] for own in table.runs]
+        tables.append(Markup(html_table(table, f"{name}t{number}", links)))
+    return fill_template(
         "study.html",
         name=name,
         study=study,
-        sentences=summary.sentences(study),
+        sentences=summary.summary_sentences(study),
         tables=tables,
-        plots=plots(study, histories, name),
+        plots=study_plots(study, histories, name),
         missing=absent,
         facts=_facts(study, found),
         commands=_commands(study),
@@ -112,7 +112,9 @@ def _study(
 
 def _group(row: Row, found: Reading, histories: dict[str, History], whole: bool) -> Group:
     shown = [
-        runs.shown(row, run, found.places.get(run.run_id, ""), histories.get(run.run_id, []), whole)
+        runs.describe_run(
+            row, run, found.places.get(run.run_id, ""), histories.get(run.run_id, []), whole
+        )
         for run in row.records
     ]
     title = row.label if row.axis == row.label else f"{row.axis}: {row.label}"
@@ -133,7 +135,7 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
         "Images": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
         "Length": study.length,
         "Precision": study.precision,
-        "Seeds": summary.numbers(to_do.seeds(study)),
+        "Seeds": summary.seed_ranges(missing.expected_seeds(study)),
         "Device": ", ".join(provenance.distinct(measured, "device")),
         "Platform": ", ".join(provenance.distinct(measured, "platform")),
         "Threads": ", ".join(provenance.distinct(measured, "threads")),
@@ -155,11 +157,11 @@ def _source(place: str) -> str:
 
 def _commands(study: Study) -> list[str]:
     """The commands that make the study once more; what is done is reused."""
-    seeds = to_do.seeds(study)
+    seeds = missing.expected_seeds(study)
     commands: dict[str, None] = {}
     for row in study.rows:
-        if row.paper and row.axis in to_do.SWEEPS:
-            commands[to_do.row_command(study, row)] = None
+        if row.paper and row.axis in missing.SWEEPS:
+            commands[missing.row_command(study, row)] = None
         elif row.records:
-            commands[to_do.seeds_command(study, row, seeds)] = None
+            commands[missing.seeds_command(study, row, seeds)] = None
     return list(commands)

@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, FLOOR = 44, 8, 10, HEIGHT - 18  # room for the numbers
 MOST = 120  # points; of a longer history every so manieth epoch, and the last
 
 
-def read(found: Reading) -> tuple[dict[str, History], list[str]]:
+def read_histories(found: Reading) -> tuple[dict[str, History], list[str]]:
     """The histories beside records on disk, by run id, and a line for each that cannot be read."""
     histories, problems = {}, []
     for run_id, place in found.places.items():
@@ -34,7 +34,7 @@ def read(found: Reading) -> tuple[dict[str, History], list[str]]:
     return histories, problems
 
 
-def curve(history: Sequence[Mapping[str, float]], metric: str) -> Markup:
+def curve_svg(history: Sequence[Mapping[str, float]], metric: str) -> Markup:
     """A metric over the epochs as SVG; empty below two epochs that have it."""
     points = [(row["epoch"], row.get(metric, math.nan)) for row in history if "epoch" in row]
     known = [(epoch, value) for epoch, value in points if math.isfinite(value)]

@@ -18,7 +18,9 @@ LONG = re.compile(r"(\.\d\d)\d+")
 COORDINATES = {"d", "x", "y", "points", "width", "height"}
 
 
-def plots(study: Study, histories: Mapping[str, History], name: str) -> list[tuple[str, Markup]]:
+def study_plots(
+    study: Study, histories: Mapping[str, History], name: str
+) -> list[tuple[str, Markup]]:
     """What each figure shows, in words, and the figure; none for a study of very many rows.
 
     Args:
@@ -39,12 +41,12 @@ def plots(study: Study, histories: Mapping[str, History], name: str) -> list[tup
             told = f"{axis}: accuracy by epoch"
             drawn.append((told, figures.curves(study, histories, axis)))
     return [
-        (told, inline(figures.svg(figure), f"{name}p{number}", told))
+        (told, inline_svg(figures.svg(figure), f"{name}p{number}", told))
         for number, (told, figure) in enumerate(drawn, start=1)
     ]
 
 
-def inline(figure: str, name: str, told: str) -> Markup:
+def inline_svg(figure: str, name: str, told: str) -> Markup:
     """An SVG file as an element of a page.
 
     Args:

@@ -12,16 +12,16 @@ from markupsafe import Markup
 from ablations.analysis.rows import Row
 from ablations.config import diff
 from ablations.page import arrows
-from ablations.report.curves import History, curve
+from ablations.report.curves import History, curve_svg
 from ablations.store.records import Record
-from ablations.tables.html_page import Link
+from ablations.tables.html_tables import Link
 
 WHOLE = 300  # up to so many runs a page tells all of each; of more, what tells them apart
 METRICS = ["val/top1", "train/loss"]  # those with a curve
 
 
 @dataclass(frozen=True)
-class Shown:
+class RunDetails:
     """A run as the template has it.
 
     Args:
@@ -53,7 +53,7 @@ def target(run_id: str) -> str:
     return f"run-{run_id}"
 
 
-def link(row: Row, record: Record) -> Link:
+def link_to_run(row: Row, record: Record) -> Link:
     """A link to a run, named after its seed."""
     wrong = "" if record.status == "finished" else f" {record.status}"
     seed = record.config["seed"]
@@ -61,7 +61,7 @@ def link(row: Row, record: Record) -> Link:
     return Link(f"{seed}{wrong}", target(record.run_id), title)
 
 
-def shown(row: Row, record: Record, place: str, history: History, whole: bool) -> Shown:
+def describe_run(row: Row, record: Record, place: str, history: History, whole: bool) -> RunDetails:
     """A run in full, or (``whole`` is false) what tells it from others alone."""
     changed = set(row.changed)
     if whole:
@@ -80,7 +80,7 @@ def shown(row: Row, record: Record, place: str, history: History, whole: bool) -
         "W&B": record.tracker,
     }
     failure = record.failure
-    return Shown(
+    return RunDetails(
         target=target(record.run_id),
         seed=record.config["seed"],
         run_id=record.run_id,
@@ -96,7 +96,7 @@ def shown(row: Row, record: Record, place: str, history: History, whole: bool) -
         if whole
         else [],
         config=config,
-        curves=[(name, drawn) for name in METRICS if whole and (drawn := curve(history, name))],
+        curves=[(name, drawn) for name in METRICS if whole and (drawn := curve_svg(history, name))],
     )
 
 

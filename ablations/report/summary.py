@@ -10,14 +10,14 @@ from ablations.analysis.rows import Row, Study
 from ablations.analysis.stats import ALPHA
 from ablations.analysis.verdicts import NOT_RUN, VERDICTS, hold
 from ablations.store.records import STATUSES
-from ablations.tables.ablation import accuracy
-from ablations.tables.table import signed
+from ablations.tables.ablation import accuracy_text
+from ablations.tables.table import signed_text
 from ablations.text.phrases import counted
 
 LEVEL = f"{ALPHA:.0%}"
 
 
-def sentences(study: Study) -> list[str]:
+def summary_sentences(study: Study) -> list[str]:
     """A study in sentences, the most important first."""
     told = [_size(study), _baseline(study), *_differences(study), _power(study)]
     if study.best is not None:
@@ -26,7 +26,7 @@ def sentences(study: Study) -> list[str]:
     return [sentence for sentence in [*told, *_troubles(study)] if sentence]
 
 
-def numbers(values: Iterable[int]) -> str:
+def seed_ranges(values: Iterable[int]) -> str:
     """Seeds as text, runs of neighbours shortened: "0 to 4, 7"."""
     found: list[list[int]] = []
     for value in sorted(set(values)):
@@ -47,7 +47,7 @@ def _size(study: Study) -> str:
     ends = ", ".join(f"{statuses[status]} {status}" for status in STATUSES if statuses[status])
     variants = counted(len(study.rows), "variant")
     word = "seed" if len(seeds) == 1 else "seeds"
-    return f"{counted(len(runs), 'run')} of {variants} with {word} {numbers(seeds)}: {ends}."
+    return f"{counted(len(runs), 'run')} of {variants} with {word} {seed_ranges(seeds)}: {ends}."
 
 
 def _baseline(study: Study) -> str:
@@ -56,7 +56,7 @@ def _baseline(study: Study) -> str:
     if study.baseline.top1 is None:
         return "The baseline has no result, so nothing is compared."
     return (
-        f"The baseline reaches {accuracy(study.baseline)}% top-1 "
+        f"The baseline reaches {accuracy_text(study.baseline)}% top-1 "
         f"(n = {study.baseline.top1.n}, the last epoch's)."
     )
 
@@ -84,7 +84,7 @@ def _differences(study: Study) -> list[str]:
 
 
 def _named(row: Row) -> str:
-    return f"{row.label} ({signed(row.delta.mean, 2) if row.delta else ''} points)"
+    return f"{row.label} ({signed_text(row.delta.mean, 2) if row.delta else ''} points)"
 
 
 def _power(study: Study) -> str:
@@ -124,6 +124,6 @@ def _troubles(study: Study) -> list[str]:
         told.append(f"Failed: {'; '.join(kinds)}.")
     lacking = [row for row in study.rows if row.lacking]
     if lacking:
-        rows = "; ".join(f"{row.label} (seed {numbers(row.lacking)})" for row in lacking)
+        rows = "; ".join(f"{row.label} (seed {seed_ranges(row.lacking)})" for row in lacking)
         told.append(f"Without a result that the baseline has: {rows}.")
     return told

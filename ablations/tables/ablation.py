@@ -10,17 +10,17 @@ from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row, Study, place
 from ablations.analysis.verdicts import hold, of_row
 from ablations.config import diff
-from ablations.tables import columns, provenance, to_do
+from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.table import (
     MISSING,
     UNITS,
-    Drawn,
+    PlottedDifference,
     Table,
-    number,
-    p_value,
-    quantity,
-    signed,
-    significant,
+    number_text,
+    p_value_text,
+    quantity_text,
+    signed_text,
+    significant_text,
 )
 from ablations.text.phrases import counted
 from poolformer.config import ConfigError, unknown
@@ -29,7 +29,7 @@ STYLES = ["full", "paper"]
 TOP1, BOTH = "Top-1 (%)", "Δ ± 95% CI"
 BOOTSTRAP = "Bootstrap 95%"
 CONTROL = "Δ from control"
-WELCH = "ʷ The two share fewer than two seeds: their means are compared, by Welch's t."
+WELCH_NOTE = "ʷ The two share fewer than two seeds: their means are compared, by Welch's t."
 # What a column is called on the command line -> its heading.
 COLUMNS = {
     "top1": TOP1,
@@ -62,7 +62,7 @@ Units = dict[str, str]  # params, macs -> the unit of all rows
 COUNTS += ["s12_params", "s12_frozen_params", "s12_macs"]
 
 
-def columns_named(text: str) -> list[str]:
+def parse_columns(text: str) -> list[str]:
     """Headings of ``all`` columns or of those that are named, commas between them.
 
     Raises:
@@ -82,7 +82,7 @@ def columns_named(text: str) -> list[str]:
     return found
 
 
-def tidy(study: Study, whole: bool = False) -> pd.DataFrame:
+def ablation_frame(study: Study, whole: bool = False) -> pd.DataFrame:
     """A row a variant, raw numbers: accuracies in percent, differences in points, costs as counts.
 
     Columns under ``s12_`` are the variant at the paper's size and 224 pixels, counted by fvcore;
@@ -93,41 +93,41 @@ def tidy(study: Study, whole: bool = False) -> pd.DataFrame:
         study: The study.
         whole: Whether rows of the paper that the study lacks are rows too.
     """
-    rows = sorted([*study.rows, *to_do.rows(study, whole)], key=place)
+    rows = sorted([*study.rows, *missing.missing_rows(study, whole)], key=place)
     frame = pd.DataFrame([_tidy_row(study, row) for row in rows])
     # Whole numbers stay whole beside rows that have none.
     return frame.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
-def _tidy_row(study: Study, row: Row) -> columns.Columns:
+def _tidy_row(study: Study, row: Row) -> csv_columns.Columns:
     delta, big = row.delta, row.cost.get("paper") or {}
-    command = to_do.seeds_command(study, row, row.lacking) if row.lacking else ""
+    command = missing.seeds_command(study, row, row.lacking) if row.lacking else ""
     if not row.records and row.config is None:
-        command = to_do.row_command(study, row)
+        command = missing.row_command(study, row)
     return {
-        **columns.of_study(study),
+        **csv_columns.of_study(study),
         "ablation": row.axis,
         "variant": row.label,
         "also_changes": "" if row.axis == controls.AXIS else "; ".join(diff.also(row.changed)),
         "shared_changes": "; ".join(diff.listed(study.shared)),
-        **columns.of_outcome(row),
+        **csv_columns.of_outcome(row),
         "top1_bootstrap_low": row.bootstrap[0] if row.bootstrap else None,
         "top1_bootstrap_high": row.bootstrap[1] if row.bootstrap else None,
-        "top1_by_seed": columns.by_seed(row),
+        "top1_by_seed": csv_columns.by_seed(row),
         "delta_mean": None,  # filled below; here it keeps its place before the half width
         "delta_ci95": delta.half_width if delta else None,
-        **columns.of_difference(delta),
-        "delta_test": columns.test_of(delta),
+        **csv_columns.of_difference(delta),
+        "delta_test": csv_columns.test_of(delta),
         "p": delta.p if delta else None,
         "p_holm": row.p,
         **_control_columns(row),
         "seed_correlation": delta.correlation if delta else None,
         "minimum_effect": row.minimum_effect,
-        **columns.of_ends(row),
+        **csv_columns.of_ends(row),
         "failures": "; ".join(f"{count} {kind}" for kind, count in sorted(row.failures.items())),
         "missing_seeds": " ".join(map(str, row.lacking)),
         "missing_command": command,
-        **columns.of_cost(row),
+        **csv_columns.of_cost(row),
         "s12_params": big.get("params"),
         "s12_frozen_params": big.get("frozen_params"),
         "s12_macs": big.get("macs"),
@@ -135,26 +135,26 @@ def _tidy_row(study: Study, row: Row) -> columns.Columns:
         "paper_macs_g": row.paper.macs_g if row.paper else None,
         "paper_top1": row.paper.top1 if row.paper else None,
         "paper_delta": row.paper.delta if row.paper else None,
-        **columns.of_records(row),
+        **csv_columns.of_records(row),
     }
 
 
-def _control_columns(row: Row) -> columns.Columns:
+def _control_columns(row: Row) -> csv_columns.Columns:
     """Its differences from its controls, of each kind that there is."""
-    found: columns.Columns = {}
+    found: csv_columns.Columns = {}
     for kind in controls.KINDS:
         against = next((each for each in row.controls if each.kind == kind), None)
         delta = against.delta if against else None
         name = f"control_{kind.replace(' ', '_')}"
         found |= {
             name: against.control.label if against else None,
-            **columns.of_interval(delta, f"{name}_delta"),
+            **csv_columns.of_interval(delta, f"{name}_delta"),
             f"{name}_n": delta.n if delta else 0,
         }
     return found
 
 
-def ablation(
+def ablation_table(
     study: Study,
     style: str = "full",
     columns: Sequence[str] = PAGE,
@@ -170,8 +170,8 @@ def ablation(
         whole: Whether rows of the paper that the study lacks are shown too.
         width: Columns of a screen that Markdown keeps to; None for as many as it takes.
     """
-    rows = sorted([*study.rows, *to_do.rows(study, whole)], key=place)
-    table = Table(f"Ablation: {heading(study)}", pd.DataFrame(), ["Ablation", "Variant"])
+    rows = sorted([*study.rows, *missing.missing_rows(study, whole)], key=place)
+    table = Table(f"Ablation: {study_title(study)}", pd.DataFrame(), ["Ablation", "Variant"])
     table.section, table.width = "Ablation", width
     full = style == "full"
     small, large = _units(study, "cost"), _units(study, "paper")
@@ -180,7 +180,7 @@ def ablation(
         notes = []
         if row.also:
             notes.append(f"{row.label} also changes {', '.join(row.also)}.")
-        if full and (partly := pairs_note(row)):
+        if full and (partly := partial_pairs_note(row)):
             notes.append(partly)
         if row.controls:
             notes.append(controls_note(row))
@@ -200,8 +200,8 @@ def ablation(
     shown = list(table.frame.columns)
     table.foot = [
         *_foot(study, style, shown),
-        *to_do.notes(study, to_do.rows(study, whole)),
-        *provenance.lines(study),
+        *missing.missing_notes(study, missing.missing_rows(study, whole)),
+        *provenance.provenance_notes(study),
     ]
     return table
 
@@ -227,25 +227,25 @@ def _full(study: Study, row: Row, small: Units, large: Units) -> dict[str, str]:
     cost, paper = row.cost, row.paper
     big = cost.get("paper") or {}
     return {
-        TOP1: accuracy(row),
+        TOP1: accuracy_text(row),
         "n": str(row.top1.n if row.top1 else 0),
         "Seeds": points(row),
         BOOTSTRAP: "[{:.2f}, {:.2f}]".format(*row.bootstrap) if row.bootstrap else "",
         BOTH: with_half_width(row),
-        "Δ": difference(row),
-        "95% CI": interval(row.delta),
-        "p": p_value(row.p),
+        "Δ": difference_text(row),
+        "95% CI": interval_text(row.delta),
+        "p": p_value_text(row.p),
         "r": correlation(row.delta),
-        CONTROL: from_control(row),
+        CONTROL: control_text(row),
         "MDE": "" if row.minimum_effect is None else f"{row.minimum_effect:.2f}",
-        "Params": quantity(cost.get("params"), small["params"]),
-        "MACs": quantity(cost.get("macs"), small["macs"]),
-        "Params at S12": quantity(big.get("params"), large["params"]),
-        "MACs at S12": quantity(big.get("macs"), large["macs"]),
-        "Paper params": quantity(paper and 1e6 * paper.params_m, "M"),
-        "Paper MACs": quantity(paper and 1e9 * paper.macs_g, "G"),
-        "Paper top-1": number(paper.top1 if paper else None, 1, 1),
-        "Paper Δ": signed(paper.delta if paper else None) if row is not study.baseline else "",
+        "Params": quantity_text(cost.get("params"), small["params"]),
+        "MACs": quantity_text(cost.get("macs"), small["macs"]),
+        "Params at S12": quantity_text(big.get("params"), large["params"]),
+        "MACs at S12": quantity_text(big.get("macs"), large["macs"]),
+        "Paper params": quantity_text(paper and 1e6 * paper.params_m, "M"),
+        "Paper MACs": quantity_text(paper and 1e9 * paper.macs_g, "G"),
+        "Paper top-1": number_text(paper.top1 if paper else None, 1, 1),
+        "Paper Δ": signed_text(paper.delta if paper else None) if row is not study.baseline else "",
     }
 
 
@@ -262,20 +262,20 @@ def _units(study: Study, which: str) -> Units:
 def _paper(row: Row, units: Units) -> dict[str, str]:
     unit = "G" if units["macs"] == "G" else "M"
     return {
-        "Params (M)": significant(row.cost.get("params"), 1e6),
-        f"MACs ({unit})": significant(row.cost.get("macs"), UNITS[unit]),
-        TOP1: accuracy(row),
+        "Params (M)": significant_text(row.cost.get("params"), 1e6),
+        f"MACs ({unit})": significant_text(row.cost.get("macs"), UNITS[unit]),
+        TOP1: accuracy_text(row),
     }
 
 
-def _drawn(row: Row) -> Drawn:
+def _drawn(row: Row) -> PlottedDifference:
     paper = row.paper.delta if row.paper and row.axis != diff.BASELINE else None
     if row.delta is None:
-        return Drawn(paper=paper)
-    return Drawn(row.delta.mean, row.delta.low, row.delta.high, paper)
+        return PlottedDifference(paper=paper)
+    return PlottedDifference(row.delta.mean, row.delta.low, row.delta.high, paper)
 
 
-def accuracy(row: Row) -> str:
+def accuracy_text(row: Row) -> str:
     """Mean ± standard deviation, and what went wrong, by its kind."""
     troubles = [f"{count} failed: {kind}" for kind, count in sorted(row.failures.items())]
     if diverged := row.count("diverged"):
@@ -294,11 +294,11 @@ def points(row: Row) -> str:
     return " ".join(f"{value:.2f}" for value in row.top1.points) if row.top1 else ""
 
 
-def difference(row: Row) -> str:
+def difference_text(row: Row) -> str:
     """Mean difference from the baseline; a ʷ where the seeds do not match and Welch's t is used."""
     if row.delta is None:
         return "" if row.changed or not row.records else "0"
-    return f"{signed(row.delta.mean, 2)}{unpaired(row.delta)}"
+    return f"{signed_text(row.delta.mean, 2)}{welch_mark(row.delta)}"
 
 
 def with_half_width(row: Row) -> str:
@@ -306,16 +306,16 @@ def with_half_width(row: Row) -> str:
     delta = row.delta
     if delta is None or delta.constant or delta.half_width is None:
         told = " no spread" if delta and delta.constant else ""
-        return difference(row) + told
-    return f"{signed(delta.mean, 2)} ± {delta.half_width:.2f}{unpaired(delta)}"
+        return difference_text(row) + told
+    return f"{signed_text(delta.mean, 2)} ± {delta.half_width:.2f}{welch_mark(delta)}"
 
 
-def unpaired(delta: stats.Difference) -> str:
+def welch_mark(delta: stats.Difference) -> str:
     """The mark of Welch's t."""
     return "ʷ" if delta.p is not None and not delta.paired else ""
 
 
-def pairs_note(row: Row) -> str:
+def partial_pairs_note(row: Row) -> str:
     """Where a paired difference is over fewer seeds than the row's mean: over how many."""
     delta = row.delta
     if delta is None or row.top1 is None or not delta.paired or delta.n == row.top1.n:
@@ -333,26 +333,26 @@ def correlation(delta: stats.Difference | None) -> str:
     return f"{delta.correlation:.2f}"
 
 
-def from_control(row: Row) -> str:
+def control_text(row: Row) -> str:
     """Its difference from the control that shares most with it; empty without one."""
-    return against_text(row.control.delta) if row.control else ""
+    return control_difference_text(row.control.delta) if row.control else ""
 
 
-def against_text(delta: stats.Difference | None) -> str:
+def control_difference_text(delta: stats.Difference | None) -> str:
     """A difference with its interval, or a word."""
-    return f"{signed(delta.mean, 2)} {interval(delta)}".strip() if delta else "missing"
+    return f"{signed_text(delta.mean, 2)} {interval_text(delta)}".strip() if delta else "missing"
 
 
 def controls_note(row: Row) -> str:
     """A row's differences from all its controls, in a sentence."""
     told = [
-        f"{against_text(each.delta)} from {each.control.label} (the row's {each.kind})"
+        f"{control_difference_text(each.delta)} from {each.control.label} (the row's {each.kind})"
         for each in row.controls
     ]
     return f"{row.label} against its controls: {'; '.join(told)}."
 
 
-def interval(delta: stats.Difference | None) -> str:
+def interval_text(delta: stats.Difference | None) -> str:
     """A 95% interval; a word where the outcomes do not vary, empty for one seed."""
     if delta is None:
         return ""
@@ -360,10 +360,10 @@ def interval(delta: stats.Difference | None) -> str:
         return "no spread"
     if delta.low is None or delta.high is None:
         return ""
-    return f"[{signed(delta.low, 2)}, {signed(delta.high, 2)}]"
+    return f"[{signed_text(delta.low, 2)}, {signed_text(delta.high, 2)}]"
 
 
-def heading(study: Study) -> str:
+def study_title(study: Study) -> str:
     """What the numbers of a study were measured on."""
     shared = f", all with {diff.described(study.shared)}" if study.shared else ""
     return f"{study.name}{shared}"
@@ -391,7 +391,7 @@ def _foot(study: Study, style: str, shown: Sequence[str]) -> list[str]:
             f"--baseline RUN_ID, one of {ids}."
         )
     elif study.baseline is None:
-        lines.append(f"{NO_BASELINE} It is trained by `{to_do.baseline_command(study)}`")
+        lines.append(f"{NO_BASELINE} It is trained by `{missing.baseline_command(study)}`")
     return lines
 
 
@@ -439,7 +439,7 @@ def _statistics(rows: Sequence[Row], shown: Sequence[str]) -> list[str]:
     if not {"Δ", BOTH} & set(shown):
         return lines
     if any(delta.p is not None and not delta.paired for delta in found):
-        lines.append(WELCH)
+        lines.append(WELCH_NOTE)
     if any(delta.df is None for delta in found):
         lines.append("A row of one seed has neither interval nor p-value.")
     if any(delta.constant for delta in found):

@@ -11,23 +11,23 @@ from ablations.analysis.stats import ALPHA
 from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, hold
 from ablations.paper.claims import MARGIN, OTHERS, WITHIN
 from ablations.paper.published import BASELINE
-from ablations.tables import columns, provenance, to_do
+from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.ablation import (
     CONTROL,
-    WELCH,
+    WELCH_NOTE,
+    control_text,
     controls_note,
-    from_control,
-    heading,
-    interval,
-    unpaired,
+    interval_text,
+    study_title,
+    welch_mark,
 )
-from ablations.tables.table import Drawn, Table, number, p_value, signed
+from ablations.tables.table import PlottedDifference, Table, number_text, p_value_text, signed_text
 
 WORDS = ["Claim", "Verdict"]
 COLUMNS = ["#", *WORDS, "Δ", "95% CI", CONTROL, "n", "p (Holm)", "Seeds needed", "Paper Δ", "In CI"]
 
 
-def claims_tidy(study: Study) -> pd.DataFrame:
+def claims_frame(study: Study) -> pd.DataFrame:
     """A row a claim, raw numbers: accuracies in percent, differences in points.
 
     Columns under ``paper_`` are the paper's own numbers. Empty where there is none.
@@ -38,12 +38,12 @@ def claims_tidy(study: Study) -> pd.DataFrame:
     return frame
 
 
-def _tidy_row(study: Study, held: Verdict) -> columns.Columns:
+def _tidy_row(study: Study, held: Verdict) -> csv_columns.Columns:
     claim, delta = held.claim, held.delta
     against = row.control if (row := _controlled(held)) else None
-    subject, comparison = map(columns.of_outcome, (held.subject, held.comparison))
+    subject, comparison = map(csv_columns.of_outcome, (held.subject, held.comparison))
     return {
-        **columns.of_study(study),
+        **csv_columns.of_study(study),
         "claim": claim.id,
         "subject": claim.subject,
         "comparison": claim.comparison,
@@ -59,12 +59,12 @@ def _tidy_row(study: Study, held: Verdict) -> columns.Columns:
         "comparison_variant": claim.rows[1],
         "comparison_top1_mean": comparison["top1_mean"],
         "comparison_n": comparison["n"],
-        **columns.of_difference(delta),
+        **csv_columns.of_difference(delta),
         "delta_n_comparison": delta.n_baseline if delta else 0,
         "delta_test": _test(held),
         "control": against.control.label if against else None,
         "control_kind": against.kind if against else None,
-        **columns.of_interval(against.delta if against else None, "control_delta"),
+        **csv_columns.of_interval(against.delta if against else None, "control_delta"),
         "p": held.p,
         "p_holm": held.p_holm,
         "survives_holm": held.survives if held.decided else None,
@@ -74,8 +74,8 @@ def _tidy_row(study: Study, held: Verdict) -> columns.Columns:
         "paper_in_interval": held.paper_inside,
         "paper_top1": claim.value,
         "paper_comparison_top1": claim.reference,
-        "subject_run_ids": columns.run_ids(held.subject),
-        "comparison_run_ids": columns.run_ids(held.comparison),
+        "subject_run_ids": csv_columns.run_ids(held.subject),
+        "comparison_run_ids": csv_columns.run_ids(held.comparison),
     }
 
 
@@ -88,14 +88,14 @@ def _controlled(held: Verdict) -> Row | None:
 def _test(held: Verdict) -> str | None:
     if held.p is None:
         return None
-    test = columns.test_of(held.delta)
+    test = csv_columns.test_of(held.delta)
     return f"two one-sided, {test}" if held.claim.kind == WITHIN else test
 
 
-def claims(study: Study) -> Table:
+def claims_table(study: Study) -> Table:
     """The verdicts on the paper's claims that the rows of a study decide."""
     found = hold(study)
-    table = Table(f"Claims: {heading(study)}", pd.DataFrame(), WORDS)
+    table = Table(f"Claims: {study_title(study)}", pd.DataFrame(), WORDS)
     lines = [_cells(table, each) for each in found]
     table.frame = pd.DataFrame(lines, columns=COLUMNS).astype(str)
     if not any(table.frame[CONTROL]):
@@ -103,8 +103,12 @@ def claims(study: Study) -> Table:
     table.drawn = [_drawn(each) for each in found]
     table.badges = [each.badge for each in found]
     table.runs = [_runs(each) for each in found]
-    absent = to_do.paper_rows(study)
-    table.foot = [*_foot(study, found), *to_do.row_notes(study, absent), *provenance.lines(study)]
+    absent = missing.missing_paper_rows(study)
+    table.foot = [
+        *_foot(study, found),
+        *missing.row_notes(study, absent),
+        *provenance.provenance_notes(study),
+    ]
     return table
 
 
@@ -125,12 +129,12 @@ def _cells(table: Table, held: Verdict) -> dict[str, str]:
         "Claim": f"{claim.words} {of_rows}".strip(),
         "Verdict": f"{held.verdict} {of_verdict}".strip(),
         "Δ": _difference(held),
-        "95% CI": interval(delta),
-        CONTROL: from_control(row) if row else "",
+        "95% CI": interval_text(delta),
+        CONTROL: control_text(row) if row else "",
         "n": _count(held),
-        "p (Holm)": p_value(held.p_holm),
-        "Seeds needed": number(held.seeds, 1, 0) if held.verdict == UNDETERMINED else "",
-        "Paper Δ": signed(claim.difference),
+        "p (Holm)": p_value_text(held.p_holm),
+        "Seeds needed": number_text(held.seeds, 1, 0) if held.verdict == UNDETERMINED else "",
+        "Paper Δ": signed_text(claim.difference),
         "In CI": "" if held.paper_inside is None else "yes" if held.paper_inside else "no",
     }
 
@@ -150,7 +154,7 @@ def _reason(held: Verdict) -> str:
 def _difference(held: Verdict) -> str:
     if held.delta is None:
         return ""
-    return f"{signed(held.delta.mean, 2)}{unpaired(held.delta)}"
+    return f"{signed_text(held.delta.mean, 2)}{welch_mark(held.delta)}"
 
 
 def _count(held: Verdict) -> str:
@@ -160,10 +164,12 @@ def _count(held: Verdict) -> str:
     return str(ours) if ours == theirs else f"{ours}, {theirs}"
 
 
-def _drawn(held: Verdict) -> Drawn:
+def _drawn(held: Verdict) -> PlottedDifference:
     if held.delta is None:
-        return Drawn(paper=held.claim.difference)
-    return Drawn(held.delta.mean, held.delta.low, held.delta.high, held.claim.difference)
+        return PlottedDifference(paper=held.claim.difference)
+    return PlottedDifference(
+        held.delta.mean, held.delta.low, held.delta.high, held.claim.difference
+    )
 
 
 def _foot(study: Study, found: Sequence[Verdict]) -> list[str]:
@@ -218,5 +224,5 @@ def _rules(found: Sequence[Verdict]) -> list[str]:
             "is the one seen here; of a spread from few seeds it is a rough guess."
         )
     if any(each.delta and each.p is not None and not each.delta.paired for each in found):
-        lines.append(WELCH)
+        lines.append(WELCH_NOTE)
     return lines

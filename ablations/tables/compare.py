@@ -10,17 +10,17 @@ import pandas as pd
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row, Study, place
-from ablations.tables import columns, provenance
+from ablations.tables import csv_columns, provenance
 from ablations.tables.ablation import (
-    WELCH,
-    accuracy,
-    difference,
-    heading,
-    interval,
-    pairs_note,
-    unpaired,
+    WELCH_NOTE,
+    accuracy_text,
+    difference_text,
+    interval_text,
+    partial_pairs_note,
+    study_title,
+    welch_mark,
 )
-from ablations.tables.table import Drawn, Table, signed
+from ablations.tables.table import PlottedDifference, Table, signed_text
 
 Names = tuple[str, str]  # what the two sides are called
 Rows = tuple[Row | None, Row | None]  # a variant on both sides
@@ -40,7 +40,7 @@ class Pair:
     alike: bool
 
 
-def names_of(a: Path, b: Path) -> Names:
+def name_sides(a: Path, b: Path) -> Names:
     """What to call the studies of two folders: their own names, where these tell them apart."""
     own = a.resolve().name, b.resolve().name
     if own[0] != own[1]:
@@ -48,7 +48,7 @@ def names_of(a: Path, b: Path) -> Names:
     return (str(a), str(b)) if a != b else ("A", "B")
 
 
-def pairs(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pair], list[str]]:
+def pair_studies(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pair], list[str]]:
     """Which study is held against which, and a line for each that has no counterpart.
 
     Studies with the same settings are a pair; what is left over is one if it is one of each side.
@@ -68,7 +68,7 @@ def pairs(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pair], li
     return found, [f"{study.name} has no counterpart" for study in [*rest, *others]]
 
 
-def tidy(pair: Pair, names: Names) -> pd.DataFrame:
+def comparison_frame(pair: Pair, names: Names) -> pd.DataFrame:
     """A row a variant that either side has, raw numbers; the sides are ``a_`` and ``b_``.
 
     ``change_mean`` with ``change_low`` and ``change_high`` (95%) is b minus a in points: of the
@@ -77,26 +77,26 @@ def tidy(pair: Pair, names: Names) -> pd.DataFrame:
     return pd.DataFrame([_tidy_row(pair, names, rows) for rows in _rows(pair)])
 
 
-def _tidy_row(pair: Pair, names: Names, rows: Rows) -> columns.Columns:
+def _tidy_row(pair: Pair, names: Names, rows: Rows) -> csv_columns.Columns:
     known = next(row for row in rows if row)
-    line: columns.Columns = {"ablation": known.axis, "variant": known.label}
+    line: csv_columns.Columns = {"ablation": known.axis, "variant": known.label}
     for side, name, study, row in zip("ab", names, (pair.left, pair.right), rows, strict=True):
         line |= {
             f"{side}_name": name,
             f"{side}_study": study.name,
-            **columns.of_outcome(row, f"{side}_"),
-            **columns.of_interval(row.delta if row else None, f"{side}_delta"),
+            **csv_columns.of_outcome(row, f"{side}_"),
+            **csv_columns.of_interval(row.delta if row else None, f"{side}_delta"),
             f"{side}_p_holm": row.p if row else None,
         }
     change = _change(pair, *rows)
     return line | {
         "change_of": "top1" if pair.alike else "delta",
-        **columns.of_interval(change, "change"),
+        **csv_columns.of_interval(change, "change"),
         "paper_delta": known.paper.delta if known.paper else None,
     }
 
 
-def compare(pair: Pair, names: Names) -> Table:
+def comparison_table(pair: Pair, names: Names) -> Table:
     """The two studies, a row a variant that either side has.
 
     Args:
@@ -117,12 +117,14 @@ def compare(pair: Pair, names: Names) -> Table:
                 "Variant": " ".join([known.label, *_marks(table, names, left, right)]),
                 **_side(a, left),
                 **_side(b, right),
-                change: f"{signed(both.mean, 2)}{unpaired(both)}" if both else "",
-                f"95% CI of {change}": interval(both),
-                "Paper Δ": signed(known.paper.delta) if known.paper and known.changed else "",
+                change: f"{signed_text(both.mean, 2)}{welch_mark(both)}" if both else "",
+                f"95% CI of {change}": interval_text(both),
+                "Paper Δ": signed_text(known.paper.delta) if known.paper and known.changed else "",
             }
         )
-        drawn.append(Drawn(both.mean, both.low, both.high) if both else Drawn())
+        drawn.append(
+            PlottedDifference(both.mean, both.low, both.high) if both else PlottedDifference()
+        )
     table.frame = pd.DataFrame(lines)
     table.drawn = drawn
     table.foot = _foot(pair, names, change, table.frame)
@@ -131,10 +133,10 @@ def compare(pair: Pair, names: Names) -> Table:
 
 def _side(name: str, row: Row | None) -> Mapping[str, str]:
     return {
-        f"{name}: top-1 (%)": accuracy(row) if row else "missing",
+        f"{name}: top-1 (%)": accuracy_text(row) if row else "missing",
         f"{name}: n": str(row.top1.n if row and row.top1 else 0),
-        f"{name}: Δ": difference(row) if row else "",
-        f"{name}: 95% CI": interval(row.delta) if row else "",
+        f"{name}: Δ": difference_text(row) if row else "",
+        f"{name}: 95% CI": interval_text(row.delta) if row else "",
     }
 
 
@@ -145,14 +147,14 @@ def _marks(table: Table, names: Names, left: Row | None, right: Row | None) -> l
     if known and known.also:
         marks.append(table.note(f"{known.label} also changes {', '.join(known.also)}."))
     for name, row in zip(names, (left, right), strict=True):
-        if row and (partly := pairs_note(row)):
+        if row and (partly := partial_pairs_note(row)):
             marks.append(table.note(f"{name}: {partly}"))
     return marks
 
 
 def _foot(pair: Pair, names: Names, change: str, frame: pd.DataFrame) -> list[str]:
     a, b = names
-    lines = [f"{a}: {heading(pair.left)}.", f"{b}: {heading(pair.right)}."]
+    lines = [f"{a}: {study_title(pair.left)}.", f"{b}: {study_title(pair.right)}."]
     if pair.alike:
         lines.append(f"{change} is the difference in top-1 in points, with its 95% t interval.")
     else:
@@ -162,9 +164,9 @@ def _foot(pair: Pair, names: Names, change: str, frame: pd.DataFrame) -> list[st
         )
     lines.append("Each interval is of its row alone, not corrected for the number of rows.")
     if any("ʷ" in cell for column in frame for cell in frame[column]):
-        lines.append(WELCH)
+        lines.append(WELCH_NOTE)
     for name, study in zip(names, (pair.left, pair.right), strict=True):
-        lines += [f"{name}: {line}" for line in provenance.lines(study)]
+        lines += [f"{name}: {line}" for line in provenance.provenance_notes(study)]
     return lines
 
 

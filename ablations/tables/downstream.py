@@ -20,16 +20,16 @@ from ablations.store.records import Record
 from ablations.tables.our_rows import (
     FACTS,
     OURS,
-    Ours,
-    counted,
-    in_words,
-    left_aside,
-    made_from,
-    merged,
-    ours,
-    sources,
+    OurRow,
+    cost_in,
+    find_our_rows,
+    left_out_note,
+    merge_rows,
+    note_sentence,
+    our_provenance,
+    sources_note,
 )
-from ablations.tables.table import MISSING, Table, number
+from ablations.tables.table import MISSING, Table, number_text
 
 
 @dataclass(frozen=True)
@@ -98,22 +98,7 @@ SHOWN = {
 }
 
 
-def retinanet(records: Sequence[Record] = ()) -> Table:
-    """RetinaNet on COCO: the paper's rows, ours where records have ``val/AP``."""
-    return downstream("retinanet", records)
-
-
-def maskrcnn(records: Sequence[Record] = ()) -> Table:
-    """Mask R-CNN on COCO: the paper's rows, ours where records have ``val/box_AP``."""
-    return downstream("maskrcnn", records)
-
-
-def ade20k(records: Sequence[Record] = ()) -> Table:
-    """Semantic FPN on ADE20K: the paper's rows, ours where records have ``val/mIoU``."""
-    return downstream("ade20k", records)
-
-
-def downstream(name: str, records: Sequence[Record] = ()) -> Table:
+def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
     """A table of the paper's with rows of ours.
 
     Args:
@@ -127,19 +112,19 @@ def downstream(name: str, records: Sequence[Record] = ()) -> Table:
     columns = ["Backbone", "Params (M)", *shown.columns.values()]
     table.frame = pd.DataFrame(lines, columns=columns).astype(str)
     table.foot = [
-        f"Published: arXiv 2111.11418 v3. {sources(shown.file)}",
+        f"Published: arXiv 2111.11418 v3. {sources_note(shown.file)}",
         *shown.foot,
     ]
     first = next(iter(TASKS[name].values()))
     table.foot.append(OURS if found else f"No rows of ours: no record here has {first}.")
     if aside:
         kinds = [task(record) or f"recipe {record.config['recipe']}" for record in aside]
-        table.foot.append(left_aside(kinds, f"without {first}"))
-    table.foot += made_from(found)
+        table.foot.append(left_out_note(kinds, f"without {first}"))
+    table.foot += our_provenance(found)
     return table
 
 
-def downstream_tidy(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
+def downstream_frame(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
     """The same rows as raw numbers: millions, percent; ``source`` is published or ours.
 
     Args:
@@ -154,34 +139,38 @@ def downstream_tidy(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def _split(name: str, records: Sequence[Record]) -> tuple[list[Ours], list[Record]]:
+def _split(name: str, records: Sequence[Record]) -> tuple[list[OurRow], list[Record]]:
     """Rows of a task, and the records of others."""
-    return ours(studies(records, of=name)), [record for record in records if task(record) != name]
+    return find_our_rows(studies(records, of=name)), [
+        record for record in records if task(record) != name
+    ]
 
 
-def _rows(name: str, found: Sequence[Ours]) -> list[DownstreamRow | Ours]:
-    return merged([("", row.backbone, row) for row in SHOWN[name].rows()], found)
+def _rows(name: str, found: Sequence[OurRow]) -> list[DownstreamRow | OurRow]:
+    return merge_rows([("", row.backbone, row) for row in SHOWN[name].rows()], found)
 
 
-def _spread(each: Ours, metric: str) -> Spread | None:
+def _spread(each: OurRow, metric: str) -> Spread | None:
     values = [record.metric(metric) for record in each.row.records if record.done]
     return stats.spread([value for value in values if value is not None])
 
 
-def _count(name: str, each: Ours) -> int:
+def _count(name: str, each: OurRow) -> int:
     """Seeds that have the table's first outcome."""
     first = _spread(each, next(iter(TASKS[name].values())))
     return first.n if first else 0
 
 
-def _cells(table: Table, name: str, each: DownstreamRow | Ours) -> dict[str, str]:
+def _cells(table: Table, name: str, each: DownstreamRow | OurRow) -> dict[str, str]:
     columns = SHOWN[name].columns
     if isinstance(each, DownstreamRow):
-        mark = f" {table.note(in_words(each.note))}" if each.note else ""
-        values = {title: number(each.values[column], 1, 1) for column, title in columns.items()}
+        mark = f" {table.note(note_sentence(each.note))}" if each.note else ""
+        values = {
+            title: number_text(each.values[column], 1, 1) for column, title in columns.items()
+        }
         if name == "ade20k":  # others print two digits
             for column in list(columns)[1:]:
-                values[columns[column]] = number(each.values[column], 1, 2)
+                values[columns[column]] = number_text(each.values[column], 1, 2)
         return {
             "Backbone": each.backbone + mark,
             "Params (M)": f"{each.params_m:.1f}",
@@ -193,7 +182,7 @@ def _cells(table: Table, name: str, each: DownstreamRow | Ours) -> dict[str, str
         values[columns[column]] = _shown(_spread(each, metric), n)
     return {
         "Backbone": each.label(table, n),
-        "Params (M)": number(each.row.cost.get("params"), 1e6, 1),
+        "Params (M)": number_text(each.row.cost.get("params"), 1e6, 1),
         **values,
     }
 
@@ -207,7 +196,7 @@ def _shown(found: Spread | None, n: int) -> str:
     return f"{found.mean:.2f}{std}{fewer}"
 
 
-def _tidy_row(name: str, each: DownstreamRow | Ours) -> dict[str, object]:
+def _tidy_row(name: str, each: DownstreamRow | OurRow) -> dict[str, object]:
     if isinstance(each, DownstreamRow):
         return {
             "source": "published",
@@ -219,7 +208,7 @@ def _tidy_row(name: str, each: DownstreamRow | Ours) -> dict[str, object]:
             "note": each.note,
         }
     row: dict[str, object] = {"source": "ours", "backbone": each.model}
-    row["params_m"] = counted(each.row.cost, "params", 1e6)
+    row["params_m"] = cost_in(each.row.cost, "params", 1e6)
     for column, metric in TASKS[name].items():
         found = _spread(each, metric)
         row[column] = found.mean if found else None

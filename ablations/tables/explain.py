@@ -10,12 +10,12 @@ import pandas as pd
 from ablations.analysis.rows import Row, Study, fitting, unknown_row
 from ablations.store.records import Record
 from ablations.tables import provenance
-from ablations.tables.ablation import accuracy, difference, interval
-from ablations.tables.table import MISSING, Table, number, p_value, signed
+from ablations.tables.ablation import accuracy_text, difference_text, interval_text
+from ablations.tables.table import MISSING, Table, number_text, p_value_text, signed_text
 from poolformer.config import ConfigError
 
 
-def find(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
+def find_rows(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
     """The rows of all studies that a name is of, as ``rows.fitting`` has it.
 
     Raises:
@@ -38,7 +38,7 @@ def find(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
     return [(study, row) for study in studies for row in study.rows if id(row) in behind]
 
 
-def explain(study: Study, row: Row, places: Mapping[str, str]) -> Table:
+def runs_table(study: Study, row: Row, places: Mapping[str, str]) -> Table:
     """The runs behind a row.
 
     Args:
@@ -55,15 +55,15 @@ def explain(study: Study, row: Row, places: Mapping[str, str]) -> Table:
         f"{name} {before!r} -> {after!r}" for name, (before, after) in row.changed.items()
     )
     table.foot.append(f"Against the baseline it changes {changed or 'nothing'}.")
-    told = f"Top-1 {accuracy(row)}, n = {row.top1.n if row.top1 else 0}"
+    told = f"Top-1 {accuracy_text(row)}, n = {row.top1.n if row.top1 else 0}"
     if row.delta:
-        delta = f"Δ {difference(row)} {interval(row.delta)}".strip()
+        delta = f"Δ {difference_text(row)} {interval_text(row.delta)}".strip()
         told += f"; {delta}, n = {row.delta.n}"
         if row.delta.p is not None:
-            told += f", p = {p_value(row.delta.p)}, {p_value(row.p)} by Holm"
+            told += f", p = {p_value_text(row.delta.p)}, {p_value_text(row.p)} by Holm"
     base = study.baseline
     rows = [row] if base is None or base is row else [base, row]
-    table.foot += [f"{told}.", *provenance.lines(replace(study, rows=rows))]
+    table.foot += [f"{told}.", *provenance.provenance_notes(replace(study, rows=rows))]
     return table
 
 
@@ -77,10 +77,10 @@ def _line(
         "Run": record.run_id,
         "Seed": str(seed),
         "Status": f"failed: {failure['kind']}" if failure else record.status,
-        "Top-1 (%)": number(top1, 1, 2),
-        "Best": number(record.metric(which="best"), 1, 2),
-        "Baseline": number(against.get(seed), 1, 2),
-        "Δ": signed(top1 - against[seed], 2) if top1 is not None and both else MISSING,
+        "Top-1 (%)": number_text(top1, 1, 2),
+        "Best": number_text(record.metric(which="best"), 1, 2),
+        "Baseline": number_text(against.get(seed), 1, 2),
+        "Δ": signed_text(top1 - against[seed], 2) if top1 is not None and both else MISSING,
         "Commit": " ".join(provenance.commits([record])) or MISSING,
         "Device": str(record.environment.get("device", MISSING)),
         "Ended": str(record.environment.get("date", MISSING)),

@@ -8,19 +8,21 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from ablations.tables.narrow import filled, lined, narrowed
+from ablations.tables.folding import align_table, fold_footnote, fold_table
 from ablations.tables.table import Table
 from ablations.text import escape
 
 
-def markdown(table: Table) -> str:
+def render_markdown(table: Table) -> str:
     """A GitHub table with its heading and footnotes."""
     frame = shown(table, escape.markdown, "**{}**")
     if table.width and table.section:
-        frame = narrowed(frame, table.words, table.section, table.width)
-    body = lined(frame, table.words)
+        frame = fold_table(frame, table.words, table.section, table.width)
+    body = align_table(frame, table.words)
     width = table.width or sys.maxsize
-    footnotes = "\n".join(filled(escape.markdown(line, cell=False), width) for line in table.lines)
+    footnotes = "\n".join(
+        fold_footnote(escape.markdown(line, cell=False), width) for line in table.lines
+    )
     return f"### {escape.markdown(table.title, cell=False)}\n\n{body}\n\n{footnotes}\n"
 
 
@@ -38,7 +40,7 @@ TIGHT = r"\setlength{\tabcolsep}{2pt}"
 COMMAND = re.compile("`(ablations|for) ")  # a line with one is of use on a screen alone
 
 
-def latex(tables: Sequence[Table], wide: bool = False) -> str:
+def render_latex(tables: Sequence[Table], wide: bool = False) -> str:
     """Booktabs tables that compile as they are, or where they are input into a document.
 
     Args:

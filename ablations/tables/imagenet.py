@@ -11,27 +11,27 @@ from ablations.analysis.rows import Row, Study
 from ablations.paper import published
 from ablations.paper.published import ImageNetRow
 from ablations.store.records import Record
-from ablations.tables import columns
-from ablations.tables.ablation import accuracy
+from ablations.tables import csv_columns
+from ablations.tables.ablation import accuracy_text
 from ablations.tables.our_rows import (
     FACTS,
     OURS,
-    Ours,
-    counted,
-    in_words,
-    left_aside,
-    made_from,
-    merged,
-    ours,
-    sources,
+    OurRow,
+    cost_in,
+    find_our_rows,
+    left_out_note,
+    merge_rows,
+    note_sentence,
+    our_provenance,
+    sources_note,
 )
-from ablations.tables.table import MISSING, Table, number
+from ablations.tables.table import MISSING, Table, number_text
 
 CLASSES = 1000
 PICTURES = [1_281_167, 50_000]  # of ImageNet-1K: to train on, to validate on
 
 
-def imagenet(studies: Sequence[Study] = ()) -> Table:
+def imagenet_table(studies: Sequence[Study] = ()) -> Table:
     """The paper's Table 2, with the rows of ours that were trained on ImageNet-1K.
 
     Args:
@@ -47,7 +47,7 @@ def imagenet(studies: Sequence[Study] = ()) -> Table:
         lines.append({"General arch.": arch if arch != before else "", **cells})
         before = arch
     table.frame = pd.DataFrame(lines, columns=[*words, *NUMBERS]).astype(str)
-    table.foot = [*_foot(found, aside), *made_from(found)]
+    table.foot = [*_foot(found, aside), *our_provenance(found)]
     return table
 
 
@@ -57,7 +57,7 @@ TIDY += ["frozen_params_m", "macs_g", "macs_g_paper_v2", "top1_mean", "top1_std"
 TIDY += ["cited", "note"]
 
 
-def imagenet_tidy(studies: Sequence[Study] = ()) -> pd.DataFrame:
+def imagenet_frame(studies: Sequence[Study] = ()) -> pd.DataFrame:
     """The same rows as raw numbers: millions, billions and percent.
 
     ``source`` is published or ours; ``cited`` is what a published row is cited from.
@@ -73,7 +73,7 @@ def of_imagenet(record: Record) -> bool:
     return bool(config["data"]["name"] == "folder" and classes == CLASSES)
 
 
-def _split(studies: Sequence[Study]) -> tuple[list[Ours], list[Row]]:
+def _split(studies: Sequence[Study]) -> tuple[list[OurRow], list[Row]]:
     """Rows of ImageNet-1K, and the others."""
     kept: list[Study] = []
     aside: list[Row] = []
@@ -83,27 +83,27 @@ def _split(studies: Sequence[Study]) -> tuple[list[Ours], list[Row]]:
             (good if all(map(of_imagenet, row.records)) else aside).append(row)
         if good:
             kept.append(replace(study, rows=good))
-    return ours(kept), aside
+    return find_our_rows(kept), aside
 
 
-def _rows(found: Sequence[Ours]) -> list[ImageNetRow | Ours]:
+def _rows(found: Sequence[OurRow]) -> list[ImageNetRow | OurRow]:
     rows = published.imagenet_rows()
-    return merged([(row.mixer, row.model, row) for row in rows], found)
+    return merge_rows([(row.mixer, row.model, row) for row in rows], found)
 
 
-def _cells(table: Table, each: ImageNetRow | Ours) -> tuple[str, dict[str, str]]:
+def _cells(table: Table, each: ImageNetRow | OurRow) -> tuple[str, dict[str, str]]:
     """The architecture, and the other cells of a row."""
-    if isinstance(each, Ours):
+    if isinstance(each, OurRow):
         cost, top1 = each.row.cost, each.row.top1
         return "MetaFormer", {
             "Token mixer": each.section,
             "Outcome model": each.label(table, top1.n if top1 else 0),
             "Image size": str(each.row.records[0].config["data"]["image_size"]),
-            "Params (M)": number(cost.get("params"), 1e6, 1),
-            "MACs (G)": number(cost.get("macs"), 1e9, 1),
-            "Top-1 (%)": accuracy(each.row),
+            "Params (M)": number_text(cost.get("params"), 1e6, 1),
+            "MACs (G)": number_text(cost.get("macs"), 1e9, 1),
+            "Top-1 (%)": accuracy_text(each.row),
         }
-    mark = f" {table.note(in_words(each.note))}" if each.note else ""
+    mark = f" {table.note(note_sentence(each.note))}" if each.note else ""
     return each.arch, {
         "Token mixer": each.mixer or MISSING,
         "Outcome model": each.model + mark,
@@ -114,8 +114,8 @@ def _cells(table: Table, each: ImageNetRow | Ours) -> tuple[str, dict[str, str]]
     }
 
 
-def _tidy_row(each: ImageNetRow | Ours) -> columns.Columns:
-    if isinstance(each, Ours):
+def _tidy_row(each: ImageNetRow | OurRow) -> csv_columns.Columns:
+    if isinstance(each, OurRow):
         cost = each.row.cost
         return {
             "source": "ours",
@@ -123,10 +123,10 @@ def _tidy_row(each: ImageNetRow | Ours) -> columns.Columns:
             "token_mixer": each.section,
             "model": each.model,
             "image_size": each.row.records[0].config["data"]["image_size"],
-            "params_m": counted(cost, "params", 1e6),
-            "frozen_params_m": counted(cost, "frozen_params", 1e6),
-            "macs_g": counted(cost, "macs", 1e9),
-            **columns.of_outcome(each.row),
+            "params_m": cost_in(cost, "params", 1e6),
+            "frozen_params_m": cost_in(cost, "frozen_params", 1e6),
+            "macs_g": cost_in(cost, "macs", 1e9),
+            **csv_columns.of_outcome(each.row),
             **each.facts,
         }
     return {
@@ -145,9 +145,10 @@ def _tidy_row(each: ImageNetRow | Ours) -> columns.Columns:
     }
 
 
-def _foot(found: Sequence[Ours], aside: Sequence[Row]) -> list[str]:
+def _foot(found: Sequence[OurRow], aside: Sequence[Row]) -> list[str]:
     lines = [
-        f"Published: arXiv 2111.11418 v3, Table 2; its MACs are fvcore's. {sources('imagenet.csv')}"
+        "Published: arXiv 2111.11418 v3, Table 2; its MACs are fvcore's. "
+        + sources_note("imagenet.csv")
     ]
     before = [
         f"{row.model} {row.macs_before_g:.1f}"
@@ -177,7 +178,7 @@ def _foot(found: Sequence[Ours], aside: Sequence[Row]) -> list[str]:
             )
     if aside:
         kinds = [_pictures(record) for row in aside for record in row.records]
-        lines.append(left_aside(kinds, "not of ImageNet-1K (a folder of 1000 classes)"))
+        lines.append(left_out_note(kinds, "not of ImageNet-1K (a folder of 1000 classes)"))
     return lines
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from ablations.analysis.scale import Scale, fit_scale
 from ablations.analysis.stats import CONFIDENCE
 from ablations.page import svg
-from ablations.tables.table import Drawn, signed
+from ablations.tables.table import PlottedDifference, signed_text
 
 WIDTH, HEIGHT, MARGIN = 216, 22, 14  # pixels; arrows and half of a mark stand in the margin
 MIDDLE = HEIGHT / 2
@@ -26,32 +26,32 @@ def x_of(value: float, scale: Scale) -> float:
     return round(MARGIN + scale.fraction(value) * (WIDTH - 2 * MARGIN), 2)
 
 
-def numbers(drawn: Drawn) -> list[float]:
+def plotted_values(drawn: PlottedDifference) -> list[float]:
     """All that is drawn of a row."""
     values = (drawn.low, drawn.mean, drawn.high, drawn.paper)
     return [value for value in values if value is not None]
 
 
-def scale_of(rows: Sequence[Drawn]) -> Scale:
+def scale_of(rows: Sequence[PlottedDifference]) -> Scale:
     """One scale for all rows."""
-    return fit_scale([value for row in rows for value in numbers(row)])
+    return fit_scale([value for row in rows for value in plotted_values(row)])
 
 
-def words(drawn: Drawn) -> str:
+def describe(drawn: PlottedDifference) -> str:
     """What a picture shows, for those who do not see it."""
     if drawn.mean is None:
         told = "no difference of ours"
     else:
-        told = f"{signed(drawn.mean, 2)} points"
+        told = f"{signed_text(drawn.mean, 2)} points"
         if drawn.low is not None and drawn.high is not None:
-            ends = f"{signed(drawn.low, 2)} to {signed(drawn.high, 2)}"
+            ends = f"{signed_text(drawn.low, 2)} to {signed_text(drawn.high, 2)}"
             told += f", {CONFIDENCE:.0%} interval {ends}"
-    return told if drawn.paper is None else f"{told}; the paper: {signed(drawn.paper)}"
+    return told if drawn.paper is None else f"{told}; the paper: {signed_text(drawn.paper)}"
 
 
-def bar(drawn: Drawn, scale: Scale) -> Markup:
+def bar(drawn: PlottedDifference, scale: Scale) -> Markup:
     """A row as SVG: its interval as a bar, its mean as a dot, the paper's value as a diamond."""
-    picture = svg.picture("bar", WIDTH, HEIGHT, words(drawn))
+    picture = svg.picture("bar", WIDTH, HEIGHT, describe(drawn))
     svg.add(picture, "path", "grid", d=_ticks(scale, 0), stroke=GRID)
     svg.add(picture, "path", "zero", d=f"M{x_of(0, scale):g} 0V{HEIGHT}", stroke=ZERO)
     ours = [value for value in (drawn.low, drawn.mean, drawn.high) if value is not None]
@@ -84,7 +84,7 @@ def axis(scale: Scale) -> Markup:
     return svg.markup(picture)
 
 
-def legend(rows: Sequence[Drawn], scale: Scale) -> str:
+def legend(rows: Sequence[PlottedDifference], scale: Scale) -> str:
     """How to read the pictures, as far as there is something to read."""
     told = []
     if any(row.mean is not None for row in rows):
@@ -95,13 +95,13 @@ def legend(rows: Sequence[Drawn], scale: Scale) -> str:
         told.append("a hollow diamond the paper's difference")
     told.append("the dark line zero")
     line = f"Drawn on one scale: {', '.join(told)}."
-    if any(scale.side(value) for row in rows for value in numbers(row)):
+    if any(scale.side(value) for row in rows for value in plotted_values(row)):
         line += " An arrow points at what lies beyond the scale: ours full, the paper's hollow."
     return line
 
 
 def _name(tick: float, scale: Scale) -> str:
-    return signed(tick, max(0, -math.floor(math.log10(scale.step))))
+    return signed_text(tick, max(0, -math.floor(math.log10(scale.step))))
 
 
 def _ticks(scale: Scale, top: float) -> str:

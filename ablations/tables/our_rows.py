@@ -13,7 +13,7 @@ from ablations.config import diff
 from ablations.config.diff import SHAPE, Changes
 from ablations.config.resolve import size_name
 from ablations.paper.published import MODELS
-from ablations.tables import columns, provenance
+from ablations.tables import csv_columns, provenance
 from ablations.tables.table import Table
 from ablations.text import phrases
 from poolformer.config import SIZES
@@ -29,7 +29,7 @@ OURS = (
 
 
 @dataclass(frozen=True)
-class Ours:
+class OurRow:
     """A row of ours.
 
     Args:
@@ -57,13 +57,13 @@ class Ours:
         return f"{self.model} (ours: {self.told}, n = {n}){mark}"
 
     @property
-    def facts(self) -> columns.Columns:
+    def facts(self) -> csv_columns.Columns:
         """What tidy numbers say of any row of ours."""
         return {
-            **columns.of_study(self.study),
+            **csv_columns.of_study(self.study),
             "also_changes": "; ".join(self.also),
-            **columns.of_ends(self.row),
-            **columns.of_records(self.row),
+            **csv_columns.of_ends(self.row),
+            **csv_columns.of_records(self.row),
         }
 
 
@@ -71,7 +71,7 @@ FACTS = ["recipe", "data", "fingerprint", "epochs", "precision", "also_changes",
 FACTS += ["failed", "commits", "run_ids"]
 
 
-def ours(studies: Sequence[Study]) -> list[Ours]:
+def find_our_rows(studies: Sequence[Study]) -> list[OurRow]:
     """The rows of studies, in their order, each of them in what it differs from published ones."""
     alike = Counter((study.recipe, study.length) for study in studies)
     found = []
@@ -81,17 +81,17 @@ def ours(studies: Sequence[Study]) -> list[Ours]:
             told += f", {study.precision}, images {study.fingerprint[:8]}"
         for row in study.rows:
             config = row.records[0].config
-            model, changed = model_of(config)
-            also = diff.also(changed) + diff.moved(training(config))
+            model, changed = name_model(config)
+            also = diff.also(changed) + diff.moved(training_changes(config))
             mixer = config["model"]["token_mixers"]
             section = "Hybrid"
             if isinstance(mixer, str):
                 section = SECTIONS.get(mixer, diff.MIXERS.get(mixer, mixer))
-            found.append(Ours(study, row, model, section, also, told))
+            found.append(OurRow(study, row, model, section, also, told))
     return found
 
 
-def model_of(config: Mapping[str, Any]) -> tuple[str, Changes]:
+def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
     """The name of a run's model, and what it changes in the published model of that size."""
     shape = (tuple(config["model"]["depths"]), tuple(config["model"]["dims"]))
     known = {(tuple(size.depths), tuple(size.dims)): name for name, size in SIZES.items()}
@@ -110,7 +110,7 @@ def model_of(config: Mapping[str, Any]) -> tuple[str, Changes]:
     return (f"{name} with {diff.label(changed)}" if changed else name), changed
 
 
-def training(config: Mapping[str, Any]) -> Changes:
+def training_changes(config: Mapping[str, Any]) -> Changes:
     """What a run changes in how its recipe trains a model of its size; the epochs left out."""
     size = size_name(config["recipe"], config["model"]["depths"], config["model"]["dims"])
     plain = diff.flat_recipe(config["recipe"], size)
@@ -124,9 +124,9 @@ def training(config: Mapping[str, Any]) -> Changes:
 Published = TypeVar("Published")
 
 
-def merged(
-    published: Sequence[tuple[str, str, Published]], found: Sequence[Ours]
-) -> list[Published | Ours]:
+def merge_rows(
+    published: Sequence[tuple[str, str, Published]], found: Sequence[OurRow]
+) -> list[Published | OurRow]:
     """Ours after the published row of the same model; other models at the end of their section.
 
     Args:
@@ -139,7 +139,7 @@ def merged(
         (each for each in found if each.model not in names and each.section not in last),
         key=lambda each: each.section,
     )
-    rows: list[Published | Ours] = []
+    rows: list[Published | OurRow] = []
     seen = set()
     for number, (section, model, row) in enumerate(published):
         rows.append(row)
@@ -151,7 +151,7 @@ def merged(
     return rows + rest
 
 
-def counted(cost: Mapping[str, Any], name: str, unit: float) -> float | None:
+def cost_in(cost: Mapping[str, Any], name: str, unit: float) -> float | None:
     """A count of a model's cost in a unit; None where the record has no such number."""
     value = cost.get(name)
     return value / unit if isinstance(value, (int, float)) else None
@@ -170,30 +170,30 @@ CODES = {
 }
 
 
-def in_words(note: str) -> str:
+def note_sentence(note: str) -> str:
     """A published row's note as a sentence, its sources in words."""
     told = re.sub(r"\bISSUE#(\d+)", r"issue \1 of the authors' repository", note)
     told = re.sub(rf"\b(?:the )?({'|'.join(CODES)})\b", lambda found: CODES[found[1]], told)
     return f"{told[:1].upper()}{told[1:]}."
 
 
-def sources(file: str) -> str:
+def sources_note(file: str) -> str:
     """Where a reader finds what a published table's numbers rest on."""
     return f"Sources of each row: ablations/paper/{file} and SOURCES.md beside it."
 
 
-def left_aside(kinds: Sequence[str], why: str) -> str:
+def left_out_note(kinds: Sequence[str], why: str) -> str:
     """A line on records that belong to another table, by their kind."""
     told = ", ".join(f"{count} of {kind}" for kind, count in sorted(Counter(kinds).items()))
     return f"{phrases.counted(len(kinds), 'record')} left out, {why}: {told}."
 
 
-def made_from(found: Sequence[Ours]) -> list[str]:
+def our_provenance(found: Sequence[OurRow]) -> list[str]:
     """Where rows of ours are from, study by study."""
     studies = {id(each.study): (each.study, each.told) for each in found}
     lines = []
     for study, told in studies.values():
         rows = [each.row for each in found if each.study is study]
         which = f"Ours, {told}: " if len(studies) > 1 else ""
-        lines += [which + line for line in provenance.lines(replace(study, rows=rows))]
+        lines += [which + line for line in provenance.provenance_notes(replace(study, rows=rows))]
     return lines

@@ -13,9 +13,9 @@ from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row, Study
 from ablations.config import diff
 from ablations.config.diff import FIELDS, Changes
-from ablations.tables import columns, provenance, to_do
-from ablations.tables.ablation import WIDTH, accuracy, heading
-from ablations.tables.table import Table, p_value, signed
+from ablations.tables import csv_columns, missing, provenance
+from ablations.tables.ablation import WIDTH, accuracy_text, study_title
+from ablations.tables.table import Table, p_value_text, signed_text
 from poolformer.config import ConfigError, unknown
 
 
@@ -75,7 +75,7 @@ class Grid:
         return {**self.study.base, **rest, self.down: down, self.across: across}
 
 
-def pivots(found: Sequence[Study], asked: str) -> list[Grid]:
+def find_grids(found: Sequence[Study], asked: str) -> list[Grid]:
     """The grids of studies, one for each value of what else they vary.
 
     Args:
@@ -199,11 +199,11 @@ def _less(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
     return {seed: value - other[seed] for seed, value in row.items() if seed in other}
 
 
-def pivot(grid: Grid) -> Table:
+def pivot_table(grid: Grid) -> Table:
     """A grid as a reader sees it: mean ± standard deviation (n) of each variant."""
     down, across = (FIELDS.get(name, name) for name in (grid.down, grid.across))
     rest = f", with {diff.described(grid.rest)}" if grid.rest else ""
-    title = f"Pivot: {down} by {across}{rest}: {heading(grid.study)}"
+    title = f"Pivot: {down} by {across}{rest}: {study_title(grid.study)}"
     head = diff.capital(down)
     lines = []
     for value in grid.downs:
@@ -224,11 +224,11 @@ def pivot(grid: Grid) -> Table:
         )
     table.foot += [
         f"Missing {diff.described(_changes(grid, *pair))}: "
-        f"`{to_do.variant_command(grid.study, grid.flat(*pair))}`"
+        f"`{missing.variant_command(grid.study, grid.flat(*pair))}`"
         for pair in _absent(grid)
     ]
     rows = [row for row in grid.cells.values() if row.records]
-    table.foot += provenance.lines(_of(grid.study, rows))
+    table.foot += provenance.provenance_notes(_of(grid.study, rows))
     return table
 
 
@@ -245,7 +245,7 @@ def _axis(name: str, value: Any) -> str:
 def _cell(row: Row | None) -> str:
     if row is None:
         return "missing"
-    return accuracy(row) if row.top1 is None else f"{accuracy(row)} ({row.top1.n})"
+    return accuracy_text(row) if row.top1 is None else f"{accuracy_text(row)} ({row.top1.n})"
 
 
 def _told(grid: Grid, each: Interaction) -> str:
@@ -253,8 +253,8 @@ def _told(grid: Grid, each: Interaction) -> str:
     if each.delta is None:
         return f"Interaction, {names}: a run is missing."
     half = each.delta.half_width
-    told = signed(each.delta.mean, 2) + ("" if half is None else f" ± {half:.2f}")
-    p = f", p {p_value(each.p)}" if each.p is not None else ""
+    told = signed_text(each.delta.mean, 2) + ("" if half is None else f" ± {half:.2f}")
+    p = f", p {p_value_text(each.p)}" if each.p is not None else ""
     return f"Interaction, {names}: {told} (n = {each.delta.n}{p})."
 
 
@@ -268,7 +268,7 @@ def _absent(grid: Grid) -> list[tuple[Any, Any]]:
     return [pair for pair in pairs if not grid.values(*pair)]
 
 
-def pivot_tidy(grid: Grid) -> pd.DataFrame:
+def pivot_frame(grid: Grid) -> pd.DataFrame:
     """A row a variant of a grid, raw numbers: accuracies in percent, differences in points."""
     found = {(repr(each.down), repr(each.across)): each for each in grid.interactions}
     absent = {tuple(map(repr, pair)) for pair in _absent(grid)}
@@ -280,23 +280,23 @@ def pivot_tidy(grid: Grid) -> pd.DataFrame:
             delta = interaction.delta if interaction else None
             lines.append(
                 {
-                    **columns.of_study(grid.study),
+                    **csv_columns.of_study(grid.study),
                     "down": grid.down,
                     "down_value": _axis(grid.down, down),
                     "across": grid.across,
                     "across_value": _axis(grid.across, across),
                     "with": "; ".join(diff.listed(grid.rest)),
-                    **columns.of_outcome(row),
-                    "top1_by_seed": columns.by_seed(row),
-                    **columns.of_interval(delta, "interaction"),
+                    **csv_columns.of_outcome(row),
+                    "top1_by_seed": csv_columns.by_seed(row),
+                    **csv_columns.of_interval(delta, "interaction"),
                     "interaction_n": delta.n if delta else 0,
                     "interaction_p": delta.p if delta else None,
                     "interaction_p_holm": interaction.p if interaction else None,
-                    **columns.of_ends(row),
-                    "missing_command": to_do.variant_command(grid.study, grid.flat(down, across))
+                    **csv_columns.of_ends(row),
+                    "missing_command": missing.variant_command(grid.study, grid.flat(down, across))
                     if key in absent
                     else "",
-                    "run_ids": columns.run_ids(row),
+                    "run_ids": csv_columns.run_ids(row),
                 }
             )
     return pd.DataFrame(lines)

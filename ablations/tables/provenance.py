@@ -10,7 +10,7 @@ from ablations.store.records import Record
 from ablations.text.phrases import counted
 
 
-def lines(study: Study) -> list[str]:
+def provenance_notes(study: Study) -> list[str]:
     """One line of facts, then a warning for each thing that must not differ and does."""
     records = study.records
     if not records:

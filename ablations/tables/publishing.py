@@ -13,7 +13,7 @@ from ablations.analysis.rows import Study
 from ablations.analysis.study import studies
 from ablations.config.schema import SystemConfig
 from ablations.store.records import Record
-from ablations.tables import FORMATS, render, tidy
+from ablations.tables import FORMATS, ablation_frame, render
 from ablations.tracking import client
 
 NAME = "ablation-table"
@@ -77,7 +77,7 @@ def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
     import wandb
 
     for study in found:
-        frame = tidy(study)
+        frame = ablation_frame(study)
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
         table = wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
         pictures = f"{study.data} {study.fingerprint[:8]}"

@@ -11,17 +11,20 @@ from ablations.analysis.rows import Study
 from ablations.analysis.study import studies
 from ablations.store import load
 from ablations.store.records import Record
-from ablations.tables import columns, reference
-from ablations.tables.ablation import NARROW, WIDTH, ablation, tidy
-from ablations.tables.claims import claims, claims_tidy
-from ablations.tables.formats import latex, markdown
-from ablations.tables.narrow import breadth
+from ablations.tables import csv_columns
+from ablations.tables.ablation import NARROW, WIDTH, ablation_frame, ablation_table
+from ablations.tables.claims import claims_frame, claims_table
+from ablations.tables.downstream import downstream_frame, downstream_table
+from ablations.tables.folding import table_width
+from ablations.tables.formats import render_latex, render_markdown
+from ablations.tables.imagenet import imagenet_frame, imagenet_table
+from ablations.tables.sizes import sizes_frame, sizes_table
 from ablations.tables.table import Table
 from ablations.text import escape
 
 FORMATS = ["md", "csv", "tex", "html"]
-WIDE = "tex*"  # LaTeX over both columns of a page
-OF = ["ablation", "imagenet", "sizes", *load.TASKS]
+WIDE_LATEX = "tex*"  # LaTeX over both columns of a page
+KINDS = ["ablation", "imagenet", "sizes", *load.TASKS]
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,20 @@ class View:
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""
         if self.columns is not None or self.style != "full":
-            table = ablation(study, self.style, self.columns or NARROW, self.whole)
-            if self.columns is None and breadth(table.frame) > WIDTH:
+            table = ablation_table(study, self.style, self.columns or NARROW, self.whole)
+            if self.columns is None and table_width(table.frame) > WIDTH:
                 table.width = WIDTH
             return table
         if form == "html":
-            return ablation(study, whole=self.whole)
-        return ablation(study, columns=NARROW, whole=self.whole, width=WIDTH)
+            return ablation_table(study, whole=self.whole)
+        return ablation_table(study, columns=NARROW, whole=self.whole, width=WIDTH)
 
 
 def render(
     records: Sequence[Record],
     form: str,
     style: str = "full",
-    of: str = OF[0],
+    of: str = KINDS[0],
     columns: Sequence[str] | None = None,
     whole: bool = False,
 ) -> str:
@@ -69,26 +72,26 @@ def render(
         whole: The same.
     """
     found = studies(records)
-    if of != OF[0]:
-        return written_reference(of, found, records, form)
-    return written(found, form, View(style, columns, whole))
+    if of != KINDS[0]:
+        return render_published(of, found, records, form)
+    return render_studies(found, form, View(style, columns, whole))
 
 
-def written(found: Sequence[Study], form: str, view: View = View()) -> str:
+def render_studies(found: Sequence[Study], form: str, view: View = View()) -> str:
     """The tables of studies, as ``render``; csv is all of them in one, raw numbers."""
     if form == "csv":
-        return csv([tidy(study, view.whole) for study in found])
-    return text([view.table(study, form) for study in found], form)
+        return render_csv([ablation_frame(study, view.whole) for study in found])
+    return render_tables([view.table(study, form) for study in found], form)
 
 
-def written_claims(found: Sequence[Study], form: str) -> str:
+def render_claims(found: Sequence[Study], form: str) -> str:
     """The paper's claims held against studies; csv is all of them in one, raw numbers."""
     if form == "csv":
-        return csv([claims_tidy(study) for study in found])
-    return text([claims(study) for study in found], form)
+        return render_csv([claims_frame(study) for study in found])
+    return render_tables([claims_table(study) for study in found], form)
 
 
-def written_reference(of: str, found: Sequence[Study], records: Sequence[Record], form: str) -> str:
+def render_published(of: str, found: Sequence[Study], records: Sequence[Record], form: str) -> str:
     """Another of the paper's tables, with our rows among the published ones.
 
     Args:
@@ -98,29 +101,29 @@ def written_reference(of: str, found: Sequence[Study], records: Sequence[Record]
         form: One of FORMATS.
     """
     if of == "imagenet":
-        tidied, shown = [reference.imagenet_tidy(found)], [reference.imagenet(found)]
+        tidied, shown = [imagenet_frame(found)], [imagenet_table(found)]
     elif of == "sizes":
-        tidied = [reference.sizes_tidy(found)]
-        shown = [reference.sizes(study) for study in found] or [reference.sizes()]
+        tidied = [sizes_frame(found)]
+        shown = [sizes_table(study) for study in found] or [sizes_table()]
     else:
-        tidied = [reference.downstream_tidy(of, records)]
-        shown = [reference.downstream(of, records)]
-    return csv(tidied) if form == "csv" else text(shown, form)
+        tidied = [downstream_frame(of, records)]
+        shown = [downstream_table(of, records)]
+    return render_csv(tidied) if form == "csv" else render_tables(shown, form)
 
 
-def csv(frames: Sequence[pd.DataFrame]) -> str:
+def render_csv(frames: Sequence[pd.DataFrame]) -> str:
     """Raw numbers as CSV, all in one; empty for none."""
     if not frames:
         return ""
     whole = pd.concat(frames, ignore_index=True)
     for name, column in whole.items():
         if column.dtype in (float, object):  # counts are whole numbers
-            short = [columns.rounded(c) if isinstance(c, float) else c for c in column]
+            short = [csv_columns.rounded(c) if isinstance(c, float) else c for c in column]
             whole[name] = pd.Series(short, column.index, column.dtype)
     return escape.csv(whole)
 
 
-def text(tables: Sequence[Table], form: str) -> str:
+def render_tables(tables: Sequence[Table], form: str) -> str:
     """Tables one below the other.
 
     Args:
@@ -128,9 +131,9 @@ def text(tables: Sequence[Table], form: str) -> str:
         form: md, tex, WIDE or html.
     """
     if form == "html":
-        from ablations.tables.html_page import page  # great_tables takes a second
+        from ablations.tables.html_tables import html_page  # great_tables takes a second
 
-        return page(tables)
-    if form in ("tex", WIDE):
-        return latex(tables, wide=form == WIDE)
-    return "\n".join(map(markdown, tables))
+        return html_page(tables)
+    if form in ("tex", WIDE_LATEX):
+        return render_latex(tables, wide=form == WIDE_LATEX)
+    return "\n".join(map(render_markdown, tables))

@@ -15,13 +15,13 @@ from ablations.config import diff
 from ablations.config.resolve import size_name
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
-from ablations.tables import columns, provenance, to_do
-from ablations.tables.ablation import accuracy, heading, interval
-from ablations.tables.our_rows import counted, in_words, sources
-from ablations.tables.table import Drawn, Table, number, p_value, signed
+from ablations.tables import csv_columns, missing, provenance
+from ablations.tables.ablation import accuracy_text, interval_text, study_title
+from ablations.tables.our_rows import cost_in, note_sentence, sources_note
+from ablations.tables.table import PlottedDifference, Table, number_text, p_value_text, signed_text
 from poolformer.config import SIZES
 
-SWEEP = to_do.SWEEPS[published.SIZE_AXIS]
+SWEEP = missing.SWEEPS[published.SIZE_AXIS]
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,28 @@ class Size:
     p: float | None = None  # of the difference, after Holm's correction over the sizes
 
 
-def sizes(study: Study | None = None) -> Table:
+def sizes_table(study: Study | None = None) -> Table:
     """S12 to M48 of a study, with the commands that fill what it lacks.
 
     Args:
         study: Of any recipe; None for the paper's numbers alone.
     """
     found = _found(study)
-    title = f"Model sizes: {heading(study)}" if study else "Model sizes (the paper's Tables 1, 2)"
+    title = (
+        f"Model sizes: {study_title(study)}" if study else "Model sizes (the paper's Tables 1, 2)"
+    )
     table = Table(title, pd.DataFrame(), ["Model", "Depths", "Widths"])
-    costs = [counted(size.row.cost, "macs", 1e9) for size in found if size.row]
+    costs = [cost_in(size.row.cost, "macs", 1e9) for size in found if size.row]
     small = max((cost for cost in costs if cost), default=1) < 0.1
     unit, letter = (1e6, "M") if small else (1e9, "G")
     lines = []
     for size in found:
         note = size.paper.note if size.paper else ""
-        mark = f" {table.note(f'{published.MODELS[size.name]}: {in_words(note)}')}" if note else ""
+        mark = (
+            f" {table.note(f'{published.MODELS[size.name]}: {note_sentence(note)}')}"
+            if note
+            else ""
+        )
         line = {
             "Model": size.name.upper() + mark,
             "Depths": "-".join(map(str, size.depths)),
@@ -75,10 +81,12 @@ def sizes(study: Study | None = None) -> Table:
         lines.append(
             line
             | {
-                "Paper params (M)": number(paper.params_m if paper else None, 1, 1),
-                "Paper MACs (G)": number(paper.macs_g if paper else None, 1, 1),
-                "Paper top-1": number(paper.top1 if paper else None, 1, 1),
-                "Paper Δ": "" if size.name == "s12" else signed(paper.delta if paper else None),
+                "Paper params (M)": number_text(paper.params_m if paper else None, 1, 1),
+                "Paper MACs (G)": number_text(paper.macs_g if paper else None, 1, 1),
+                "Paper top-1": number_text(paper.top1 if paper else None, 1, 1),
+                "Paper Δ": ""
+                if size.name == "s12"
+                else signed_text(paper.delta if paper else None),
             }
         )
         if study:
@@ -104,7 +112,7 @@ TIDY += [
 TIDY += ["run_ids", "note"]
 
 
-def sizes_tidy(found: Sequence[Study] = ()) -> pd.DataFrame:
+def sizes_frame(found: Sequence[Study] = ()) -> pd.DataFrame:
     """The same rows as raw numbers: counts, percent, points; ``source`` is published or ours.
 
     Args:
@@ -154,46 +162,50 @@ def _size_of(study: Study, row: Row) -> str | None:
 
 def _shared(study: Study) -> dict[str, Any]:
     """Field -> value of what all rows of a study change against its recipe."""
-    return {name: value for name, (_, value) in to_do.shared(study).items()}
+    return {name: value for name, (_, value) in missing.shared_changes(study).items()}
 
 
 def _command(study: Study) -> str:
     """The command that trains the sizes that a study lacks; what is done is reused."""
-    changed = to_do.shared(study)
+    changed = missing.shared_changes(study)
     size = None
     if study.baseline is not None:
         model = study.baseline.records[0].config["model"]
         size = size_name(study.recipe, model["depths"], model["dims"])
     if size not in (None, "s12"):  # its own size is none of what all rows share
         changed = {name: c for name, c in changed.items() if name not in matching.WITH_SIZE}
-    return to_do.sweep_command(study, SWEEP, changed)
+    return missing.sweep_command(study, SWEEP, changed)
 
 
 def _cells(size: Size, unit: float, letter: str) -> dict[str, str]:
     row, delta = size.row, size.delta
     cost = row.cost if row else {}
     return {
-        "Params (M)": number(cost.get("params"), 1e6, 3),
-        f"MACs ({letter})": number(cost.get("macs"), unit, 2),
-        "Top-1 (%)": accuracy(row) if row else "missing",
+        "Params (M)": number_text(cost.get("params"), 1e6, 3),
+        f"MACs ({letter})": number_text(cost.get("macs"), unit, 2),
+        "Top-1 (%)": accuracy_text(row) if row else "missing",
         "n": str(row.top1.n if row and row.top1 else 0),
-        "Δ from S12": "0" if size.name == "s12" and row else signed(delta.mean, 2) if delta else "",
-        "95% CI": interval(delta),
-        "p": p_value(size.p),
+        "Δ from S12": "0"
+        if size.name == "s12" and row
+        else signed_text(delta.mean, 2)
+        if delta
+        else "",
+        "95% CI": interval_text(delta),
+        "p": p_value_text(size.p),
     }
 
 
-def _drawn(size: Size) -> Drawn:
+def _drawn(size: Size) -> PlottedDifference:
     paper = size.paper.delta if size.paper and size.name != "s12" else None
     if size.delta is None:
-        return Drawn(paper=paper)
-    return Drawn(size.delta.mean, size.delta.low, size.delta.high, paper)
+        return PlottedDifference(paper=paper)
+    return PlottedDifference(size.delta.mean, size.delta.low, size.delta.high, paper)
 
 
 def _foot(study: Study | None, found: Sequence[Size]) -> list[str]:
     lines = [
         "Published: arXiv 2111.11418 v3: params as in its Table 1, MACs (fvcore, 224x224 pixels) "
-        f"and ImageNet-1K top-1 as in its Table 2. {sources('table1_config.csv')}"
+        f"and ImageNet-1K top-1 as in its Table 2. {sources_note('table1_config.csv')}"
     ]
     before = [
         f"{size.name.upper()} {size.paper.macs_before_g:.1f}"
@@ -222,39 +234,39 @@ def _foot(study: Study | None, found: Sequence[Size]) -> list[str]:
         lines.append(f"Missing {', '.join(absent)}: `{_command(study)}`")
     for size in found:
         if size.row and size.lacking:
-            lines.append(to_do.seeds_note(study, size.row, size.name.upper(), size.lacking))
+            lines.append(missing.seeds_note(study, size.row, size.name.upper(), size.lacking))
     if others := len(study.rows) - len(rows):
         lines.append(f"Rows of the study that are no size, left to the ablation table: {others}.")
-    return [*lines, *provenance.lines(replace(study, rows=rows))]
+    return [*lines, *provenance.provenance_notes(replace(study, rows=rows))]
 
 
-def _tidy_row(study: Study, size: Size) -> columns.Columns:
+def _tidy_row(study: Study, size: Size) -> csv_columns.Columns:
     row, delta = size.row, size.delta
     command = _command(study)
     if row:
-        command = to_do.seeds_command(study, row, size.lacking) if size.lacking else ""
+        command = missing.seeds_command(study, row, size.lacking) if size.lacking else ""
     return {
         "source": "ours",
-        **columns.of_study(study),
+        **csv_columns.of_study(study),
         "shared_changes": "; ".join(diff.listed(study.shared)),
         "model": size.name.upper(),
         "depths": " ".join(map(str, size.depths)),
         "widths": " ".join(map(str, size.widths)),
-        **columns.of_cost(row),
-        **columns.of_outcome(row),
-        "top1_by_seed": columns.by_seed(row),
-        **columns.of_difference(delta),
+        **csv_columns.of_cost(row),
+        **csv_columns.of_outcome(row),
+        "top1_by_seed": csv_columns.by_seed(row),
+        **csv_columns.of_difference(delta),
         "delta_paired": delta.paired if delta else None,
         "p": delta.p if delta else None,
         "p_holm": size.p,
-        **columns.of_ends(row),
+        **csv_columns.of_ends(row),
         "missing_seeds": " ".join(map(str, size.lacking)),
         "missing_command": command,
-        **columns.of_records(row),
+        **csv_columns.of_records(row),
     }
 
 
-def _published() -> list[columns.Columns]:
+def _published() -> list[csv_columns.Columns]:
     return [
         {
             "source": "published",

@@ -14,7 +14,7 @@ UNITS = {"G": 1e9, "M": 1e6, "k": 1e3, "": 1}
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PlottedDifference:
     """A difference as HTML draws it, in percentage points.
 
     Args:
@@ -56,7 +56,7 @@ class Table:
     bold: set[tuple[int, str]] = field(default_factory=set)
     notes: dict[str, int] = field(default_factory=dict)
     foot: list[str] = field(default_factory=list)
-    drawn: list[Drawn] = field(default_factory=list)
+    drawn: list[PlottedDifference] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
     runs: list[list[list[str]]] = field(default_factory=list)
     width: int | None = None
@@ -64,26 +64,26 @@ class Table:
     @property
     def lines(self) -> list[str]:
         """Footnotes with their marks, then the rest."""
-        return [f"{raised(number)} {note}" for note, number in self.notes.items()] + self.foot
+        return [f"{superscript(mark)} {note}" for note, mark in self.notes.items()] + self.foot
 
     def note(self, text: str) -> str:
         """Add a footnote, once; its mark."""
-        return raised(self.notes.setdefault(text, len(self.notes) + 1))
+        return superscript(self.notes.setdefault(text, len(self.notes) + 1))
 
 
-def raised(number: int) -> str:
+def superscript(number: int) -> str:
     """12 -> ¹²."""
     return str(number).translate(SUPERSCRIPT)
 
 
-def number(value: object, unit: float, digits: int) -> str:
+def number_text(value: object, unit: float, digits: int) -> str:
     """A number in a unit, or a dash where it is missing."""
     if not isinstance(value, (int, float)) or pd.isna(value):
         return MISSING
     return f"{value / unit:.{digits}f}"
 
 
-def signed(value: object, digits: int = 1) -> str:
+def signed_text(value: object, digits: int = 1) -> str:
     """A number with its sign, zero without one; a dash where it is missing."""
     if not isinstance(value, (int, float)) or pd.isna(value):
         return MISSING
@@ -91,21 +91,21 @@ def signed(value: object, digits: int = 1) -> str:
     return text if float(text) else f"{0:.{digits}f}"
 
 
-def quantity(value: object, unit: str) -> str:
+def quantity_text(value: object, unit: str) -> str:
     """A count in k, M or G, to three digits: ``422k``, ``0.32M``, ``1.82G``; a dash for none."""
     if not isinstance(value, (int, float)) or pd.isna(value):
         return MISSING
     return f"{value / UNITS[unit]:#.3g}".rstrip(".") + unit
 
 
-def significant(value: object, unit: float) -> str:
+def significant_text(value: object, unit: float) -> str:
     """A number in a unit to one decimal, as the paper prints it; small ones to three digits."""
     if not isinstance(value, (int, float)) or pd.isna(value):
         return MISSING
     return f"{value / unit:.1f}" if value / unit >= 0.95 else f"{value / unit:.3g}"
 
 
-def p_value(value: float | None) -> str:
+def p_value_text(value: float | None) -> str:
     """A p-value to three decimals; empty where there is none."""
     if value is None:
         return ""

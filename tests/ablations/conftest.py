@@ -41,7 +41,7 @@ def mini() -> Study:
     """The embedded study."""
     from ablations import tables
 
-    (study,) = tables.read(EMBEDDED)
+    (study,) = tables.load_studies(EMBEDDED)
     return study
 
 
@@ -50,7 +50,7 @@ def histories() -> dict[str, list[dict[str, float]]]:
     """The histories of its runs."""
     from ablations import tables
 
-    return tables.histories(EMBEDDED)
+    return tables.load_histories(EMBEDDED)
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from ablations import tables
 from ablations.analysis.study import studies
 from ablations.analysis.verdicts import hold
 from ablations.paper.claims import BASELINE
 from ablations.paper.matching import ROWS
-from ablations.tables import written_claims
 from tests.factories.records import record
 
 
 def render_claims(found, form: str) -> str:
-    return written_claims(studies(found), form)
+    return tables.render_claims(studies(found), form)
 
 
 def runs(variant, *outcomes, first=0, status="finished", **overrides):

@@ -167,7 +167,7 @@ def test_the_report_with_its_figures(folder, tmp_path, capsys):
 def test_the_figures_of_notebooks(folder):
     from ablations import figures, tables
 
-    (study,) = tables.read(folder)
+    (study,) = tables.load_studies(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a glyph that is missing, a layout that collapses
         assert figures.forest(study)._repr_png_()[0]

@@ -14,10 +14,10 @@ from ablations.analysis.study import studies
 from ablations.analysis.verdicts import VERDICTS, hold, of_row
 from ablations.cli.main import main
 from ablations.config.sweep import expand
-from ablations.paper import claims as paper_claims
+from ablations.paper import claims_table as paper_claims
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHERS, WITHIN, read
-from ablations.tables import claims
+from ablations.tables import claims_table
 from tests.factories.claims import BASE, POOL5, moved, runs
 from tests.factories.records import record
 
@@ -173,4 +173,4 @@ def test_bytes_that_are_no_text_are_told(edited):
     assert found == []
     assert problem.startswith(f"{path} cannot be read: byte 0 is not UTF-8")
     (study,) = studies(BASE)
-    assert claims(study).foot[0] == "0 claims on ablations: none can be read."
+    assert claims_table(study).foot[0] == "0 claims on ablations: none can be read."

@@ -10,7 +10,7 @@ from ablations.config.resolve import recipe_names, resolve
 from ablations.paper import matching, published
 from ablations.tables import render
 from ablations.tables.ablation import EVERY
-from ablations.tables.to_do import paper_rows
+from ablations.tables.missing import missing_paper_rows
 from poolformer import SIZES
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -98,15 +98,15 @@ def test_a_row_that_no_cell_makes_is_told_and_nothing_is_said_to_fill_it(paper):
     (problem,) = matching.problems()
     assert problem.startswith(f"{paper.folder}/ablation.csv, line 3: variant 'Pooling -> Nothing'")
     (study,) = studies(BASE)
-    assert "Pooling -> Nothing" not in {row.label for row in paper_rows(study)}
+    assert "Pooling -> Nothing" not in {row.label for row in missing_paper_rows(study)}
 
 
 def test_the_counts_of_models_do_without_the_papers(paper):
-    from ablations.tables.costs import variants
+    from ablations.tables.model_costs import models_to_count
 
     paper.write("table1_config.csv", "")
     paper.write("ablation.csv", "")
-    found = variants("imagenet", [], {})
+    found = models_to_count("imagenet", [], {})
     assert [(each.label, each.paper) for each in found] == [
         (f"PoolFormer-{size.upper()}", None) for size in SIZES
     ]

@@ -15,7 +15,7 @@ from ablations.cli.main import main
 from ablations.config import diff
 from ablations.paper import csv_schema, matching, published
 from ablations.paper.csv_schema import Words
-from ablations.tables import OF, render
+from ablations.tables import KINDS, render
 from poolformer import SIZES
 from tests.factories.paper import PaperCopy
 from tests.factories.records import BASE, IDENTITY
@@ -253,7 +253,7 @@ def test_a_missing_file_and_a_folder_in_its_place_are_told(paper):
         str(paper.folder / name) for name in published.SHEETS
     ]
     assert "speed.csv cannot be read: Is a directory" in published.problems()[-1]
-    for of in OF:
+    for of in KINDS:
         for form in ("md", "csv", "tex"):
             render([*BASE, *IDENTITY], form, of=of)
 
@@ -333,6 +333,6 @@ def test_no_cell_stops_a_table(paper, cell, junk):
 
 def tables(paper: PaperCopy) -> None:
     assert all(problem.isprintable() for problem in matching.problems())
-    for of in OF:
+    for of in KINDS:
         assert render([*BASE, *IDENTITY], "csv", of=of)
         assert render([*BASE, *IDENTITY], "md", of=of).count("### ") == 1

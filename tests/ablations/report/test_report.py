@@ -11,10 +11,10 @@ import pytest
 
 from ablations.analysis.study import studies
 from ablations.cli.main import main
-from ablations.report import report, runs
-from ablations.report.curves import curve
-from ablations.report.plots import inline
-from ablations.report.summary import numbers, sentences
+from ablations.report import build_report, runs
+from ablations.report.curves import curve_svg
+from ablations.report.plots import inline_svg
+from ablations.report.summary import seed_ranges, summary_sentences
 from ablations.store import load, records
 from ablations.store.load import Reading, usable
 from tests.factories.pages import HOSTILE, Cells
@@ -39,7 +39,7 @@ def words(page: str) -> str:
 
 def told(*found) -> str:
     (study,) = studies(found)
-    return " ".join(sentences(study))
+    return " ".join(summary_sentences(study))
 
 
 def test_the_summary_counts_runs_variants_and_seeds():
@@ -90,11 +90,11 @@ def test_one_seed_is_no_test():
     [([0, 1, 2], "0 to 2"), ([5], "5"), ([0, 1, 4], "0, 1, 4"), ([9, 1, 2, 3], "1 to 3, 9")],
 )
 def test_seeds_are_told_shortly(seeds, text):
-    assert numbers(seeds) == text
+    assert seed_ranges(seeds) == text
 
 
 def test_a_report_has_all_its_parts_and_a_row_leads_to_its_runs(bare):
-    made = report(placed(*BASE, *IDENTITY))
+    made = build_report(placed(*BASE, *IDENTITY))
     assert made.problems == []
     text = words(made.page)
     for part in ("Ablation:", "What is missing", "How it was run", "Runs", "How to cite"):
@@ -114,7 +114,7 @@ def test_a_report_has_all_its_parts_and_a_row_leads_to_its_runs(bare):
 
 def test_a_run_tells_its_record(bare):
     failed = record(7, None, model__norm="layer", status="failed")
-    text = words(report(placed(*BASE, failed)).page)
+    text = words(build_report(placed(*BASE, failed)).page)
     for line in (
         "model.norm = &quot;layer&quot;",
         "optim.lr = 0.008",
@@ -125,25 +125,25 @@ def test_a_run_tells_its_record(bare):
         "val/top1 83 84",
     ):
         assert line.replace("&quot;", "&#34;") in text, line
-    page = report(placed(*BASE, failed)).page
+    page = build_report(placed(*BASE, failed)).page
     assert "<mark>model.norm = &#34;layer&#34;</mark>" in page
     assert page.count("<mark>") == 1
 
 
 def test_the_same_records_give_the_same_page(bare):
     found = placed(*BASE, *IDENTITY)
-    assert report(found).page == report(found).page
+    assert build_report(found).page == build_report(found).page
 
 
 def test_claims_are_told_where_there_are_any(bare):
-    page = report(placed(*BASE, *IDENTITY)).page
+    page = build_report(placed(*BASE, *IDENTITY)).page
     assert "Claims: recipe mini" in page
     assert "claims on ablations: undetermined 1, not run 17." in page
-    assert "Claims:" not in report(placed(*BASE)).page
+    assert "Claims:" not in build_report(placed(*BASE)).page
 
 
 def test_the_runs_of_a_claims_two_rows_stand_apart(bare):
-    rows = Cells(report(placed(*BASE, *IDENTITY)).page).rows
+    rows = Cells(build_report(placed(*BASE, *IDENTITY)).page).rows
     shown = {row[0]: row[7] for row in rows if len(row) == 12}
     assert shown["identity token mixer below pooling baseline"] == "0 1 2 against 0 1 2"
     assert shown["global random matrix above identity"] == "– against 0 1 2"
@@ -152,7 +152,7 @@ def test_the_runs_of_a_claims_two_rows_stand_apart(bare):
 
 
 def test_what_is_missing_is_told_once_with_its_command(bare):
-    page = report(placed(*BASE, *IDENTITY[:2])).page
+    page = build_report(placed(*BASE, *IDENTITY[:2])).page
     line = "Missing Pooling → Identity mapping, seed 2:"
     assert words(page).count(line) == 1
     assert "--model.token_mixers identity --seed 2" in words(page)
@@ -173,18 +173,18 @@ def test_strings_of_records_are_no_markup(bare, text):
     found = placed(*BASE, hostile)
     found.places[hostile.run_id] = f"{text}/record.json"
     found.problems.append(f"{text}: not a record")
-    page = Cells(report(found).page)
+    page = Cells(build_report(found).page)
     usual = placed(*BASE, plain)
     usual.problems.append("x: not a record")
     # Element by element but for code, which backticks in a sentence make.
-    for one, other in zip(*map(known, (page, Cells(report(usual).page))), strict=True):
+    for one, other in zip(*map(known, (page, Cells(build_report(usual).page))), strict=True):
         assert one == other
     for line in (f"{text}: {text}", f"{text}/record.json", f"{text}: not a record"):
         assert line in page.text
 
 
 def test_nothing_is_loaded_from_a_network(bare):
-    elements = Cells(report(placed(*BASE, *IDENTITY)).page).elements
+    elements = Cells(build_report(placed(*BASE, *IDENTITY)).page).elements
     for name, attributes in elements:
         for key, value in attributes.items():
             if value and "://" in value:
@@ -194,7 +194,7 @@ def test_nothing_is_loaded_from_a_network(bare):
 
 
 def test_studies_do_not_share_ids(bare):
-    page = report(placed(*BASE, *IDENTITY, record(1, recipe="fashion"))).page
+    page = build_report(placed(*BASE, *IDENTITY, record(1, recipe="fashion"))).page
     assert "7 runs in 2 studies" in page
     ids = [attributes["id"] for _, attributes in Cells(page).elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -202,9 +202,9 @@ def test_studies_do_not_share_ids(bare):
 
 def test_very_many_runs_are_told_shortly_and_the_page_says_so(bare, monkeypatch):
     found = placed(*BASE, *IDENTITY)
-    long = report(found).page
+    long = build_report(found).page
     monkeypatch.setattr(runs, "WHOLE", 5)
-    short = report(found).page
+    short = build_report(found).page
     assert "too many runs to show everything" in short
     assert "too many runs" not in long
     assert "optim.lr = " in long
@@ -218,7 +218,7 @@ def test_histories_are_drawn_and_broken_ones_told(bare, tmp_path):
         (folder / records.HISTORY).write_text("epoch,val/top1,train/loss\n1,70,2\n2,80,nan\n")
     broken = tmp_path / BASE[0].run_id / records.HISTORY
     broken.write_text("epoch,val/top1\n1,many\n")
-    made = report(load.read([tmp_path]))
+    made = build_report(load.read([tmp_path]))
     assert made.page.count('<svg class="curve"') == 2  # val/top1 of two runs; one loss is no curve
     assert "val/top1, epoch 1 to 2: from 70 to 80" in made.page
     assert made.problems == [f"{broken} is not a history: 'many' is not a number"]
@@ -232,16 +232,16 @@ def test_a_curve_stands_where_its_numbers_are_and_has_gaps():
         {"epoch": 3, "m": float("nan")},
         {"epoch": 5, "m": 30.0},
     ]
-    picture = curve(history, "m")
+    picture = curve_svg(history, "m")
     (path,) = re.findall(r'class="line" d="([^"]*)"', picture)
     # 44 to 252 pixels for epochs 1 to 5, 78 to 10 for 10 to 30.
     assert path == "M44.0 78.0L96.0 44.0M252.0 10.0"
-    assert curve(history, "other") == ""
-    assert curve(history[:1], "m") == ""
+    assert curve_svg(history, "other") == ""
+    assert curve_svg(history[:1], "m") == ""
 
 
 def test_a_long_history_is_thinned_and_keeps_its_ends():
-    picture = curve([{"epoch": e, "m": float(e)} for e in range(1, 1001)], "m")
+    picture = curve_svg([{"epoch": e, "m": float(e)} for e in range(1, 1001)], "m")
     (path,) = re.findall(r'class="line" d="([^"]*)"', picture)
     assert 60 < path.count("L") < 125
     assert path.endswith("252.0 10.0")
@@ -254,7 +254,7 @@ def test_figures_get_ids_of_their_own_and_lose_addresses():
         'd="M0.123456 1"/></defs><style>*{x}</style><g id="b" clip-path="url(#c)">'
         '<use xlink:href="#a"/><text>&lt;b&gt;</text></g><clipPath id="c"/></svg>'
     )
-    made = inline(drawn, "f1", "told & said")
+    made = inline_svg(drawn, "f1", "told & said")
     assert 'id="f1-a"' in made
     assert 'href="#f1-a"' in made
     assert 'clip-path="url(#f1-c)"' in made
@@ -303,7 +303,7 @@ def test_a_pipe_or_device_is_written_into_and_never_replaced(bare, tmp_path, com
 
 def test_runs_of_wandb_have_an_address_and_no_curve(bare):
     found = usable([(each, f"lab/ablations/{each.run_id}") for each in BASE])
-    text = words(report(found).page)
+    text = words(build_report(found).page)
     assert "Records lab/ablations " in text
     assert f"Record: lab/ablations/{BASE[0].run_id}" in text
 

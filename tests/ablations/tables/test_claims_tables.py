@@ -14,7 +14,7 @@ from ablations.analysis.study import studies
 from ablations.analysis.verdicts import hold, of_row, seeds_to_settle
 from ablations.cli.main import main
 from ablations.paper.claims import WITHIN
-from ablations.tables import claims, claims_tidy
+from ablations.tables import claims_frame, claims_table
 from tests.factories.claims import (
     BASE,
     DEPTHWISE,
@@ -95,9 +95,9 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
         ("Modified LayerNorm -> LayerNorm", "contradicts"),
         ("MLP ratio 4 -> 2", ""),
     ]
-    from ablations.tables.to_do import paper_rows
+    from ablations.tables.missing import missing_paper_rows
 
-    absent = paper_rows(study)
+    absent = missing_paper_rows(study)
     assert {of_row(verdicts, row) for row in absent} == {"not run"}
 
 
@@ -107,7 +107,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
 def test_the_table_reads_as_the_paper_counts():
     found = [*BASE, *runs(IDENTITY, *moved(-3, -2.5, -3.5)), *runs(POOL5, *moved(0.6, 0.3, 0))]
     (study,) = studies(found)
-    table = claims(study)
+    table = claims_table(study)
     assert list(table.frame["#"]) == [str(own) for own in range(1, 19)]
     cells = table.frame.iloc[0].to_dict()
     assert cells["Claim"] == "identity token mixer below pooling baseline"
@@ -129,7 +129,7 @@ def test_the_table_reads_as_the_paper_counts():
 def test_the_tidy_table_has_raw_numbers():
     found = [*BASE, *runs(IDENTITY, *moved(-2, -1, -3)), *runs(POOL5, *moved(0.1, 0, -0.1))]
     (study,) = studies(found)
-    frame = claims_tidy(study).set_index("claim")
+    frame = claims_frame(study).set_index("claim")
     row = frame.loc[1]
     assert (row["kind"], row["verdict"], row["delta_test"]) == ("below", "undetermined", "paired t")
     assert row["delta_low"] == pytest.approx(-2 - 4.302653 / 3**0.5, rel=1e-6)

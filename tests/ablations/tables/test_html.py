@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from ablations import page as pages
+from ablations import html_page as pages
 from ablations.analysis.scale import Scale
 from ablations.store.records import read_all
 from ablations.tables import interval_plots, render
 from ablations.tables.ablation import PAGE
-from ablations.tables.html_page import DRAWN, RUNS, VERDICT, Link, html, page
+from ablations.tables.html_tables import DRAWN, RUNS, VERDICT, Link, html_page, html_table
 from ablations.tables.interval_plots import bar, scale_of
-from ablations.tables.table import Drawn, Table
+from ablations.tables.table import PlottedDifference, Table
 from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -30,7 +30,9 @@ def table(cells: dict[str, list[str]], **more: object) -> Table:
 
 
 def test_the_cells_are_those_of_the_table_under_its_sections():
-    text = html(table({"Section": ["A", "A", "B"], "Name": ["x", "y", "z"], "n": ["1", "2", "3"]}))
+    text = html_table(
+        table({"Section": ["A", "A", "B"], "Name": ["x", "y", "z"], "n": ["1", "2", "3"]})
+    )
     assert Cells(text).rows == [["Name", "n"], ["A"], ["x", "1"], ["y", "2"], ["B"], ["z", "3"]]
     assert "A title" in text
 
@@ -56,11 +58,11 @@ def test_every_string_is_escaped_once(text):
         notes={text: 1},
         foot=[text],
         badges=[text] * 2,
-        drawn=[Drawn(1.0)] * 2,
+        drawn=[PlottedDifference(1.0)] * 2,
     )
     made.title = text
-    whole = page([made])
-    cells = Cells(html(made, links=[[[Link(text, text, text)]], []]))
+    whole = html_page([made])
+    cells = Cells(html_table(made, links=[[[Link(text, text, text)]], []]))
     assert cells.rows[0] == ["Name", text, VERDICT, DRAWN, RUNS]
     told = [text, f"{text} ¹", ""]
     assert cells.rows[1:] == [[text], [text, *told, text], ["b", *told, ""]]
@@ -74,7 +76,7 @@ def test_every_string_is_escaped_once(text):
 
 def test_what_is_singled_out_is_bold():
     made = table({"Name": ["x", "y"], "n": ["1", "2"]}, bold={(1, "n")})
-    assert re.findall(r"font-weight: bold[^>]*>(?:<span[^>]*>)?(\d)", html(made)) == ["2"]
+    assert re.findall(r"font-weight: bold[^>]*>(?:<span[^>]*>)?(\d)", html_table(made)) == ["2"]
 
 
 @pytest.mark.parametrize(
@@ -92,18 +94,18 @@ def test_what_is_singled_out_is_bold():
     ],
 )
 def test_numbers_carry_what_they_are_sorted_by(text, value):
-    found = re.findall(r'data-sort="([^"]*)"', html(table({"Name": ["7"], "n": [text]})))
+    found = re.findall(r'data-sort="([^"]*)"', html_table(table({"Name": ["7"], "n": [text]})))
     assert found == ([] if value is None else [value])
 
 
 DRAWINGS = [
-    Drawn(),
-    Drawn(mean=-0.1, low=-0.35, high=0.15, paper=-2.9),
-    Drawn(mean=1.58, low=0.59, high=2.58, paper=3.8),
-    Drawn(mean=-0.35, low=-1.78, high=1.08, paper=-31.1),
-    Drawn(mean=-71.93, low=-72.44, high=-71.43, paper=-77.1),
-    Drawn(mean=0.5),
-    Drawn(paper=0.9),
+    PlottedDifference(),
+    PlottedDifference(mean=-0.1, low=-0.35, high=0.15, paper=-2.9),
+    PlottedDifference(mean=1.58, low=0.59, high=2.58, paper=3.8),
+    PlottedDifference(mean=-0.35, low=-1.78, high=1.08, paper=-31.1),
+    PlottedDifference(mean=-71.93, low=-72.44, high=-71.43, paper=-77.1),
+    PlottedDifference(mean=0.5),
+    PlottedDifference(paper=0.9),
 ]
 
 
@@ -112,7 +114,7 @@ def value_at(x: float, scale: Scale) -> float:
     return scale.low + share * (scale.high - scale.low)
 
 
-def shapes(drawn: Drawn, scale: Scale) -> dict[str, dict[str, str]]:
+def shapes(drawn: PlottedDifference, scale: Scale) -> dict[str, dict[str, str]]:
     svg = ElementTree.fromstring(bar(drawn, scale))
     return {element.get("class") or element.tag: dict(element.attrib) for element in svg}
 
@@ -142,19 +144,21 @@ def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
 
 def test_what_is_drawn_is_said_too():
     assert (
-        interval_plots.words(DRAWINGS[1])
+        interval_plots.describe(DRAWINGS[1])
         == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
     )
-    assert interval_plots.words(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
-    text = html(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, drawn=DRAWINGS))
+    assert interval_plots.describe(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
+    text = html_table(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, drawn=DRAWINGS))
     assert text.count('<svg class="bar" role="img"') == 7
     assert text.count("<title>") == 8  # and the scale
     assert "An arrow points at what lies beyond the scale" in text
-    assert "An arrow" not in html(table({"Name": ["a"], "n": ["1"]}, drawn=DRAWINGS[1:2]))
+    assert "An arrow" not in html_table(table({"Name": ["a"], "n": ["1"]}, drawn=DRAWINGS[1:2]))
 
 
 def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
-    scale = scale_of([*DRAWINGS[:3], *DRAWINGS[:3], wide := Drawn(mean=1, low=-30, high=32)])
+    scale = scale_of(
+        [*DRAWINGS[:3], *DRAWINGS[:3], wide := PlottedDifference(mean=1, low=-30, high=32)]
+    )
     found = shapes(wide, scale)
     assert float(found["interval"]["x"]) == interval_plots.MARGIN
     assert float(found["interval"]["width"]) == interval_plots.WIDTH - 2 * interval_plots.MARGIN
@@ -162,7 +166,9 @@ def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
     assert "mean" in found
 
 
-@pytest.mark.parametrize("rows", [[], [Drawn()], [Drawn(mean=0.0, low=0.0, high=0.0)]], ids=len)
+@pytest.mark.parametrize(
+    "rows", [[], [PlottedDifference()], [PlottedDifference(mean=0.0, low=0.0, high=0.0)]], ids=len
+)
 def test_nothing_to_draw_is_no_error(rows):
     scale = scale_of(rows)
     assert scale.low <= 0 < scale.high
@@ -170,12 +176,15 @@ def test_nothing_to_draw_is_no_error(rows):
 
 
 def test_a_table_with_nothing_to_draw_has_no_column_for_it():
-    assert Cells(html(table({"Name": ["x"]}, drawn=[Drawn()]))).rows == [["Name"], ["x"]]
+    assert Cells(html_table(table({"Name": ["x"]}, drawn=[PlottedDifference()]))).rows == [
+        ["Name"],
+        ["x"],
+    ]
 
 
 def test_a_verdict_is_a_badge_with_its_word():
     made = table({"Name": ["x", "y", "z"], "n": ["1"] * 3}, badges=["agrees", "not run", ""])
-    text = html(made)
+    text = html_table(made)
     assert '<span class="badge badge-agrees">agrees</span>' in text
     assert '<span class="badge badge-not-run">not run</span>' in text
     assert text.count("badge ") == 2
@@ -184,12 +193,12 @@ def test_a_verdict_is_a_badge_with_its_word():
 
 def test_a_verdict_in_words_becomes_the_badge_and_keeps_its_footnotes():
     made = table({"Name": ["x"], VERDICT: ["agrees ¹"], "n": ["1"]}, badges=["agrees"])
-    assert Cells(html(made)).rows == [["Name", VERDICT, "n"], ["x", "agrees ¹", "1"]]
-    assert '<span class="badge badge-agrees">agrees</span> ¹' in html(made)
+    assert Cells(html_table(made)).rows == [["Name", VERDICT, "n"], ["x", "agrees ¹", "1"]]
+    assert '<span class="badge badge-agrees">agrees</span> ¹' in html_table(made)
 
 
 def test_a_table_without_rows_is_a_table():
-    assert Cells(html(table({"Section": [], "Name": [], "n": []}))).rows == [["Name", "n"]]
+    assert Cells(html_table(table({"Section": [], "Name": [], "n": []}))).rows == [["Name", "n"]]
 
 
 def test_a_page_needs_nothing_besides_itself():
@@ -215,7 +224,7 @@ def test_the_policy_names_our_script_and_no_other():
     import base64
     import hashlib
 
-    text = pages.document("t", pages.typeset("x"))
+    text = pages.html_document("t", pages.typeset("x"))
     (script,) = re.findall(r"<script>(.*)</script>", text, flags=re.S)
     seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{seal}'" in text
@@ -231,7 +240,7 @@ def test_a_verdict_that_the_correction_takes_away_says_so():
         {"Name": ["x", "y"], VERDICT: ["agrees ¹", "agrees"]},
         badges=["agrees, uncorrected", "agrees"],
     )
-    text = html(made)
+    text = html_table(made)
     assert [row[1] for row in Cells(text).rows] == [VERDICT, "agrees, uncorrected ¹", "agrees"]
     assert 'class="badge badge-agrees-uncorrected"' in text
     shown = render(read_all([Path("results/mini")])[0], "html")
@@ -240,5 +249,5 @@ def test_a_verdict_that_the_correction_takes_away_says_so():
 
 
 def test_code_in_notes_is_code():
-    text = html(table({"Name": ["x"]}, foot=["see `ablations claims` <b>"]))
+    text = html_table(table({"Name": ["x"]}, foot=["see `ablations claims` <b>"]))
     assert "see <code>ablations claims</code> &lt;b&gt;" in text

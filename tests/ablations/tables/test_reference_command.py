@@ -8,11 +8,11 @@ import subprocess
 import pytest
 
 from ablations.cli.main import main
-from ablations.tables import FORMATS, OF, render
+from ablations.tables import FORMATS, KINDS, render
 from tests.factories.reference import SIZED, big, measured
 
 
-@pytest.mark.parametrize("of", OF[1:])
+@pytest.mark.parametrize("of", KINDS[1:])
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "html"])
 def test_the_published_tables_need_no_records(of, form, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -80,11 +80,11 @@ def test_help_names_the_tables(capsys):
     with pytest.raises(SystemExit):
         main(["table", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert f"{', '.join(OF[1:-1])} or {OF[-1]}" in out
+    assert f"{', '.join(KINDS[1:-1])} or {KINDS[-1]}" in out
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-@pytest.mark.parametrize("of", OF[1:])
+@pytest.mark.parametrize("of", KINDS[1:])
 def test_latex_compiles(of, tmp_path):
     found = [big(), big(0, 70.0, preset="ppaa"), *SIZED, measured({"val/AP": 30.0})]
     (tmp_path / "t.tex").write_text(render(found, "tex", of=of))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ablations import tables
 from ablations.paper import published
 from ablations.store import load
-from ablations.tables import reference
 from tests.factories.records import BASE
 from tests.factories.reference import measured, names, tidy
 
@@ -32,7 +32,7 @@ from tests.factories.reference import measured, names, tidy
     ],
 )
 def test_published_rows_downstream(of, heads, row):
-    table = reference.downstream(of)
+    table = tables.downstream_table(of)
     assert list(table.frame.columns) == heads
     assert row in table.frame.to_numpy().tolist()
     rows = {"retinanet": 6, "maskrcnn": 6, "ade20k": 14}[of]
@@ -42,10 +42,14 @@ def test_published_rows_downstream(of, heads, row):
 
 def test_what_the_sources_contradict_stands_below_the_tables():
     assert "Running text (and a summary of the paper) say 37.1" in next(
-        iter(reference.ade20k().notes)
+        iter(tables.downstream_table("ade20k").notes)
     )
-    assert any("+4.3 over ResNet-18 and +1.5" in text for text in reference.ade20k().foot)
-    assert any("1e-4 in the text, 2e-4 in the" in text for text in reference.maskrcnn().foot)
+    assert any(
+        "+4.3 over ResNet-18 and +1.5" in text for text in tables.downstream_table("ade20k").foot
+    )
+    assert any(
+        "1e-4 in the text, 2e-4 in the" in text for text in tables.downstream_table("maskrcnn").foot
+    )
 
 
 def test_measured_rows_stand_beneath_the_same_backbone():
@@ -58,7 +62,7 @@ def test_measured_rows_stand_beneath_the_same_backbone():
         measured({"val/mIoU": 37.3}),
         *BASE,
     ]
-    table = reference.retinanet(found)
+    table = tables.downstream_table("retinanet", found)
     assert names(table) == [
         "ResNet-18",
         "PoolFormer-S12",
@@ -77,9 +81,9 @@ def test_measured_rows_stand_beneath_the_same_backbone():
         table.foot
     )
     assert "Made from 4 records" in table.foot[-1]
-    row = list(reference.maskrcnn(found).frame.iloc[2])[2:]
+    row = list(tables.downstream_table("maskrcnn", found).frame.iloc[2])[2:]
     assert row == ["37.00", "–", "–", "34.00", "–", "36.00"]
-    row = list(reference.ade20k(found).frame.iloc[3])[2:]
+    row = list(tables.downstream_table("ade20k", found).frame.iloc[3])[2:]
     assert row == ["37.30", "–", "–"]
 
 

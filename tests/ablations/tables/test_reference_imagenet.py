@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from ablations import tables
 from ablations.analysis.study import studies
 from ablations.paper import published
-from ablations.tables import reference
-from ablations.tables.our_rows import model_of
+from ablations.tables.our_rows import name_model
 from tests.factories.records import BASE, record
 from tests.factories.reference import big, line, names, plain, tidy
 
 
 def test_the_published_models_stand_as_in_the_papers_table_2():
-    table = reference.imagenet()
+    table = tables.imagenet_table()
     assert list(table.frame.columns) == [
         "General arch.",
         "Token mixer",
@@ -48,7 +48,7 @@ def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
             big(0, 71.0, "imagenet-fast"),
         ]
     )
-    table = reference.imagenet(found)
+    table = tables.imagenet_table(found)
     assert names(table)[22:27] == [
         "PoolFormer-S12",
         "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 3)",
@@ -82,7 +82,7 @@ def test_other_variants_stand_at_the_end_of_their_section():
             big(model__depths=[1, 1, 1, 1]),
         ]
     )
-    table = reference.imagenet(found)
+    table = tables.imagenet_table(found)
     frame = table.frame
     ours = frame[frame["Outcome model"].str.contains("ours")]
     assert [
@@ -110,7 +110,7 @@ def test_other_variants_stand_at_the_end_of_their_section():
 
 def test_another_training_is_another_row_and_marked():
     found = studies([big(0), big(0, 70.0, optim__lr=0.1), big(0, 60.0, optim__epochs=30)])
-    table = reference.imagenet(found)
+    table = tables.imagenet_table(found)
     ours = [name for name in names(table) if "ours" in name]
     assert ours == [
         "PoolFormer-S12 (ours: imagenet, 30 epochs, n = 1)",
@@ -124,7 +124,7 @@ def test_another_training_is_another_row_and_marked():
 def test_studies_of_one_recipe_and_length_are_told_apart():
     half = big(1, 70.0)
     half.environment["precision"] = "bf16-mixed"
-    table = reference.imagenet(studies([big(), half]))
+    table = tables.imagenet_table(studies([big(), half]))
     ours = [name for name in names(table) if "ours" in name]
     assert len(ours) == 2
     assert any("300 epochs, bf16-mixed, images ffffffff, n = 1" in name for name in ours)
@@ -133,7 +133,7 @@ def test_studies_of_one_recipe_and_length_are_told_apart():
 
 def test_a_changed_baseline_is_not_the_papers_model():
     changed = {"model__norm": "batch"}
-    table = reference.imagenet(studies([big(0, **changed), big(0, preset="s24", **changed)]))
+    table = tables.imagenet_table(studies([big(0, **changed), big(0, preset="s24", **changed)]))
     assert [name.split(" (")[0] for name in names(table) if "ours" in name] == [
         "PoolFormer-S12 with Modified LayerNorm -> BatchNorm",
         "PoolFormer-S24 with Modified LayerNorm -> BatchNorm",
@@ -142,7 +142,7 @@ def test_a_changed_baseline_is_not_the_papers_model():
 
 def test_other_pictures_are_left_aside_and_told():
     found = [*BASE, big(classes=10, recipe="imagenette"), big(classes=100)]
-    table = reference.imagenet(studies(found))
+    table = tables.imagenet_table(studies(found))
     assert len(table.frame) == 27
     assert (
         "5 records left out, not of ImageNet-1K (a folder of 1000 classes): "
@@ -152,7 +152,7 @@ def test_other_pictures_are_left_aside_and_told():
 
 
 def test_fewer_pictures_than_imagenet_has_are_told():
-    table = reference.imagenet(studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))]))
+    table = tables.imagenet_table(studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))]))
     told = [text for text in table.foot if "images to train on" in text]
     assert told == [
         "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 images to train on and 5 to validate on, "
@@ -161,7 +161,7 @@ def test_fewer_pictures_than_imagenet_has_are_told():
 
 
 def test_a_run_without_a_result_is_a_row_that_says_so():
-    table = reference.imagenet(studies([big(), big(0, None, preset="m36", status="failed")]))
+    table = tables.imagenet_table(studies([big(), big(0, None, preset="m36", status="failed")]))
     row = line(table, "PoolFormer-M36 (ours: imagenet, 300 epochs, n = 0)")
     assert row["Top-1 (%)"] == "missing (1 failed: oom)"
 
@@ -185,4 +185,4 @@ def test_tidy_numbers_of_imagenet():
 @pytest.mark.parametrize("recipe", ["imagenet", "imagenet-fast"])
 def test_a_model_is_known_by_what_it_is(recipe, size):
     config = record(recipe=recipe, preset=size, optim__lr=0.1).config
-    assert model_of(config) == (published.MODELS[size], {})
+    assert name_model(config) == (published.MODELS[size], {})

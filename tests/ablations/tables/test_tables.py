@@ -16,8 +16,8 @@ from ablations.analysis.study import studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.store.records import Record
-from ablations.tables import read, render
-from ablations.tables.ablation import EVERY, ablation
+from ablations.tables import load_studies, render
+from ablations.tables.ablation import EVERY, ablation_table
 from tests.factories.records import BASE, IDENTITY, record
 
 
@@ -90,7 +90,7 @@ def test_five_seeds_show_their_points_and_six_do_not():
 def test_a_bootstrap_interval_is_there_when_asked_and_the_same_for_the_same_seed(tmp_path, capsys):
     for seed in range(8):
         record(seed, 80 + seed / 4).write(tmp_path)
-    assert "Bootstrap" not in render(read(tmp_path)[0].records, "md")
+    assert "Bootstrap" not in render(load_studies(tmp_path)[0].records, "md")
     printed = []
     for seed in ("1", "1"):
         words = ["table", str(tmp_path), "--format", "csv", "--bootstrap", seed]
@@ -451,6 +451,6 @@ def test_the_work_of_a_table_grows_with_its_rows_alone(monkeypatch):
         found = [record(0, 80.0, model__mlp_ratio=4.0 + n / 8) for n in range(variants)]
         (study,) = studies(found)
         reads.clear()
-        ablation(study)
+        ablation_table(study)
         counts[variants] = len(reads)
     assert counts[30] - counts[20] == counts[20] - counts[10]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from ablations.tables.narrow import filled
+from ablations.tables.folding import fold_footnote
 from ablations.text import escape
 from tests.factories.hostile import HOSTILE
 
@@ -99,7 +99,7 @@ def test_a_line_of_markdown_is_one_item_of_its_list(text):
 @given(ANY, st.integers(3, 40))
 @example("$", 3)
 def test_a_folded_line_of_markdown_is_still_one_item(text, width):
-    source = filled(escape.markdown(f"Row {text}", cell=False), width)
+    source = fold_footnote(escape.markdown(f"Row {text}", cell=False), width)
     blocks = MarkdownIt("commonmark").enable("table").parse(source)
     assert [block.type for block in blocks][2:-2] == ["paragraph_open", "inline", "paragraph_close"]
 

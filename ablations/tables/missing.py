@@ -25,17 +25,17 @@ SWEEPS = {
 }
 
 
-def rows(study: Study, whole: bool = False) -> list[Row]:
+def missing_rows(study: Study, whole: bool = False) -> list[Row]:
     """Rows without a result: those that were begun, and on request the paper's that a study lacks.
 
     Args:
         study: The study.
         whole: Whether rows of the paper are wanted that nobody has begun.
     """
-    return [*study.pending, *(paper_rows(study) if whole else [])]
+    return [*study.pending, *(missing_paper_rows(study) if whole else [])]
 
 
-def paper_rows(study: Study) -> list[Row]:
+def missing_paper_rows(study: Study) -> list[Row]:
     """The paper's rows that a study lacks; without the paper's numbers beside another baseline."""
     there = {known.variant for row in (*study.rows, *study.pending) if (known := paper_row(row))}
     papers = study.is_papers or study.baseline is None or study.baseline.paper is not None
@@ -51,7 +51,7 @@ def paper_row(row: Row) -> PaperRow | None:
     return row.paper or (matching.match(row.changed) if row.records or row.changed else None)
 
 
-def seeds(study: Study) -> list[int]:
+def expected_seeds(study: Study) -> list[int]:
     """The seeds that a row of a study is expected to have: the baseline's, else those of all."""
     rows = [study.baseline] if study.baseline else study.rows
     return sorted({record.config["seed"] for row in rows for record in row.records})
@@ -60,7 +60,9 @@ def seeds(study: Study) -> list[int]:
 def row_command(study: Study, row: Row) -> str:
     """The command that trains a row of the paper that a study lacks; what is done is reused."""
     pool_size = row.label.startswith("Pooling size")
-    return sweep_command(study, "pool_size" if pool_size else SWEEPS[row.axis], shared(study))
+    return sweep_command(
+        study, "pool_size" if pool_size else SWEEPS[row.axis], shared_changes(study)
+    )
 
 
 def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
@@ -71,15 +73,15 @@ def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
         sweep: The name of a shipped sweep file.
         changed: What every cell changes against the study's recipe.
     """
-    asked = ",".join(map(str, seeds(study))) or "0,1,2"
+    asked = ",".join(map(str, expected_seeds(study))) or "0,1,2"
     words = ["ablations", "run", f"sweeps/{sweep}.yaml", "--recipe", study.recipe]
-    return shlex.join([*words, "--seeds", asked, *flags(changed), *_surroundings(study)])
+    return shlex.join([*words, "--seeds", asked, *config_flags(changed), *_surroundings(study)])
 
 
 def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
     """The command that trains seeds that a row lacks."""
     config = row.records[0].config if row.records else row.config or {}
-    changed = flags(diff.against_recipe(config))
+    changed = config_flags(diff.against_recipe(config))
     words = ["ablations", "train", "--recipe", config["recipe"], *changed, *_surroundings(study)]
     return _each_seed(shlex.join(words), lacking)
 
@@ -97,8 +99,8 @@ def variant_command(study: Study, flat: Mapping[str, Any]) -> str:
         flat: The variant's whole config, flat.
     """
     changed = diff.changes(diff.flat_recipe(study.recipe), flat)
-    words = ["ablations", "train", "--recipe", study.recipe, *flags(changed)]
-    return _each_seed(shlex.join([*words, *_surroundings(study)]), seeds(study))
+    words = ["ablations", "train", "--recipe", study.recipe, *config_flags(changed)]
+    return _each_seed(shlex.join([*words, *_surroundings(study)]), expected_seeds(study))
 
 
 def _each_seed(command: str, wanted: Sequence[int]) -> str:
@@ -119,7 +121,7 @@ def _surroundings(study: Study) -> list[str]:
     return [*words, *(["--results", str(study.results)] if study.results else [])]
 
 
-def shared(study: Study) -> Changes:
+def shared_changes(study: Study) -> Changes:
     """What every run of a study changes against its recipe, its length included.
 
     Fields that the paper's rows change are left out: as flags they would override what a sweep
@@ -129,24 +131,24 @@ def shared(study: Study) -> Changes:
     return {name: change for name, change in changed.items() if name not in BASELINE_HAS}
 
 
-def flags(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
+def config_flags(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """Changes as flags of ``ablations train``."""
     found = []
     for name, (_, value) in changed.items():
-        found += [f"--{name}", spelled(value)]
+        found += [f"--{name}", flag_value(value)]
     return found
 
 
-def spelled(value: Any) -> str:
+def flag_value(value: Any) -> str:
     """A value as a flag takes it; numbers keep all their digits."""
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(spelled, value))}]"
+        return f"[{','.join(map(flag_value, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else str(value)
 
 
-def notes(study: Study, absent: Sequence[Row]) -> list[str]:
+def missing_notes(study: Study, absent: Sequence[Row]) -> list[str]:
     """A line for each command that a study lacks, with what it would fill."""
     told = row_notes(study, [row for row in absent if row.config is None])
     for row in (*study.rows, *study.pending):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from ablations.cli.main import main
-from ablations.tables import columns_named, render
+from ablations.tables import parse_columns, render
 from ablations.tables.ablation import COLUMNS, EVERY, WIDTH
-from ablations.tables.formats import markdown
-from ablations.tables.narrow import filled, lined, narrowed
+from ablations.tables.folding import align_table, fold_footnote, fold_table
+from ablations.tables.formats import render_markdown
 from ablations.tables.table import Table
 from poolformer.config import ConfigError
 from tests.factories.records import BASE, IDENTITY, record
@@ -31,8 +31,8 @@ def test_long_names_are_folded_and_lose_nothing(rows, failed):
     numbers = {"n": "12", "Δ ± 95% CI": "-71.93 ± 10.50", "p": "<0.001", "Params": "0.123M"}
     for name, text in {**numbers, "MACs": "1.82G", "Paper Δ": "-77.1"}.items():
         frame[name] = text
-    found = narrowed(frame, ["Section", "Name"], "Section", WIDTH)
-    assert {cell_len(line) <= WIDTH for line in lined(found, ["Name"]).splitlines()} == {True}
+    found = fold_table(frame, ["Section", "Name"], "Section", WIDTH)
+    assert {cell_len(line) <= WIDTH for line in align_table(found, ["Name"]).splitlines()} == {True}
     kept = "".join(name for name in found["Name"] if name not in ("**A**", "**B**")).replace(
         " ", ""
     )
@@ -63,14 +63,14 @@ def test_the_papers_style_and_notes_fit_a_screen_too():
     assert "weight decay 0.123456" in " ".join(text.split())
     assert all(cell_len(line) <= WIDTH for line in text.splitlines() if line.startswith("|"))
     for note in ("注意 " * 80, "é" * 250, "two " * 70, f"{'a' * 150} b c"):
-        folded = filled(note, WIDTH)
+        folded = fold_footnote(note, WIDTH)
         assert all(cell_len(line) <= WIDTH for line in folded.splitlines())
         assert "".join(folded.split()) == "-" + "".join(note.split())
 
 
 def test_what_is_bold_is_bold_in_every_line():
     frame = pd.DataFrame({"S": ["A + B " * 20], "Name": ["x"], "n": ["**1**"]})
-    found = narrowed(frame, ["S", "Name"], "S", 40)
+    found = fold_table(frame, ["S", "Name"], "S", 40)
     assert len(found) > 3
     assert all(name.count("**") == 2 for name in found["Name"][:-1])
 
@@ -107,13 +107,13 @@ def test_all_columns_or_those_that_are_named(tmp_path, capsys):
 
 def test_every_column_has_a_name_that_can_be_typed():
     for name, heading in COLUMNS.items():
-        assert columns_named(name) == columns_named(heading.lower()) == [heading]
+        assert parse_columns(name) == parse_columns(heading.lower()) == [heading]
         assert name.isascii()
-    assert columns_named("all") == EVERY
+    assert parse_columns("all") == EVERY
     with pytest.raises(ConfigError, match="unknown column 'x'"):
-        columns_named("n,x")
+        parse_columns("n,x")
 
 
 def test_a_table_without_a_width_is_as_wide_as_its_words():
     frame = pd.DataFrame({"Name": ["x" * 150], "n": ["1"]})
-    assert "x" * 150 in markdown(Table("T", frame, ["Name"], foot=["y " * 80]))
+    assert "x" * 150 in render_markdown(Table("T", frame, ["Name"], foot=["y " * 80]))

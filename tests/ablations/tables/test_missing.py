@@ -15,7 +15,15 @@ from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
 from ablations.store.records import Record
 from ablations.store.run_state import Begun
-from ablations.tables import FORMATS, View, ablation, read, render, to_do, written
+from ablations.tables import (
+    FORMATS,
+    View,
+    ablation_table,
+    load_studies,
+    missing,
+    render,
+    render_studies,
+)
 from tests.factories.commands import commands, configs_of
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -109,7 +117,7 @@ def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
     rows = [row for study in studies(found) for row in study.rows if row.lacking]
     for row in rows:
         assert row.lacking == [1, 2]
-        command = to_do.seeds_command(studies(found)[0], row, row.lacking)
+        command = missing.seeds_command(studies(found)[0], row, row.lacking)
         assert cells_of(command) == [resolve("mini", {"seed": s}, preset).run_id for s in (1, 2)]
     assert bool(rows) == (resolve("mini", preset=preset).run_id != BASE[0].run_id)
 
@@ -117,8 +125,10 @@ def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
 def test_the_papers_rows_stand_in_its_order_whatever_the_baseline(tmp_path):
     for run in [record(model__depths=[1, 1, 1, 1], model__pool_size=size) for size in (3, 9)]:
         run.write(tmp_path)
-    (study,) = studies(read(tmp_path)[0].records)
-    labels = [row.label for row in sorted([*study.rows, *to_do.rows(study, True)], key=place)]
+    (study,) = studies(load_studies(tmp_path)[0].records)
+    labels = [
+        row.label for row in sorted([*study.rows, *missing.missing_rows(study, True)], key=place)
+    ]
     assert labels[1:4] == [
         "Pooling -> Identity mapping",
         "Pooling -> Global random matrix",
@@ -134,17 +144,17 @@ def test_failed_seeds_are_missing_too():
 
 def test_commands_name_the_folder_that_was_read(tmp_path):
     (study,) = studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
-    for command in commands(written([study], "md")):
+    for command in commands(render_studies([study], "md")):
         assert f"--results '{tmp_path}/my runs'" in command
-    assert ablation(study, whole=True).frame["Top-1 (%)"].tolist().count("missing") == 16
+    assert ablation_table(study, whole=True).frame["Top-1 (%)"].tolist().count("missing") == 16
 
 
 def test_every_row_of_the_paper_is_in_the_sweep_that_its_command_names():
     (study,) = studies([record(0)])
-    absent = to_do.paper_rows(study)
+    absent = missing.missing_paper_rows(study)
     assert len(absent) == 17
     for row in absent:
-        made = [of(config) for config in configs_of(to_do.row_command(study, row))]
+        made = [of(config) for config in configs_of(missing.row_command(study, row))]
         assert row.label in {other.label for other in studies(made)[0].rows}
 
 
@@ -157,7 +167,7 @@ def test_a_command_does_not_override_what_its_sweep_varies():
     """The baseline may be another row of the paper: as a flag, its mixer would be every cell's."""
     found = [*BASE, *IDENTITY]
     (study,) = studies(found, IDENTITY[0].run_id)
-    text = written([study], "md", View(whole=True))
+    text = render_studies([study], "md", View(whole=True))
     asked = {run for command in commands(text) for run in cells_of(command)}
     assert resolve("mini", {"model.token_mixers": "random"}).run_id in asked
     assert "Missing Pooling -> Identity mapping" not in text
@@ -169,6 +179,6 @@ def test_a_command_names_the_pictures_plugins_and_precision_of_its_study():
         run.config["data"]["root"] = "/pictures"
         run.config["system"] |= {"plugins": ["mine"], "precision": "bf16-mixed"}
     (study,) = studies(found)
-    for command in commands(written([study], "md")):
+    for command in commands(render_studies([study], "md")):
         for flag in ("--data.root /pictures", "--plugins mine", "--system.precision bf16-mixed"):
             assert flag in command

@@ -14,7 +14,7 @@ LEAST = 14  # columns of a screen that a folded column keeps
 BORDERS = 3  # of a column: a line and two blanks; one more line ends the table
 
 
-def narrowed(frame: pd.DataFrame, words: Sequence[str], section: str, width: int) -> pd.DataFrame:
+def fold_table(frame: pd.DataFrame, words: Sequence[str], section: str, width: int) -> pd.DataFrame:
     """The frame without its section column, no wider than ``width`` where its words can be folded.
 
     A folded cell goes on in the lines below it. What cannot be folded is as wide as it is.
@@ -41,7 +41,7 @@ def narrowed(frame: pd.DataFrame, words: Sequence[str], section: str, width: int
     return pd.DataFrame(lines, columns=shown).fillna("")
 
 
-def lined(frame: pd.DataFrame, words: Sequence[str]) -> str:
+def align_table(frame: pd.DataFrame, words: Sequence[str]) -> str:
     """The frame as a GitHub table, no wider than its cells.
 
     Args:
@@ -61,7 +61,7 @@ def lined(frame: pd.DataFrame, words: Sequence[str]) -> str:
     return "\n".join(f"|{'|'.join(line)}|" for line in zip(*parts, strict=True))
 
 
-def filled(line: str, width: int) -> str:
+def fold_footnote(line: str, width: int) -> str:
     """A footnote as an item of a list, folded; a command stays whole, to be copied."""
     if "`" in line:
         return f"- {line}"
@@ -78,7 +78,7 @@ def filled(line: str, width: int) -> str:
     return "- " + "\n  ".join(map(line_of_markdown, lines))
 
 
-def breadth(frame: pd.DataFrame) -> int:
+def table_width(frame: pd.DataFrame) -> int:
     """The columns of a screen that a table takes unfolded."""
     widest = (max(map(cell_len, [str(name), *frame[name]])) for name in frame)
     return sum(width + BORDERS for width in widest) + 1

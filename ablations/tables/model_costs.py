@@ -17,7 +17,7 @@ from ablations.config.sweep import Cell
 from ablations.data import count_classes
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
-from ablations.tables.table import number, raised, signed
+from ablations.tables.table import number_text, signed_text, superscript
 from ablations.text import escape
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
 from poolformer.config import SIZES, ConfigError, MetaFormerConfig
@@ -56,7 +56,9 @@ class Variant:
     paper: PaperRow | None
 
 
-def variants(recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]) -> list[Variant]:
+def models_to_count(
+    recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]
+) -> list[Variant]:
     """The sizes of a recipe, then what cells of it change in the model; each model once.
 
     Raises:
@@ -112,7 +114,7 @@ def _place(variant: Variant) -> tuple[int, float]:
 MOST_BLOCKS = 10_000
 
 
-def check_size(variant: Variant) -> None:
+def check_memory(variant: Variant) -> None:
     """Refuse a model that this machine's memory does not hold, before any of it is built.
 
     Counted are the weights, and what one image takes between two layers, in float32: less than what
@@ -152,7 +154,7 @@ def check_size(variant: Variant) -> None:
         )
 
 
-def counted(
+def cost_frame(
     models: Sequence[Variant], progress: Callable[[Sequence[Variant]], Iterable[Variant]] = iter
 ) -> pd.DataFrame:
     """A row a model, raw numbers: counts, bytes, and under ``paper_`` the published values.
@@ -165,7 +167,7 @@ def counted(
         ConfigError: A model that this machine's memory does not hold.
     """
     for variant in models:
-        check_size(variant)
+        check_memory(variant)
     try:
         return pd.DataFrame([_row(variant) for variant in progress(models)])
     except (MemoryError, RuntimeError) as error:
@@ -194,7 +196,7 @@ def _row(variant: Variant) -> dict[str, object]:
     return row
 
 
-def markdown(frame: pd.DataFrame) -> str:
+def cost_markdown(frame: pd.DataFrame) -> str:
     """A GitHub table of ``counted`` with its footnotes."""
     notes: list[str] = []
     small = frame["macs"].max() < 1e8  # an embedded recipe's models: millions, not billions
@@ -204,21 +206,21 @@ def markdown(frame: pd.DataFrame) -> str:
         mark = ""
         if row["note"]:
             notes.append(f"{row['variant']}: {row['note']}.")
-            mark = " " + raised(len(notes))
+            mark = " " + superscript(len(notes))
         lines.append(
             {
                 "Ablation": row["ablation"] if row["ablation"] != before else "",
                 "Variant": row["variant"] + mark,
-                "Params (M)": number(row["params"], 1e6, 3),
-                "Paper params": number(row["paper_params_m"], 1, 1),
-                "Δ params": signed(row["params_off_m"], 3),
-                "Frozen (M)": number(row["frozen_params"], 1e6, 3),
-                "Paper frozen": number(row["paper_frozen_params_m"], 1, 0),
-                f"MACs ({letter})": number(row["macs"], unit, 3),
-                "Paper MACs": number(row["paper_macs_g"], 1, 1),
-                "Δ MACs": signed(row["macs_off_g"], 3),
-                "Paper v2 MACs": number(row["paper_macs_before_g"], 1, 1),
-                "Activations (MB)": number(row["activation_bytes"], 1e6, 2 if small else 1),
+                "Params (M)": number_text(row["params"], 1e6, 3),
+                "Paper params": number_text(row["paper_params_m"], 1, 1),
+                "Δ params": signed_text(row["params_off_m"], 3),
+                "Frozen (M)": number_text(row["frozen_params"], 1e6, 3),
+                "Paper frozen": number_text(row["paper_frozen_params_m"], 1, 0),
+                f"MACs ({letter})": number_text(row["macs"], unit, 3),
+                "Paper MACs": number_text(row["paper_macs_g"], 1, 1),
+                "Δ MACs": signed_text(row["macs_off_g"], 3),
+                "Paper v2 MACs": number_text(row["paper_macs_before_g"], 1, 1),
+                "Activations (MB)": number_text(row["activation_bytes"], 1e6, 2 if small else 1),
             }
         )
         before = row["ablation"]
@@ -228,7 +230,7 @@ def markdown(frame: pd.DataFrame) -> str:
     table = shown.map(escape.markdown).to_markdown(
         index=False, colalign=align, disable_numparse=True
     )
-    foot = [f"{raised(i)} {note}" for i, note in enumerate(notes, start=1)]
+    foot = [f"{superscript(i)} {note}" for i, note in enumerate(notes, start=1)]
     told = [f"- {escape.markdown(line, cell=False)}" for line in [*foot, *_footer(frame)]]
     return f"{table}\n\n" + "\n".join(told) + "\n"
 

@@ -10,7 +10,7 @@ from ablations.store import load
 from ablations.store.records import HISTORY, RecordError, read_history
 
 
-def read(*folders: str | Path) -> list[Study]:
+def load_studies(*folders: str | Path) -> list[Study]:
     """The studies in folders of results.
 
     Raises:
@@ -22,7 +22,7 @@ def read(*folders: str | Path) -> list[Study]:
     return studies(found.records)
 
 
-def histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
+def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
     """What the usable runs in folders of results did epoch by epoch: run id -> a row an epoch.
 
     A run without a history has no rows. Columns as in ``records.HISTORY_COLUMNS``.
@@ -34,7 +34,7 @@ def histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
     return {run: read_history(Path(place).parent / HISTORY) for run, place in places.items()}
 
 
-def nearby(folder: str | Path) -> Path:
+def find_folder(folder: str | Path) -> Path:
     """A folder as given, or the one of that name in a folder above the current one.
 
     So a notebook finds ``results/mini`` from its own folder and from the repository's.

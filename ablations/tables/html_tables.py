@@ -18,8 +18,8 @@ from markupsafe import Markup
 
 from ablations.analysis.scale import Scale
 from ablations.analysis.verdicts import UNCORRECTED
-from ablations.page import arrows, document, fill
-from ablations.tables.interval_plots import axis, bar, legend, numbers, scale_of
+from ablations.page import arrows, fill_template, html_document
+from ablations.tables.interval_plots import axis, bar, legend, plotted_values, scale_of
 from ablations.tables.table import MISSING, Table
 from ablations.text.escape import html as escape
 from ablations.text.escape import terminal
@@ -48,13 +48,13 @@ class Link:
 Links = Sequence[Sequence[Link]]  # the runs of a row, or of one variant and of another
 
 
-def page(tables: Sequence[Table]) -> str:
+def html_page(tables: Sequence[Table]) -> str:
     """A whole page of tables that needs nothing besides itself."""
-    parts = [html(table, f"table-{number}") for number, table in enumerate(tables, start=1)]
-    return document("Ablation tables", fill("tables.html", tables=map(Markup, parts)))
+    parts = [html_table(table, f"table-{number}") for number, table in enumerate(tables, start=1)]
+    return html_document("Ablation tables", fill_template("tables.html", tables=map(Markup, parts)))
 
 
-def html(table: Table, name: str = "table", links: Sequence[Links] = ()) -> str:
+def html_table(table: Table, name: str = "table", links: Sequence[Links] = ()) -> str:
     """A table with its heading and footnotes, as a part of a page of ``ablations.page``.
 
     Args:
@@ -62,10 +62,10 @@ def html(table: Table, name: str = "table", links: Sequence[Links] = ()) -> str:
         name: Its id, unlike those of all other elements of the page.
         links: The runs of each row as ``Table.runs`` has them, where the page has them.
     """
-    if not any(map(numbers, table.drawn)):
+    if not any(map(plotted_values, table.drawn)):
         table = replace(table, drawn=[])
     scale = scale_of(table.drawn)
-    made = fill(
+    made = fill_template(
         "table.html",
         name=name,
         title=table.title,

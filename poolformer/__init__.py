@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from poolformer.config import SIZES, ConfigError, MetaFormerConfig
+from poolformer.config import SIZES, MetaFormerConfig
+from poolformer.errors import CheckpointError, ConfigError, PoolformerError
 from poolformer.models import MODELS
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "MODELS",
     "SIZES",
+    "CheckpointError",
     "ConfigError",
     "MetaFormer",
     "MetaFormerConfig",
+    "PoolformerError",
     "create",
     "load_checkpoint",
     "register_mixer",

@@ -16,7 +16,8 @@ from timm.layers import resample_abs_pos_embed_nhwc
 from torch import Tensor
 
 from poolformer.config import MetaFormerConfig
-from poolformer.layouts import CheckpointError, convert, layout_of
+from poolformer.errors import CheckpointError
+from poolformer.layouts import convert, layout_of
 from poolformer.metaformer import MetaFormer
 from poolformer.models import MODELS
 

@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from poolformer.errors import ConfigError
+
 # ``register_mixer`` adds to these.
 MIXER_NAMES = ["pool", "identity", "random", "depthwise", "attention", "spatial_fc"]
 MIXER_NAMES += ["separable_conv"]
 NORM_NAMES = ["group", "layer", "batch", "none"]
 ACTIVATION_NAMES = ["gelu", "relu", "silu", "star_relu"]
-
-
-class ConfigError(ValueError):
-    """A model or run that cannot be built; the message is one line that names the valid values."""
 
 
 def unknown(what: str, name: object, valid: Iterable[str]) -> str:

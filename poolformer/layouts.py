@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from poolformer.config import ConfigError, unknown
+from poolformer.config import unknown
+from poolformer.errors import CheckpointError
 
 LAYOUTS = {
     "own": "stages.0.downsample.weight",
@@ -43,10 +44,6 @@ BLOCK = {
     },
 }
 MLP = re.compile(r"\.(mlp|channel\.body)\.fc[12]\.weight$")
-
-
-class CheckpointError(ConfigError):
-    """A file that holds no weights, or weights that do not fit; the message is one line."""
 
 
 def layout_of(weights: Mapping[str, Tensor]) -> str:

@@ -14,7 +14,8 @@ import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from poolformer.config import ConfigError, MetaFormerConfig, unknown
+from poolformer.config import MetaFormerConfig, unknown
+from poolformer.errors import ConfigError
 from poolformer.layers import NORMS, ChannelMLP, layer_scale
 from poolformer.mixers import build_mixer
 from poolformer.models import named

@@ -18,7 +18,8 @@ from timm.layers import trunc_normal_
 from timm.models.metaformer import SepConv
 from torch import Tensor, nn
 
-from poolformer.config import MIXER_NAMES, ConfigError, MetaFormerConfig
+from poolformer.config import MIXER_NAMES, MetaFormerConfig
+from poolformer.errors import ConfigError
 
 
 class Pool(nn.Module):

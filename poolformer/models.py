@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest
+from poolformer.config import SIZES, MetaFormerConfig, nearest
+from poolformer.errors import ConfigError
 
 S12 = SIZES["s12"]
 

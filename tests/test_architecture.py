@@ -65,9 +65,11 @@ def test_the_front_door_of_the_model():
     assert poolformer.__all__ == [
         "MODELS",
         "SIZES",
+        "CheckpointError",
         "ConfigError",
         "MetaFormer",
         "MetaFormerConfig",
+        "PoolformerError",
         "create",
         "load_checkpoint",
         "register_mixer",

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from ablations import figures, tables
-from ablations.store.records import RecordError, read_history
+from ablations.errors import RecordError
+from ablations.store.records import read_history
 from scripts import run_notebooks
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))

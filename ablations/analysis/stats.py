@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from scipy.special import chdtr, nctdtr, stdtr, stdtrit
 
+from ablations.errors import StatisticsError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -30,10 +32,6 @@ MOST_SEEDS = 1_000_000  # a plan for more is none
 # Metrics come in single precision: of values that agree to so many parts of their size, the rest is
 # rounding. In points, for accuracies near 80%: 0.00004; a picture of 50,000 is 0.002.
 ROUNDING = 4 * 2.0**-23
-
-
-class StatisticsError(ValueError):
-    """A value that no statistic can be computed from; the message is one line that names it."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from ablations.config import diff
 from ablations.config.diff import Changes
 from ablations.config.resolve import unknown_recipe
 from ablations.config.schema import id_of
+from ablations.errors import ConfigError
 from ablations.paper import matching
 from ablations.store.load import task
 from ablations.store.records import Record
-from poolformer.config import ConfigError
 
 RUN_ID = re.compile("[0-9a-f]{12}")
 

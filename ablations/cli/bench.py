@@ -9,7 +9,8 @@ from ablations.cli.options import Lines, add_recipe, integer
 from ablations.config.resolve import resolve
 from ablations.console import screen
 from ablations.data import count_classes
-from poolformer.config import ConfigError, unknown
+from ablations.errors import ConfigError
+from poolformer.config import unknown
 
 
 def add(commands: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ablations.cli.options import output, refuse_fields, write_or_emit
 from ablations.cli.sources import add_sources, form_of, gather, tell
-from poolformer.config import ConfigError, unknown
+from ablations.errors import ConfigError
+from poolformer.config import unknown
 
 
 def add(commands: Any) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from ablations.cli.options import Lines, add_results, one_folder, refuse_fields
 from ablations.console import screen
+from ablations.errors import ConfigError
 from ablations.store.cleanup import KINDS, removable, remove, restore, size
 from ablations.text.phrases import counted
-from poolformer.config import ConfigError
 
 
 def add(commands: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ablations.cli.options import location, refuse_fields
 from ablations.console import screen
-from poolformer.config import ConfigError, unknown
+from ablations.errors import ConfigError
+from poolformer.config import unknown
 
 
 def add(commands: Any) -> None:
@@ -35,9 +36,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if not target.parent.is_dir():
         raise ConfigError(f"{target} cannot be written: there is no folder {target.parent}")
 
+    from ablations.errors import CheckpointError
     from ablations.machine import files
     from poolformer.checkpoints import encode_weights, fitting, read_weights
-    from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
+    from poolformer.layouts import LAYOUTS, convert, layout_of
 
     if arguments.to not in LAYOUTS:
         raise ConfigError(unknown("layout", arguments.to, LAYOUTS))

@@ -11,9 +11,9 @@ from typing import Any
 from ablations.cli.options import add_plugins, add_results, location
 from ablations.console import screen
 from ablations.console.display import Bar
+from ablations.errors import ConfigError
 from ablations.store.position import sign_of_life
 from ablations.text.phrases import counted, duration
-from poolformer.config import ConfigError
 
 
 def add(commands: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ablations.config.resolve import FIELDS, GROUPS, defaults, field_type
 from ablations.config.schema import SOURCES, RunConfig
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 WIDTH = 79
 METAVARS = {int: "INT", float: "NUMBER", bool: "true|false", str: "NAME", type(None): "null"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ablations.cli.options import integer
 from ablations.config.schema import SystemConfig, one_of
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
     from ablations.config.sweep import Cell

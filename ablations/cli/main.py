@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from ablations.cli import COMMANDS
 from ablations.cli.options import Parser, separate, short
 from ablations.console import screen
+from ablations.errors import ConfigError, PoolformerError, TrackerError
 from ablations.machine import env_vars
-from ablations.store.records import NO_SPACE, AccessError
-from ablations.tracking.client import TrackerError, agent_run_id
-from poolformer.config import ConfigError
+from ablations.store.records import NO_SPACE
+from ablations.tracking.client import agent_run_id
 
 
 def parser() -> Parser:
@@ -73,13 +73,10 @@ def _run(given: Sequence[str]) -> int:
             screen.note(f"ablations: {told}")
         done: int = arguments.run(arguments, fields_set)
         return done
-    # ConfigError, DataError and RecordError are ValueErrors whose message is meant for the user.
-    except ValueError as error:
-        if type(error).__module__.split(".")[0] not in ("ablations", "poolformer"):
-            raise
+    except PoolformerError as error:
         screen.note(f"ablations: {error}")
         _end_agent_run(given, f"refused: {error}")
-        return 1 if isinstance(error, AccessError) else 2
+        return error.exit_code
     except OSError as error:
         if error.filename is None:
             raise

@@ -15,10 +15,11 @@ from ablations.cli import field_help
 from ablations.config.arguments import separate as separate
 from ablations.config.resolve import recipe_names
 from ablations.console import screen
+from ablations.errors import ConfigError
 from ablations.machine import env_vars
 from ablations.text import parsing
 from ablations.text.parsing import decimal, whole
-from poolformer.config import ConfigError, nearest
+from poolformer.config import nearest
 
 DEFAULT_RECIPE = "mini"
 DEFAULT_RESULTS = Path("runs")

@@ -23,7 +23,7 @@ from ablations.cli.options import (
 )
 from ablations.console import screen
 from ablations.data import count_classes
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 
 def add(commands: Any) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from ablations.cli.options import add_recipe, given, location, output, write_or_emit
 from ablations.console import screen
 from ablations.data import count_classes
+from ablations.errors import ConfigError
 from ablations.text import escape
-from poolformer.config import ConfigError, unknown
+from poolformer.config import unknown
 
 
 def add(commands: Any) -> None:

@@ -24,9 +24,9 @@ from ablations.cli.options import (
 )
 from ablations.console import screen
 from ablations.data import count_classes
+from ablations.errors import ConfigError, RecordError
 from ablations.text.parsing import decimal
 from ablations.text.phrases import counted
-from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
     from ablations.scheduling.progress import Observer
@@ -229,7 +229,7 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
         try:
             if known := records.find(results, config.run_id):
                 there.append(known)
-        except records.RecordError as error:
+        except RecordError as error:
             unread[config.run_id] = str(error)
     configs = [config for config in configs if config.run_id not in unread]
     found = reuse.compare(configs, there, here, download=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablations.cli.options import DEFAULT_RESULTS, default_results, location
 from ablations.console import screen
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
     from ablations.analysis.rows import Study

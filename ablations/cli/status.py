@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from ablations.cli.options import add_results, one_folder, refuse_fields
 from ablations.config.schema import RUN_ID
 from ablations.console import screen
+from ablations.errors import ConfigError, RecordError
 from ablations.store import position
 from ablations.store.position import Position, sign_of_life
 from ablations.text.phrases import counted, duration
-from poolformer.config import ConfigError
 
 if TYPE_CHECKING:
     from ablations.store.leases import Holder
@@ -154,7 +154,7 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
             lines[record.run_id] = _of_record(record, results, problems)
     try:
         held = leases.living(results)
-    except records.RecordError as error:
+    except RecordError as error:
         held = {}
         problems.append(str(error))
     problems += [holder.hidden for holder in held.values() if holder.hidden]
@@ -162,7 +162,7 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
         path = results / run_id / run_state.FILE
         try:
             start = run_state.load(results, run_id)
-        except records.RecordError as error:
+        except RecordError as error:
             if not isinstance(error.__cause__, PermissionError):  # as of its record
                 problems.append(str(error))
             continue
@@ -246,6 +246,6 @@ def _history(run_id: str, results: Path, problems: list[str]) -> list[dict[str, 
 
     try:
         return records.read_history(results / run_id / records.HISTORY)
-    except records.RecordError as error:
+    except RecordError as error:
         problems.append(str(error))
         return []

@@ -11,7 +11,8 @@ from typing import Any
 from ablations.cli.options import integer, output, refuse_fields, write_or_emit
 from ablations.cli.sources import Gathered, add_sources, form_of, gather, tell
 from ablations.console import screen
-from poolformer.config import ConfigError, unknown
+from ablations.errors import ConfigError
+from poolformer.config import unknown
 
 ABLATION = "ablation"
 RUN_ID = re.compile("[0-9a-f]{12}")

@@ -93,9 +93,9 @@ def _run(
 ) -> int:
     reuse, results = not arguments.no_reuse, arguments.results
 
+    from ablations.errors import LeaseLostError
     from ablations.store import records
     from ablations.store import reuse as same
-    from ablations.store.leases import LostError
     from ablations.tracking.reuse import fetch_finished_runs, mirror_reused_run
 
     if arguments.retrain_stale and same.stale(results, config):
@@ -104,7 +104,7 @@ def _run(
     known = records.find(results, config.run_id)
     reused = reuse and known is not None and known.done
 
-    from ablations.training.ranks import LostProcess
+    from ablations.errors import ProcessLostError
     from ablations.training.train import train
 
     def show(body: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def _run(
     try:
         with bar:
             record = train(config, results, show, reuse, unsent.append, signals, team, report)
-    except (LostError, LostProcess) as error:
+    except (LeaseLostError, ProcessLostError) as error:
         screen.note(f"ablations: {error}")
         return 1
     if record.failure:

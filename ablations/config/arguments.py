@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.resolve import FIELDS, GROUPS, field_type, unknown_field
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 # Besides the fields, what a sweep may vary: they choose the defaults that the fields change.
 CHOICES = ["recipe", "preset"]

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from ablations.config.source_version import version as source_version
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 PREFIX = "ast:"  # of versions that ignore comments; those of older records have none
 OURS = ("poolformer", "ablations")  # have versions of their own: `training.code_hash`

@@ -21,8 +21,9 @@ import yaml
 
 from ablations.config import plugins, unread
 from ablations.config.schema import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
+from ablations.errors import ConfigError
 from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
-from poolformer.config import SIZES, ConfigError, MetaFormerConfig, nearest, unknown
+from poolformer.config import SIZES, MetaFormerConfig, nearest, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 GROUPS: dict[str, type] = {

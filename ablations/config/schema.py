@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from poolformer.config import ConfigError, MetaFormerConfig, unknown
+from ablations.errors import ConfigError
+from poolformer.config import MetaFormerConfig, unknown
 
 # name -> (channels, classes); None where the files decide.
 SOURCES: dict[str, tuple[int, int | None]] = {

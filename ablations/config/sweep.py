@@ -12,7 +12,7 @@ from ablations.config.arguments import group
 from ablations.config.resolve import GROUPS, changes, flatten, own_value, resolve
 from ablations.config.schema import DataConfig, RunConfig
 from ablations.config.sweep_file import PARAMETERS, SweepFile
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 __all__ = ["PARAMETERS", "Cell", "expand", "read"]
 

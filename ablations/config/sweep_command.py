@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from ablations.config.arguments import CHOICES, separate
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 ARGS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json"]
 ARGS += ["args_json_file"]

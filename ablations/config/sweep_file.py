@@ -17,8 +17,9 @@ from typing import Any
 from ablations.config import sweep_command, yaml_file
 from ablations.config.arguments import CHOICES, group
 from ablations.config.resolve import FIELDS, GROUPS, unknown_field
+from ablations.errors import ConfigError
 from ablations.text.parsing import MOST
-from poolformer.config import ConfigError, nearest, unknown
+from poolformer.config import nearest, unknown
 
 PARAMETERS = [*FIELDS, *CHOICES]
 # What W&B's schema has at the top of a file; and of these, what an agent would do and we cannot.

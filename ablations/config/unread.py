@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolformer.config import MIXER_NAMES, ConfigError
+from ablations.errors import ConfigError
+from poolformer.config import MIXER_NAMES
 
 if TYPE_CHECKING:
     from ablations.config.schema import RunConfig

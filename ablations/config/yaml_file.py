@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from ablations.errors import ConfigError
 from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
-from poolformer.config import ConfigError
 
 BYTES, DEPTH, NODES = 2_000_000, 30, 200_000  # limits of a file; nodes with aliases expanded
 _TAG = "tag:yaml.org,2002:"

@@ -7,13 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from ablations.config.schema import DataConfig
-from ablations.data.base import DataError, MemoryShortError, Pictures, Split
+from ablations.data.base import Pictures, Split
 from ablations.data.memory import enough
+from ablations.errors import DataError
 from ablations.machine import env_vars
 
 __all__ = [
-    "DataError",
-    "MemoryShortError",
     "Pictures",
     "Split",
     "count_classes",

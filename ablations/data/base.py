@@ -9,29 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ablations.text.escape import terminal
-
 # Channel means and deviations of the training pictures, on a scale of 0 to 1.
 FASHION_STATS = ((0.2860,), (0.3530,))
 CIFAR_STATS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-class DataError(ValueError):
-    """Images that are missing or broken; the message is one line that names the file.
-
-    The file names in it may hold anything, also bytes that are no UTF-8. A loader process hands
-    over its whole traceback as the message; what it says is in its last line.
-    """
-
-    def __init__(self, message: str) -> None:
-        if message.startswith(f"Caught {type(self).__name__} in DataLoader worker"):
-            message = message.rstrip().rpartition("\n")[2].partition(f"{type(self).__name__}: ")[2]
-        super().__init__(terminal(message))
-
-
-class MemoryShortError(DataError):
-    """The images, or batches of them, do not fit into memory."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from ablations.config.seeding import derive
 from ablations.data.base import Pictures, Split
 from ablations.data.decode import decode
 from ablations.data.memory import check, enough, shareable
+from ablations.errors import ConfigError
 from ablations.machine.cores import usable_cores
-from poolformer.config import ConfigError
 
 Key = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation
 VALIDATION = -1
@@ -249,7 +249,7 @@ def loaders(
         world: Among how many they are shared out.
 
     Raises:
-        MemoryShortError: They do not fit into memory.
+        InsufficientMemoryError: They do not fit into memory.
     """
     order = EpochOrder(len(pictures.train), data.batch_size, seed, epoch, rank, world)
     with enough(f"training images at data.image_size {data.image_size}"):

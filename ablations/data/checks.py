@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablations.config.schema import RunConfig
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 
 def check_classes(config: RunConfig, found: int) -> None:

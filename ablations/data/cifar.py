@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ablations.data import downloads
-from ablations.data.base import CIFAR_STATS, DataError, Pictures, from_arrays
+from ablations.data.base import CIFAR_STATS, Pictures, from_arrays
+from ablations.errors import DataError
 
 
 def _source(name: str) -> Any:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from ablations.data.base import DataError
+from ablations.errors import DataError
 
 # Pillow converts these to RGB by a rule of its own: alpha is dropped, a palette looked up.
 EIGHT_BIT = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]

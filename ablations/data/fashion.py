@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ablations.data import downloads
-from ablations.data.base import FASHION_STATS, DataError, Pictures, from_arrays
+from ablations.data.base import FASHION_STATS, Pictures, from_arrays
+from ablations.errors import DataError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (

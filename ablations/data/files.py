@@ -8,8 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations.data.base import DataError
 from ablations.data.decode import suffixes
+from ablations.errors import DataError
 
 LAYOUT = "train/<class>/*.jpg and val/<class>/*.jpg"
 # Folders that systems and programs put beside files of others, in lower case.

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ablations.config.schema import DataConfig
-from ablations.data.base import IMAGENET_STATS, DataError, Pictures, Split
+from ablations.data.base import IMAGENET_STATS, Pictures, Split
 from ablations.data.decode import any_changed
 from ablations.data.files import LAYOUT, Found, class_folders, find, told
+from ablations.errors import DataError
 from ablations.machine import env_vars
 from ablations.text.escape import terminal
 

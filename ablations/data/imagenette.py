@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ablations.config.schema import DataConfig
 from ablations.data import downloads, folder
-from ablations.data.base import DataError, Pictures
+from ablations.data.base import Pictures
+from ablations.errors import DataError
 
 NAMES = ("imagenette2-320", "imagenette2-160", "imagenette2")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from ablations.data.base import DataError, MemoryShortError
+from ablations.errors import DataError, InsufficientMemoryError
 from ablations.machine.cores import control_groups
 
 log = logging.getLogger("ablations")
@@ -51,13 +51,13 @@ def available() -> int | None:
 
 
 def check(wanted: int, what: str) -> None:
-    """Raise MemoryShortError where there are fewer bytes than wanted.
+    """Raise InsufficientMemoryError where there are fewer bytes than wanted.
 
     What a system promises it may still not have: it then ends the process, or a neighbour.
     """
     free = available()
     if free is not None and wanted > free:
-        raise MemoryShortError(
+        raise InsufficientMemoryError(
             f"{what} take {decimal(wanted)} of memory, {decimal(free)} are available: "
             "take a smaller data.image_size, or data.pipeline timm, which keeps no copy of them"
         )
@@ -98,7 +98,7 @@ def _warn(message: str) -> None:
 def shortage(error: BaseException) -> str | None:
     """What memory was not enough for, in a line; None where an error is of something else."""
     text = str(error).strip()
-    if isinstance(error, MemoryShortError):
+    if isinstance(error, InsufficientMemoryError):
         return text
     if isinstance(error, RuntimeError) and SHARED_SHORT.search(loader_end(error) or text):
         return f"batches of loader processes fill {SHARED}: --system.loader_workers 0, or {LARGER}"
@@ -129,7 +129,7 @@ def loader_end(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def enough(what: str) -> Iterator[None]:
-    """Raise MemoryShortError, with what it was for, where this block has too little memory.
+    """Raise InsufficientMemoryError, with what it was for, where this block has too little memory.
 
     Raises:
         DataError: A loader process was killed from outside.
@@ -140,7 +140,7 @@ def enough(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         if short := shortage(error):
-            raise MemoryShortError(f"{what}: {short}") from error
+            raise InsufficientMemoryError(f"{what}: {short}") from error
         if end := loader_end(error):
             raise DataError(f"{what}: {end}") from error
         raise

@@ -12,8 +12,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ablations.data.base import FASHION_STATS, DataError, Pictures, from_arrays
+from ablations.data.base import FASHION_STATS, Pictures, from_arrays
 from ablations.data.fashion import CLASSES
+from ablations.errors import DataError
 
 FILE = Path(__file__).with_name("mini.npz")
 

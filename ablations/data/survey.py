@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ablations.data import files, imagenette
-from ablations.data.base import DataError
 from ablations.data.decode import TURNS, decode, orientation, quiet, reason, sixteen_bit
+from ablations.errors import DataError
 from ablations.machine.cores import usable_cores
 from ablations.text.escape import terminal
 from ablations.text.phrases import counted

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 LONGEST_TMPDIR = 60
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")

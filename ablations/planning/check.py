@@ -13,11 +13,11 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from ablations.errors import ConfigError, SchemaError
 from ablations.machine import files
 from ablations.store import validation
 from ablations.store.records import Record, unread, write_atomically
 from ablations.store.validation import shape
-from poolformer.config import ConfigError
 
 FILE = "plan.json"
 SCHEMA = 1
@@ -73,14 +73,14 @@ def read(results: Path) -> dict[str, Expected]:
         tree = validation.parse(content, dict)
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             found = tree.get("schema") if isinstance(tree, dict) else None
-            raise validation.SchemaError(f"schema version {found}, this program reads {SCHEMA}")
+            raise SchemaError(f"schema version {found}, this program reads {SCHEMA}")
         validation.check(content, Plan)
         cells = {run_id: Expected(**values) for run_id, values in tree["cells"].items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise unread(path, error) from error
-    except (validation.SchemaError, TypeError) as error:  # TypeError: a cell has other fields too
+    except (SchemaError, TypeError) as error:  # TypeError: a cell has other fields too
         raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
     for run_id, cell in cells.items():
         if not 0 < cell.seconds < math.inf:

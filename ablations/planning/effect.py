@@ -12,9 +12,9 @@ from ablations.analysis.rows import Study
 from ablations.analysis.study import studies
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
+from ablations.errors import ConfigError
 from ablations.store.records import Record
 from ablations.text.phrases import counted
-from poolformer.config import ConfigError
 
 # Recipe -> standard deviation in points of a difference paired by seed, pooled over the rows of the
 # study that is committed in results/ (a test computes it again).

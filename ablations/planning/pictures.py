@@ -11,7 +11,7 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.data import Pictures, Split
 from ablations.data.checks import check_classes
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 # Training and validation pictures of a source. ImageNet-1K: Russakovsky et al., IJCV 115 (2015),
 # Table 2. Fashion-MNIST: Xiao et al., arXiv 1708.07747. CIFAR: Krizhevsky, Learning Multiple Layers

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from ablations.errors import RecordError
 from ablations.page import svg
 from ablations.store import records
 from ablations.store.load import Reading
-from ablations.store.records import RecordError
 
 History = list[dict[str, float]]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ablations.config.schema import RunConfig, SystemConfig
 from ablations.console import screen
+from ablations.errors import ConfigError
 from ablations.machine.child_process import ONE_THREAD
 from ablations.machine.cores import oom_kills, usable_cores
 from ablations.machine.env_vars import inherited
@@ -25,7 +26,6 @@ from ablations.scheduling.launcher import GRACE_SECONDS, ON_THE_WAY, Event
 from ablations.scheduling.worker import serve
 from ablations.scheduling.worker_env import OWN_CLIENT
 from ablations.text.phrases import counted
-from poolformer.config import ConfigError
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
 # What there is where the driver shows no GPUs of its own: in sandboxes, in WSL, with ROCm.

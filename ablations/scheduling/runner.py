@@ -15,6 +15,7 @@ from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.config.sweep import Cell
 from ablations.data.checks import check_classes
+from ablations.errors import RecordError
 from ablations.scheduling.launcher import Launcher
 from ablations.scheduling.progress import Observer
 from ablations.scheduling.scheduler import Outcome, Work
@@ -42,7 +43,7 @@ def split(
     for cell in cells:
         try:
             record = records.find(results, cell.config.run_id)
-        except records.RecordError as error:
+        except RecordError as error:
             unread[cell.config.run_id] = str(error)
             continue
         if record and (record.done or failures.stays(record, retry_failed)):

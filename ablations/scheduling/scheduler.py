@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablations.config.schema import RunConfig
+from ablations.errors import ConfigError, RecordError
 from ablations.scheduling import retry
 from ablations.scheduling.launcher import Event, Launcher, Slot
 from ablations.scheduling.progress import Observer
@@ -17,7 +18,6 @@ from ablations.scheduling.retry import Attempts, Places
 from ablations.store import failures, leases, records
 from ablations.store.records import Record, Stamp, stamp
 from ablations.text.phrases import counted
-from poolformer.config import ConfigError
 
 PATIENCE_SECONDS = 600.0  # that a cluster may be without a place for cells
 LOOK_SECONDS = 2.0  # how often cells that another runner trains are looked after
@@ -195,7 +195,7 @@ class Work:
             return False
         try:
             record = records.find(self.results, run_id)
-        except records.RecordError:  # it is being replaced, or a network hides it
+        except RecordError:  # it is being replaced, or a network hides it
             return False
         if record is None:
             return False

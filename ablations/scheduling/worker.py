@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RunConfig
+from ablations.errors import PoolformerError
 from ablations.machine.child_process import set_up_child
 from ablations.scheduling.launcher import LOG, Event
 
@@ -49,11 +50,14 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         reuse: Whether a record that is there already is enough.
         tell: Called with what happens on the way.
     """
-    from ablations.data import MemoryShortError
-    from ablations.store.leases import BusyError, LostError
+    from ablations.errors import (
+        BusyError,
+        InsufficientMemoryError,
+        LeaseLostError,
+        ProcessLostError,
+        TrackerError,
+    )
     from ablations.store.records import NO_SPACE
-    from ablations.tracking.client import TrackerError
-    from ablations.training.ranks import LostProcess
     from ablations.training.train import train
 
     def on_the_way(kind: str, body: Any) -> None:
@@ -69,20 +73,20 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
             report=partial(on_the_way, "batch"),
         )
         return Event("done", cell.run_id, record)
-    except (BusyError, LostError) as error:
+    except (BusyError, LeaseLostError) as error:
         return Event("busy", cell.run_id, str(error))
-    except MemoryShortError as error:
+    except InsufficientMemoryError as error:
         return Event("oom", cell.run_id, str(error))
-    except LostProcess as error:
+    except ProcessLostError as error:
         return Event("died", cell.run_id, str(error))
     except TrackerError as error:
         return Event("stop", cell.run_id, str(error))
+    except PoolformerError as error:
+        return Event("refused", cell.run_id, str(error))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             return Event("refused", cell.run_id, f"{error.filename or results}: {error.strerror}")
-        ours = type(error).__module__.split(".")[0] in ("ablations", "poolformer")
-        message = str(error) if ours else f"{type(error).__name__}: {error}"
-        return Event("refused" if ours else "failed", cell.run_id, message)
+        return Event("failed", cell.run_id, f"{type(error).__name__}: {error}")
     finally:
         _free(cell)
 

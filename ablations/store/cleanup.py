@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ablations.config.schema import RUN_ID
+from ablations.errors import RecordError
 from ablations.store import leases, records, run_state
 from ablations.store.leases import Holder
 from ablations.store.reuse import settle
@@ -46,7 +47,7 @@ def _of_cell(results: Path, folder: Path, held: dict[str, Holder]) -> Iterator[F
         return
     try:
         record = records.find(results, folder.name)
-    except records.RecordError:
+    except RecordError:
         return
     yield from (("leftover", path) for path in sorted(records.leftovers(folder)))
     if (folder / records.BROKEN).is_file():

@@ -28,9 +28,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from ablations.errors import BusyError, LeaseError, LeaseLostError
 from ablations.machine import files
 from ablations.store import records
-from ablations.store.records import SCHEMA, RecordError
+from ablations.store.records import SCHEMA
 
 FOLDER = ".leases"
 NAME = re.compile(r"([^.]+)[.]([0-9]{1,18})[.]json")  # of a run and its number
@@ -39,31 +40,6 @@ HEARTBEAT_SECONDS = 10.0
 GONE_SECONDS = 120.0
 LINK = "is a symbolic link: remove it"
 ENDED = ""  # the birth of a zombie
-
-
-class LeaseError(RecordError):
-    """A folder in which no lease can be taken; the message is one line that names it."""
-
-
-class BusyError(LeaseError):
-    """Somebody else has the cell.
-
-    Args:
-        holder: Who.
-    """
-
-    def __init__(self, holder: Holder) -> None:
-        who = f"by process {holder.pid} on {holder.host} since {holder.since}"
-        told = f"({holder.hidden})" if holder.hidden else who
-        super().__init__(
-            f"run {holder.run_id} is being trained {told}: wait for its record, or stop that "
-            "process"
-        )
-        self.holder = holder
-
-
-class LostError(Exception):
-    """The lease was taken over while its holder slept: another process trains the cell now."""
 
 
 @cache
@@ -169,7 +145,7 @@ class Lease:
             pass
 
     def check(self, now: bool = False) -> None:
-        """Raise LostError where another process has taken the cell over.
+        """Raise LeaseLostError where another process has taken the cell over.
 
         Args:
             now: Look, and do not trust the last heartbeat.
@@ -177,7 +153,7 @@ class Lease:
         if now and not self._ended.is_set():
             self._touch()
         if self.lost:
-            raise LostError(
+            raise LeaseLostError(
                 f"{self.path.name}: this process slept, and another one took its run over"
             )
 
@@ -340,7 +316,15 @@ def _refuse_living(leases: list[Path], now: float) -> None:
     for path in leases:
         holder = _read(path, now)
         if holder and holder.alive(now):
-            raise BusyError(holder)
+            raise _busy(holder)
+
+
+def _busy(holder: Holder) -> BusyError:
+    who = f"by process {holder.pid} on {holder.host} since {holder.since}"
+    told = f"({holder.hidden})" if holder.hidden else who
+    return BusyError(
+        f"run {holder.run_id} is being trained {told}: wait for its record, or stop that process"
+    )
 
 
 def _link(draft: Path, path: Path) -> None:
@@ -350,7 +334,7 @@ def _link(draft: Path, path: Path) -> None:
     except FileExistsError:
         # A server that answers twice says so of our own link too; then the draft has two names.
         if os.stat(draft).st_nlink != 2:
-            raise BusyError(
+            raise _busy(
                 _read(path, os.stat(draft).st_mtime)
                 or Holder(path.name.split(".")[0], host="another machine")
             ) from None
@@ -372,7 +356,8 @@ def _read(path: Path, now: float) -> Holder | None:
 
     A heartbeat from the future, the clock having been set back since, counts from now on.
     """
-    from ablations.store.validation import SchemaError, read, shape
+    from ablations.errors import SchemaError
+    from ablations.store.validation import read, shape
 
     try:
         at = path.stat().st_mtime

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RUN_ID, variant_of
+from ablations.errors import AccessError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.machine.files import PARTIAL
 
@@ -41,14 +42,6 @@ DONE = ["finished", "diverged"]  # divergence is a result
 
 
 Placed = tuple["Record", str]  # a record and the file or address that it comes from
-
-
-class RecordError(ValueError):
-    """A record that cannot be read; the message is one line that names the file."""
-
-
-class AccessError(RecordError):
-    """A file of results that this user may not read or write: no failure of a run."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ class Record:
             return _record(validation.parse(content, validation.Record), content, str(path))
         except OSError as error:
             raise unread(path, error) from error
-        except validation.SchemaError as error:
+        except SchemaError as error:
             raise RecordError(f"{path} is not a record: {error}") from error
 
     @staticmethod
@@ -146,7 +139,7 @@ def _record(tree: Any, content: bytes, path: str) -> Record:
         raise RecordError(f"{path} has the unknown field {min(odd)!r}")
     try:
         validation.check(content, validation.Record)
-    except validation.SchemaError as error:
+    except SchemaError as error:
         raise RecordError(f"{path}: {error}") from error
     return Record(**tree)
 

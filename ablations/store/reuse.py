@@ -17,10 +17,9 @@ from ablations import data
 from ablations.config import plugins
 from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
-from ablations.data import DataError
+from ablations.errors import ConfigError, DataError, LeaseError, RecordError
 from ablations.store import leases, records
 from ablations.store.records import CHECKPOINT, FILE, HISTORY, WEIGHTS, Record
-from poolformer.config import ConfigError
 
 STALE = "stale"  # folder of what a run had before it was trained again with a changed mixer
 RETRAIN = "--retrain-stale trains it again and keeps what it had"
@@ -238,7 +237,7 @@ def stale(results: Path, config: RunConfig) -> bool:
 
 
 # Where somebody has a run, or this user has no right to write, it is left to who has one.
-REFUSED = (leases.LeaseError, records.RecordError, OSError)
+REFUSED = (LeaseError, RecordError, OSError)
 
 
 def settle(results: Path, run_ids: Iterable[str]) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RunConfig, id_of
+from ablations.errors import AccessError, LeaseLostError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.store import records
-from ablations.store.leases import LostError
-from ablations.store.records import AccessError, Record, RecordError, unread, write_atomically
+from ablations.store.records import Record, unread, write_atomically
 
 FILE = records.BEGUN
 LOG = "log.txt"
@@ -58,7 +58,7 @@ def marked(
     mark.write(results)
     try:
         yield lambda: read(results, config.run_id) == mark
-    except LostError:
+    except LeaseLostError:
         raise  # the folder is another process's now
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk, say, is told by the error itself
@@ -91,7 +91,7 @@ def load(results: Path, run_id: str) -> Begun | None:
         return None
     except OSError as error:
         raise unread(path, error) from error
-    except (validation.SchemaError, TypeError) as error:  # TypeError: it has other fields too
+    except (SchemaError, TypeError) as error:  # TypeError: it has other fields too
         raise RecordError(f"{path} is not of a start: {error}") from error
     if start.run_id != run_id or id_of(start.config) != run_id:
         raise RecordError(f"{path} is of another run")

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict, is_typeddict
 
 from ablations.config.schema import DataConfig, OptimConfig, SystemConfig
+from ablations.errors import SchemaError
 from poolformer.config import MetaFormerConfig
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what every reader of JSON takes
@@ -37,10 +38,6 @@ RULES = {
     "less_than": "is too large",
 }
 SHOWN = 40  # characters of a wrong value
-
-
-class SchemaError(ValueError):
-    """A value that is not what it must be; the message is one line."""
 
 
 def _bounded(hint: Any) -> Any:

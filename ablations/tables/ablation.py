@@ -10,6 +10,7 @@ from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row, Study, place
 from ablations.analysis.verdicts import hold, of_row
 from ablations.config import diff
+from ablations.errors import ConfigError
 from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.table import (
     MISSING,
@@ -23,7 +24,7 @@ from ablations.tables.table import (
     significant_text,
 )
 from ablations.text.phrases import counted
-from poolformer.config import ConfigError, unknown
+from poolformer.config import unknown
 
 STYLES = ["full", "paper"]
 TOP1, BOTH = "Top-1 (%)", "Δ ± 95% CI"

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pandas as pd
 
 from ablations.analysis.rows import Row, Study, fitting, unknown_row
+from ablations.errors import ConfigError
 from ablations.store.records import Record
 from ablations.tables import provenance
 from ablations.tables.ablation import accuracy_text, difference_text, interval_text
 from ablations.tables.table import MISSING, Table, number_text, p_value_text, signed_text
-from poolformer.config import ConfigError
 
 
 def find_rows(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:

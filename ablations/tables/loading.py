@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ablations.analysis.rows import Study
 from ablations.analysis.study import studies
+from ablations.errors import RecordError
 from ablations.store import load
-from ablations.store.records import HISTORY, RecordError, read_history
+from ablations.store.records import HISTORY, read_history
 
 
 def load_studies(*folders: str | Path) -> list[Study]:

@@ -15,12 +15,13 @@ from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
 from ablations.config.sweep import Cell
 from ablations.data import count_classes
+from ablations.errors import ConfigError
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
 from ablations.tables.table import number_text, signed_text, superscript
 from ablations.text import escape
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
-from poolformer.config import SIZES, ConfigError, MetaFormerConfig
+from poolformer.config import SIZES, MetaFormerConfig
 
 # What can be found out of the paper's earlier counts. The authors' word is in sail-sg/poolformer,
 # issue 37 (2022-06-28); the exact counts of March 2022 are in open-mmlab/mmpretrain,

@@ -13,10 +13,11 @@ from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row, Study
 from ablations.config import diff
 from ablations.config.diff import FIELDS, Changes
+from ablations.errors import ConfigError
 from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.ablation import WIDTH, accuracy_text, study_title
 from ablations.tables.table import Table, p_value_text, signed_text
-from poolformer.config import ConfigError, unknown
+from poolformer.config import unknown
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 from ablations.analysis.rows import Study
 from ablations.analysis.study import studies
 from ablations.config.schema import SystemConfig
+from ablations.errors import TrackerError
 from ablations.store.records import Record
 from ablations.tables import FORMATS, ablation_frame, render
 from ablations.tracking import client
@@ -47,7 +48,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
         entity, project = client.split_path(path)
     mode = client.mode()
     if mode == "disabled":
-        raise client.TrackerError("nothing is published with WANDB_MODE=disabled")
+        raise TrackerError("nothing is published with WANDB_MODE=disabled")
     found = studies(records)
     run = client.init(
         mode,
@@ -66,7 +67,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
         finally:
             run.finish()
     except Exception as error:  # whatever the client raises
-        raise client.TrackerError(
+        raise TrackerError(
             f"{client.describe_error(error)}; the table lies in {folder}: "
             f"wandb sync --include-online {folder}"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from poolformer.config import ConfigError
+from poolformer.errors import ConfigError
 
 WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 DECIMAL = re.compile(

@@ -10,14 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ablations.tracking.client import TrackerError
     from ablations.tracking.reading import read_offline, read_project
 
-__all__ = ["TrackerError", "read_offline", "read_project"]
+__all__ = ["read_offline", "read_project"]
 
 # name -> the file it is in
 _LAZY = {
-    "TrackerError": "client",
     "read_offline": "reading",
     "read_project": "reading",
 }

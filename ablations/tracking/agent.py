@@ -13,8 +13,8 @@ from ablations.config.arguments import group
 from ablations.config.resolve import FIELDS, GROUPS, flatten, resolve, unknown_field
 from ablations.config.schema import RunConfig
 from ablations.data import count_classes
+from ablations.errors import ConfigError
 from ablations.tracking.client import sweep_parameters
-from poolformer.config import ConfigError
 
 
 def check_sweep_parameters(

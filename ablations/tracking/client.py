@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ablations.config.schema import SystemConfig
+from ablations.errors import TrackerError
 from ablations.machine import env_vars
 from ablations.text.escape import without_credentials
 
@@ -52,10 +53,6 @@ IDENTITY_VARIABLES = [
         for name in ("SYNC_DIR_SUFFIX", "UPDATE_FINISH_STATE")
     ),
 ]
-
-
-class TrackerError(ValueError):
-    """W&B cannot do what was asked; the message is one line for the user."""
 
 
 def agent_run_id() -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ablations.config import diff
 from ablations.config.schema import RunConfig
+from ablations.errors import TrackerError
 from ablations.store.records import FILE, HISTORY, Record
 from ablations.tracking import client
 from ablations.tracking.tracker import GuardedTracker, Tracker
@@ -71,7 +72,7 @@ class WandbTracker(Tracker):
         seconds = client.WEIGHTS_SECONDS if config.system.log_model else client.FINISH_SECONDS
         try:
             self.run = client.init("offline" if self.fallen_back else mode, seconds, **options)
-        except client.TrackerError as error:
+        except TrackerError as error:
             self.run, self.fallen_back = self._fall_back(error, again, seconds, options)
         self.online = mode == "online" and not self.fallen_back
         WandbTracker.reached |= self.online
@@ -94,7 +95,7 @@ class WandbTracker(Tracker):
         }
 
     def _fall_back(
-        self, error: client.TrackerError, again: bool, seconds: float, options: dict[str, Any]
+        self, error: TrackerError, again: bool, seconds: float, options: dict[str, Any]
     ) -> tuple[Any, bool]:
         """A run where the first try gave none, and whether it is offline.
 
@@ -257,7 +258,7 @@ def start_tracker(config: RunConfig, results: Path, previous: Mapping[str, Any])
         return Tracker()
     try:
         return GuardedTracker(WandbTracker(config, client.wandb_folder(results), previous))
-    except client.TrackerError:
+    except TrackerError:
         raise
     except Exception as error:  # whatever the client's own failures are
         log.warning("the tracker does not start and is left out: %s", client.describe_error(error))

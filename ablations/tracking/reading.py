@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import id_of, with_floats
-from ablations.store.records import FILE, HISTORY_COLUMNS, Record, RecordError
+from ablations.errors import ProjectNotFoundError, RecordError, TrackerError
+from ablations.store.records import FILE, HISTORY_COLUMNS, Record
 from ablations.tracking import client
 from ablations.tracking.mirror import NOT_IN_SUMMARY, TRAINING_COLUMNS
 
 _PAGE_SIZE = 200  # runs a request
 _RUN_ID = "run_id"  # what the config of a run of ours has
 _UNFINISHED = ["pending", "running", "preempting"]  # a summary may still be of an earlier start
-
-
-class NotFoundError(client.TrackerError):
-    """W&B has no such project or sweep."""
 
 
 @dataclass
@@ -114,11 +111,11 @@ def _check_sweep_exists(api: Any, path: str) -> None:
         raise _describe_missing("sweep", path, error) from error
 
 
-def _describe_missing(what: str, path: str, error: Exception) -> client.TrackerError:
+def _describe_missing(what: str, path: str, error: Exception) -> TrackerError:
     """The error in one line, with the path where W&B says that there is nothing."""
     if "Could not find" in str(error):
-        return NotFoundError(f"W&B has no {what} {path}, or this account may not see it")
-    return client.TrackerError(client.describe_error(error))
+        return ProjectNotFoundError(f"W&B has no {what} {path}, or this account may not see it")
+    return TrackerError(client.describe_error(error))
 
 
 def record_from_run(run: Any, source: str) -> Record:
@@ -184,7 +181,7 @@ def history_from_run(run: Any) -> list[dict[str, float]]:
                 continue
             rows[int(numbers["epoch"])] = numbers
     except Exception as error:  # whatever the client raises
-        raise client.TrackerError(client.describe_error(error)) from error
+        raise TrackerError(client.describe_error(error)) from error
     return [rows[epoch] for epoch in sorted(rows)]
 
 
@@ -202,9 +199,7 @@ def read_offline(folder: Path) -> WandbRecords:
     folders = [folder] if single else sorted([*folder.glob("offline-run-*"), *folder.glob("run-*")])
     folders = [source for source in folders if source.is_dir()]
     if not folders:
-        raise client.TrackerError(
-            f"no offline runs of W&B in {folder}: give a folder that has some"
-        )
+        raise TrackerError(f"no offline runs of W&B in {folder}: give a folder that has some")
     found = WandbRecords()
     for source in folders:
         file = source / "files" / FILE

@@ -8,13 +8,12 @@ from typing import Any
 
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.data import DataError
+from ablations.errors import ConfigError, DataError, ProjectNotFoundError, RecordError, TrackerError
 from ablations.store import records, reuse
-from ablations.store.records import Record, RecordError
+from ablations.store.records import Record
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
 from ablations.tracking.tracker import GuardedTracker
-from poolformer.config import ConfigError
 
 _IDS_PER_REQUEST = 200  # ids a request
 
@@ -73,9 +72,9 @@ def _fetch(path: str, runs: Mapping[str, RunConfig], results: Path, here: bool) 
                 records.write_history(results / record.run_id / records.HISTORY, rows)
             record.write(results)
             yield record
-    except reading.NotFoundError:
+    except ProjectNotFoundError:
         return  # the first run makes the project
-    except client.TrackerError as error:
+    except TrackerError as error:
         if not client.is_unreachable(error):
             raise
         WandbTracker.unreachable = True

@@ -13,8 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from ablations.errors import LeaseLostError
 from ablations.store import position
-from ablations.store.leases import LostError
 from ablations.store.position import TRAINING, VALIDATING, Position
 
 REPORT_SECONDS = 1.0  # between two reports, at least
@@ -57,7 +57,7 @@ class Watch(pl.Callback):
         """Remove the file at the end of the block, unless another process has the run by then."""
         try:
             yield
-        except LostError:
+        except LeaseLostError:
             raise
         except BaseException:
             position.remove(self.folder)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ablations.config.source_version import version
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 # What computes: the model, the pictures, the loss, the loop. Plugins have versions of their own.

@@ -28,8 +28,8 @@ from ablations.config import plugins
 from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.data import DataError
 from ablations.data.batches import loaders
+from ablations.errors import ConfigError, DataError, ProcessLostError, RankError
 from ablations.machine.child_process import set_up_child
 from ablations.store import run_state
 from ablations.training import code_hash
@@ -43,8 +43,6 @@ from ablations.training.loop import (
 )
 from ablations.training.ranks import (
     LOOK_SECONDS,
-    LostProcess,
-    RankError,
     Seat,
     Wire,
     abort,
@@ -54,7 +52,6 @@ from ablations.training.ranks import (
     port_of,
 )
 from ablations.training.signals import Signals
-from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
 
@@ -232,7 +229,7 @@ def followed(
         signals: What ends the wait for them.
 
     Raises:
-        LostProcess: One of them has ended from outside.
+        ProcessLostError: One of them has ended from outside.
         RankError: One of them has failed.
     """
     seat = team.seat if team else Seat(world=config.system.processes)
@@ -299,7 +296,7 @@ class Crew:
         reports = {rank: self.wire.heard(f"failed {rank}") for rank in range(1, self.world)}
         for rank, process in self.processes.items():
             if process.exitcode and not reports[rank]:
-                return LostProcess(f"process {rank} of {self.world} {how(process.exitcode)}")
+                return ProcessLostError(f"process {rank} of {self.world} {how(process.exitcode)}")
         failed = {rank: report for rank, report in reports.items() if report}
         if not failed:
             return None
@@ -307,7 +304,7 @@ class Crew:
         rank = min(failed, key=lambda rank: failed[rank]["kind"] == LOST)
         kind, told = failed[rank]["kind"], failed[rank]["message"]
         told = f"{told} (in process {rank} of {self.world})"
-        return LostProcess(told) if kind == LOST else RankError(kind, told)
+        return ProcessLostError(told) if kind == LOST else RankError(kind, told)
 
     @contextlib.contextmanager
     def blamed(self, signals: Signals) -> Iterator[None]:
@@ -330,7 +327,7 @@ class Crew:
         while (trouble := self.trouble()) is None and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         if trouble is None and broken_off(error):
-            return LostProcess(f"one of {self.world} processes is gone: {one_line(error)}")
+            return ProcessLostError(f"one of {self.world} processes is gone: {one_line(error)}")
         return trouble or error
 
     def _watch(self) -> None:

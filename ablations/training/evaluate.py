@@ -20,13 +20,14 @@ from ablations.config.schema import SOURCES, RunConfig
 from ablations.data import count_classes
 from ablations.data.batches import VALIDATION_BATCH, validation
 from ablations.data.memory import enough
+from ablations.errors import CheckpointError, ConfigError
 from ablations.machine.cores import usable_cores
 from ablations.store import records
 from ablations.store.records import Record
 from ablations.training.loop import on_gpu
 from poolformer.checkpoints import fitting, load_checkpoint, read_weights
-from poolformer.config import MIXER_NAMES, SIZES, ConfigError, MetaFormerConfig, nearest
-from poolformer.layouts import CheckpointError, convert, layout_of
+from poolformer.config import MIXER_NAMES, SIZES, MetaFormerConfig, nearest
+from poolformer.layouts import convert, layout_of
 from poolformer.metaformer import MetaFormer
 from poolformer.models import named
 

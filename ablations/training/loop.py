@@ -17,19 +17,19 @@ from torch.utils.data import DataLoader
 
 from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
-from ablations.data import DataError, Pictures
+from ablations.data import Pictures
 from ablations.data.memory import loader_end, shortage
+from ablations.errors import ConfigError, DataError, RankError
 from ablations.machine import files
 from ablations.store.position import Position
 from ablations.store.records import CHECKPOINT, WEIGHTS
 from ablations.text.phrases import counted
 from ablations.training.batch_progress import Watch
 from ablations.training.history import History
-from ablations.training.ranks import ALONE, Place, RankError, Seat, Together
+from ablations.training.ranks import ALONE, Place, Seat, Together
 from ablations.training.signals import Interrupted, Signals
 from ablations.training.tasks.classification import Classification
 from poolformer.checkpoints import encode_weights
-from poolformer.config import ConfigError
 from poolformer.metaformer import MetaFormer
 
 Batches = tuple[DataLoader[Any], DataLoader[Any]]

@@ -24,29 +24,12 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.strategies import DDPStrategy
 
 from ablations.config.schema import SystemConfig
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 # How long a process waits for the others in a collective: rank 0 may have a slow disk or network.
 TIMEOUT = timedelta(minutes=30)
 CONNECT = timedelta(minutes=10)  # for rank 0 to be there: its machine may come up last
 LOOK_SECONDS = 0.1  # between two looks at what another process has told
-
-
-class LostProcess(Exception):  # noqa: N818
-    """A process of the run has ended from outside; the checkpoint holds what was trained."""
-
-
-class RankError(Exception):
-    """Another process of the run has failed.
-
-    Args:
-        kind: One of ``failures.KINDS``.
-        message: More of it, in a line.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True)

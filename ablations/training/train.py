@@ -22,11 +22,12 @@ from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.data.batches import loaders, resume
 from ablations.data.checks import check_classes
+from ablations.errors import AccessError, ConfigError, LeaseLostError, ProcessLostError
 from ablations.store import failures, leases, records, run_state
 from ablations.store import reuse as same
-from ablations.store.leases import Lease, LostError
+from ablations.store.leases import Lease
 from ablations.store.position import Position
-from ablations.store.records import BROKEN, CHECKPOINT, WEIGHTS, AccessError, Record
+from ablations.store.records import BROKEN, CHECKPOINT, WEIGHTS, Record
 from ablations.store.validation import Checkpoint, check_values
 from ablations.tracking import mirror
 from ablations.training import code_hash, environment
@@ -42,10 +43,9 @@ from ablations.training.loop import (
     on_gpu,
     one_line,
 )
-from ablations.training.ranks import ALONE, LostProcess, how_to_start
+from ablations.training.ranks import ALONE, how_to_start
 from ablations.training.run_log import to_file
 from ablations.training.signals import Interrupted, Signals
-from poolformer.config import ConfigError
 
 log = logging.getLogger("ablations")
 
@@ -85,8 +85,8 @@ def train(
         RecordError: The results folder cannot be written.
         AccessError: A file of the run is another user's.
         BusyError: Another process trains the run.
-        LostError: Another process has taken the run over while this one slept.
-        LostProcess: One of several processes that train the run has ended from outside.
+        LeaseLostError: Another process has taken the run over while this one slept.
+        ProcessLostError: One of several processes that train the run has ended from outside.
         TrackerError: W&B refuses the run: no such entity, another key.
         Interrupted: SIGINT or SIGTERM.
     """
@@ -201,7 +201,7 @@ def _train(
                         environment=where | history.device | environment.ended(),
                         **shared,
                     )
-                except (LostError, LostProcess):
+                except (LeaseLostError, ProcessLostError):
                     raise
                 except Exception as error:
                     log.error("%s", traceback.format_exc())
@@ -215,7 +215,7 @@ def _train(
                     )
                 lease.check(now=True)
                 records.replace(results, record)
-        except (LostError, LostProcess):
+        except (LeaseLostError, ProcessLostError):
             tracker.interrupt(1)
             raise
         except KeyboardInterrupt as stopped:

@@ -17,7 +17,8 @@ from timm.models.metaformer import checkpoint_filter_fn
 from poolformer import SIZES, MetaFormer, MetaFormerConfig
 from poolformer.checkpoints import encode_weights, load_checkpoint, read_weights
 from poolformer.config import MIXER_NAMES
-from poolformer.layouts import LAYOUTS, CheckpointError, convert, layout_of
+from poolformer.errors import CheckpointError
+from poolformer.layouts import LAYOUTS, convert, layout_of
 from tests.factories.models import perturbed, write_weights
 
 SMALL = MetaFormerConfig(

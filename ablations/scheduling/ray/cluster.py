@@ -21,6 +21,7 @@ from typing import Any
 
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
+from ablations.errors import BusyError, ConfigError, LeaseError, LeaseLostError
 from ablations.machine.files import open_append
 from ablations.scheduling.launcher import GRACE_SECONDS, LOG, ON_THE_WAY, Event
 from ablations.scheduling.ray import file_sync
@@ -31,7 +32,6 @@ from ablations.scheduling.worker_env import tracking
 from ablations.store import leases, position, records
 from ablations.store.leases import Lease
 from ablations.training import code_hash
-from poolformer.config import ConfigError
 
 LOOK_SECONDS = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS = 120.0  # that a node has to say what it is like when the runner starts
@@ -238,10 +238,10 @@ class RayCluster:
             try:
                 slot.lease = leases.take(self.results, cell.run_id)
                 files = file_sync.needed(self.results, cell.run_id)
-            except leases.BusyError as busy:
+            except BusyError as busy:
                 self._told.append(Event("busy", cell.run_id, str(busy), slot.place))
                 return
-            except (OSError, leases.LeaseError) as error:
+            except (OSError, LeaseError) as error:
                 self._told.append(Event("refused", cell.run_id, str(error), slot.place))
                 return
         errand = Errand(
@@ -317,7 +317,7 @@ class RayCluster:
     def _keep(self, slot: Slot, files: file_sync.Files) -> None:
         assert slot.lease is not None
         # Who has lost its lease, or has no disk left, hears of it at the end.
-        with contextlib.suppress(OSError, leases.LostError):
+        with contextlib.suppress(OSError, LeaseLostError):
             slot.lease.check(now=True)
             file_sync.unpack(files, self.results)
 
@@ -331,7 +331,7 @@ class RayCluster:
             if slot.lease and files is not None:
                 slot.lease.check(now=True)
                 file_sync.take_back(files, self.results, run_id)
-        except leases.LostError as lost:
+        except LeaseLostError as lost:
             event = Event("busy", run_id, str(lost))
         except Exception as error:
             event = Event(*loss(error, run_id, slot.place))

@@ -6,12 +6,12 @@ import os
 import socket
 from typing import Any
 
+from ablations.errors import ConfigError
 from ablations.machine.child_process import ONE_THREAD
 from ablations.machine.env_vars import inherited
 from ablations.scheduling.local import default_workers
 from ablations.scheduling.worker_env import OWN_CLIENT
 from ablations.store import records
-from poolformer.config import ConfigError
 
 CONNECT_SECONDS = 10.0
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
+from ablations.errors import ConfigError
 from ablations.machine.env_vars import inherited
 from ablations.scheduling.launcher import Event
 from ablations.scheduling.ray.file_sync import Courier, Files, unpack, whole
 from ablations.scheduling.worker_env import OWN_CLIENT
 from ablations.store.records import SCHEMA
 from ablations.training import code_hash
-from poolformer.config import ConfigError
 
 Letter = tuple[str, bytes]  # the errand that it is of, and what it says, pickled
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from ablations.config.schema import SystemConfig
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 
 GB = 1_000_000_000
 # What a process of torch with the libraries takes, and one that loads pictures for it. What the

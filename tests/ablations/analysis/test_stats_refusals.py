@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.stats import StatisticsError
+from ablations.errors import StatisticsError
 
 NAN, INF = math.nan, math.inf
 BAD = {

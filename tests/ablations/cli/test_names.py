@@ -14,9 +14,9 @@ from ablations.cli.main import main
 from ablations.config import diff
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
+from ablations.errors import ConfigError
 from ablations.scheduling.progress import Progress
 from ablations.tracking.mirror import run_options
-from poolformer.config import ConfigError
 from tests.factories.records import BASE, IDENTITY, record
 
 PPAA = ["pool", "pool", "attention", "attention"]

@@ -13,9 +13,9 @@ from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 from ablations.cli.main import main, parser
 from ablations.config.arguments import separate
 from ablations.config.resolve import resolve
+from ablations.errors import ConfigError
 from ablations.text import parsing
 from ablations.tracking import agent
-from poolformer.config import ConfigError
 
 VALUES = {
     "model.norm": st.sampled_from(["group", "layer", "batch", "none"]),

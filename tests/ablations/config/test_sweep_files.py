@@ -15,7 +15,7 @@ from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 from ablations.cli.main import main, parser, separate
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.sweep import expand, read
-from poolformer.config import ConfigError
+from ablations.errors import ConfigError
 from tests.wandb_server.sweeps import grid
 
 GRID = "method: grid\nparameters:\n"

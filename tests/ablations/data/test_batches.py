@@ -11,8 +11,8 @@ import torch
 from ablations import data
 from ablations.config.resolve import resolve
 from ablations.config.schema import DataConfig
-from ablations.data import DataError
 from ablations.data.batches import fitted, loaders
+from ablations.errors import DataError
 from ablations.training.loop import failure_kind, one_line
 
 TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch_size": 400}).data

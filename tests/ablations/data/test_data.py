@@ -18,8 +18,9 @@ from PIL import Image
 from ablations import data
 from ablations.config.resolve import resolve
 from ablations.config.schema import DataConfig
-from ablations.data import DataError, cifar, fashion, folder, imagenette, mini
+from ablations.data import cifar, fashion, folder, imagenette, mini
 from ablations.data.batches import TransformedPictures
+from ablations.errors import DataError
 from ablations.store import records
 from ablations.store.records import Record
 

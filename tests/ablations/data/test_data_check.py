@@ -15,9 +15,10 @@ from PIL import Image
 from ablations.cli.data import EVERY, _Lines
 from ablations.cli.main import main
 from ablations.config.schema import DataConfig
-from ablations.data import DataError, folder
+from ablations.data import folder
 from ablations.data.batches import TransformedPictures
 from ablations.data.survey import survey
+from ablations.errors import DataError
 
 
 @pytest.fixture

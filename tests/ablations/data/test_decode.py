@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torch._utils import ExceptionWrapper
 
-from ablations.data import DataError, mini
+from ablations.data import mini
 from ablations.data.decode import any_changed, changed, decode, suffixes
+from ablations.errors import DataError
 
 GREY = mini.load().train.pictures[7, :, :20, 0]  # (28, 20): neither square nor symmetric
 

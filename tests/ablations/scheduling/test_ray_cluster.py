@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from ablations.cli.launching import size
 from ablations.cli.main import main
 from ablations.config.schema import SystemConfig
+from ablations.errors import ConfigError
 from ablations.scheduling.ray import file_sync
 from ablations.scheduling.ray.resources import Needs, needs, room
 from ablations.store import leases, records
-from poolformer.config import ConfigError
 from tests.factories.configs import TINY_FLAGS
 from tests.factories.processes import assert_tidy, command, metrics, stamps
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from ablations.errors import BusyError, LeaseError, LeaseLostError
 from ablations.machine import files
 from ablations.store import leases
-from ablations.store.leases import BusyError, Holder, LeaseError, LostError
+from ablations.store.leases import Holder
 from tests.factories.leases import CELL, ended, written
 
 
@@ -100,7 +101,7 @@ def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
     lease = leases.take(tmp_path, CELL)
     lease.check(now=True)
     lease.path.rename(lease.path.with_name(f"{CELL}.2.json"))
-    with pytest.raises(LostError, match="another one took its run over"):
+    with pytest.raises(LeaseLostError, match="another one took its run over"):
         lease.check(now=True)
     lease.release()
     assert CELL in leases.living(tmp_path)  # the follower's is left alone
@@ -275,7 +276,7 @@ def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_c
     lease.path.unlink()
     (tmp_path / CELL).mkdir()
     (tmp_path / CELL / "record.json").write_text("{}")
-    with pytest.raises(LostError, match="another one took its run over"):
+    with pytest.raises(LeaseLostError, match="another one took its run over"):
         lease.check(now=True)
     lease.release()
     assert not (tmp_path / leases.FOLDER).exists()
@@ -298,6 +299,7 @@ def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
 HAMMER = f"""
 import os, random, sys, time
 from pathlib import Path
+from ablations.errors import BusyError
 from ablations.store import leases
 results, generator = Path(sys.argv[1]), random.Random(sys.argv[2])
 while True:
@@ -311,7 +313,7 @@ while True:
             with (results / "count").open("a") as file:
                 file.write(sys.argv[2] + " ")
             (results / "inside").write_text("")
-    except leases.BusyError:
+    except BusyError:
         time.sleep(generator.random() * 0.002)
 """
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from ablations.cli.main import main
+from ablations.errors import RecordError
 from ablations.machine import files
 from ablations.store import load, records
-from ablations.store.records import Record, RecordError
+from ablations.store.records import Record
 from tests.factories.records import BASE, IDENTITY, record
 
 
@@ -67,7 +68,7 @@ def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny)
 def test_a_record_with_a_field_of_another_kind_is_none(tiny, name, value):
     tree = {"schema": 1, "run_id": "a", "status": "finished", "config": tiny().to_json()}
     assert Record.of(tree, "here").run_id == "a"
-    with pytest.raises(records.RecordError, match="^here: .* is (not a mapping|missing)$"):
+    with pytest.raises(RecordError, match="^here: .* is (not a mapping|missing)$"):
         Record.of({**tree, name: value}, "here")
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablations.cli.main import main
+from ablations.errors import LeaseLostError
 from ablations.store import leases, position, records, run_state
-from ablations.store.leases import LostError
 from ablations.store.position import Position, in_words, sign_of_life
 from ablations.training import batch_progress
 from ablations.training.train import train
@@ -145,8 +145,8 @@ def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
     made = batch_progress.Watch.__new__(batch_progress.Watch)
     made.folder = tmp_path
     position.write(tmp_path, HERE)
-    with pytest.raises(LostError), made.removed():
-        raise LostError
+    with pytest.raises(LeaseLostError), made.removed():
+        raise LeaseLostError
     assert position.read(tmp_path)
     with pytest.raises(ZeroDivisionError), made.removed():
         raise ZeroDivisionError

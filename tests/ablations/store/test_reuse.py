@@ -15,6 +15,7 @@ from ablations.cli.main import main
 from ablations.config.precision import resolved
 from ablations.config.resolve import resolve
 from ablations.config.sweep import Cell
+from ablations.errors import DataError, RecordError
 from ablations.scheduling import runner
 from ablations.store import records, reuse
 from ablations.store.records import Record
@@ -70,7 +71,7 @@ def test_a_study_is_not_continued_on_other_images(
     there, todo, *_ = runner.sorted_out(cells(tiny, picture_folder), results)
     assert (len(there), len(todo)) == (2 - left, left)
     asked = cells(tiny, other_folder)
-    with pytest.raises(data.DataError, match="use another results folder") as refused:
+    with pytest.raises(DataError, match="use another results folder") as refused:
         runner.sorted_out(asked, results)
     told = str(refused.value)
     for word in (
@@ -90,7 +91,7 @@ def test_a_folder_that_has_changed_in_place_is_other_images(tiny, other_folder, 
         done(cell.config, tmp_path / "runs")
     next((other_folder / "val").rglob("*.jpg")).unlink()
     data._load.cache_clear()
-    with pytest.raises(data.DataError, match="and 1 more: its images have fingerprint"):
+    with pytest.raises(DataError, match="and 1 more: its images have fingerprint"):
         runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
 
 
@@ -103,7 +104,7 @@ def test_images_of_the_same_names_and_sizes_are_other_images(tiny, other_folder,
     changed[-10] ^= 1
     image.write_bytes(changed)
     data._load.cache_clear()
-    with pytest.raises(data.DataError, match="its images have fingerprint .* and contents"):
+    with pytest.raises(DataError, match="its images have fingerprint .* and contents"):
         runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
 
 
@@ -121,7 +122,7 @@ def test_images_that_cannot_be_read_are_not_taken_for_the_same(tiny, picture_fol
     for cell in cells(tiny, picture_folder):
         done(cell.config, tmp_path)
     gone = cells(tiny, tmp_path / "gone")
-    with pytest.raises(data.DataError, match="no folder .*gone.*ablations table") as refused:
+    with pytest.raises(DataError, match="no folder .*gone.*ablations table") as refused:
         runner.sorted_out(gone, tmp_path)
     assert "\n" not in str(refused.value)
     found = reuse.compare([cell.config for cell in gone], records.read_all([tmp_path])[0])
@@ -200,8 +201,8 @@ def test_a_finished_run_of_another_precision_is_not_reused(tiny, tmp_path, capsy
 
 
 def test_a_run_is_not_continued_in_another_precision(tiny, tmp_path):
+    from ablations.errors import ConfigError
     from ablations.training.train import train
-    from poolformer.config import ConfigError
 
     def stop(body):
         if body["epoch"] == 2:  # the first has its checkpoint
@@ -270,7 +271,7 @@ def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
     for odd in (True, 1.0, "1", None):
         tree = json.loads(path.read_text())
         tree["config"]["seed"] = odd
-        with pytest.raises(records.RecordError, match="seed"):
+        with pytest.raises(RecordError, match="seed"):
             Record.of(tree, "here")
 
 

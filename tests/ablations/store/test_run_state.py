@@ -9,6 +9,7 @@ import re
 import pytest
 
 from ablations.cli.main import main
+from ablations.errors import LeaseLostError
 from ablations.store import leases, records, reuse, run_state
 from ablations.store.records import Record
 from ablations.training.train import train
@@ -41,9 +42,9 @@ def test_who_has_lost_a_run_leaves_the_others_note_alone(tiny, tmp_path):
     def lost():
         with run_state.marked(config, tmp_path, {}):
             run_state.Begun(config.run_id, config.to_json(), {"wandb": "theirs"}).write(tmp_path)
-            raise leases.LostError
+            raise LeaseLostError
 
-    with pytest.raises(leases.LostError):
+    with pytest.raises(LeaseLostError):
         lost()
     assert run_state.read(tmp_path, config.run_id).tracker == {"wandb": "theirs"}
     assert not run_state.read(tmp_path, config.run_id).stopped

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from ablations.cli.main import main
+from ablations.errors import ConfigError
 from ablations.store import records, run_state
 from ablations.store.records import Record
 from ablations.training import evaluate
-from poolformer.config import ConfigError
 
 OURS = sorted([*Path("ablations").rglob("*.py"), *Path("poolformer").rglob("*.py")])
 

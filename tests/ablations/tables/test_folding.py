@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from ablations.cli.main import main
+from ablations.errors import ConfigError
 from ablations.tables import parse_columns, render
 from ablations.tables.ablation import COLUMNS, EVERY, WIDTH
 from ablations.tables.folding import align_table, fold_footnote, fold_table
 from ablations.tables.formats import render_markdown
 from ablations.tables.table import Table
-from poolformer.config import ConfigError
 from tests.factories.records import BASE, IDENTITY, record
 
 LABELS = st.text(st.sampled_from("ab ,[]->(|注é¹"), min_size=1, max_size=60)

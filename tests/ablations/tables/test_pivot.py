@@ -11,8 +11,8 @@ from ablations.analysis import stats
 from ablations.analysis.study import studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
+from ablations.errors import ConfigError
 from ablations.tables import find_grids, pivot_table, render_tables
-from poolformer.config import ConfigError
 from tests.factories.commands import commands, configs_of
 from tests.factories.records import BASE, record
 

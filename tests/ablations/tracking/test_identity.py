@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from ablations.config.resolve import resolve
+from ablations.errors import ConfigError, TrackerError
 from ablations.machine import env_vars
 from ablations.scheduling.worker_env import OWN_CLIENT, tracking
 from ablations.tracking import client
-from poolformer.config import ConfigError
 
 pytestmark = pytest.mark.usefixtures("no_account")
 EXPORTED = {
@@ -100,7 +100,7 @@ def test_modes_of_the_client(monkeypatch, variable, mode):
 @pytest.mark.parametrize("variable", ["shared", "nonsense"])
 def test_a_mode_that_no_study_can_have_is_refused(monkeypatch, variable):
     monkeypatch.setenv("WANDB_MODE", variable)
-    with pytest.raises(client.TrackerError, match="none of online, offline, disabled"):
+    with pytest.raises(TrackerError, match="none of online, offline, disabled"):
         client.mode()
 
 

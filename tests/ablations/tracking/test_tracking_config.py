@@ -13,9 +13,9 @@ from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 from ablations.cli.options import separate
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.schema import id_of, with_floats
+from ablations.errors import ConfigError
 from ablations.tracking import client
 from ablations.tracking.mirror import config_for_wandb, run_options
-from poolformer.config import ConfigError
 
 pytestmark = pytest.mark.usefixtures("no_account")
 

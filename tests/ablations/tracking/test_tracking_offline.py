@@ -12,9 +12,10 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
+from ablations.errors import TrackerError
 from ablations.store import records
 from ablations.store.records import Record
-from ablations.tracking import TrackerError, client, read_offline
+from ablations.tracking import client, read_offline
 from ablations.tracking.tracker import GuardedTracker, Tracker
 from ablations.training.train import train
 

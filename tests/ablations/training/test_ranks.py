@@ -26,12 +26,12 @@ from hypothesis import strategies as st
 from ablations.cli.main import main
 from ablations.config.schema import SystemConfig
 from ablations.data.batches import EpochOrder, InOrder
+from ablations.errors import ConfigError
 from ablations.store import leases, records, run_state
 from ablations.store.records import CHECKPOINT, WEIGHTS, Record
 from ablations.training import ranks
 from ablations.training.ranks import Seat
 from ablations.training.train import train
-from poolformer.config import ConfigError
 from poolformer.mixers import MIXERS
 from tests.factories.configs import TINY_FLAGS
 

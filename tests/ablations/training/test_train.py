@@ -16,6 +16,7 @@ import torch
 
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
+from ablations.errors import AccessError, LeaseLostError
 from ablations.store import leases, records, run_state
 from ablations.store.records import CHECKPOINT, WEIGHTS, Record
 from ablations.training import code_hash
@@ -220,7 +221,7 @@ def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, m
 def test_a_run_begun_on_other_pictures_is_not_continued(
     picture_folder, tmp_path, tiny, monkeypatch
 ):
-    from ablations.data import DataError
+    from ablations.errors import DataError
 
     root = tmp_path / "pictures"
     shutil.copytree(picture_folder, root)
@@ -299,7 +300,7 @@ def test_pictures_from_files_train_through_the_papers_pipeline(picture_folder, t
 
 
 def test_other_pictures_under_the_same_id_are_refused(trained, tmp_path):
-    from ablations.data import DataError
+    from ablations.errors import DataError
 
     config, results, _, _ = trained
     tree = json.loads((results / config.run_id / "record.json").read_text())
@@ -346,7 +347,7 @@ def test_a_planted_link_is_not_followed_and_is_no_failure(tiny, tmp_path, name):
     link = results / config.run_id / name
     link.parent.mkdir(parents=True)
     link.symlink_to(target / "victim" if name else target)
-    with pytest.raises(records.AccessError, match="is a symbolic link"):
+    with pytest.raises(AccessError, match="is a symbolic link"):
         train(config, results)
     assert [path.name for path in target.iterdir()] == ["victim"]
     assert not (target / "victim").read_text()
@@ -401,7 +402,7 @@ def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
     assert str(inside) == f"{folder / 'last.ckpt'}: permission denied"
     wrapped = RuntimeError("x")
     wrapped.__cause__ = denied(folder)
-    assert isinstance(records.refusal(wrapped, folder), records.AccessError)
+    assert isinstance(records.refusal(wrapped, folder), AccessError)
     assert records.refusal(denied("/pictures/a.jpg"), folder) is None
     assert records.refusal(denied(tmp_path / "0123456789abc" / "x"), folder) is None
     assert records.refusal(PermissionError(13, "Permission denied"), folder) is None
@@ -427,7 +428,7 @@ def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny
             lease.unlink()
             (folder / run_state.FILE).write_text("theirs")
 
-    with pytest.raises(leases.LostError):
+    with pytest.raises(LeaseLostError):
         train(config, tmp_path, follow, signals=None)
     assert (folder / run_state.FILE).read_text() == "theirs"
     assert records.find(tmp_path, config.run_id) is None

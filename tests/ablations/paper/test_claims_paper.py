@@ -14,7 +14,7 @@ from ablations.analysis.study import studies
 from ablations.analysis.verdicts import VERDICTS, hold, of_row
 from ablations.cli.main import main
 from ablations.config.sweep import expand
-from ablations.paper import claims_table as paper_claims
+from ablations.paper import claims as paper_claims
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHERS, WITHIN, read
 from ablations.tables import claims_table

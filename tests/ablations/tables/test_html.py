@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from ablations import html_page as pages
+from ablations import page as pages
 from ablations.analysis.scale import Scale
 from ablations.store.records import read_all
 from ablations.tables import interval_plots, render

@@ -112,7 +112,7 @@ class RankError(PoolformerError):
     """Another process of a distributed run has failed.
 
     Args:
-        kind: One of ``failures.KINDS``.
+        kind: One of ``failures.FAILURE_KINDS``.
         message: What happened, in one line.
     """
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ablations.data.fashion import DEBIAN, read_idx
-from ablations.data.mini import FILE
+from ablations.data.fashion import DEBIAN_FOLDER, read_idx
+from ablations.data.mini import MINI_FILE
 
 SEED = 20211122  # the day of arXiv 2111.11418 v1
 
@@ -40,9 +40,9 @@ def main(folder: Path) -> None:
         arrays[f"{split}_images"] = images[index]
         arrays[f"{split}_labels"] = labels[index]
         arrays[f"{split}_index"] = index.astype(np.uint16)
-    np.savez_compressed(FILE, allow_pickle=False, **arrays)
-    print(f"{FILE.name}: {FILE.stat().st_size / 1e6:.2f} MB")
+    np.savez_compressed(MINI_FILE, allow_pickle=False, **arrays)
+    print(f"{MINI_FILE.name}: {MINI_FILE.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEBIAN)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEBIAN_FOLDER)

@@ -46,7 +46,7 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ablations.data import mini
 
     root = tmp_path_factory.mktemp("pictures")
-    pictures = mini.load()
+    pictures = mini.load_mini()
     for name, split, count in (("train", pictures.train, 16), ("val", pictures.val, 8)):
         for label in range(3):
             folder = root / name / pictures.classes[label].replace("/", "-")

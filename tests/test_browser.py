@@ -15,7 +15,7 @@ from PIL import Image
 
 from ablations.cli.main import main
 from ablations.report import build_report
-from ablations.store.load import usable
+from ablations.store.load import select_usable_records
 from ablations.tables import render
 from tests.factories.browser import NO_BROWSER
 from tests.factories.pages import HOSTILE
@@ -309,7 +309,7 @@ def test_hostile_strings_run_nothing(browser, tmp_path, monkeypatch):
         runs[0].failure["message"] += text + "<img src=x onerror=alert(1)>"
         runs[0].environment[text] = text
     page = tmp_path / "r.html"
-    page.write_text(build_report(usable([(each, HOSTILE[0]) for each in runs])).page)
+    page.write_text(build_report(select_usable_records([(each, HOSTILE[0]) for each in runs])).page)
     browser.open(page)
     assert browser.js("all('img, details script, b').length") == 0
     assert HOSTILE[0] in browser.js("document.querySelector('details .warning pre').textContent")

@@ -121,7 +121,7 @@ RUN = "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[
 
 
 def test_the_readmes_table_is_that_of_the_committed_records():
-    found, problems = records.read_all([Path("results/mini")])
+    found, problems = records.read_records([Path("results/mini")])
     assert not problems
     assert len(found) == 54
     (table,) = re.findall(r"<!-- table -->\n(.*?)<!-- /table -->", README, flags=re.DOTALL)
@@ -129,7 +129,7 @@ def test_the_readmes_table_is_that_of_the_committed_records():
 
 
 def test_the_readmes_numbers_of_the_control_are_those_of_the_committed_records():
-    found, problems = records.read_all([Path("results/controls")])
+    found, problems = records.read_records([Path("results/controls")])
     assert not problems
     rows = {row.label: row for row in studies(found)[0].rows}
     row = rows["[Pool,Pool,Attention,Attention]"]

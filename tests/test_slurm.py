@@ -259,7 +259,7 @@ def test_one_cell_over_two_nodes_and_again_after_it_was_asked_to_end(cluster, tm
 
     job = submit(tmp_path / "whole")
     assert job.wait() == "COMPLETED", job.output
-    (whole,) = records.read_all([tmp_path / "whole"])[0]
+    (whole,) = records.read_records([tmp_path / "whole"])[0]
     assert whole.status == "finished"
     assert whole.environment["processes"] == 2
     results = tmp_path / "parts"

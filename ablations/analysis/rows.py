@@ -18,7 +18,7 @@ from ablations.config import diff
 from ablations.config.diff import Changes
 from ablations.paper import matching
 from ablations.paper.published import PaperRow
-from ablations.store.load import METRIC
+from ablations.store.load import MAIN_METRIC
 from ablations.store.records import Record
 from ablations.text.phrases import counted
 from poolformer.config import nearest
@@ -102,7 +102,7 @@ class Row:
     @cached_property
     def values(self) -> dict[int, float]:
         """Seed -> final top-1 in percent, of the runs that have one."""
-        found = {run.config["seed"]: run.metric(METRIC) for run in self.records if run.done}
+        found = {run.config["seed"]: run.metric(MAIN_METRIC) for run in self.records if run.done}
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property

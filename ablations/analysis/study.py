@@ -23,7 +23,7 @@ from ablations.config.resolve import unknown_recipe
 from ablations.config.schema import id_of
 from ablations.errors import ConfigError
 from ablations.paper import matching
-from ablations.store.load import task
+from ablations.store.load import record_task
 from ablations.store.records import Record
 
 RUN_ID = re.compile("[0-9a-f]{12}")
@@ -62,7 +62,7 @@ def studies(
         if known := record.data.get("contents"):
             contents.setdefault(record.data.get("fingerprint") or "", set()).add(known)
     for record in records:
-        if task(record) != of or (record.done and not record.environment.get("precision")):
+        if record_task(record) != of or (record.done and not record.environment.get("precision")):
             continue
         config = record.config
         key = (

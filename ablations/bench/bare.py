@@ -10,7 +10,7 @@ from torch import nn
 from ablations import data
 from ablations.config.schema import RunConfig
 from ablations.config.seeding import derive
-from ablations.data.batches import loaders, resume
+from ablations.data.batches import create_loaders, set_first_epoch
 from poolformer.metaformer import MetaFormer
 
 
@@ -22,8 +22,8 @@ def train_bare(config: RunConfig) -> float:
     optim = config.optim
     torch.set_num_threads(config.system.threads)
     torch.use_deterministic_algorithms(False)  # a run in this process may have set it
-    pictures = data.load(config.data)
-    train, val = loaders(pictures, config.data, config.seed)
+    pictures = data.load_dataset(config.data)
+    train, val = create_loaders(pictures, config.data, config.seed)
     torch.manual_seed(derive(config.seed, "weights"))
     model = MetaFormer(config.model).to(memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(
@@ -49,7 +49,7 @@ def train_bare(config: RunConfig) -> float:
     step, right = 0, 0
     for epoch in range(optim.all_epochs):
         torch.manual_seed(derive(config.seed, "training", epoch) % 2**32)
-        resume(train, epoch)
+        set_first_epoch(train, epoch)
         model.train()
         for images, labels in train:
             loss = criterion(model(images.contiguous(memory_format=torch.channels_last)), labels)

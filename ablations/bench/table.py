@@ -26,7 +26,7 @@ from ablations.bench.timing import (
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig, id_of
 from ablations.store import load
-from ablations.store.records import FILE, Record
+from ablations.store.records import RECORD_FILE, Record
 
 SEEDS = 5
 COUNTS = [10_000, 100_000]
@@ -92,8 +92,8 @@ def bench_table(config: RunConfig, rounds: int, report: Report) -> BenchResult:
 
 def _render(folder: Path) -> None:
     """From the files to the text."""
-    with load.without_collection():
-        tables.render(load.read([folder]).records, "md")
+    with load.garbage_collection_paused():
+        tables.render(load.load_records([folder]).records, "md")
 
 
 def write_records(folder: Path, count: int, recipe: str) -> None:
@@ -110,7 +110,7 @@ def write_records(folder: Path, count: int, recipe: str) -> None:
             data={"fingerprint": "made up", "classes": 10, "train": 8000, "val": 2000},
             environment={"precision": "32-true", "device": "cpu", "commit": "0" * 40},
         )
-        path = folder / record.run_id / FILE
+        path = folder / record.run_id / RECORD_FILE
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(vars(record), indent=2, sort_keys=True), encoding="utf-8")
 

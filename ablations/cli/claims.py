@@ -33,13 +33,13 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Print the verdicts; 1 where a record or a claim cannot be used."""
     refuse_fields("claims", fields_set)
 
-    from ablations.store.load import without_collection
+    from ablations.store.load import garbage_collection_paused
     from ablations.tables import FORMATS, render_claims
 
     if arguments.format not in FORMATS:
         raise ConfigError(unknown("format", arguments.format, FORMATS))
     form = form_of(arguments)
-    with without_collection():
+    with garbage_collection_paused():
         found = gather(arguments)
         text = render_claims(found.studies, form)
     tell(found.problems)

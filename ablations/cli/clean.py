@@ -10,7 +10,13 @@ from typing import Any
 from ablations.cli.options import Lines, add_results, one_folder, refuse_fields
 from ablations.console import screen
 from ablations.errors import ConfigError
-from ablations.store.cleanup import KINDS, removable, remove, restore, size
+from ablations.store.cleanup import (
+    REMOVABLE_KINDS,
+    file_size,
+    find_removable,
+    remove_path,
+    restore_interrupted,
+)
 from ablations.text.phrases import counted
 
 
@@ -20,7 +26,7 @@ def add(commands: Any) -> None:
         "clean",
         help="remove checkpoints of finished runs and what killed processes left",
         description="List what a folder of results no longer needs, ask, then remove it:\n"
-        + "".join(f"- {words}\n" for words in KINDS.values())
+        + "".join(f"- {words}\n" for words in REMOVABLE_KINDS.values())
         + "Records, histories, weights and logs stay, and so do all files of runs that are being "
         "trained or can be continued.",
         formatter_class=Lines,
@@ -44,23 +50,23 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     results: Path = arguments.results
     if not results.is_dir():
         raise ConfigError(f"no folder {results}: give one that `ablations run` has filled")
-    _, problems = records.read_folders([results])
+    _, problems = records.read_all_records([results])
     for problem in problems:
         screen.note(f"left alone: {problem}")
     if not arguments.dry_run:
-        restore(results)
-    found = list(removable(results))
+        restore_interrupted(results)
+    found = list(find_removable(results))
     if not found:
         screen.out(f"nothing to remove in {results}")
         return 1 if problems else 0
     table = Grid()
     for name in ("what", "files", "size"):
         table.add_column(name, justify="left" if name == "what" else "right")
-    for kind, words in KINDS.items():
+    for kind, words in REMOVABLE_KINDS.items():
         paths = [path for known, path in found if known == kind]
         if paths:
-            table.add_row(words, str(len(paths)), decimal(sum(map(size, paths))))
-    total = decimal(sum(size(path) for _, path in found))
+            table.add_row(words, str(len(paths)), decimal(sum(map(file_size, paths))))
+    total = decimal(sum(file_size(path) for _, path in found))
     screen.table(
         table, f"{counted(len(found), 'file')}, {total}, in {results}; no record is touched"
     )
@@ -70,8 +76,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         screen.out("nothing is removed: say --yes to remove it")
         return 1
     # What has become somebody's meanwhile stays.
-    still = set(removable(results))
-    gone = [remove(path) for kind, path in found if (kind, path) in still]
+    still = set(find_removable(results))
+    gone = [remove_path(path) for kind, path in found if (kind, path) in still]
     screen.out(f"removed {counted(len(gone), 'file')}, {decimal(sum(gone))}")
     return 1 if problems else 0
 

@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Look at all files and print it; 1 where the folder cannot be trained on."""
     refuse_fields("data check", fields_set)
 
-    from ablations.data.survey import survey
+    from ablations.data.survey import survey_folder
 
     with _progress() as progress:
-        found = survey(arguments.folder, progress)
+        found = survey_folder(arguments.folder, progress)
     if arguments.json:
         screen.out(json.dumps(found.to_json(), indent=2))
     else:
@@ -103,7 +103,7 @@ class _Lines:
 
 def _show(found: Survey) -> None:
     from ablations.console.grid import Grid
-    from ablations.data.files import told
+    from ablations.data.image_files import describe_skipped
     from ablations.text.escape import terminal
 
     images = sum(split.images for split in found.splits.values())
@@ -119,7 +119,9 @@ def _show(found: Survey) -> None:
         _show_classes(found)
     for name, split in found.splits.items():
         if split.left_out:
-            screen.out(f"left out of {name}: {terminal(told(split.left_out, found.root))}")
+            screen.out(
+                f"left out of {name}: {terminal(describe_skipped(split.left_out, found.root))}"
+            )
         if split.black:
             screen.out(
                 f"{counted(split.black, 'image')} of {name} with 16 bits will be black: their "

@@ -12,7 +12,7 @@ from ablations.cli.options import add_plugins, add_results, location
 from ablations.console import screen
 from ablations.console.display import Bar
 from ablations.errors import ConfigError
-from ablations.store.position import sign_of_life
+from ablations.store.run_progress import describe_stall
 from ablations.text.phrases import counted, duration
 
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
         f"{evaluate.precision(subject.config)}"
     )
-    with Bar(silent=sign_of_life) as bar:
+    with Bar(silent=describe_stall) as bar:
         progress = partial(shown, bar=bar, total=len(pictures.val))
         found = evaluate.measure(subject, pictures, progress)
     screen.out(

@@ -15,7 +15,7 @@ from ablations.cli.options import Parser, separate, short
 from ablations.console import screen
 from ablations.errors import ConfigError, PoolformerError, TrackerError
 from ablations.machine import env_vars
-from ablations.store.records import NO_SPACE
+from ablations.store.records import NO_SPACE_ERRORS
 from ablations.tracking.client import agent_run_id
 
 
@@ -83,7 +83,7 @@ def _run(given: Sequence[str]) -> int:
         line = f"{error.filename}: {error.strerror}"
         screen.note(f"ablations: {line}")
         _end_agent_run(given, f"refused: {line}")
-        return 1 if error.errno in NO_SPACE else 2
+        return 1 if error.errno in NO_SPACE_ERRORS else 2
     except KeyboardInterrupt as stopped:
         trains = given[:1] in (["train"], ["run"])
         more = "; the same command goes on from the last epoch" if trains else ""

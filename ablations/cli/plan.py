@@ -131,7 +131,7 @@ def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     from ablations.planning import check as plans
     from ablations.planning import show
-    from ablations.store.records import read_all
+    from ablations.store.records import read_records
 
     folder = arguments.check
     expected = plans.read(folder)
@@ -139,7 +139,7 @@ def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError(
             f"no plan in {folder}: `ablations plan SWEEPS --results {folder}` makes one"
         )
-    known, problems = read_all([folder])
+    known, problems = read_records([folder])
     if not known and not problems:
         raise ConfigError(f"no records in {folder}: `ablations run` makes them")
     tell(arguments, plans.check(expected, known), show.check)

@@ -36,9 +36,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     refuse_fields("report", fields_set)
 
     from ablations.report import build_report
-    from ablations.store.load import without_collection
+    from ablations.store.load import garbage_collection_paused
 
-    with without_collection():
+    with garbage_collection_paused():
         found = gather(arguments)
         made = build_report(found.reading, found.studies, found.problems)
     tell(made.problems)

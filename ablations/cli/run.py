@@ -187,9 +187,9 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
 def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
     """A line for each cell without a result and each place that was set aside."""
     from ablations.scheduling.retry import named
-    from ablations.store.failures import stays
-    from ablations.store.load import NO_PRECISION
-    from ablations.store.reuse import RETRAIN
+    from ablations.store.failures import keeps_failure
+    from ablations.store.load import NO_PRECISION_MESSAGE
+    from ablations.store.reuse_check import RETRAIN_HINT
 
     for record in outcome.failed:
         assert record.failure is not None
@@ -201,14 +201,14 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
         yield f"refused: {results / run_id}: {why}"
     for record in outcome.records:
         if record.done and not record.environment.get("precision"):
-            yield f"left out: {results / record.run_id}: {NO_PRECISION}"
+            yield f"left out: {results / record.run_id}: {NO_PRECISION_MESSAGE}"
     for run_id, why in outcome.stale.items():
-        yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN}"
+        yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN_HINT}"
     for place, cells in outcome.aside.items():
         yield f"set aside: {named(place)}: {counted(len(cells), 'run')} failed there"
     for place, why in outcome.unfit.items():
         yield f"without runs: {place}: {why}"
-    if any(stays(record, retry=False) for record in outcome.failed):
+    if any(keeps_failure(record, retry=False) for record in outcome.failed):
         yield "`ablations run --retry-failed` with the same files trains failed runs again"
 
 
@@ -216,7 +216,7 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
     """What --dry-run prints; it refuses what `ablations run` would refuse."""
     from ablations.config.diff import names
     from ablations.console.grid import Grid
-    from ablations.store import records, reuse
+    from ablations.store import records, reuse_check
 
     several = len({cell.config.recipe for cell in cells}) > 1  # which names do not tell
     table = Grid()
@@ -227,19 +227,19 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
     there, unread = [], {}
     for config in configs:
         try:
-            if known := records.find(results, config.run_id):
+            if known := records.find_record(results, config.run_id):
                 there.append(known)
         except RecordError as error:
             unread[config.run_id] = str(error)
     configs = [config for config in configs if config.run_id not in unread]
-    found = reuse.compare(configs, there, here, download=False)
+    found = reuse_check.check_records(configs, there, here, download=False)
     states = {record.run_id: record.status for record in there}
     states |= dict.fromkeys(found.failed, "to do")
     states |= dict.fromkeys(unread, "left out")
     states |= dict.fromkeys(found.stale, "stale, to do" if retrain_stale else "stale")
     states |= dict.fromkeys(found.precision, "other precision")
     states |= dict.fromkeys(found.images, "other images")
-    done = sum(states.get(record.run_id) in records.DONE for record in there)
+    done = sum(states.get(record.run_id) in records.DONE_STATUSES for record in there)
     stale = 0 if retrain_stale else list(states.values()).count("stale")
     for cell in cells:
         run_id = cell.config.run_id

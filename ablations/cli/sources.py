@@ -16,8 +16,8 @@ from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
     from ablations.analysis.rows import Study
-    from ablations.store.load import Reading
-    from ablations.store.run_state import Begun
+    from ablations.store.load import LoadResult
+    from ablations.store.run_state import RunState
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ class Gathered:
         problems: A line for each record, and for each study's differences, that is left out.
     """
 
-    reading: Reading
+    reading: LoadResult
     studies: list[Study]
     problems: list[str]
 
@@ -82,12 +82,12 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     """
     from ablations.analysis.study import studies
     from ablations.paper import claims, matching
-    from ablations.store.load import TASKS, task
+    from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
 
     found = read(arguments, needed)
-    if getattr(arguments, "of", None) not in TASKS:
-        others = Counter(name for record in found.records if (name := task(record)))
+    if getattr(arguments, "of", None) not in TASK_METRICS:
+        others = Counter(name for record in found.records if (name := record_task(record)))
         for name, count in sorted(others.items()):
             screen.note(f"skipped: runs for --of {name}: {count}")
     folders = arguments.results
@@ -120,12 +120,12 @@ def form_of(arguments: argparse.Namespace) -> str:
     return WIDE_LATEX if arguments.wide else form
 
 
-def _begun(results: Path) -> Iterator[Begun]:
+def _begun(results: Path) -> Iterator[RunState]:
     """The runs in a folder that were begun; those that have a record too are among them."""
     from ablations.store import run_state
 
-    for path in sorted(results.glob(f"*/{run_state.FILE}")):
-        if start := run_state.read(results, path.parent.name):
+    for path in sorted(results.glob(f"*/{run_state.RUN_STATE_FILE}")):
+        if start := run_state.find_run_state(results, path.parent.name):
             yield start
 
 
@@ -135,7 +135,7 @@ def tell(problems: Iterable[str]) -> None:
         screen.note(f"left out: {problem}")
 
 
-def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
+def read(arguments: argparse.Namespace, needed: bool = True) -> LoadResult:
     """The usable records of all sources, one a run id, and a line for each that is left out.
 
     Args:
@@ -147,14 +147,14 @@ def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
         TrackerError: W&B does not answer or has no such project.
     """
     from ablations.store import load
-    from ablations.store.records import FILE
+    from ablations.store.records import RECORD_FILE
 
     if (arguments.filter or arguments.finished) and not arguments.wandb:
         raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
     elsewhere = bool(arguments.wandb or arguments.offline)
-    default = needed or any(default_results().glob(f"*/{FILE}"))
+    default = needed or any(default_results().glob(f"*/{RECORD_FILE}"))
     folders = arguments.results or ([default_results()] if default and not elsewhere else [])
-    found, problems, empty = load.read_folders(folders)
+    found, problems, empty = load.read_records_by_folder(folders)
     if elsewhere:
         from ablations.tracking import read_offline, read_project
         from ablations.tracking.reading import WandbRecords
@@ -172,7 +172,7 @@ def read(arguments: argparse.Namespace, needed: bool = True) -> Reading:
     if needed and not found and not problems:
         matching = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
         raise ConfigError(f"no records in {', '.join(matching)}: fill it with `ablations run`")
-    return load.usable(found, problems + empty)
+    return load.select_usable_records(found, problems + empty)
 
 
 def _sweep(path: str) -> tuple[str, list[str]]:

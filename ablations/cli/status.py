@@ -16,14 +16,14 @@ from ablations.cli.options import add_results, one_folder, refuse_fields
 from ablations.config.schema import RUN_ID
 from ablations.console import screen
 from ablations.errors import ConfigError, RecordError
-from ablations.store import position
-from ablations.store.position import Position, sign_of_life
+from ablations.store import run_progress
+from ablations.store.run_progress import RunProgress, describe_stall
 from ablations.text.phrases import counted, duration
 
 if TYPE_CHECKING:
     from ablations.store.leases import Holder
     from ablations.store.records import Record
-    from ablations.store.run_state import Begun
+    from ablations.store.run_state import RunState
 
 NUMBERS = ("epoch", "top-1 (%)", "images/s", "left")
 ORDER = ["running", "crashed", "interrupted", "failed", "diverged", "finished"]
@@ -64,7 +64,7 @@ class Line:
         """Its epoch and, of one that is being trained, how far that is."""
         if self.progress is None:
             return f"{self.epoch}/{self.epochs}"
-        return str(Position(**{k: v for k, v in self.progress.items() if k != "seconds_ago"}))
+        return str(RunProgress(**{k: v for k, v in self.progress.items() if k != "seconds_ago"}))
 
     def facts(self) -> dict[str, Any]:
         """All but the config, as JSON values."""
@@ -132,7 +132,7 @@ def _remark(line: Line) -> str:
     """Why a run failed, or who trains it and whether it is long since it gave a sign of life."""
     if line.holder:
         who = "process {pid} on {host} since {since}".format(**line.holder)
-        silent = sign_of_life(line.progress["seconds_ago"]) if line.progress else ""
+        silent = describe_stall(line.progress["seconds_ago"]) if line.progress else ""
         return f"{silent}; {who}" if silent else who
     return line.note
 
@@ -145,30 +145,30 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     """
     from ablations.store import leases, load, records, run_state
 
-    placed, problems = records.read_folders([results])
+    placed, problems = records.read_all_records([results])
     lines = {}
     for record, where in placed:
-        if trouble := load.config_trouble(record.config, record.run_id, record.variant):
+        if trouble := load.config_problem(record.config, record.run_id, record.variant):
             problems.append(f"{where}: {trouble}")
         else:
             lines[record.run_id] = _of_record(record, results, problems)
     try:
-        held = leases.living(results)
+        held = leases.active_leases(results)
     except RecordError as error:
         held = {}
         problems.append(str(error))
     problems += [holder.hidden for holder in held.values() if holder.hidden]
     for run_id in sorted(filter(RUN_ID.fullmatch, os.listdir(results))):
-        path = results / run_id / run_state.FILE
+        path = results / run_id / run_state.RUN_STATE_FILE
         try:
-            start = run_state.load(results, run_id)
+            start = run_state.read_run_state(results, run_id)
         except RecordError as error:
             if not isinstance(error.__cause__, PermissionError):  # as of its record
                 problems.append(str(error))
             continue
         if start is None or (run_id not in held and _ended(path, lines.get(run_id))):
             continue
-        if trouble := load.config_trouble(start.config, run_id):
+        if trouble := load.config_problem(start.config, run_id):
             problems.append(f"{path}: {trouble}")
             continue
         lines[run_id] = _of_start(start, held.get(run_id), results, problems)
@@ -180,9 +180,9 @@ def _ended(begun: Path, line: Line | None) -> bool:
     if line is None or line.state != "failed":
         return line is not None
     # A run that failed may have been begun again since.
-    from ablations.store.records import FILE
+    from ablations.store.records import RECORD_FILE
 
-    return begun.with_name(FILE).stat().st_mtime_ns >= begun.stat().st_mtime_ns
+    return begun.with_name(RECORD_FILE).stat().st_mtime_ns >= begun.stat().st_mtime_ns
 
 
 def _of_record(record: Record, results: Path, problems: list[str]) -> Line:
@@ -199,7 +199,7 @@ def _of_record(record: Record, results: Path, problems: list[str]) -> Line:
     return replace(line, top1=top1, note=note)
 
 
-def _of_start(start: Begun, holder: Holder | None, results: Path, problems: list[str]) -> Line:
+def _of_start(start: RunState, holder: Holder | None, results: Path, problems: list[str]) -> Line:
     rows = _history(start.run_id, results, problems)
     if not holder:
         state = "interrupted" if start.stopped else "crashed"
@@ -211,7 +211,7 @@ def _of_start(start: Begun, holder: Holder | None, results: Path, problems: list
         mean = sum(row.get("epoch_seconds", 0.0) for row in rows) / len(rows)
         left = _finite(mean * (line.epochs - line.epoch))
     progress = None
-    if found := position.read(results / start.run_id):
+    if found := run_progress.read_progress(results / start.run_id):
         here, at = found
         # What was written before the last epoch ended, or by another start, says nothing.
         if here.epochs == line.epochs and here.epoch == line.epoch + 1:
@@ -245,7 +245,7 @@ def _history(run_id: str, results: Path, problems: list[str]) -> list[dict[str, 
     from ablations.store import records
 
     try:
-        return records.read_history(results / run_id / records.HISTORY)
+        return records.read_history(results / run_id / records.HISTORY_FILE)
     except RecordError as error:
         problems.append(str(error))
         return []

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Print them; 1 where something is left out."""
     refuse_fields("table", fields_set)
 
-    from ablations.store.load import without_collection
+    from ablations.store.load import garbage_collection_paused
     from ablations.tables import FORMATS, KINDS, STYLES
 
     for what, value, valid in (
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.pivot is not None:
         shown = {**_shown(arguments), "--pivot": False, "--explain": arguments.explain is not None}
         _refuse_given(shown, "--pivot")
-    with without_collection():
+    with garbage_collection_paused():
         text, problems = compared(arguments) if arguments.compare else tables(arguments)
     tell(problems)
     write_or_emit(text, arguments.output)

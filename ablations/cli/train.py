@@ -21,7 +21,7 @@ from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.console.display import Bar
 from ablations.data import count_classes
-from ablations.store.position import Position, in_words, sign_of_life
+from ablations.store.run_progress import RunProgress, describe_progress, describe_stall
 from ablations.tracking import agent
 from ablations.training.signals import Signals
 
@@ -94,14 +94,13 @@ def _run(
     reuse, results = not arguments.no_reuse, arguments.results
 
     from ablations.errors import LeaseLostError
-    from ablations.store import records
-    from ablations.store import reuse as same
+    from ablations.store import records, reuse_check
     from ablations.tracking.reuse import fetch_finished_runs, mirror_reused_run
 
-    if arguments.retrain_stale and same.stale(results, config):
-        same.set_stale_aside(results, config.run_id)
+    if arguments.retrain_stale and reuse_check.is_stale(results, config):
+        reuse_check.move_stale_files(results, config.run_id)
     fetched = fetch_finished_runs([config], results) if reuse else []
-    known = records.find(results, config.run_id)
+    known = records.find_record(results, config.run_id)
     reused = reuse and known is not None and known.done
 
     from ablations.errors import ProcessLostError
@@ -113,10 +112,10 @@ def _run(
             f"{body['speed']:,.0f} images/s"
         )
 
-    def report(position: Position) -> None:
-        bar.update(position.done, in_words(position))
+    def report(position: RunProgress) -> None:
+        bar.update(position.done, describe_progress(position))
 
-    bar = Bar(line=screen.out, silent=sign_of_life)
+    bar = Bar(line=screen.out, silent=describe_stall)
     try:
         with bar:
             record = train(config, results, show, reuse, unsent.append, signals, team, report)

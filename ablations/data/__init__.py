@@ -7,22 +7,22 @@ from functools import lru_cache
 import numpy as np
 
 from ablations.config.schema import DataConfig
-from ablations.data.base import Pictures, Split
-from ablations.data.memory import enough
+from ablations.data.dataset import ImageDataset, Split
+from ablations.data.memory import memory_guard
 from ablations.errors import DataError
 from ablations.machine import env_vars
 
 __all__ = [
-    "Pictures",
+    "ImageDataset",
     "Split",
     "count_classes",
-    "here",
-    "identity",
-    "load",
+    "dataset_identity",
+    "is_available",
+    "load_dataset",
 ]
 
 
-def load(data: DataConfig, training: bool = True) -> Pictures:
+def load_dataset(data: DataConfig, training: bool = True) -> ImageDataset:
     """The pictures that ``data`` names; read once a process.
 
     Args:
@@ -32,7 +32,7 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
     Raises:
         DataError: They are missing, broken, fewer than a batch, or larger than data.fit pad takes.
     """
-    with enough(f"images of {data.name}"):
+    with memory_guard(f"images of {data.name}"):
         pictures = _load(data.name, _root(data), training)
     if training and data.batch_size > len(pictures.train):
         raise DataError(
@@ -50,13 +50,13 @@ def load(data: DataConfig, training: bool = True) -> Pictures:
     return pictures
 
 
-def identity(data: DataConfig) -> dict[str, str]:
+def dataset_identity(data: DataConfig) -> dict[str, str]:
     """What tells the images that ``data`` names from others; they are read once a process.
 
     Raises:
         DataError: They are missing or broken.
     """
-    with enough(f"images of {data.name}"):
+    with memory_guard(f"images of {data.name}"):
         return _load(data.name, _root(data), True).identity
 
 
@@ -71,16 +71,16 @@ def count_classes(data: DataConfig) -> int:
     return len(class_names(data))
 
 
-def here(data: DataConfig) -> bool:
+def is_available(data: DataConfig) -> bool:
     """Whether ``load`` finds files without a download; they may still be broken."""
     from ablations.data import cifar, fashion, imagenette
 
     if data.name == "fashion":
-        return fashion.find_files(_root(data)) is not None
+        return fashion.find_fashion_files(_root(data)) is not None
     if data.name in ("cifar10", "cifar100"):
-        return cifar.folder(data.name, _root(data)).is_dir()
+        return cifar.cifar_folder(data.name, _root(data)).is_dir()
     if data.name == "imagenette":
-        return imagenette.find(_root(data)) is not None
+        return imagenette.find_imagenette(_root(data)) is not None
     return data.name == "mini" or data.root is not None
 
 
@@ -90,14 +90,18 @@ def _root(data: DataConfig) -> str | None:
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, root: str | None, training: bool) -> Pictures:
+def _load(name: str, root: str | None, training: bool) -> ImageDataset:
     from ablations.data import cifar, fashion, folder, imagenette, mini
 
     if name == "mini":
-        return mini.load()
+        return mini.load_mini()
     if name == "fashion":
-        return fashion.load(root)
+        return fashion.load_fashion(root)
     if name in ("cifar10", "cifar100"):
-        return cifar.load(name, root)
+        return cifar.load_cifar(name, root)
     where = DataConfig(name=name, root=root, pipeline="timm")
-    return imagenette.load(where) if name == "imagenette" else folder.load(where, training)
+    return (
+        imagenette.load_imagenette(where)
+        if name == "imagenette"
+        else folder.load_folder(where, training)
+    )

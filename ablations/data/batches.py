@@ -23,18 +23,18 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablations.config.schema import DataConfig
 from ablations.config.seeding import derive
-from ablations.data.base import Pictures, Split
-from ablations.data.decode import decode
-from ablations.data.memory import check, enough, shareable
+from ablations.data.dataset import ImageDataset, Split
+from ablations.data.decode import decode_image
+from ablations.data.memory import check_memory, memory_guard, workers_within_shared_memory
 from ablations.errors import ConfigError
 from ablations.machine.cores import usable_cores
 
-Key = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation
-VALIDATION = -1
+SampleKey = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation
+VALIDATION_EPOCH = -1
 VALIDATION_BATCH = 256  # has no influence on the result
 
 
-class EpochOrder(Sampler[Key]):
+class EpochOrder(Sampler[SampleKey]):
     """A new order of the training pictures each epoch. Lightning calls ``set_epoch``.
 
     Of each whole batch a rank has its share, so that the shares of all ranks are the batch of one
@@ -62,7 +62,7 @@ class EpochOrder(Sampler[Key]):
     def __len__(self) -> int:
         return self.size // self.batch * self.share
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
         order = torch.randperm(self.size, generator=generator).tolist()
         begins = range(self.begin, self.size // self.batch * self.batch, self.batch)
@@ -71,7 +71,7 @@ class EpochOrder(Sampler[Key]):
         )
 
 
-class InOrder(Sampler[Key]):
+class InOrder(Sampler[SampleKey]):
     """The validation pictures, one after the other; a rank's share is a part of the row."""
 
     def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
@@ -80,23 +80,24 @@ class InOrder(Sampler[Key]):
     def __len__(self) -> int:
         return len(self.part)
 
-    def __iter__(self) -> Iterator[Key]:
-        return ((VALIDATION, index) for index in self.part)
+    def __iter__(self) -> Iterator[SampleKey]:
+        return ((VALIDATION_EPOCH, index) for index in self.part)
 
 
-class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
+class TensorImages(Dataset[tuple[Tensor, Tensor]]):
     """Whole batches out of memory: shifted, flipped, normalised, channels-last.
 
     One gather does shift and flip for the batch; each draw belongs to (seed, epoch, picture).
     """
 
-    def __init__(self, split: Split, pictures: Pictures, data: DataConfig, seed: int) -> None:
+    def __init__(self, split: Split, pictures: ImageDataset, data: DataConfig, seed: int) -> None:
         assert isinstance(split.pictures, np.ndarray)
-        check(
-            _bytes(split.pictures, data), f"{len(split)} images of {data.name} at {data.image_size}"
+        check_memory(
+            _memory_needed(split.pictures, data),
+            f"{len(split)} images of {data.name} at {data.image_size}",
         )
         stack = torch.from_numpy(split.pictures).permute(0, 3, 1, 2)
-        stack = fitted(stack, data.image_size, data.fit)
+        stack = fit_images(stack, data.image_size, data.fit)
         shift = data.crop_padding
         # (N, H + 2 * shift, W + 2 * shift, C), still bytes: a quarter of the floats' traffic.
         self.stack = F.pad(stack, (shift,) * 4).permute(0, 2, 3, 1).contiguous()
@@ -109,7 +110,7 @@ class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
     def draws(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Shifts (N, 2) in pixels and flips (N,) of an epoch; none for validation."""
         size = len(self.labels)
-        if epoch == VALIDATION:
+        if epoch == VALIDATION_EPOCH:
             return torch.full((size, 2), self.shift), torch.zeros(size, dtype=torch.bool)
         if self._draws is None or self._draws[0] != epoch:
             generator = torch.Generator().manual_seed(derive(self.seed, "augmentation", epoch))
@@ -118,7 +119,7 @@ class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
             self._draws = (epoch, shifts, flips)
         return self._draws[1:]
 
-    def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, keys: list[SampleKey]) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) float32 and labels (B,) of the keys, which are of one epoch."""
         shifts, flips = self.draws(keys[0][0])
         index = torch.tensor([key[1] for key in keys])
@@ -130,7 +131,7 @@ class TensorPictures(Dataset[tuple[Tensor, Tensor]]):
         return (batch * self.scale - self.offset).permute(0, 3, 1, 2), self.labels[index]
 
 
-def _bytes(images: NDArray[np.uint8], data: DataConfig) -> int:
+def _memory_needed(images: NDArray[np.uint8], data: DataConfig) -> int:
     """What ``TensorPictures`` takes at the least on its way: copies before, and after fitting."""
     count, height, width, channels = images.shape
     if (height, width) == (data.image_size, data.image_size):
@@ -140,7 +141,7 @@ def _bytes(images: NDArray[np.uint8], data: DataConfig) -> int:
     return copies * int(count * channels) * data.image_size**2
 
 
-def fitted(stack: Tensor, side: int, fit: str) -> Tensor:
+def fit_images(stack: Tensor, side: int, fit: str) -> Tensor:
     """uint8 (N, C, H, W) at ``side`` x ``side``, by zeros around it or by interpolation."""
     height, width = stack.shape[-2:]
     if (height, width) == (side, side):
@@ -152,11 +153,11 @@ def fitted(stack: Tensor, side: int, fit: str) -> Tensor:
     return resized.round().clamp(0, 255).to(torch.uint8)
 
 
-class TransformedPictures(Dataset[tuple[Tensor, int]]):
+class TransformedImages(Dataset[tuple[Tensor, int]]):
     """One picture at a time through timm's transforms, from memory or from files."""
 
     def __init__(
-        self, split: Split, pictures: Pictures, data: DataConfig, seed: int, training: bool
+        self, split: Split, pictures: ImageDataset, data: DataConfig, seed: int, training: bool
     ) -> None:
         self.split, self.seed, self.channels = split, seed, len(pictures.mean)
         shared: dict[str, Any] = {
@@ -191,13 +192,13 @@ class TransformedPictures(Dataset[tuple[Tensor, int]]):
             else create_transform(**shared, interpolation="bicubic", crop_pct=data.crop_pct)
         )
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, int]:
         epoch, index = key
         picture = self.picture(index)
         label = int(self.split.labels[index])
-        if epoch == VALIDATION:
+        if epoch == VALIDATION_EPOCH:
             return self.transform(picture), label
-        with seeded(derive(self.seed, "augmentation", epoch, index)):
+        with seeded_globals(derive(self.seed, "augmentation", epoch, index)):
             return self.transform(picture), label
 
     def picture(self, index: int) -> Image.Image:
@@ -208,12 +209,12 @@ class TransformedPictures(Dataset[tuple[Tensor, int]]):
         """
         source = self.split.pictures[index]
         if isinstance(source, Path):
-            return decode(source)
+            return decode_image(source)
         return Image.fromarray(source.squeeze(-1) if self.channels == 1 else source)
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded_globals(seed: int) -> Iterator[None]:
     """Seed the three global generators that transforms draw from; leave them as they were."""
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     try:
@@ -227,8 +228,8 @@ def seeded(seed: int) -> Iterator[None]:
         torch.random.set_rng_state(states[2])
 
 
-def loaders(
-    pictures: Pictures,
+def create_loaders(
+    pictures: ImageDataset,
     data: DataConfig,
     seed: int,
     workers: int = 0,
@@ -252,25 +253,25 @@ def loaders(
         InsufficientMemoryError: They do not fit into memory.
     """
     order = EpochOrder(len(pictures.train), data.batch_size, seed, epoch, rank, world)
-    with enough(f"training images at data.image_size {data.image_size}"):
+    with memory_guard(f"training images at data.image_size {data.image_size}"):
         train: Dataset[Any]
         if data.pipeline == "tensor":
-            train = TensorPictures(pictures.train, pictures, data, seed)
+            train = TensorImages(pictures.train, pictures, data, seed)
         else:
-            train = TransformedPictures(pictures.train, pictures, data, seed, training=True)
-        options = _options(pictures, data, workers, order.share, len(order) // order.share)
+            train = TransformedImages(pictures.train, pictures, data, seed, training=True)
+        options = _loader_options(pictures, data, workers, order.share, len(order) // order.share)
         batches = DataLoader(train, order.share, sampler=order, drop_last=True, **options)
-    return batches, validation(pictures, data, workers, rank=rank, world=world)
+    return batches, create_validation_loader(pictures, data, workers, rank=rank, world=world)
 
 
-def resume(train: DataLoader[Any], epoch: int) -> None:
+def set_first_epoch(train: DataLoader[Any], epoch: int) -> None:
     """Let the first pass over the training batches be an epoch."""
     assert isinstance(train.sampler, EpochOrder)
     train.sampler.set_epoch(epoch)
 
 
-def validation(
-    pictures: Pictures,
+def create_validation_loader(
+    pictures: ImageDataset,
     data: DataConfig,
     workers: int = 0,
     batch: int = VALIDATION_BATCH,
@@ -279,27 +280,29 @@ def validation(
 ) -> DataLoader[Any]:
     """Batches of the validation pictures, in order and without augmentation."""
     in_order = InOrder(len(pictures.val), rank, world)
-    with enough(f"validation images at data.image_size {data.image_size}"):
+    with memory_guard(f"validation images at data.image_size {data.image_size}"):
         val: Dataset[Any]
         if data.pipeline == "tensor":
-            val = TensorPictures(pictures.val, pictures, data, seed=0)
+            val = TensorImages(pictures.val, pictures, data, seed=0)
         else:
-            val = TransformedPictures(pictures.val, pictures, data, seed=0, training=False)
+            val = TransformedImages(pictures.val, pictures, data, seed=0, training=False)
         size = min(batch, len(in_order))
-        options = _options(pictures, data, workers, size, -(-len(in_order) // batch))
+        options = _loader_options(pictures, data, workers, size, -(-len(in_order) // batch))
         return DataLoader(val, batch, sampler=in_order, **options)
 
 
-def _options(
-    pictures: Pictures, data: DataConfig, workers: int, batch: int, batches: int
+def _loader_options(
+    pictures: ImageDataset, data: DataConfig, workers: int, batch: int, batches: int
 ) -> dict[str, Any]:
     # Loaders draw a number when they start; from torch's own generator it would shift what the
     # model draws, and a resumed run starts them at another moment.
     options: dict[str, Any] = {"generator": torch.Generator()}
     if data.pipeline == "tensor":
-        return {**options, "collate_fn": _as_is}
+        return {**options, "collate_fn": _identity_collate}
     floats = len(pictures.mean) * data.image_size**2 + 2  # a label has 8 bytes
-    workers = shareable(min(workers, usable_cores()), 4 * floats * batch, batches)
+    workers = workers_within_shared_memory(
+        min(workers, usable_cores()), 4 * floats * batch, batches
+    )
     return {
         **options,
         "num_workers": workers,
@@ -308,5 +311,5 @@ def _options(
     }
 
 
-def _as_is(batch: Any) -> Any:
+def _identity_collate(batch: Any) -> Any:
     return batch

@@ -7,40 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from ablations.data import downloads
-from ablations.data.base import CIFAR_STATS, Pictures, from_arrays
+from ablations.data import download_progress
+from ablations.data.dataset import CIFAR_STATS, ImageDataset, dataset_from_arrays
 from ablations.errors import DataError
 
 
-def _source(name: str) -> Any:
+def _torchvision_class(name: str) -> Any:
     from torchvision.datasets import CIFAR10, CIFAR100
 
     return {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
 
 
-def folder(name: str, root: str | None) -> Path:
+def cifar_folder(name: str, root: str | None) -> Path:
     """Where the files of ``cifar10`` or ``cifar100`` are, once they are there."""
-    return Path(root or "data", _source(name).base_folder)
+    return Path(root or "data", _torchvision_class(name).base_folder)
 
 
-def load(name: str, root: str | None) -> Pictures:
+def load_cifar(name: str, root: str | None) -> ImageDataset:
     """50,000 training and 10,000 validation pictures of ``cifar10`` or ``cifar100``.
 
     Raises:
         DataError: No files and no network, files that cannot be read, or with other checksums.
     """
-    source, where = _source(name), root or "data"
+    source, where = _torchvision_class(name), root or "data"
     try:
         train, val = (source(where, train=train, download=False) for train in (True, False))
     except OSError as error:
         raise DataError(f"{error.filename or where} cannot be read: {error.strerror}") from error
     except RuntimeError:
         try:
-            with downloads.shown(name, where):
+            with download_progress.show_download_progress(name, where):
                 train, val = (source(where, train=train, download=True) for train in (True, False))
         except Exception as error:  # networks and archives fail in many ways
-            raise DataError(_wrong(name, where)) from error
-    return from_arrays(
+            raise DataError(_explain_failure(name, where)) from error
+    return dataset_from_arrays(
         (train.data, np.asarray(train.targets)),
         (val.data, np.asarray(val.targets)),
         tuple(train.classes),
@@ -48,11 +48,11 @@ def load(name: str, root: str | None) -> Pictures:
     )
 
 
-def _wrong(name: str, root: str) -> str:
+def _explain_failure(name: str, root: str) -> str:
     """What is missing or damaged, in a line; a download has failed."""
     from torchvision.datasets.utils import check_integrity
 
-    source, tree = _source(name), folder(name, root)
+    source, tree = _torchvision_class(name), cifar_folder(name, root)
     again = f"unpack {source.filename} in {root} again"
     if tree.is_dir():
         meta = (source.meta["filename"], source.meta["md5"])

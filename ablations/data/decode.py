@@ -17,13 +17,13 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from ablations.errors import DataError
 
 # Pillow converts these to RGB by a rule of its own: alpha is dropped, a palette looked up.
-EIGHT_BIT = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
-PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+_EIGHT_BIT_MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
+_PREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
 # Formats in which the largest 16-bit value is white. In others (FITS, McIdas) it means nothing.
-FULL_SCALE = ["PNG", "TIFF", "JPEG2000", "ICO", "ICNS"]  # the last two hold PNGs
+_FULL_SCALE_FORMATS = ["PNG", "TIFF", "JPEG2000", "ICO", "ICNS"]  # the last two hold PNGs
 # Formats that Pillow names but does not draw (MPEG), or draws by running another program (EPS).
-NOT_DRAWN = ["EPS", "MPEG"]
-TURNS = {  # EXIF orientation -> what makes the image upright
+_EXCLUDED_FORMATS = ["EPS", "MPEG"]
+ORIENTATION_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -33,12 +33,12 @@ TURNS = {  # EXIF orientation -> what makes the image upright
     8: Image.Transpose.ROTATE_90,
 }
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
-quiet = partial(warnings.catch_warnings, action="ignore")
-HEAD = 4096  # bytes that are read of a file to see whether it needs a closer look
+ignore_warnings = partial(warnings.catch_warnings, action="ignore")
+_HEADER_BYTES = 4096  # bytes that are read of a file to see whether it needs a closer look
 
 
 @lru_cache(maxsize=1)
-def formats() -> tuple[str, ...]:
+def supported_formats() -> tuple[str, ...]:
     """The formats that the installed Pillow decodes itself, in the order in which it tries them.
 
     The content of a file decides on its format, and a file of any name may be of one that Pillow
@@ -49,19 +49,19 @@ def formats() -> tuple[str, ...]:
     def drawn(name: str) -> bool:
         factory = Image.OPEN[name][0]
         stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
-        return not stub and name not in NOT_DRAWN
+        return not stub and name not in _EXCLUDED_FORMATS
 
     return tuple(name for name in Image.ID if drawn(name))
 
 
 @lru_cache(maxsize=1)
-def suffixes() -> frozenset[str]:
+def supported_suffixes() -> frozenset[str]:
     """The suffixes of ``formats``, in lower case."""
-    drawn = {*formats(), "MPO"}  # which Pillow opens as JPEG
+    drawn = {*supported_formats(), "MPO"}  # which Pillow opens as JPEG
     return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in drawn)
 
 
-def decode(path: Path, content: bytes | None = None) -> Image.Image:
+def decode_image(path: Path, content: bytes | None = None) -> Image.Image:
     """The first frame of a file as RGB with 8 bits a channel, turned as its EXIF data says.
 
     Of 16 bits of grey the high byte is kept, as Pillow does for 16 bits of colour.
@@ -75,27 +75,30 @@ def decode(path: Path, content: bytes | None = None) -> Image.Image:
     """
     try:
         # Pillow warns of damaged metadata and of sizes below its limit: the image is still whole.
-        with quiet(), Image.open(_source(path, content), formats=formats()) as image:
+        with (
+            ignore_warnings(),
+            Image.open(_source(path, content), formats=supported_formats()) as image,
+        ):
             image.load()
-            turn = TURNS.get(orientation(image))
-            rgb = _rgb(image, path)
+            turn = ORIENTATION_TRANSPOSES.get(orientation(image))
+            rgb = _to_rgb(image, path)
             return rgb if turn is None else rgb.transpose(turn)
     except DataError:
         raise
     except Exception as error:  # decoders raise whatever comes to their mind
-        raise DataError(f"{path} cannot be decoded: {reason(error)}") from error
+        raise DataError(f"{path} cannot be decoded: {decode_error_reason(error)}") from error
 
 
 def _source(path: Path, content: bytes | None) -> Path | io.BytesIO:
     return path if content is None else io.BytesIO(content)
 
 
-def _rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode in EIGHT_BIT:
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in _EIGHT_BIT_MODES:
         return image.convert("RGB")
-    if image.mode in PREMULTIPLIED:
-        return image.convert(PREMULTIPLIED[image.mode]).convert("RGB")
-    if not sixteen_bit(image):
+    if image.mode in _PREMULTIPLIED_MODES:
+        return image.convert(_PREMULTIPLIED_MODES[image.mode]).convert("RGB")
+    if not is_sixteen_bit(image):
         raise DataError(
             f"{path} has Pillow's mode {image.mode} ({image.format}), whose values have no agreed "
             "scale: save it with 8 or 16 bits a channel, as PNG for example"
@@ -109,10 +112,10 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
     return Image.fromarray(high).convert("RGB")
 
 
-def sixteen_bit(image: Image.Image) -> bool:
+def is_sixteen_bit(image: Image.Image) -> bool:
     """Whether it has one channel of more than 8 bits whose largest value is white."""
     if image.mode.startswith("I;16"):
-        return image.format in FULL_SCALE
+        return image.format in _FULL_SCALE_FORMATS
     return image.mode == "I" and image.format == "PPM"  # PGM, which Pillow scales to 16 bits
 
 
@@ -124,7 +127,7 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def reason(error: BaseException) -> str:
+def decode_error_reason(error: BaseException) -> str:
     """Why a file cannot be decoded, without its name."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image that Pillow can read"
@@ -135,42 +138,42 @@ def reason(error: BaseException) -> str:
     return str(error).strip() or type(error).__name__
 
 
-def any_changed(paths: list[Path]) -> bool:
+def any_decoding_changed(paths: list[Path]) -> bool:
     """Whether ``changed`` holds for any of these files; for a million it takes about a minute."""
     parts = [paths[begin : begin + 500] for begin in range(0, len(paths), 500)]
     with ThreadPoolExecutor(8) as pool:  # a file system over a network answers many at once
-        for found in pool.map(lambda part: any(map(changed, part)), parts):
+        for found in pool.map(lambda part: any(map(decoding_changed, part)), parts):
             if found:
                 pool.shutdown(wait=False, cancel_futures=True)
                 return True
     return False
 
 
-def changed(path: Path) -> bool:
+def decoding_changed(path: Path) -> bool:
     """Whether a file was decoded otherwise before orientation and 16 bits of grey were heeded.
 
     Only a file whose first bytes allow it is opened.
     """
     try:
-        with path.open("rb", buffering=HEAD) as file:
-            if not _suspect(file):
+        with path.open("rb", buffering=_HEADER_BYTES) as file:
+            if not _may_have_changed(file):
                 return False
-        with quiet(), Image.open(path) as image:
+        with ignore_warnings(), Image.open(path) as image:
             if image.format == "TIFF":  # Pillow itself has always turned them
-                return sixteen_bit(image)
-            return sixteen_bit(image) or orientation(image) in TURNS
+                return is_sixteen_bit(image)
+            return is_sixteen_bit(image) or orientation(image) in ORIENTATION_TRANSPOSES
     except Exception:  # a file that cannot be opened fails when it is decoded
         return False
 
 
-def _suspect(file: BinaryIO) -> bool:
+def _may_have_changed(file: BinaryIO) -> bool:
     """Whether a file may have an orientation or 16 bits of grey, by its format and its parts."""
     head = file.read(26)
     file.seek(0)
     if head.startswith(b"\xff\xd8"):
         return any(marker == 0xE1 for marker in _jpeg_segments(file))
     if head.startswith(b"\x89PNG"):
-        return head[24:26] == b"\x10\x00" or any(map(_metadata, _png_chunks(file)))
+        return head[24:26] == b"\x10\x00" or any(map(_is_metadata_chunk, _png_chunks(file)))
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return head[12:16] == b"VP8X" and bool(head[20] & 0b1100)  # EXIF or XMP
     return not head.startswith((b"BM", b"GIF8", b"P6", b"P4"))
@@ -192,7 +195,7 @@ def _png_chunks(file: BinaryIO) -> Iterator[bytes]:
         file.seek(int.from_bytes(begin[:4]) + 12 - len(begin), os.SEEK_CUR)
 
 
-def _metadata(chunk: bytes) -> bool:
+def _is_metadata_chunk(chunk: bytes) -> bool:
     texts = (b"tEXt", b"zTXt", b"iTXt")
     own = chunk.startswith(texts) and chunk[4:].startswith((b"Raw profile type", b"XML:com.adobe"))
     return own or chunk.startswith(b"eXIf")

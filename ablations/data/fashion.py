@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ablations.data import downloads
-from ablations.data.base import FASHION_STATS, Pictures, from_arrays
+from ablations.data import download_progress
+from ablations.data.dataset import FASHION_STATS, ImageDataset, dataset_from_arrays
 from ablations.errors import DataError
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -54,14 +54,14 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def find_files(root: str | None) -> dict[str, Path] | None:
+def find_fashion_files(root: str | None) -> dict[str, Path] | None:
     """The four files by their short names, or None where no folder has them all."""
     folders = (
         [Path(root), Path(root, "FashionMNIST", "raw")]
         if root
         else [
             Path("data", "FashionMNIST", "raw"),
-            DEBIAN,
+            DEBIAN_FOLDER,
         ]
     )
     for folder in folders:
@@ -77,16 +77,16 @@ def find_files(root: str | None) -> dict[str, Path] | None:
     return None
 
 
-def load(root: str | None) -> Pictures:
+def load_fashion(root: str | None) -> ImageDataset:
     """All 60,000 training and 10,000 validation pictures.
 
     Raises:
         DataError: No files and no network, or a broken file.
     """
-    files = find_files(root)
+    files = find_fashion_files(root)
     if files is None:
         _download(root or "data")
-        files = find_files(root)
+        files = find_fashion_files(root)
     if files is None:
         raise DataError(
             f"no Fashion-MNIST in {root or 'data'}: put the four *-ubyte.gz files there "
@@ -100,7 +100,7 @@ def load(root: str | None) -> Pictures:
             raise DataError(f"{path} or its labels hold no images of Fashion-MNIST")
         if len(images) != len(labels) or labels.max() > 9:
             raise DataError(f"{path} and its labels do not fit each other")
-    return from_arrays(
+    return dataset_from_arrays(
         (arrays["train-images"], arrays["train-labels"]),
         (arrays["t10k-images"], arrays["t10k-labels"]),
         CLASSES,
@@ -113,5 +113,8 @@ def _download(root: str) -> None:
     from torchvision.datasets import FashionMNIST
 
     # Networks and archives fail in many ways.
-    with contextlib.suppress(Exception), downloads.shown("Fashion-MNIST", root):
+    with (
+        contextlib.suppress(Exception),
+        download_progress.show_download_progress("Fashion-MNIST", root),
+    ):
         FashionMNIST(root, download=True)

@@ -7,26 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from ablations.config.schema import DataConfig
-from ablations.data import downloads, folder
-from ablations.data.base import Pictures
+from ablations.data import download_progress, folder
+from ablations.data.dataset import ImageDataset
 from ablations.errors import DataError
 
-NAMES = ("imagenette2-320", "imagenette2-160", "imagenette2")
+FOLDER_NAMES = ("imagenette2-320", "imagenette2-160", "imagenette2")
 
 
-def load(data: DataConfig) -> Pictures:
+def load_imagenette(data: DataConfig) -> ImageDataset:
     """The folder ``imagenette2*`` in ``data.root`` (or ``data.root`` itself), else a download.
 
     Raises:
         DataError: No files and no network, or a tree that is not ten classes.
     """
     root = Path(data.root or "data")
-    tree = find(data.root)
+    tree = find_imagenette(data.root)
     if tree is None:
         _download(root)
-        tree = find(data.root)
+        tree = find_imagenette(data.root)
     if tree is None:
-        for archive in filter(Path.is_file, (root / f"{name}.tgz" for name in NAMES)):
+        for archive in filter(Path.is_file, (root / f"{name}.tgz" for name in FOLDER_NAMES)):
             raise DataError(
                 f"{archive} is not unpacked, and is damaged or no archive of Imagenette: put it "
                 "there again, or unpack it"
@@ -34,15 +34,15 @@ def load(data: DataConfig) -> Pictures:
         raise DataError(
             f"no Imagenette in {root}: unpack imagenette2-320.tgz there (--data.root DIR)"
         )
-    pictures = folder.load(replace(data, root=str(tree)))
+    pictures = folder.load_folder(replace(data, root=str(tree)))
     if len(pictures.classes) != 10:
         raise DataError(f"{tree} has {len(pictures.classes)} classes, Imagenette has 10")
     return pictures
 
 
-def find(root: str | None) -> Path | None:
+def find_imagenette(root: str | None) -> Path | None:
     """The folder of both splits in ``root``, or ``root`` itself; None where there is none."""
-    places = (Path(root or "data", name) for name in ("", *NAMES))
+    places = (Path(root or "data", name) for name in ("", *FOLDER_NAMES))
     return next((place for place in places if (place / "train").is_dir()), None)
 
 
@@ -51,5 +51,8 @@ def _download(root: Path) -> None:
     from torchvision.datasets import Imagenette
 
     # Networks and archives fail in many ways.
-    with contextlib.suppress(Exception), downloads.shown("Imagenette", root):
+    with (
+        contextlib.suppress(Exception),
+        download_progress.show_download_progress("Imagenette", root),
+    ):
         Imagenette(str(root), size="320px", download=True)

@@ -18,24 +18,24 @@ from ablations.errors import DataError, InsufficientMemoryError
 from ablations.machine.cores import control_groups
 
 log = logging.getLogger("ablations")
-SHARED = Path("/dev/shm")  # through which loader processes hand batches over, on Linux
-MARGIN = 1_000_000  # bytes: semaphores, and pages that are begun
-LIMITS = ("memory.max", "memory.limit_in_bytes")  # of control groups of version 2 and 1
+SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand batches over, on Linux
+_MARGIN_BYTES = 1_000_000  # bytes: semaphores, and pages that are begun
+_LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of control groups of version 2 and 1
 MEMINFO = Path("/proc/meminfo")
 # What torch and multiprocessing say, in errors of several classes.
-SHORT = re.compile(
+_OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|out of memory"
     r"|unable to allocate"
     r"|storage size calculation overflowed",
     re.IGNORECASE,
 )
-SHARED_SHORT = re.compile(
+_OUT_OF_SHARED_MEMORY = re.compile(
     r"allocate shared memory|unable to (write to|open) file </torch|signal: Bus error"
 )
-LARGER = "a larger /dev/shm (docker run --shm-size=8g, or --ipc=host)"
+_LARGER_HINT = "a larger /dev/shm (docker run --shm-size=8g, or --ipc=host)"
 
 
-def available() -> int | None:
+def available_memory() -> int | None:
     """Bytes that this process may still take, swap included; None where the system does not say."""
     found = []
     with contextlib.suppress(OSError, ValueError):
@@ -44,18 +44,18 @@ def available() -> int | None:
         if "MemAvailable" in fields:
             found.append(1024 * (int(fields["MemAvailable"]) + int(fields.get("SwapFree", 0))))
     for group in control_groups("memory"):
-        for name in LIMITS:
+        for name in _LIMIT_FILES:
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
                 found.append(int((group / name).read_text(encoding="utf-8")))
     return min(found, default=None)
 
 
-def check(wanted: int, what: str) -> None:
+def check_memory(wanted: int, what: str) -> None:
     """Raise InsufficientMemoryError where there are fewer bytes than wanted.
 
     What a system promises it may still not have: it then ends the process, or a neighbour.
     """
-    free = available()
+    free = available_memory()
     if free is not None and wanted > free:
         raise InsufficientMemoryError(
             f"{what} take {decimal(wanted)} of memory, {decimal(free)} are available: "
@@ -63,7 +63,7 @@ def check(wanted: int, what: str) -> None:
         )
 
 
-def shareable(workers: int, batch: int, batches: int) -> int:
+def workers_within_shared_memory(workers: int, batch: int, batches: int) -> int:
     """Of some loader processes, as many as shared memory has room for; a warning if fewer.
 
     Args:
@@ -72,39 +72,46 @@ def shareable(workers: int, batch: int, batches: int) -> int:
         batches: How many there are; each process prepares two ahead, and the loop has two.
     """
     try:
-        free = shutil.disk_usage(SHARED).free
+        free = shutil.disk_usage(SHARED_MEMORY).free
     except OSError:
         return workers
 
     def kept(count: int) -> int:
-        return min(2 * count + 2, batches) * batch + MARGIN if count else 0
+        return min(2 * count + 2, batches) * batch + _MARGIN_BYTES if count else 0
 
     fit = next(count for count in range(workers, -1, -1) if kept(count) <= free)
     if fit < workers:
-        _warn(
-            f"{SHARED} has {decimal(free)} free, of which {workers} loader processes may fill "
-            f"{decimal(kept(workers))}: {fit} of them will be used, which may be slower; give them "
-            f"{LARGER}, or set --system.loader_workers {fit}"
+        _warn_once(
+            f"{SHARED_MEMORY} has {decimal(free)} free, and {workers} loader processes may fill "
+            f"{decimal(kept(workers))}: using {fit} of them, which may be slower; provide "
+            f"{_LARGER_HINT}, or set --system.loader_workers {fit}"
         )
     return fit
 
 
 @functools.lru_cache(maxsize=16)
-def _warn(message: str) -> None:
+def _warn_once(message: str) -> None:
     """Once a process."""
     log.warning("%s", message)
 
 
-def shortage(error: BaseException) -> str | None:
+def memory_shortage(error: BaseException) -> str | None:
     """What memory was not enough for, in a line; None where an error is of something else."""
     text = str(error).strip()
     if isinstance(error, InsufficientMemoryError):
         return text
-    if isinstance(error, RuntimeError) and SHARED_SHORT.search(loader_end(error) or text):
-        return f"batches of loader processes fill {SHARED}: --system.loader_workers 0, or {LARGER}"
+    if isinstance(error, RuntimeError) and _OUT_OF_SHARED_MEMORY.search(
+        loader_death(error) or text
+    ):
+        return (
+            f"batches of loader processes fill {SHARED_MEMORY}: --system.loader_workers 0, or "
+            f"{_LARGER_HINT}"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return os.strerror(errno.ENOMEM)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and SHORT.search(text)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(text)
+    ):
         # A loader process sends its whole traceback; the message is in the last line.
         lines = text.splitlines() or ["not enough memory"]
         line = lines[-1] if lines[0].startswith("Caught ") else lines[0]
@@ -112,7 +119,7 @@ def shortage(error: BaseException) -> str | None:
     return None
 
 
-def loader_end(error: BaseException) -> str | None:
+def loader_death(error: BaseException) -> str | None:
     """How a loader process ended from outside, in a line; None where an error is of something else.
 
     torch's error says that one has ended, the error before it how.
@@ -128,7 +135,7 @@ def loader_end(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def enough(what: str) -> Iterator[None]:
+def memory_guard(what: str) -> Iterator[None]:
     """Raise InsufficientMemoryError, with what it was for, where this block has too little memory.
 
     Raises:
@@ -139,8 +146,8 @@ def enough(what: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        if short := shortage(error):
+        if short := memory_shortage(error):
             raise InsufficientMemoryError(f"{what}: {short}") from error
-        if end := loader_end(error):
+        if end := loader_death(error):
             raise DataError(f"{what}: {end}") from error
         raise

@@ -12,27 +12,27 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ablations.data.base import FASHION_STATS, Pictures, from_arrays
+from ablations.data.dataset import FASHION_STATS, ImageDataset, dataset_from_arrays
 from ablations.data.fashion import CLASSES
 from ablations.errors import DataError
 
-FILE = Path(__file__).with_name("mini.npz")
+MINI_FILE = Path(__file__).with_name("mini.npz")
 
 
-def load() -> Pictures:
+def load_mini() -> ImageDataset:
     """8,000 training pictures (800 a class) and 2,000 validation pictures (200 a class).
 
     Raises:
         DataError: The file is damaged.
     """
     try:
-        with FILE.open("rb") as raw, np.load(raw) as file:
+        with MINI_FILE.open("rb") as raw, np.load(raw) as file:
             arrays = dict(file)
-        return from_arrays(
+        return dataset_from_arrays(
             (arrays["train_images"], arrays["train_labels"]),
             (arrays["val_images"], arrays["val_labels"]),
             CLASSES,
             FASHION_STATS,
         )
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{FILE} is damaged: install metaformer-ablations again") from error
+        raise DataError(f"{MINI_FILE} is damaged: install metaformer-ablations again") from error

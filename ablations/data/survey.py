@@ -13,18 +13,25 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from ablations.data import files, imagenette
-from ablations.data.decode import TURNS, decode, orientation, quiet, reason, sixteen_bit
+from ablations.data import image_files, imagenette
+from ablations.data.decode import (
+    ORIENTATION_TRANSPOSES,
+    decode_error_reason,
+    decode_image,
+    ignore_warnings,
+    is_sixteen_bit,
+    orientation,
+)
 from ablations.errors import DataError
 from ablations.machine.cores import usable_cores
 from ablations.text.escape import terminal
 from ablations.text.phrases import counted
 
 SPLITS = ("train", "val")
-BLOCK = 256  # files that wait for a thread at a time
+_BLOCK_FILES = 256  # files that wait for a thread at a time
 
 
-class Seen(NamedTuple):
+class ImageInfo(NamedTuple):
     """One image file: Pillow's names of its format and mode, pixels, and its bytes' SHA-256.
 
     ``black`` is one of 16 bits whose values are all below 256, which 8 bits cannot show.
@@ -140,7 +147,7 @@ class Survey:
         }
 
 
-def survey(root: Path, progress: Callable[[int, int, int], None]) -> Survey:
+def survey_folder(root: Path, progress: Callable[[int, int, int], None]) -> Survey:
     """Decode every image of a folder as training does, and count what is there.
 
     Args:
@@ -151,13 +158,14 @@ def survey(root: Path, progress: Callable[[int, int, int], None]) -> Survey:
         DataError: It is no such folder.
     """
     there = [name for name in SPLITS if (root / name).is_dir()]
-    if not there and (tree := imagenette.find(str(root))):
-        return survey(tree, progress)
+    if not there and (tree := imagenette.find_imagenette(str(root))):
+        return survey_folder(tree, progress)
     if not there:
         raise DataError(
-            f"no folder {root / 'train'} or {root / 'val'}: put the images there as {files.LAYOUT}"
+            f"no folder {root / 'train'} or {root / 'val'}: put the images there as "
+            f"{image_files.FOLDER_LAYOUT}"
         )
-    found = {name: files.find(root / name) for name in there}
+    found = {name: image_files.find_image_files(root / name) for name in there}
     total = sum(len(each.images) + len(each.broken) for each in found.values())
     done, broken, made = 0, 0, Survey(root)
     digests: dict[bytes, Path] = {}
@@ -166,7 +174,7 @@ def survey(root: Path, progress: Callable[[int, int, int], None]) -> Survey:
         split.broken += each.broken
         made.splits[name] = split
         done, broken = done + len(each.broken), broken + len(each.broken)
-        for (label, path, size), seen in zip(each.images, _looks(each.images), strict=True):
+        for (label, path, size), seen in zip(each.images, _inspect_all(each.images), strict=True):
             if isinstance(seen, str):
                 split.broken.append((path, seen))
                 broken += 1
@@ -183,37 +191,39 @@ def survey(root: Path, progress: Callable[[int, int, int], None]) -> Survey:
     return made
 
 
-def _looks(images: list[tuple[int, Path, int]]) -> Iterator[Seen | str]:
+def _inspect_all(images: list[tuple[int, Path, int]]) -> Iterator[ImageInfo | str]:
     """What is seen of each file, in order, by as many threads as there are cores."""
     pool = ThreadPoolExecutor(usable_cores())
     try:
-        with quiet():  # what a thread restores is then quiet too
-            for begin in range(0, len(images), BLOCK):
-                yield from pool.map(look, [path for _, path, _ in images[begin : begin + BLOCK]])
+        with ignore_warnings():  # what a thread restores is then quiet too
+            for begin in range(0, len(images), _BLOCK_FILES):
+                yield from pool.map(
+                    inspect_image, [path for _, path, _ in images[begin : begin + _BLOCK_FILES]]
+                )
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def look(path: Path) -> Seen | str:
+def inspect_image(path: Path) -> ImageInfo | str:
     """What a file is, or why it is broken."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        return f"cannot be read: {reason(error)}"
+        return f"cannot be read: {decode_error_reason(error)}"
     try:
-        rgb = decode(path, content)
+        rgb = decode_image(path, content)
     except DataError as error:
         return str(error).removeprefix(f"{terminal(path)} ")
     with Image.open(io.BytesIO(content)) as image:
-        turned = image.format != "TIFF" and orientation(image) in TURNS
-        wide = sixteen_bit(image)
+        turned = image.format != "TIFF" and orientation(image) in ORIENTATION_TRANSPOSES
+        wide = is_sixteen_bit(image)
         mode = f"{image.mode} (16 bits)" if wide else image.mode
         black = wide and rgb.getbbox() is None
         digest = hashlib.sha256(content).digest()
-        return Seen(image.format or "?", mode, image.size, turned, black, digest)
+        return ImageInfo(image.format or "?", mode, image.size, turned, black, digest)
 
 
-def _count(split: SplitSurvey, seen: Seen, size: int) -> None:
+def _count(split: SplitSurvey, seen: ImageInfo, size: int) -> None:
     split.sizes[seen.size] += 1
     split.formats[seen.format] += 1
     split.modes[seen.mode] += 1
@@ -231,11 +241,11 @@ def _problems(made: Survey) -> Iterator[str]:
         split = made.splits[name]
         others = [other for key, other in made.splits.items() if key != name]
         if odd := [each for each in split.classes if any(each not in o.classes for o in others)]:
-            yield f"{_classes(odd)} only in {name}"
+            yield f"{_list_classes(odd)} only in {name}"
         if empty := [each for each, count in split.classes.items() if not count]:
-            yield f"{_classes(empty)} without images in {name}"
+            yield f"{_list_classes(empty)} without images in {name}"
 
 
-def _classes(names: list[str]) -> str:
+def _list_classes(names: list[str]) -> str:
     shown = ", ".join(terminal(name) for name in names[:10])
     return f"{counted(len(names), 'class', 'classes')} ({shown}{', ...' if names[10:] else ''})"

@@ -26,7 +26,7 @@ from ablations.figures.drawing import (
     styled,
     told_apart,
 )
-from ablations.store.load import METRIC
+from ablations.store.load import MAIN_METRIC
 
 History = Sequence[Mapping[str, float]]  # a row an epoch
 
@@ -116,7 +116,7 @@ def _by_seed(row: Row, histories: Mapping[str, History]) -> dict[int, dict[int, 
     found = {}
     for record in row.records:
         lines = histories.get(record.run_id, ()) if record.done else ()
-        values = {int(line["epoch"]): line.get(METRIC, math.nan) for line in lines}
+        values = {int(line["epoch"]): line.get(MAIN_METRIC, math.nan) for line in lines}
         values = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
         if values:
             found[record.config["seed"]] = values

@@ -16,8 +16,8 @@ from typing_extensions import TypedDict
 from ablations.errors import ConfigError, SchemaError
 from ablations.machine import files
 from ablations.store import validation
-from ablations.store.records import Record, unread, write_atomically
-from ablations.store.validation import shape
+from ablations.store.records import Record, access_error, write_atomically
+from ablations.store.validation import mapping_of
 
 FILE = "plan.json"
 SCHEMA = 1
@@ -57,7 +57,7 @@ class Plan(TypedDict):
     """What the file has."""
 
     schema: int
-    cells: dict[str, shape(Expected)]  # type: ignore[valid-type]
+    cells: dict[str, mapping_of(Expected)]  # type: ignore[valid-type]
 
 
 def read(results: Path) -> dict[str, Expected]:
@@ -70,16 +70,16 @@ def read(results: Path) -> dict[str, Expected]:
     path = results / FILE
     try:
         content = files.read_regular(path)
-        tree = validation.parse(content, dict)
+        tree = validation.parse_json(content, dict)
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             found = tree.get("schema") if isinstance(tree, dict) else None
             raise SchemaError(f"schema version {found}, this program reads {SCHEMA}")
-        validation.check(content, Plan)
+        validation.validate_json(content, Plan)
         cells = {run_id: Expected(**values) for run_id, values in tree["cells"].items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise unread(path, error) from error
+        raise access_error(path, error) from error
     except (SchemaError, TypeError) as error:  # TypeError: a cell has other fields too
         raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
     for run_id, cell in cells.items():

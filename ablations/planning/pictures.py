@@ -9,7 +9,7 @@ import numpy as np
 from ablations import data
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
-from ablations.data import Pictures, Split
+from ablations.data import ImageDataset, Split
 from ablations.data.checks import check_classes
 from ablations.errors import ConfigError
 
@@ -38,7 +38,7 @@ class Source:
 
     train: int
     val: int
-    pictures: Pictures | None = None
+    pictures: ImageDataset | None = None
 
 
 def source(config: RunConfig) -> Source:
@@ -48,8 +48,8 @@ def source(config: RunConfig) -> Source:
         DataError: They are here and broken, or fewer than a batch.
         ConfigError: Another number of classes than the model's, or a folder of nobody knows what.
     """
-    if data.here(config.data):
-        pictures = data.load(config.data)
+    if data.is_available(config.data):
+        pictures = data.load_dataset(config.data)
         check_classes(config, len(pictures.classes))
         return Source(len(pictures.train), len(pictures.val), pictures)
     train, val = KNOWN.get(config.data.name) or _folder(config)
@@ -71,7 +71,7 @@ def _folder(config: RunConfig) -> tuple[int, int]:
     )
 
 
-def some(pictures: Pictures, train: int, val: int) -> Pictures:
+def some(pictures: ImageDataset, train: int, val: int) -> ImageDataset:
     """So many of each split, drawn from all of it; again from the start where they are too few."""
     draw = np.random.default_rng(0)
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
-from ablations.data import Pictures
-from ablations.data.batches import VALIDATION_BATCH, loaders, validation
+from ablations.data import ImageDataset
+from ablations.data.batches import VALIDATION_BATCH, create_loaders, create_validation_loader
 from ablations.planning.pictures import some
 from ablations.training.cost import model_cost
 from ablations.training.history import device_name
@@ -133,7 +133,7 @@ def tensor_bytes(values: Iterable[Any]) -> int:
     return sum(value.nbytes for value in values if isinstance(value, torch.Tensor))
 
 
-def attempt(config: RunConfig, pictures: Pictures | None) -> Measured | str:
+def attempt(config: RunConfig, pictures: ImageDataset | None) -> Measured | str:
     """``measure``, or why it fails: kind and message."""
     try:
         return measure(config, pictures)
@@ -141,7 +141,7 @@ def attempt(config: RunConfig, pictures: Pictures | None) -> Measured | str:
         return f"{failure_kind(error)}: {one_line(error)}"
 
 
-def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
+def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
     """Train a variant for some seconds; sets torch's threads and seeds, so in its own process.
 
     Args:
@@ -185,7 +185,7 @@ def measure(config: RunConfig, pictures: Pictures | None) -> Measured:
     )
 
 
-def wanted(config: RunConfig, pictures: Pictures | None) -> Pictures | None:
+def wanted(config: RunConfig, pictures: ImageDataset | None) -> ImageDataset | None:
     """As many pictures as the probe of a cell may need, to be sent to its process."""
     if pictures is None:
         return None
@@ -195,15 +195,15 @@ def wanted(config: RunConfig, pictures: Pictures | None) -> Pictures | None:
 
 
 def _batches(
-    config: RunConfig, pictures: Pictures | None, batch: int, val_batch: int, steps: int
+    config: RunConfig, pictures: ImageDataset | None, batch: int, val_batch: int, steps: int
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation batches, ``steps`` and ``VALIDATION_BATCHES`` of them."""
     if pictures is None:
         return _made_up(config, batch, steps), _made_up(config, val_batch, VALIDATION_BATCHES)
     drawn = some(pictures, batch * steps, val_batch * VALIDATION_BATCHES)
     data, workers = replace(config.data, batch_size=batch), config.system.loader_workers
-    train, _ = loaders(drawn, data, config.seed, workers)
-    return train, validation(drawn, data, workers, val_batch)
+    train, _ = create_loaders(drawn, data, config.seed, workers)
+    return train, create_validation_loader(drawn, data, workers, val_batch)
 
 
 def _made_up(config: RunConfig, batch: int, count: int) -> DataLoader[Any]:

@@ -16,12 +16,12 @@ from itertools import cycle, islice
 from typing import Any
 
 from ablations.config.schema import RunConfig
-from ablations.data import Pictures
+from ablations.data import ImageDataset
 from ablations.machine.child_process import ONE_THREAD, set_up_child
 from ablations.machine.env_vars import inherited
 from ablations.planning.probe import Measured, attempt
 
-Job = tuple[RunConfig, Pictures | None]
+Job = tuple[RunConfig, ImageDataset | None]
 Found = tuple[int, Measured | str]
 
 

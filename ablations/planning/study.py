@@ -26,7 +26,7 @@ from ablations.planning.variants import HOUR, Variant, variants
 from ablations.scheduling.local import room
 from ablations.scheduling.runner import split
 from ablations.store import load
-from ablations.store.reuse import compare
+from ablations.store.reuse_check import check_records
 from ablations.training.loop import on_gpu
 
 SCHEMA = 1
@@ -60,15 +60,15 @@ def plan(
         RecordError: A record that cannot be read.
     """
     configs = [cell.config for cell in cells]
-    placed, broken, _ = load.read_folders([results])
-    known = load.usable(placed, broken)
+    placed, broken, _ = load.read_records_by_folder([results])
+    known = load.select_usable_records(placed, broken)
     std, std_source = spread(configs, known.records, std)
     check.read(results)  # a broken one is told before minutes of probes
     for accelerator in {config.system.accelerator for config in configs}:
         on_gpu(accelerator)
     at_once, gpus = room([config.system for config in configs], workers)
     there, todo, _ = split(cells, results) if reuse else ([], configs, {})  # told with the others
-    compared = compare(configs, there, download=False)
+    compared = check_records(configs, there, download=False)
     compared.refuse(results, unread=False)
     left = compared.stale.keys() | compared.failed
     there = [record for record in there if record.run_id not in left]

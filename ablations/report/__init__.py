@@ -20,8 +20,8 @@ from ablations.page import fill_template, html_document
 from ablations.report import curves, runs, summary
 from ablations.report.curves import History
 from ablations.report.plots import study_plots
-from ablations.store.load import Reading
-from ablations.store.records import FILE
+from ablations.store.load import LoadResult
+from ablations.store.records import RECORD_FILE
 from ablations.tables import Table, ablation_table, claims_table, missing, provenance
 from ablations.tables.html_tables import html_table
 from ablations.text.phrases import counted, duration
@@ -52,7 +52,7 @@ class Group:
 
 
 def build_report(
-    found: Reading, every: Sequence[Study] | None = None, problems: Sequence[str] | None = None
+    found: LoadResult, every: Sequence[Study] | None = None, problems: Sequence[str] | None = None
 ) -> Report:
     """The page of all records.
 
@@ -82,7 +82,7 @@ def build_report(
 
 
 def _study(
-    study: Study, name: str, found: Reading, histories: dict[str, History], whole: bool
+    study: Study, name: str, found: LoadResult, histories: dict[str, History], whole: bool
 ) -> Markup:
     """The part of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
@@ -110,7 +110,7 @@ def _study(
     )
 
 
-def _group(row: Row, found: Reading, histories: dict[str, History], whole: bool) -> Group:
+def _group(row: Row, found: LoadResult, histories: dict[str, History], whole: bool) -> Group:
     shown = [
         runs.describe_run(
             row, run, found.places.get(run.run_id, ""), histories.get(run.run_id, []), whole
@@ -121,7 +121,7 @@ def _group(row: Row, found: Reading, histories: dict[str, History], whole: bool)
     return Group(title, ", ".join(row.also), shown)
 
 
-def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
+def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
     """How a study was run."""
     records = study.records
     measured = [record for record in records if record.environment]
@@ -152,7 +152,7 @@ def _facts(study: Study, found: Reading) -> list[tuple[str, str]]:
 def _source(place: str) -> str:
     """The folder of results or the project that a record comes from."""
     path = Path(place)
-    return str(path.parent.parent if path.name == FILE else path.parent)
+    return str(path.parent.parent if path.name == RECORD_FILE else path.parent)
 
 
 def _commands(study: Study) -> list[str]:

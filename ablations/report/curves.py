@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ablations.errors import RecordError
 from ablations.page import svg
 from ablations.store import records
-from ablations.store.load import Reading
+from ablations.store.load import LoadResult
 
 History = list[dict[str, float]]
 
@@ -20,15 +20,15 @@ LEFT, RIGHT, TOP, FLOOR = 44, 8, 10, HEIGHT - 18  # room for the numbers
 MOST = 120  # points; of a longer history every so manieth epoch, and the last
 
 
-def read_histories(found: Reading) -> tuple[dict[str, History], list[str]]:
+def read_histories(found: LoadResult) -> tuple[dict[str, History], list[str]]:
     """The histories beside records on disk, by run id, and a line for each that cannot be read."""
     histories, problems = {}, []
     for run_id, place in found.places.items():
         path = Path(place)
-        if path.name != records.FILE:
+        if path.name != records.RECORD_FILE:
             continue  # a run of W&B
         try:
-            histories[run_id] = records.read_history(path.parent / records.HISTORY)
+            histories[run_id] = records.read_history(path.parent / records.HISTORY_FILE)
         except (RecordError, OSError) as error:
             problems.append(str(error))
     return histories, problems

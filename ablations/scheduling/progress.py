@@ -20,8 +20,8 @@ from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.console.display import Interval, live
 from ablations.console.grid import Grid
-from ablations.store.position import OLD_SECONDS, Position
 from ablations.store.records import Record
+from ablations.store.run_progress import STALL_SECONDS, RunProgress
 from ablations.text.escape import rich_text, terminal
 from ablations.text.phrases import counted, duration
 
@@ -45,7 +45,7 @@ class Observer(Protocol):
     def started(self, cell: RunConfig, place: str) -> None:
         """A worker has taken a run."""
 
-    def batch(self, run_id: str, position: Position) -> None:
+    def batch(self, run_id: str, position: RunProgress) -> None:
         """A run has gone on within an epoch."""
 
     def epoch(self, run_id: str, body: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Running:
         default_factory=lambda: time.monotonic()
     )  # looked up late: a test stops the clock
     last: Mapping[str, Any] = field(default_factory=dict)  # its last epoch
-    position: Position | None = None  # since then
+    position: RunProgress | None = None  # since then
     share: float = 0.0  # how much of it is done, 0 to 1
     heard: float | None = None  # when it was heard of last
     start: tuple[float, float] | None = None  # what was done when it began here, and when
@@ -92,7 +92,7 @@ class Running:
         self.last, self.position = body, None
         self.share, self.heard = body["epoch"] / body["epochs"], time.monotonic()
 
-    def reach(self, position: Position) -> None:
+    def reach(self, position: RunProgress) -> None:
         """It has finished a batch."""
         self.position, self.share, self.heard = position, position.done, time.monotonic()
         self.start = self.start or (self.share, self.heard)
@@ -127,7 +127,7 @@ class Running:
         else:
             told = "starting"
         silent = time.monotonic() - (self.begun if self.heard is None else self.heard)
-        if silent > OLD_SECONDS:
+        if silent > STALL_SECONDS:
             told += f" ({duration(silent)} ago)" if self.heard else f" ({duration(silent)})"
         return told
 
@@ -191,7 +191,7 @@ class Progress:
         self.running[cell.run_id] = Running(cell, place)
         self.at_once = max(self.at_once, len(self.running))
 
-    def batch(self, run_id: str, position: Position) -> None:
+    def batch(self, run_id: str, position: RunProgress) -> None:
         """A run has gone on within an epoch."""
         self.running[run_id].reach(position)
 
@@ -396,7 +396,7 @@ class JsonLines:
         """A worker has taken a run."""
         self._say("started", cell.run_id, place=place)
 
-    def batch(self, run_id: str, position: Position) -> None:
+    def batch(self, run_id: str, position: RunProgress) -> None:
         """A run has gone on within an epoch: where it is, once a second at most."""
         self._say("batch", run_id, **position.to_json())
 

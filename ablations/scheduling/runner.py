@@ -19,9 +19,8 @@ from ablations.errors import RecordError
 from ablations.scheduling.launcher import Launcher
 from ablations.scheduling.progress import Observer
 from ablations.scheduling.scheduler import Outcome, Work
-from ablations.store import failures, leases, records
-from ablations.store import reuse as same
-from ablations.store.records import Record, stamp
+from ablations.store import failures, leases, records, reuse_check
+from ablations.store.records import Record, record_stamp
 from ablations.tracking.reuse import fetch_finished_runs
 from ablations.training.signals import Signals
 
@@ -42,11 +41,11 @@ def split(
     there, todo, unread = [], [], {}
     for cell in cells:
         try:
-            record = records.find(results, cell.config.run_id)
+            record = records.find_record(results, cell.config.run_id)
         except RecordError as error:
             unread[cell.config.run_id] = str(error)
             continue
-        if record and (record.done or failures.stays(record, retry_failed)):
+        if record and (record.done or failures.keeps_failure(record, retry_failed)):
             there.append(record)
         else:
             todo.append(cell.config)
@@ -82,16 +81,18 @@ def sorted_out(
             precision.
         BusyError: Somebody trains a run that is to be set aside.
     """
-    same.settle(results, [cell.config.run_id for cell in cells])
+    reuse_check.finish_interrupted_moves(results, [cell.config.run_id for cell in cells])
     there, todo, unread = split(cells, results, retry_failed)
     configs = [cell.config for cell in cells if cell.config.run_id not in unread]
-    found = same.compare(configs, there, here, check=_open)
+    found = reuse_check.check_records(configs, there, here, on_missing=_open)
     found.refuse(results)
-    same.tidy(results, (record.run_id for record in there if record.done))
+    reuse_check.remove_finished_leftovers(
+        results, (record.run_id for record in there if record.done)
+    )
     if retrain_stale:
         for config in configs:
-            if config.run_id in found.stale or same.stale(results, config):
-                same.set_stale_aside(results, config.run_id)
+            if config.run_id in found.stale or reuse_check.is_stale(results, config):
+                reuse_check.move_stale_files(results, config.run_id)
     left = found.stale.keys() | found.failed
     again = left if retrain_stale else found.failed
     there = [record for record in there if record.run_id not in left]
@@ -102,7 +103,7 @@ def sorted_out(
 
 def _open(config: RunConfig) -> None:
     """Read the images of a run that is to be trained."""
-    check_classes(config, len(data.load(config.data).classes))
+    check_classes(config, len(data.load_dataset(config.data).classes))
 
 
 def run(
@@ -142,7 +143,7 @@ def run(
         TrackerError: W&B refuses: no API key, no such entity.
     """
     # Before anything is read: what another runner writes meanwhile is seen as its work.
-    before = {cell.config.run_id: stamp(results, cell.config.run_id) for cell in cells}
+    before = {cell.config.run_id: record_stamp(results, cell.config.run_id) for cell in cells}
     stale: dict[str, str] = {}
     unread: dict[str, str] = {}
     if reuse:
@@ -154,7 +155,7 @@ def run(
         for config in todo:
             _open(config)
     records.check_writable(results)
-    leases.check(results)
+    leases.check_leases_work(results)
     outcome = Outcome(there, reused=sum(record.done for record in there), stale=stale)
     outcome.refused = unread
     if not todo:

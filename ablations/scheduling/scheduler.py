@@ -16,7 +16,7 @@ from ablations.scheduling.launcher import Event, Launcher, Slot
 from ablations.scheduling.progress import Observer
 from ablations.scheduling.retry import Attempts, Places
 from ablations.store import failures, leases, records
-from ablations.store.records import Record, Stamp, stamp
+from ablations.store.records import FileStamp, Record, record_stamp
 from ablations.text.phrases import counted
 
 PATIENCE_SECONDS = 600.0  # that a cluster may be without a place for cells
@@ -84,7 +84,7 @@ class Work:
     def __init__(
         self,
         todo: Sequence[RunConfig],
-        before: Mapping[str, Stamp | None],
+        before: Mapping[str, FileStamp | None],
         results: Path,
         pool: Launcher,
         shown: Observer,
@@ -166,7 +166,7 @@ class Work:
 
     def _taken(self, run_id: str) -> bool:
         """Whether another runner has a cell, or has ended it."""
-        if holder := leases.living(self.results).get(run_id):
+        if holder := leases.active_leases(self.results).get(run_id):
             self._give_way(run_id, str(holder))
             return True
         return self._ended_elsewhere(run_id)
@@ -182,7 +182,7 @@ class Work:
         if not self.elsewhere or time.monotonic() - self.looked < LOOK_SECONDS:
             return
         self.looked = time.monotonic()
-        living = leases.living(self.results)
+        living = leases.active_leases(self.results)
         for run_id in self.elsewhere - living.keys():
             self.elsewhere.discard(run_id)
             if not self._ended_elsewhere(run_id):
@@ -191,10 +191,10 @@ class Work:
 
     def _ended_elsewhere(self, run_id: str) -> bool:
         """Take a record that another runner has written since this one began."""
-        if stamp(self.results, run_id) in (None, self.before[run_id]):
+        if record_stamp(self.results, run_id) in (None, self.before[run_id]):
             return False
         try:
-            record = records.find(self.results, run_id)
+            record = records.find_record(self.results, run_id)
         except RecordError:  # it is being replaced, or a network hides it
             return False
         if record is None:
@@ -279,7 +279,7 @@ class Work:
 
     def _again(self, cell: RunConfig, why: str) -> None:
         # Its failed record, if it has one, is not another runner's.
-        self.before[cell.run_id] = stamp(self.results, cell.run_id)
+        self.before[cell.run_id] = record_stamp(self.results, cell.run_id)
         self.late.discard(cell.run_id)
         self.waiting.appendleft(cell.run_id)
         self.shown.again(cell, why)
@@ -287,13 +287,13 @@ class Work:
     def _fails(self, cell: RunConfig, kind: str, message: str, place: str) -> None:
         # Another runner may have found its lease without a holder. That of another machine counts
         # as alive for two minutes and may be the one of the process that has just ended.
-        holder = leases.living(self.results).get(cell.run_id)
+        holder = leases.active_leases(self.results).get(cell.run_id)
         if holder and holder.here:
             self._give_way(cell.run_id, str(holder))
             return
         if self._ended_elsewhere(cell.run_id):
             return
-        self._ends(failures.failed(cell, self.results, kind, message))
+        self._ends(failures.write_failed_record(cell, self.results, kind, message))
         if kind != "timeout":
             self._suspect(cell, place)
 
@@ -334,4 +334,4 @@ class Work:
     def _other_runners(self) -> bool:
         """Whether another runner works in the folder."""
         ours = set(self.running)
-        return any(run_id not in ours for run_id in leases.living(self.results))
+        return any(run_id not in ours for run_id in leases.active_leases(self.results))

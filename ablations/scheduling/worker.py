@@ -57,7 +57,7 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         ProcessLostError,
         TrackerError,
     )
-    from ablations.store.records import NO_SPACE
+    from ablations.store.records import NO_SPACE_ERRORS
     from ablations.training.train import train
 
     def on_the_way(kind: str, body: Any) -> None:
@@ -84,7 +84,7 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
     except PoolformerError as error:
         return Event("refused", cell.run_id, str(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
+        if isinstance(error, OSError) and error.errno in NO_SPACE_ERRORS:
             return Event("refused", cell.run_id, f"{error.filename or results}: {error.strerror}")
         return Event("failed", cell.run_id, f"{type(error).__name__}: {error}")
     finally:

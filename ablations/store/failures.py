@@ -11,7 +11,7 @@ from ablations.store.records import Record
 from ablations.text.escape import without_credentials
 
 # What failure["kind"] may be.
-KINDS = {
+FAILURE_KINDS = {
     "oom": "memory, of a GPU or of the machine, was not enough",
     "data": "images are missing or broken",
     "killed": "its process ended from outside, or crashed",
@@ -20,11 +20,11 @@ KINDS = {
 }
 # A later `ablations run` trains these again by itself, others with --retry-failed only: whatever
 # killed them may be over, and a cell continues from its checkpoint.
-AGAIN = ["killed"]
-TAIL_LINES = 20  # of a log, in the record
+RETRIED_KINDS = ["killed"]
+_LOG_TAIL_LINES = 20  # of a log, in the record
 
 
-def failed(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
+def write_failed_record(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
     """Write the record of a cell that could not write one itself.
 
     Args:
@@ -34,23 +34,23 @@ def failed(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
         message: More of it, in a line.
     """
     folder = results / cell.run_id
-    start = run_state.read(results, cell.run_id)
+    start = run_state.find_run_state(results, cell.run_id)
     record = Record(
         run_id=cell.run_id,
         status="failed",
         config=cell.to_json(),
         tracker=start.tracker if start else {},  # its next start continues the run in W&B
-        failure=reason(kind, message, folder),
+        failure=describe_failure(kind, message, folder),
     )
     # Where even this cannot be written, the runner still tells it at the end.
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
-        records.replace(results, record)
-        (folder / run_state.FILE).unlink(missing_ok=True)
+        records.write_or_restore(results, record)
+        (folder / run_state.RUN_STATE_FILE).unlink(missing_ok=True)
     return record
 
 
-def reason(kind: str, message: str, folder: Path) -> dict[str, str]:
+def describe_failure(kind: str, message: str, folder: Path) -> dict[str, str]:
     """The failure of a record: kind, message, and the last lines of the run's log.
 
     Args:
@@ -59,14 +59,14 @@ def reason(kind: str, message: str, folder: Path) -> dict[str, str]:
         folder: The run's.
     """
     try:
-        with (folder / run_state.LOG).open(encoding="utf-8", errors="replace") as file:
-            tail = "".join(file.readlines()[-TAIL_LINES:])
+        with (folder / run_state.LOG_FILE).open(encoding="utf-8", errors="replace") as file:
+            tail = "".join(file.readlines()[-_LOG_TAIL_LINES:])
     except OSError:
         tail = ""
     return {"kind": kind, "message": without_credentials(message)} | ({"log": tail} if tail else {})
 
 
-def stays(record: Record, retry: bool) -> bool:
+def keeps_failure(record: Record, retry: bool) -> bool:
     """Whether a cell that failed before is left as it is.
 
     Args:
@@ -74,4 +74,4 @@ def stays(record: Record, retry: bool) -> bool:
         retry: Whether the user asks for all of them again.
     """
     assert record.failure is not None
-    return not retry and record.failure["kind"] not in AGAIN
+    return not retry and record.failure["kind"] not in RETRIED_KINDS

@@ -31,19 +31,19 @@ from pathlib import Path
 from ablations.errors import BusyError, LeaseError, LeaseLostError
 from ablations.machine import files
 from ablations.store import records
-from ablations.store.records import SCHEMA
+from ablations.store.records import SCHEMA_VERSION
 
-FOLDER = ".leases"
-NAME = re.compile(r"([^.]+)[.]([0-9]{1,18})[.]json")  # of a run and its number
+LEASE_FOLDER = ".leases"
+_LEASE_NAME = re.compile(r"([^.]+)[.]([0-9]{1,18})[.]json")  # of a run and its number
 HEARTBEAT_SECONDS = 10.0
 # What a network file system may hide of a heartbeat is a minute at most (its caches of attributes).
-GONE_SECONDS = 120.0
-LINK = "is a symbolic link: remove it"
-ENDED = ""  # the birth of a zombie
+EXPIRY_SECONDS = 120.0
+_IS_LINK = "is a symbolic link: remove it"
+_ZOMBIE = ""  # the birth of a zombie
 
 
 @cache
-def this_machine() -> str:
+def machine_id() -> str:
     """What processes that see each other's ids share: a boot of a machine, or of a container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
@@ -70,11 +70,11 @@ class Holder:
 
     run_id: str
     host: str = field(default_factory=platform.node)
-    machine: str = field(default_factory=this_machine)
+    machine: str = field(default_factory=machine_id)
     pid: int = field(default_factory=os.getpid)
-    birth: str | None = field(default_factory=lambda: process_birth(os.getpid()))
+    birth: str | None = field(default_factory=lambda: process_start(os.getpid()))
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    schema: int = SCHEMA
+    schema: int = SCHEMA_VERSION
     at: float = 0.0
     hidden: str = ""
 
@@ -84,19 +84,19 @@ class Holder:
         Args:
             now: The time by the file system's clock.
         """
-        seen = alive(self.pid, self.birth) if self.here and not self.hidden else None
-        return now - self.at <= GONE_SECONDS if seen is None else seen
+        seen = process_is_alive(self.pid, self.birth) if self.here and not self.hidden else None
+        return now - self.at <= EXPIRY_SECONDS if seen is None else seen
 
     @property
     def here(self) -> bool:
         """Whether it is on this machine."""
-        return self.machine == this_machine()
+        return self.machine == machine_id()
 
     def __str__(self) -> str:
         return self.hidden or f"process {self.pid} on {self.host} trains it"
 
 
-KEPT = ["run_id", "host", "machine", "pid", "birth", "since", "schema"]  # in a lease
+_LEASE_FIELDS = ["run_id", "host", "machine", "pid", "birth", "since", "schema"]  # in a lease
 
 
 class Lease:
@@ -113,8 +113,8 @@ class Lease:
 
     def __init__(self, results: Path, run_id: str, path: Path) -> None:
         self.results, self.run_id, self.path = results, run_id, path
-        before = records.stamp(results, run_id)
-        self.mine: Callable[[], bool] = lambda: records.stamp(results, run_id) == before
+        before = records.record_stamp(results, run_id)
+        self.mine: Callable[[], bool] = lambda: records.record_stamp(results, run_id) == before
         self.lost, self._ended, self._lock = False, threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._beat, name=f"lease {path.name}", daemon=True)
         self._thread.start()
@@ -136,9 +136,9 @@ class Lease:
     def _take_again(self) -> None:
         """Take the cell once more where nobody has had it since: its lease was only removed."""
         try:
-            self.lost = bool(_files(self.results, self.run_id)) or not self.mine()
+            self.lost = bool(_lease_files(self.results, self.run_id)) or not self.mine()
             if not self.lost:
-                self.path = _place(self.results, self.run_id)
+                self.path = _acquire(self.results, self.run_id)
         except BusyError:
             self.lost = True
         except (OSError, LeaseError):  # the next beat may come through
@@ -161,10 +161,10 @@ class Lease:
         """Give the cell back."""
         self._ended.set()
         self._thread.join()
-        _tidy(self.path)
+        _remove(self.path)
 
 
-def take(results: Path, run_id: str) -> Lease:
+def acquire_lease(results: Path, run_id: str) -> Lease:
     """Take a cell.
 
     Args:
@@ -175,146 +175,148 @@ def take(results: Path, run_id: str) -> Lease:
         BusyError: Somebody has it.
         LeaseError: No lease can be taken in this folder.
     """
-    return Lease(results, run_id, _place(results, run_id))
+    return Lease(results, run_id, _acquire(results, run_id))
 
 
-def _place(results: Path, run_id: str) -> Path:
+def _acquire(results: Path, run_id: str) -> Path:
     """A new lease, after which no other of the cell is alive; as ``take``."""
     while True:
         try:
-            with _draft(results, run_id) as (draft, now):
-                found = _files(results, run_id)
-                _refuse_living(found, now)
-                number = max(map(_number, found), default=0) + 1
-                path = results / FOLDER / f"{run_id}.{number}.json"
-                _link(draft, path)
+            with _write_draft(results, run_id) as (draft, now):
+                found = _lease_files(results, run_id)
+                _raise_if_held(found, now)
+                number = max(map(_lease_number, found), default=0) + 1
+                path = results / LEASE_FOLDER / f"{run_id}.{number}.json"
+                _link_draft(draft, path)
             break
         except FileNotFoundError:
             continue  # another process has just tidied up: its lease, or none, shows now
-    others = [other for other in _files(results, run_id) if other != path]
+    others = [other for other in _lease_files(results, run_id) if other != path]
     try:
-        _refuse_living(others, now)
+        _raise_if_held(others, now)
     except BusyError:
-        _tidy(path)
+        _remove(path)
         raise
-    for left in [*others, *_drafts(results, run_id)]:
+    for left in [*others, *_draft_files(results, run_id)]:
         with contextlib.suppress(OSError):  # another user's, in a folder where each keeps his own
             left.unlink(missing_ok=True)
     return path
 
 
 @contextlib.contextmanager
-def held(results: Path, run_id: str) -> Iterator[Lease]:
+def hold_lease(results: Path, run_id: str) -> Iterator[Lease]:
     """Have a cell for the block; as ``take``."""
-    lease = take(results, run_id)
+    lease = acquire_lease(results, run_id)
     try:
         yield lease
     finally:
         lease.release()
 
 
-def living(results: Path) -> dict[str, Holder]:
+def active_leases(results: Path) -> dict[str, Holder]:
     """Who is training what in a folder: run id -> holder; empty where nobody is."""
-    found = _files(results)
+    found = _lease_files(results)
     if not found:
         return {}
-    now = _clock(results)
-    holders = (_read(path, now) for path in found)
+    now = _file_system_time(results)
+    holders = (_read_holder(path, now) for path in found)
     return {holder.run_id: holder for holder in holders if holder and holder.alive(now)}
 
 
-def gone(results: Path) -> list[Path]:
+def expired_leases(results: Path) -> list[Path]:
     """Leases and drafts of leases whose holders are gone."""
-    now = _clock(results)
+    now = _file_system_time(results)
     return [
         path
-        for path in [*_files(results), *_drafts(results)]
-        if not ((holder := _read(path, now)) and holder.alive(now))
+        for path in [*_lease_files(results), *_draft_files(results)]
+        if not ((holder := _read_holder(path, now)) and holder.alive(now))
     ]
 
 
-def check(results: Path) -> None:
+def check_leases_work(results: Path) -> None:
     """Raise LeaseError for a folder that takes no leases, or that another version works in.
 
     Args:
         results: The folder; it exists.
     """
-    with held(results, f"check-{secrets.token_hex(4)}"):
+    with hold_lease(results, f"check-{secrets.token_hex(4)}"):
         pass
-    for holder in living(results).values():
-        if holder.schema != SCHEMA:
+    for holder in active_leases(results).values():
+        if holder.schema != SCHEMA_VERSION:
             raise LeaseError(
                 f"results folder {results} is in use by process {holder.pid} on {holder.host}, "
-                f"which writes records of version {holder.schema}; this program writes {SCHEMA}: "
-                "choose another folder with --results DIR"
+                f"which writes records of version {holder.schema}; this program writes "
+                f"{SCHEMA_VERSION}: choose another folder with --results DIR"
             )
 
 
-def _files(results: Path, run_id: str = "") -> list[Path]:
+def _lease_files(results: Path, run_id: str = "") -> list[Path]:
     """The leases of a cell, or of all; other files are nobody's leases."""
-    if (results / FOLDER).is_symlink():
-        raise LeaseError(f"{results / FOLDER} {LINK}")
+    if (results / LEASE_FOLDER).is_symlink():
+        raise LeaseError(f"{results / LEASE_FOLDER} {_IS_LINK}")
     try:
-        names = os.listdir(results / FOLDER)
+        names = os.listdir(results / LEASE_FOLDER)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         why = (error.strerror or "").lower()
-        raise LeaseError(f"{results / FOLDER}: {why}: who trains what is not known") from error
-    found = ((name, NAME.fullmatch(name)) for name in names)
-    return [results / FOLDER / name for name, of in found if of and run_id in ("", of[1])]
+        raise LeaseError(
+            f"{results / LEASE_FOLDER}: {why}: who trains what is not known"
+        ) from error
+    found = ((name, _LEASE_NAME.fullmatch(name)) for name in names)
+    return [results / LEASE_FOLDER / name for name, of in found if of and run_id in ("", of[1])]
 
 
-def _number(lease: Path) -> int:
+def _lease_number(lease: Path) -> int:
     return int(lease.suffixes[0][1:])
 
 
-def _drafts(results: Path, run_id: str = "*") -> list[Path]:
-    return list((results / FOLDER).glob(f".{run_id}.*.draft"))
+def _draft_files(results: Path, run_id: str = "*") -> list[Path]:
+    return list((results / LEASE_FOLDER).glob(f".{run_id}.*.draft"))
 
 
 @contextlib.contextmanager
-def _draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
+def _write_draft(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
     """A whole lease that holds nothing yet, and the time by the file system's clock."""
-    folder = results / FOLDER
+    folder = results / LEASE_FOLDER
     draft = folder / f".{run_id}.{secrets.token_hex(4)}.draft"
     try:
         if folder.is_symlink():
-            raise OSError(errno.ELOOP, f"{FOLDER} {LINK}")
+            raise OSError(errno.ELOOP, f"{LEASE_FOLDER} {_IS_LINK}")
         # Not Path.mkdir, which fails where whoever tidies up removes the folder meanwhile.
         results.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
     except OSError as error:
-        raise _no_lease(results, error) from error
+        raise _cannot_lease(results, error) from error
     try:
         try:
             with files.create_new(draft) as file:
-                file.write(_content(run_id))
+                file.write(_lease_content(run_id))
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise _no_lease(results, error) from error
+            raise _cannot_lease(results, error) from error
         yield draft, os.stat(draft).st_mtime
     finally:
-        _tidy(draft)
+        _remove(draft)
 
 
-def _content(run_id: str) -> bytes:
-    told = {name: value for name, value in asdict(Holder(run_id)).items() if name in KEPT}
+def _lease_content(run_id: str) -> bytes:
+    told = {name: value for name, value in asdict(Holder(run_id)).items() if name in _LEASE_FIELDS}
     return json.dumps(told, indent=2).encode()
 
 
-def _tidy(path: Path) -> None:
+def _remove(path: Path) -> None:
     """Remove a file, and the folder with the last one."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
         path.parent.rmdir()
 
 
-def _refuse_living(leases: list[Path], now: float) -> None:
+def _raise_if_held(leases: list[Path], now: float) -> None:
     for path in leases:
-        holder = _read(path, now)
+        holder = _read_holder(path, now)
         if holder and holder.alive(now):
             raise _busy(holder)
 
@@ -327,7 +329,7 @@ def _busy(holder: Holder) -> BusyError:
     )
 
 
-def _link(draft: Path, path: Path) -> None:
+def _link_draft(draft: Path, path: Path) -> None:
     """Give a draft the name of a lease; raise BusyError where another draft has it."""
     try:
         os.link(draft, path)
@@ -335,29 +337,29 @@ def _link(draft: Path, path: Path) -> None:
         # A server that answers twice says so of our own link too; then the draft has two names.
         if os.stat(draft).st_nlink != 2:
             raise _busy(
-                _read(path, os.stat(draft).st_mtime)
+                _read_holder(path, os.stat(draft).st_mtime)
                 or Holder(path.name.split(".")[0], host="another machine")
             ) from None
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _no_lease(path.parent.parent, error, "hard links fail there: ") from error
+        raise _cannot_lease(path.parent.parent, error, "hard links fail there: ") from error
 
 
-def _no_lease(results: Path, error: OSError, why: str = "") -> LeaseError:
+def _cannot_lease(results: Path, error: OSError, why: str = "") -> LeaseError:
     return LeaseError(
         f"results folder {results} takes no leases ({why}{error.strerror}): choose another with "
         "--results DIR"
     )
 
 
-def _read(path: Path, now: float) -> Holder | None:
+def _read_holder(path: Path, now: float) -> Holder | None:
     """The holder of a lease, hidden where it says of none; None where it has just been given back.
 
     A heartbeat from the future, the clock having been set back since, counts from now on.
     """
     from ablations.errors import SchemaError
-    from ablations.store.validation import read, shape
+    from ablations.store.validation import mapping_of, read_json
 
     try:
         at = path.stat().st_mtime
@@ -365,7 +367,7 @@ def _read(path: Path, now: float) -> Holder | None:
         return None
     except OSError:
         at = now
-    if at > now + GONE_SECONDS:
+    if at > now + EXPIRY_SECONDS:
         try:
             os.utime(path)
             at = now
@@ -373,9 +375,9 @@ def _read(path: Path, now: float) -> Holder | None:
             at = 0.0
     run_id = path.name.lstrip(".").split(".")[0]
     try:
-        tree = read(files.read_regular(path), shape(Holder, without=("at", "hidden")))
+        tree = read_json(files.read_regular(path), mapping_of(Holder, without=("at", "hidden")))
         if tree["run_id"] == run_id and 0 < tree["pid"] < 2**31:
-            return Holder(**{name: tree[name] for name in KEPT}, at=at)
+            return Holder(**{name: tree[name] for name in _LEASE_FIELDS}, at=at)
         why = "it is of another run or process"
     except FileNotFoundError:
         return None
@@ -389,16 +391,16 @@ def _read(path: Path, now: float) -> Holder | None:
     return Holder(run_id, host="?", machine="?", pid=0, birth=None, since="?", at=at, hidden=told)
 
 
-def _clock(results: Path) -> float:
+def _file_system_time(results: Path) -> float:
     """The time by the clock that dates a folder's files; this machine's where it is read-only."""
     try:
-        with tempfile.TemporaryFile(dir=results / FOLDER) as file:
+        with tempfile.TemporaryFile(dir=results / LEASE_FOLDER) as file:
             return os.fstat(file.fileno()).st_mtime
     except OSError:
         return time.time()
 
 
-def process_birth(pid: int) -> str | None:
+def process_start(pid: int) -> str | None:
     """When a process began, in clock ticks since its machine did; None where that is not told."""
     try:
         state, *rest = (
@@ -409,10 +411,10 @@ def process_birth(pid: int) -> str | None:
         )
     except OSError:
         return None
-    return ENDED if state == "Z" else rest[18]
+    return _ZOMBIE if state == "Z" else rest[18]
 
 
-def alive(pid: int, birth: str | None) -> bool | None:
+def process_is_alive(pid: int, birth: str | None) -> bool | None:
     """Whether a process of this machine still runs and is the one that was born then.
 
     None where the system hides another user's process, as hidepid does.
@@ -423,7 +425,7 @@ def alive(pid: int, birth: str | None) -> bool | None:
         return False
     except PermissionError:
         pass  # somebody else's, but alive
-    found = process_birth(pid)
+    found = process_start(pid)
     if found is None:
         return None
-    return found != ENDED and birth in (None, found)
+    return found != _ZOMBIE and birth in (None, found)

@@ -12,12 +12,12 @@ from typing import Any
 from ablations.config.resolve import FIELDS, unknown_recipe
 from ablations.config.schema import id_of
 from ablations.store import records
-from ablations.store.records import Placed, Record
+from ablations.store.records import LocatedRecord, Record
 
-METRIC = "val/top1"
+MAIN_METRIC = "val/top1"
 # The outcomes of detectors and segmenters, in percent: a table of the paper -> its column -> the
 # metric of a record. A record of any table has its first.
-TASKS = {
+TASK_METRICS = {
     "retinanet": {
         "AP": "val/AP",
         "AP50": "val/AP50",
@@ -36,17 +36,20 @@ TASKS = {
     },
     "ade20k": {"mIoU": "val/mIoU"},
 }
-PERCENTS = {METRIC, *(metric for metrics in TASKS.values() for metric in metrics.values())}
-NO_PRECISION = "it is done and has no environment.precision, so nothing compares with it"
+_PERCENT_METRICS = {
+    MAIN_METRIC,
+    *(metric for metrics in TASK_METRICS.values() for metric in metrics.values()),
+}
+NO_PRECISION_MESSAGE = "it is done and has no environment.precision, so nothing compares with it"
 # A config of another version of this program may lack some; no row can be named without them.
-NEEDED = {
+_REQUIRED_FIELDS = {
     group: {name.removeprefix(f"{group}.") for name in FIELDS if name.startswith(f"{group}.")}
     for group in ("model", "data", "optim")
 }
 
 
 @dataclass
-class Reading:
+class LoadResult:
     """What was read, and what was left out.
 
     Args:
@@ -61,7 +64,7 @@ class Reading:
 
 
 @contextlib.contextmanager
-def without_collection() -> Iterator[None]:
+def garbage_collection_paused() -> Iterator[None]:
     """Records make no cycles; looking for them among very many takes a fifth of the time."""
     collecting = gc.isenabled()
     gc.disable()
@@ -72,27 +75,29 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def read(folders: Sequence[Path]) -> Reading:
+def load_records(folders: Sequence[Path]) -> LoadResult:
     """The usable records in folders of results.
 
     Raises:
         RecordError: A folder does not exist.
     """
-    found, problems, empty = read_folders(folders)
-    return usable(found, problems + empty)
+    found, problems, empty = read_records_by_folder(folders)
+    return select_usable_records(found, problems + empty)
 
 
-def read_folders(folders: Sequence[Path]) -> tuple[list[Placed], list[str], list[str]]:
-    """As ``records.read_folders``, and a line for each folder that has no record at all.
+def read_records_by_folder(
+    folders: Sequence[Path],
+) -> tuple[list[LocatedRecord], list[str], list[str]]:
+    """As ``records.read_all_records``, and a line for each folder that has no record at all.
 
     Raises:
         RecordError: A folder does not exist.
     """
-    found: list[Placed] = []
+    found: list[LocatedRecord] = []
     problems: list[str] = []
     empty: list[str] = []
     for folder in folders:
-        there, broken = records.read_folders([folder])
+        there, broken = records.read_all_records([folder])
         if not there and not broken:
             empty.append(f"{folder} has no records")
         found += there
@@ -100,7 +105,9 @@ def read_folders(folders: Sequence[Path]) -> tuple[list[Placed], list[str], list
     return found, problems, empty
 
 
-def usable(found: Iterable[Placed], problems: Sequence[str] = ()) -> Reading:
+def select_usable_records(
+    found: Iterable[LocatedRecord], problems: Sequence[str] = ()
+) -> LoadResult:
     """The records that a table can use, one a run id.
 
     Args:
@@ -109,35 +116,39 @@ def usable(found: Iterable[Placed], problems: Sequence[str] = ()) -> Reading:
     """
     good, told = [], list(problems)
     for record, place in found:
-        if problem := trouble(record):
+        if problem := record_problem(record):
             told.append(f"{place}: {problem}")
         else:
             good.append((record, place))
-    merged, differing = records.merge(good)
-    return Reading(
+    merged, differing = records.merge_records(good)
+    return LoadResult(
         [record for record, _ in merged],
         {record.run_id: place for record, place in merged},
         told + differing,
     )
 
 
-def trouble(record: Record) -> str | None:
+def record_problem(record: Record) -> str | None:
     """Why a record cannot be used, in words; None where it can."""
-    if problem := config_trouble(record.config, record.run_id, record.variant):
+    if problem := config_problem(record.config, record.run_id, record.variant):
         return problem
     if record.done and not record.environment.get("precision"):
-        return NO_PRECISION
+        return NO_PRECISION_MESSAGE
     for name, values in record.metrics.items():
         for value in values.values():
-            if name in PERCENTS and not 0 <= value <= 100:
+            if name in _PERCENT_METRICS and not 0 <= value <= 100:
                 return f"{name} {value} is not in percent, 0 to 100"
-    if record.status == "finished" and record.metric(METRIC) is None and task(record) is None:
-        others = ", ".join(next(iter(metrics.values())) for metrics in TASKS.values())
-        return f"it is finished and has no {METRIC} (nor {others})"
+    if (
+        record.status == "finished"
+        and record.metric(MAIN_METRIC) is None
+        and record_task(record) is None
+    ):
+        others = ", ".join(next(iter(metrics.values())) for metrics in TASK_METRICS.values())
+        return f"it is finished and has no {MAIN_METRIC} (nor {others})"
     return None
 
 
-def config_trouble(
+def config_problem(
     config: Mapping[str, Any], run_id: str, variant: str | None = None
 ) -> str | None:
     """Why a config is not that of a run, in words; None where it is.
@@ -149,7 +160,7 @@ def config_trouble(
     """
     if problem := unknown_recipe(config["recipe"]):
         return problem
-    for group, names in NEEDED.items():
+    for group, names in _REQUIRED_FIELDS.items():
         if not config[group].keys() >= names:
             return f"its config lacks {group}.{min(names - config[group].keys())}"
     if id_of(config, variant) != run_id:
@@ -157,11 +168,11 @@ def config_trouble(
     return None
 
 
-def task(record: Record) -> str | None:
+def record_task(record: Record) -> str | None:
     """The table of TASKS that a record is of; None where it classifies, or has no outcome."""
-    if record.metric(METRIC) is not None:
+    if record.metric(MAIN_METRIC) is not None:
         return None
-    outcomes = {name: next(iter(metrics.values())) for name, metrics in TASKS.items()}
+    outcomes = {name: next(iter(metrics.values())) for name, metrics in TASK_METRICS.items()}
     return next(
         (name for name, first in outcomes.items() if record.metric(first) is not None), None
     )

@@ -18,14 +18,14 @@ from ablations.config.schema import RunConfig, id_of
 from ablations.errors import AccessError, LeaseLostError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.store import records
-from ablations.store.records import Record, unread, write_atomically
+from ablations.store.records import Record, access_error, write_atomically
 
-FILE = records.BEGUN
-LOG = "log.txt"
+RUN_STATE_FILE = records.RUN_STATE_FILE
+LOG_FILE = "log.txt"
 
 
 @dataclass(frozen=True)
-class Begun:
+class RunState:
     """A start of a run.
 
     Args:
@@ -43,40 +43,40 @@ class Begun:
     def write(self, results: Path) -> None:
         """Write it beside the run's other files."""
         text = json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
-        write_atomically(results / self.run_id / FILE, text)
+        write_atomically(results / self.run_id / RUN_STATE_FILE, text)
 
 
 @contextlib.contextmanager
-def marked(
+def track_run_state(
     config: RunConfig, results: Path, tracker: Mapping[str, Any]
 ) -> Iterator[Callable[[], bool]]:
     """Note that this process trains a run inside the block; tells whether the note is still there.
 
     The note is gone when the block ends well, and tells an interruption where it does not.
     """
-    mark = Begun(config.run_id, config.to_json(), tracker=dict(tracker))
+    mark = RunState(config.run_id, config.to_json(), tracker=dict(tracker))
     mark.write(results)
     try:
-        yield lambda: read(results, config.run_id) == mark
+        yield lambda: find_run_state(results, config.run_id) == mark
     except LeaseLostError:
         raise  # the folder is another process's now
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk, say, is told by the error itself
             replace(mark, stopped=True).write(results)
         raise
-    if read(results, config.run_id) == mark:
-        (results / config.run_id / FILE).unlink(missing_ok=True)
+    if find_run_state(results, config.run_id) == mark:
+        (results / config.run_id / RUN_STATE_FILE).unlink(missing_ok=True)
 
 
-def read(results: Path, run_id: str) -> Begun | None:
+def find_run_state(results: Path, run_id: str) -> RunState | None:
     """The last start of a run, or None where none is known."""
     try:
-        return load(results, run_id)
+        return read_run_state(results, run_id)
     except RecordError:
         return None  # nothing depends on it: a run without one starts as a new one does
 
 
-def load(results: Path, run_id: str) -> Begun | None:
+def read_run_state(results: Path, run_id: str) -> RunState | None:
     """The same, for who tells what is wrong.
 
     Raises:
@@ -84,13 +84,13 @@ def load(results: Path, run_id: str) -> Begun | None:
     """
     from ablations.store import validation
 
-    path = results / run_id / FILE
+    path = results / run_id / RUN_STATE_FILE
     try:
-        start = Begun(**validation.read(files.read_regular(path), validation.Begun))
+        start = RunState(**validation.read_json(files.read_regular(path), validation.RunStateJson))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise unread(path, error) from error
+        raise access_error(path, error) from error
     except (SchemaError, TypeError) as error:  # TypeError: it has other fields too
         raise RecordError(f"{path} is not of a start: {error}") from error
     if start.run_id != run_id or id_of(start.config) != run_id:
@@ -98,16 +98,16 @@ def load(results: Path, run_id: str) -> Begun | None:
     return start
 
 
-def tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, Any]:
+def find_tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, Any]:
     """The tracker's ids of a run that is not done, for its next start to continue."""
-    last = read(results, run_id)
+    last = find_run_state(results, run_id)
     if last:
         return last.tracker
     return known.tracker if known and not known.done else {}
 
 
 @contextlib.contextmanager
-def folder(results: Path, run_id: str) -> Iterator[Path]:
+def run_folder(results: Path, run_id: str) -> Iterator[Path]:
     """The folder of a run, made for the block; gone again where a refusal left but a log in it.
 
     Raises:
@@ -120,6 +120,6 @@ def folder(results: Path, run_id: str) -> Iterator[Path]:
     try:
         yield path
     except BaseException:
-        if [file.name for file in path.iterdir()] in ([], [LOG]):
+        if [file.name for file in path.iterdir()] in ([], [LOG_FILE]):
             shutil.rmtree(path, ignore_errors=True)
         raise

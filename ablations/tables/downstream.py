@@ -15,7 +15,7 @@ from ablations.analysis.stats import Spread
 from ablations.analysis.study import studies
 from ablations.paper import published
 from ablations.paper.published import DownstreamRow
-from ablations.store.load import TASKS, task
+from ablations.store.load import TASK_METRICS, record_task
 from ablations.store.records import Record
 from ablations.tables.our_rows import (
     FACTS,
@@ -115,10 +115,10 @@ def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
         f"Published: arXiv 2111.11418 v3. {sources_note(shown.file)}",
         *shown.foot,
     ]
-    first = next(iter(TASKS[name].values()))
+    first = next(iter(TASK_METRICS[name].values()))
     table.foot.append(OURS if found else f"No rows of ours: no record here has {first}.")
     if aside:
-        kinds = [task(record) or f"recipe {record.config['recipe']}" for record in aside]
+        kinds = [record_task(record) or f"recipe {record.config['recipe']}" for record in aside]
         table.foot.append(left_out_note(kinds, f"without {first}"))
     table.foot += our_provenance(found)
     return table
@@ -132,7 +132,13 @@ def downstream_frame(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
         records: Usable ones of any task.
     """
     metrics = list(SHOWN[name].columns)
-    columns = ["source", "backbone", "params_m", *metrics, *(f"{m}_std" for m in TASKS[name])]
+    columns = [
+        "source",
+        "backbone",
+        "params_m",
+        *metrics,
+        *(f"{m}_std" for m in TASK_METRICS[name]),
+    ]
     columns += ["n", *FACTS, "setting", "cited", "note"]
     found, _ = _split(name, records)
     rows = [_tidy_row(name, each) for each in _rows(name, found)]
@@ -142,7 +148,7 @@ def downstream_frame(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
 def _split(name: str, records: Sequence[Record]) -> tuple[list[OurRow], list[Record]]:
     """Rows of a task, and the records of others."""
     return find_our_rows(studies(records, of=name)), [
-        record for record in records if task(record) != name
+        record for record in records if record_task(record) != name
     ]
 
 
@@ -157,7 +163,7 @@ def _spread(each: OurRow, metric: str) -> Spread | None:
 
 def _count(name: str, each: OurRow) -> int:
     """Seeds that have the table's first outcome."""
-    first = _spread(each, next(iter(TASKS[name].values())))
+    first = _spread(each, next(iter(TASK_METRICS[name].values())))
     return first.n if first else 0
 
 
@@ -178,7 +184,7 @@ def _cells(table: Table, name: str, each: DownstreamRow | OurRow) -> dict[str, s
         }
     n = _count(name, each)
     values = dict.fromkeys(columns.values(), MISSING)
-    for column, metric in TASKS[name].items():
+    for column, metric in TASK_METRICS[name].items():
         values[columns[column]] = _shown(_spread(each, metric), n)
     return {
         "Backbone": each.label(table, n),
@@ -209,7 +215,7 @@ def _tidy_row(name: str, each: DownstreamRow | OurRow) -> dict[str, object]:
         }
     row: dict[str, object] = {"source": "ours", "backbone": each.model}
     row["params_m"] = cost_in(each.row.cost, "params", 1e6)
-    for column, metric in TASKS[name].items():
+    for column, metric in TASK_METRICS[name].items():
         found = _spread(each, metric)
         row[column] = found.mean if found else None
         row[f"{column}_std"] = found.std if found else None

@@ -8,7 +8,7 @@ from ablations.analysis.rows import Study
 from ablations.analysis.study import studies
 from ablations.errors import RecordError
 from ablations.store import load
-from ablations.store.records import HISTORY, read_history
+from ablations.store.records import HISTORY_FILE, read_history
 
 
 def load_studies(*folders: str | Path) -> list[Study]:
@@ -17,7 +17,7 @@ def load_studies(*folders: str | Path) -> list[Study]:
     Raises:
         RecordError: A folder does not exist, or has a record that cannot be used.
     """
-    found = load.read([Path(folder) for folder in folders])
+    found = load.load_records([Path(folder) for folder in folders])
     if found.problems:
         raise RecordError(found.problems[0])
     return studies(found.records)
@@ -31,8 +31,8 @@ def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
     Raises:
         RecordError: A folder does not exist, or a history has a cell that is no number.
     """
-    places = load.read([Path(folder) for folder in folders]).places
-    return {run: read_history(Path(place).parent / HISTORY) for run, place in places.items()}
+    places = load.load_records([Path(folder) for folder in folders]).places
+    return {run: read_history(Path(place).parent / HISTORY_FILE) for run, place in places.items()}
 
 
 def find_folder(folder: str | Path) -> Path:

@@ -24,7 +24,7 @@ from ablations.text import escape
 
 FORMATS = ["md", "csv", "tex", "html"]
 WIDE_LATEX = "tex*"  # LaTeX over both columns of a page
-KINDS = ["ablation", "imagenet", "sizes", *load.TASKS]
+KINDS = ["ablation", "imagenet", "sizes", *load.TASK_METRICS]
 
 
 @dataclass(frozen=True)

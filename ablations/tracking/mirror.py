@@ -13,7 +13,7 @@ from typing import Any
 from ablations.config import diff
 from ablations.config.schema import RunConfig
 from ablations.errors import TrackerError
-from ablations.store.records import FILE, HISTORY, Record
+from ablations.store.records import HISTORY_FILE, RECORD_FILE, Record
 from ablations.tracking import client
 from ablations.tracking.tracker import GuardedTracker, Tracker
 
@@ -143,7 +143,7 @@ class WandbTracker(Tracker):
         kept = wandb.Artifact(f"record-{run_id}", type="record")
         model = wandb.Artifact(f"weights-{run_id}", type="model")
         for file in files:
-            if file.name in (FILE, HISTORY):
+            if file.name in (RECORD_FILE, HISTORY_FILE):
                 copy = shutil.copy(file, self.run.dir)
                 self.run.save(copy, base_path=self.run.dir, policy="end")
                 kept.add_file(copy, policy="immutable", skip_cache=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablations.config.schema import id_of, with_floats
 from ablations.errors import ProjectNotFoundError, RecordError, TrackerError
-from ablations.store.records import FILE, HISTORY_COLUMNS, Record
+from ablations.store.records import HISTORY_COLUMNS, RECORD_FILE, Record
 from ablations.tracking import client
 from ablations.tracking.mirror import NOT_IN_SUMMARY, TRAINING_COLUMNS
 
@@ -202,7 +202,7 @@ def read_offline(folder: Path) -> WandbRecords:
         raise TrackerError(f"no offline runs of W&B in {folder}: give a folder that has some")
     found = WandbRecords()
     for source in folders:
-        file = source / "files" / FILE
+        file = source / "files" / RECORD_FILE
         if file.is_file():
             _add_record(found, lambda file=file: Record.read(file), False, str(source))
         else:

@@ -9,7 +9,7 @@ from typing import Any
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.errors import ConfigError, DataError, ProjectNotFoundError, RecordError, TrackerError
-from ablations.store import records, reuse
+from ablations.store import records, reuse_check
 from ablations.store.records import Record
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
@@ -38,7 +38,7 @@ def fetch_finished_runs(
     missing: dict[tuple[str | None, str], dict[str, RunConfig]] = {}
     for config in configs:
         try:
-            known = records.find(results, config.run_id)
+            known = records.find_record(results, config.run_id)
         except RecordError:
             continue  # whoever asked tells it
         if config.system.tracker == "wandb" and not (known and known.done):
@@ -58,18 +58,18 @@ def _fetch(path: str, runs: Mapping[str, RunConfig], results: Path, here: bool) 
     try:
         for run in _runs(path, list(runs)):
             config = runs[run.config["run_id"]]
-            known = records.find(results, config.run_id)
-            if run.summary.get("status") not in records.DONE or (known and known.done):
+            known = records.find_record(results, config.run_id)
+            if run.summary.get("status") not in records.DONE_STATUSES or (known and known.done):
                 continue
             try:
                 source = "/".join(run.path)
                 record = reading.record_from_run(run, source)
-                reuse.check(record, config, source, here)
+                reuse_check.check_record(record, config, source, here)
             except (ConfigError, DataError, RecordError) as error:
                 screen.note(f"not reused: {error}")
                 continue
             if rows := reading.history_from_run(run):
-                records.write_history(results / record.run_id / records.HISTORY, rows)
+                records.write_history(results / record.run_id / records.HISTORY_FILE, rows)
             record.write(results)
             yield record
     except ProjectNotFoundError:
@@ -115,8 +115,8 @@ def mirror_reused_run(config: RunConfig, record: Record, results: Path) -> list[
     tags = ["reused"] if source else []
     tracker = GuardedTracker(WandbTracker(config, client.wandb_folder(results), {}, tags, extra))
     folder = results / record.run_id
-    for row in records.read_history(folder / records.HISTORY):
+    for row in records.read_history(folder / records.HISTORY_FILE):
         tracker.log(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
-    names = (records.FILE, records.HISTORY)
+    names = (records.RECORD_FILE, records.HISTORY_FILE)
     tracker.finish(record, [folder / name for name in names if (folder / name).is_file()])
     return [tracker.unsent] if tracker.unsent else []

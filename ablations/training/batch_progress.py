@@ -14,8 +14,8 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from ablations.errors import LeaseLostError
-from ablations.store import position
-from ablations.store.position import TRAINING, VALIDATING, Position
+from ablations.store import run_progress
+from ablations.store.run_progress import TRAINING, VALIDATING, RunProgress
 
 REPORT_SECONDS = 1.0  # between two reports, at least
 WRITE_SECONDS = 5.0  # between two writes of the file, at least
@@ -38,7 +38,7 @@ class Watch(pl.Callback):
         folder: Path,
         train: DataLoader[Any],
         val: DataLoader[Any],
-        report: Callable[[Position], None] | None = None,
+        report: Callable[[RunProgress], None] | None = None,
     ) -> None:
         self.folder, self.report = folder, report
         self.batches = {TRAINING: len(train), VALIDATING: len(val)}
@@ -60,9 +60,9 @@ class Watch(pl.Callback):
         except LeaseLostError:
             raise
         except BaseException:
-            position.remove(self.folder)
+            run_progress.remove_progress(self.folder)
             raise
-        position.remove(self.folder)
+        run_progress.remove_progress(self.folder)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.marks.clear()
@@ -88,14 +88,14 @@ class Watch(pl.Callback):
     def _tell(self, trainer: pl.Trainer, now: float, phase: str, done: int, work: int) -> None:
         fraction = round(min(1.0, work / (self.training + self.validation)), 4)
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
-        here = Position(epoch, epochs, phase, done, self.batches[phase], fraction, self.speed)
+        here = RunProgress(epoch, epochs, phase, done, self.batches[phase], fraction, self.speed)
         begun, before = self.start = self.start or (now, here.done)
         if here.done > before:
             left = (now - begun) / (here.done - before) * (1 - here.done)
             here = replace(here, seconds_left=left)
         self.next_report = now + REPORT_SECONDS
         if now >= self.next_write:
-            position.write(self.folder, here)
+            run_progress.write_progress(self.folder, here)
             self.next_write = time.monotonic() + WRITE_SECONDS
         if self.report:
             self.report(here)

@@ -28,7 +28,7 @@ from ablations.config import plugins
 from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.data.batches import loaders
+from ablations.data.batches import create_loaders
 from ablations.errors import ConfigError, DataError, ProcessLostError, RankError
 from ablations.machine.child_process import set_up_child
 from ablations.store import run_state
@@ -114,7 +114,7 @@ def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
     if changed := code_hash.differing(order["code"]):
         raise ConfigError(f"this process has other code than rank 0 ({', '.join(changed)})")
     plugins.load(config.system.plugins)
-    pictures = data.load(config.data)
+    pictures = data.load_dataset(config.data)
     check_devices(config, pictures)
     if (mine := resolved(config.system)) != order["precision"]:
         raise ConfigError(
@@ -130,7 +130,7 @@ def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
         )
     workers = config.system.loader_workers
     own = order["epoch"], seat.rank, seat.world
-    return loaders(pictures, config.data, config.seed, workers, *own)
+    return create_loaders(pictures, config.data, config.seed, workers, *own)
 
 
 def _words(identity: Mapping[str, str]) -> str:
@@ -140,7 +140,7 @@ def _words(identity: Mapping[str, str]) -> str:
 
 def serve(config: RunConfig, results: Path, seat: Seat) -> None:
     """The life of a process that rank 0 has started on its machine."""
-    log_file = results / config.run_id / run_state.LOG
+    log_file = results / config.run_id / run_state.LOG_FILE
     set_up_child(log_file, ignore=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     ended = follow(config, results, Team(seat, connect(seat)))
     os._exit(ended)  # at once: rank 0 waits, and nothing here is left to be written

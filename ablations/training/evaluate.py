@@ -18,8 +18,8 @@ from ablations.config import plugins
 from ablations.config.resolve import DERIVED, flatten, resolve, typed
 from ablations.config.schema import SOURCES, RunConfig
 from ablations.data import count_classes
-from ablations.data.batches import VALIDATION_BATCH, validation
-from ablations.data.memory import enough
+from ablations.data.batches import VALIDATION_BATCH, create_validation_loader
+from ablations.data.memory import memory_guard
 from ablations.errors import CheckpointError, ConfigError
 from ablations.machine.cores import usable_cores
 from ablations.store import records
@@ -177,14 +177,14 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
         ConfigError: No such run, or one without weights, fields that are wrong, or a plugin that
             only the record names.
     """
-    record = records.find(results, run_id)
+    record = records.find_record(results, run_id)
     if record is None:
-        known = [path.parent.name for path in results.glob(f"*/{records.FILE}")]
+        known = [path.parent.name for path in results.glob(f"*/{records.RECORD_FILE}")]
         otherwise = f"{results} has {len(known)} records, each with an id of twelve hex digits"
         raise ConfigError(nearest("run", run_id, known, otherwise))
-    if not (results / run_id / records.WEIGHTS).is_file():
+    if not (results / run_id / records.WEIGHTS_FILE).is_file():
         raise ConfigError(
-            f"run {run_id} ({record.status}) has no {records.WEIGHTS} in {results / run_id}"
+            f"run {run_id} ({record.status}) has no {records.WEIGHTS_FILE} in {results / run_id}"
         )
     stored = {name: record.config[name] for name in ("model", "data", "optim")}
     values = {name: value for name, value in flatten(stored).items() if name not in DERIVED}
@@ -194,7 +194,7 @@ def of_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> Subject:
     if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {run_id} is stale: {why}: evaluate it with the code it has")
     model = MetaFormer(config.model)
-    load_checkpoint(model, results / run_id / records.WEIGHTS)
+    load_checkpoint(model, results / run_id / records.WEIGHTS_FILE)
     before = record.metric("val/top1")
     told = [f"its record has top-1 {before:.2f}%"] if before is not None else []
     return Subject(run_id, config, model, told + _changed(overrides))
@@ -220,14 +220,14 @@ def _check_named(record: Record, overrides: Mapping[str, Any]) -> None:
         )
 
 
-def pictures_of(config: RunConfig) -> data.Pictures:
+def pictures_of(config: RunConfig) -> data.ImageDataset:
     """The validation pictures of a config.
 
     Raises:
         DataError: They are missing or broken.
         ConfigError: They have another number of classes than the model.
     """
-    pictures = data.load(config.data, training=False)
+    pictures = data.load_dataset(config.data, training=False)
     found, known = len(pictures.classes), config.model.num_classes
     if found != known:
         raise ConfigError(_other_classes(config.data.root or config.data.name, found, known))
@@ -236,7 +236,7 @@ def pictures_of(config: RunConfig) -> data.Pictures:
 
 def measure(
     subject: Subject,
-    pictures: data.Pictures,
+    pictures: data.ImageDataset,
     progress: Callable[[Batches], Batches] = lambda batches: batches,
 ) -> Accuracy:
     """Top-1 and top-5 over all validation pictures, on a GPU or a CPU.
@@ -264,10 +264,10 @@ def measure(
     if device.type == "cpu":
         # What fits into its caches: on 2 cores, S12 at 224 takes twice as long in batches of 120.
         size = max(1, min(size, 2**20 // subject.config.data.image_size**2))
-    batches = validation(pictures, subject.config.data, system.loader_workers, size)
+    batches = create_validation_loader(pictures, subject.config.data, system.loader_workers, size)
     broken = torch.zeros((), dtype=torch.long, device=device)
     cast, seen, begun = AUTOCAST[precision(subject.config)], 0, time.perf_counter()
-    what = enough(f"evaluating {subject.name}")
+    what = memory_guard(f"evaluating {subject.name}")
     autocast = torch.autocast(device.type, cast, enabled=cast is not None)
     with what, torch.inference_mode(), autocast:
         for batch, labels in progress(batches):

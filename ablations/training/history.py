@@ -30,7 +30,7 @@ class History(pl.Callback):
     def __init__(
         self,
         folder: Path,
-        pictures: data.Pictures,
+        pictures: data.ImageDataset,
         tracker: Tracker,
         progress: Progress | None,
     ) -> None:
@@ -110,7 +110,7 @@ class History(pl.Callback):
             "epoch_seconds": round(time.perf_counter() - self.begun, 4),
         }
         self.rows.append(row)
-        records.write_history(self.folder / records.HISTORY, self.rows)
+        records.write_history(self.folder / records.HISTORY_FILE, self.rows)
         self.tracker.log(int(row["epoch"]), mirrored(row))
         speed = self.pictures / max(self.trained, 1e-9)
         log.info(

@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader
 
 from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
-from ablations.data import Pictures
-from ablations.data.memory import loader_end, shortage
+from ablations.data import ImageDataset
+from ablations.data.memory import loader_death, memory_shortage
 from ablations.errors import ConfigError, DataError, RankError
 from ablations.machine import files
-from ablations.store.position import Position
-from ablations.store.records import CHECKPOINT, WEIGHTS
+from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
+from ablations.store.run_progress import RunProgress
 from ablations.text.phrases import counted
 from ablations.training.batch_progress import Watch
 from ablations.training.history import History
@@ -80,7 +80,7 @@ def fit(
     check: Callable[[], None],
     state: dict[str, Any] | None,
     seat: Seat = ALONE,
-    report: Callable[[Position], None] | None = None,
+    report: Callable[[RunProgress], None] | None = None,
 ) -> str:
     """Run Lightning's loop to the end; the status.
 
@@ -100,7 +100,7 @@ def fit(
     """
     watch = Watch(folder, *batches, report)
     with quiet(), watch.removed():
-        callbacks = [watch, history, Keeper(folder / CHECKPOINT, check)]
+        callbacks = [watch, history, Keeper(folder / CHECKPOINT_FILE, check)]
         task, trainer = built(config, callbacks, seat)
         if ended(state):
             # It had ended; only its record is missing.
@@ -112,13 +112,13 @@ def fit(
         else:
             try:
                 with signals.held():
-                    path = str(folder / CHECKPOINT) if state else None
+                    path = str(folder / CHECKPOINT_FILE) if state else None
                     trainer.fit(task, *batches, ckpt_path=path)
                 signals.check()
             except SystemExit as stopped:  # Lightning's word for SIGINT and SIGTERM
                 raise Interrupted(signals.came or 130) from stopped
-    with files.atomic_write(folder / WEIGHTS) as file:
-        file.write(encode_weights(task.model.state_dict(), WEIGHTS))
+    with files.atomic_write(folder / WEIGHTS_FILE) as file:
+        file.write(encode_weights(task.model.state_dict(), WEIGHTS_FILE))
     return "diverged" if task.diverged else "finished"
 
 
@@ -133,9 +133,9 @@ def fit_along(config: RunConfig, batches: Batches, folder: Path, resumes: bool, 
         seat: This process's.
     """
     with quiet():
-        keeper = Keeper(folder / CHECKPOINT, lambda: None)
+        keeper = Keeper(folder / CHECKPOINT_FILE, lambda: None)
         task, trainer = built(config, [keeper], seat)
-        path = str(folder / CHECKPOINT) if resumes else None
+        path = str(folder / CHECKPOINT_FILE) if resumes else None
         trainer.fit(task, *batches, ckpt_path=path)
 
 
@@ -210,7 +210,7 @@ def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
     }
 
 
-def check_devices(config: RunConfig, pictures: Pictures) -> None:
+def check_devices(config: RunConfig, pictures: ImageDataset) -> None:
     """Raise where a run cannot be trained on as many devices as it asks for.
 
     Raises:
@@ -262,9 +262,9 @@ def failure_kind(error: Exception) -> str:
     """oom, data, killed or error."""
     if isinstance(error, RankError):
         return error.kind
-    if isinstance(error, torch.OutOfMemoryError) or shortage(error):
+    if isinstance(error, torch.OutOfMemoryError) or memory_shortage(error):
         return "oom"
-    if loader_end(error):
+    if loader_death(error):
         return "killed"
     return "data" if isinstance(error, DataError) else "error"
 
@@ -274,7 +274,7 @@ def one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     if isinstance(error, RankError):
         return str(error)
-    if not isinstance(error, DataError) and (told := shortage(error) or loader_end(error)):
+    if not isinstance(error, DataError) and (told := memory_shortage(error) or loader_death(error)):
         return f"{type(error).__name__}: {told}"
     if not lines:
         return type(error).__name__

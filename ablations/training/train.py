@@ -20,15 +20,14 @@ from ablations import data
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.data.batches import loaders, resume
+from ablations.data.batches import create_loaders, set_first_epoch
 from ablations.data.checks import check_classes
 from ablations.errors import AccessError, ConfigError, LeaseLostError, ProcessLostError
-from ablations.store import failures, leases, records, run_state
-from ablations.store import reuse as same
+from ablations.store import failures, leases, records, reuse_check, run_state
 from ablations.store.leases import Lease
-from ablations.store.position import Position
-from ablations.store.records import BROKEN, CHECKPOINT, WEIGHTS, Record
-from ablations.store.validation import Checkpoint, check_values
+from ablations.store.records import BROKEN_CHECKPOINT_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, Record
+from ablations.store.run_progress import RunProgress
+from ablations.store.validation import CheckpointJson, validate_values
 from ablations.tracking import mirror
 from ablations.training import code_hash, environment
 from ablations.training.cost import run_cost
@@ -58,7 +57,7 @@ def train(
     unsent: Callable[[Path], None] | None = None,
     signals: Signals | None = None,
     team: Team | None = None,
-    report: Callable[[Position], None] | None = None,
+    report: Callable[[RunProgress], None] | None = None,
 ) -> Record:
     """Train one cell to its end, from where it was left, and write its record.
 
@@ -96,19 +95,21 @@ def train(
             raise ConfigError(f"system.nodes {config.system.nodes}: {how_to_start(config.system)}")
         plugins.load(config.system.plugins)
         on_gpu(config.system.accelerator)
-        pictures = data.load(config.data)
+        pictures = data.load_dataset(config.data)
         check_classes(config, len(pictures.classes))
         check_devices(config, pictures)
-        whole = not records.unsettled(results, config.run_id)
+        whole = not records.has_interrupted_move(results, config.run_id)
         if whole and (known := reusable(config, results, reuse)):
-            same.tidy(results, [config.run_id])  # what a killed process left beside its record
+            reuse_check.remove_finished_leftovers(
+                results, [config.run_id]
+            )  # what a killed process left beside its record
             return known
         # What is wrong with the input shows before anything is written.
         workers, world = config.system.loader_workers, config.system.processes
-        batches = loaders(pictures, config.data, config.seed, workers, world=world)
+        batches = create_loaders(pictures, config.data, config.seed, workers, world=world)
         records.check_writable(results)
-        with leases.held(results, config.run_id) as lease:
-            records.settle(results, config.run_id)
+        with leases.hold_lease(results, config.run_id) as lease:
+            records.finish_interrupted_move(results, config.run_id)
             # Whoever had it a moment ago may have finished it.
             if known := reusable(config, results, reuse):
                 return known
@@ -116,7 +117,7 @@ def train(
             try:
                 return _train(*given, progress, unsent, signals, lease, team, report)
             except OSError as error:
-                raise records.refusal(error, results / config.run_id) or error from error
+                raise records.storage_error(error, results / config.run_id) or error from error
 
 
 def reusable(config: RunConfig, results: Path, reuse: bool) -> Record | None:
@@ -126,38 +127,38 @@ def reusable(config: RunConfig, results: Path, reuse: bool) -> Record | None:
         DataError: It is of other images.
         ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
-    known = records.find(results, config.run_id)
+    known = records.find_record(results, config.run_id)
     if not (known and known.done and reuse):
         return None
-    same.check(known, config, results / known.run_id / records.FILE)
+    reuse_check.check_record(known, config, results / known.run_id / records.RECORD_FILE)
     return known
 
 
 def _train(
     config: RunConfig,
     results: Path,
-    pictures: data.Pictures,
+    pictures: data.ImageDataset,
     batches: Batches,
     progress: Progress | None,
     unsent: Callable[[Path], None] | None,
     signals: Signals,
     lease: Lease,
     team: Team | None,
-    report: Callable[[Position], None] | None,
+    report: Callable[[RunProgress], None] | None,
 ) -> Record:
     started = time.perf_counter()
     mixers = plugins.versions(config.model.mixers)
     found = {"plugins": mixers, "processes": config.system.processes}
     where = environment.describe(found, config.system.threads)
-    known = records.find(results, config.run_id)
-    checkpoint = results / config.run_id / CHECKPOINT
+    known = records.find_record(results, config.run_id)
+    checkpoint = results / config.run_id / CHECKPOINT_FILE
     state = usable(checkpoint, config.run_id)
     epoch = state["epoch"] + 1 if state else 0
     if state:
-        same.check_checkpoint(state, config, checkpoint)
+        reuse_check.check_checkpoint(state, config, checkpoint)
         code_hash.check_same(checkpoint, state.get("code", {}))
-        resume(batches[0], epoch)
-    records.clear_leftovers(results / config.run_id)
+        set_first_epoch(batches[0], epoch)
+    records.remove_leftovers(results / config.run_id)
     shared: dict[str, Any] = {
         "run_id": config.run_id,
         "config": config.to_json(),
@@ -168,15 +169,18 @@ def _train(
             "val": len(pictures.val),
         },
     }
-    with run_state.folder(results, config.run_id) as folder, to_file(folder / run_state.LOG):
+    with (
+        run_state.run_folder(results, config.run_id) as folder,
+        to_file(folder / run_state.LOG_FILE),
+    ):
         with signals.held():  # so that W&B hears of a signal that comes meanwhile
-            before = run_state.tracker_ids(results, config.run_id, known)
+            before = run_state.find_tracker_ids(results, config.run_id, known)
             tracker = mirror.start_tracker(config, results, before)
         try:
-            with run_state.marked(config, results, tracker.ids) as lease.mine:
+            with run_state.track_run_state(config, results, tracker.ids) as lease.mine:
                 signals.check()
                 if known and known.done:
-                    records.set_aside(results, config.run_id)
+                    records.move_to_previous(results, config.run_id)
                 try:
                     shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
                     history = History(folder, pictures, tracker, progress)
@@ -205,16 +209,18 @@ def _train(
                     raise
                 except Exception as error:
                     log.error("%s", traceback.format_exc())
-                    if refused := records.refusal(error, folder):
+                    if refused := records.storage_error(error, folder):
                         raise refused from error
                     record = Record(
                         status="failed",
-                        failure=failures.reason(failure_kind(error), one_line(error), folder),
+                        failure=failures.describe_failure(
+                            failure_kind(error), one_line(error), folder
+                        ),
                         environment=where | environment.ended(),
                         **shared,
                     )
                 lease.check(now=True)
-                records.replace(results, record)
+                records.write_or_restore(results, record)
         except (LeaseLostError, ProcessLostError):
             tracker.interrupt(1)
             raise
@@ -227,9 +233,9 @@ def _train(
             raise
         except (OSError, AccessError) as error:
             tracker.interrupt(1)  # the next run in this process must not find it open
-            raise records.refusal(error, folder) or error from None
+            raise records.storage_error(error, folder) or error from None
         if record.done:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         tracker.finish(record, kept(folder, config.system.log_model))
     if tracker.unsent and unsent:
         unsent(tracker.unsent)
@@ -238,7 +244,7 @@ def _train(
 
 def kept(folder: Path, weights: bool) -> list[Path]:
     """The files of a run that its tracker keeps, as far as they are there."""
-    names = [records.FILE, records.HISTORY, *([WEIGHTS] if weights else [])]
+    names = [records.RECORD_FILE, records.HISTORY_FILE, *([WEIGHTS_FILE] if weights else [])]
     return [folder / name for name in names if (folder / name).is_file()]
 
 
@@ -261,7 +267,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        check_values(state, Checkpoint)
+        validate_values(state, CheckpointJson)
         if state["run_id"] == run_id:
             return state
         reason = f"is of run {state['run_id']}"
@@ -269,7 +275,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
         raise
     except Exception as error:  # torch raises what the broken file makes it raise
         reason = f"cannot be read ({one_line(error)})"
-    aside = checkpoint.with_name(BROKEN)
+    aside = checkpoint.with_name(BROKEN_CHECKPOINT_FILE)
     checkpoint.replace(aside)
     screen.note(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}")
     return None

@@ -16,7 +16,7 @@ CELL = "0123456789ab"
 
 def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) -> Path:
     """A lease as another process would have left it."""
-    path = results / leases.FOLDER / f"{holder.run_id}.{number}.json"
+    path = results / leases.LEASE_FOLDER / f"{holder.run_id}.{number}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "at"}))
     os.utime(path, (time.time() - age,) * 2)
@@ -26,6 +26,6 @@ def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) ->
 def ended() -> Holder:
     """The holder that a process of this machine was that has ended."""
     with subprocess.Popen(["sleep", "9"]) as process:
-        birth = leases.process_birth(process.pid)
+        birth = leases.process_start(process.pid)
         process.kill()
     return Holder(CELL, pid=process.pid, birth=birth)

@@ -19,7 +19,7 @@ def command(sweep: Path, results: Path, *words: str) -> list[str]:
 
 
 def metrics(results: Path) -> dict[str, dict]:
-    found, problems = records.read_all([results])
+    found, problems = records.read_records([results])
     assert not problems
     assert all(record.status == "finished" for record in found)
     return {record.run_id: record.metrics for record in found}

@@ -29,7 +29,7 @@ from ablations.scheduling.ray.connection import connect, loaded, loss, plain
 from ablations.scheduling.ray.job import Errand, Sight, carry_out, look
 from ablations.scheduling.ray.resources import Needs, room
 from ablations.scheduling.worker_env import tracking
-from ablations.store import leases, position, records
+from ablations.store import leases, records, run_progress
 from ablations.store.leases import Lease
 from ablations.training import code_hash
 
@@ -206,7 +206,7 @@ class RayCluster:
         finally:
             node.asked = None
         changed = code_hash.differing(sight.code)
-        if changed or sight.schema != records.SCHEMA:
+        if changed or sight.schema != records.SCHEMA_VERSION:
             why = "it has other code of this package than this machine"
             why += (
                 f" ({', '.join(changed)})" if changed else f" (records of version {sight.schema})"
@@ -236,7 +236,7 @@ class RayCluster:
         files: file_sync.Files = {}
         if not shared:
             try:
-                slot.lease = leases.take(self.results, cell.run_id)
+                slot.lease = leases.acquire_lease(self.results, cell.run_id)
                 files = file_sync.needed(self.results, cell.run_id)
             except BusyError as busy:
                 self._told.append(Event("busy", cell.run_id, str(busy), slot.place))
@@ -290,7 +290,7 @@ class RayCluster:
         """A slot is free again, or goes where its node has gone."""
         if slot.lease:
             if slot.cell and not slot.lease.lost:
-                position.remove(self.results / slot.cell.run_id)
+                run_progress.remove_progress(self.results / slot.cell.run_id)
             slot.lease.release()
         slot.cell = slot.ref = slot.lease = slot.kill_at = None
         if slot.node.id not in self._nodes:
@@ -311,7 +311,7 @@ class RayCluster:
                 self._keep(slots[key], event.body)
             else:
                 if event.kind == "batch" and slots[key].lease:
-                    position.write(self.results / event.run_id, event.body)
+                    run_progress.write_progress(self.results / event.run_id, event.body)
                 yield replace(event, place=slots[key].place)
 
     def _keep(self, slot: Slot, files: file_sync.Files) -> None:

@@ -72,7 +72,7 @@ def loss(error: Exception, run_id: str, place: str) -> tuple[str, str, str]:
     if isinstance(error, exceptions.OutOfMemoryError):
         return "oom", run_id, f"Ray has ended its process, for {place} was short of memory"
     if isinstance(error, exceptions.RayTaskError):
-        full = getattr(error.cause, "errno", None) in records.NO_SPACE
+        full = getattr(error.cause, "errno", None) in records.NO_SPACE_ERRORS
         return "refused" if full else "failed", run_id, f"on {place}: {plain(error)}"
     if isinstance(error, OSError):
         name = os.strerror(error.errno) if error.errno else str(error)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from ablations.machine.files import PARTIAL
 from ablations.store import records
-from ablations.store.run_state import FILE as BEGUN
-from ablations.store.run_state import LOG
+from ablations.store.run_state import LOG_FILE
+from ablations.store.run_state import RUN_STATE_FILE as BEGUN
 
 Files = dict[str, bytes]  # path below a folder of results -> content
 # Of a run, what its next start goes on from. Weights are not: they follow from a checkpoint.
-NEEDED = [records.FILE, records.HISTORY, BEGUN, LOG, records.CHECKPOINT]
-NEEDED += [f"{records.PREVIOUS}/{name}" for name in (records.FILE, records.HISTORY)]
+NEEDED = [records.RECORD_FILE, records.HISTORY_FILE, BEGUN, LOG_FILE, records.CHECKPOINT_FILE]
+NEEDED += [
+    f"{records.PREVIOUS_FOLDER}/{name}" for name in (records.RECORD_FILE, records.HISTORY_FILE)
+]
 LOOK_SECONDS = 5.0
 CHECKPOINT_SECONDS = 60.0  # between two of a cell's checkpoints, which may have gigabytes
 
@@ -61,7 +63,7 @@ def take_back(files: Files, results: Path, run_id: str) -> None:
         if name not in files:  # the checkpoint of a cell that is done, say
             (results / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it has files, or is not there
-        (results / run_id / records.PREVIOUS).rmdir()
+        (results / run_id / records.PREVIOUS_FOLDER).rmdir()
 
 
 def unpack(files: Files, results: Path) -> None:
@@ -70,7 +72,7 @@ def unpack(files: Files, results: Path) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    for name in sorted(files, key=lambda name: (Path(name).name == records.FILE, name)):
+    for name in sorted(files, key=lambda name: (Path(name).name == records.RECORD_FILE, name)):
         records.write_atomically(results / name, files[name])
 
 
@@ -102,11 +104,11 @@ class Courier:
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            if (self.results / self.run_id / records.PREVIOUS).exists():
+            if (self.results / self.run_id / records.PREVIOUS_FOLDER).exists():
                 return
             self._waited += LOOK_SECONDS
             names = self._changed(self._waited >= CHECKPOINT_SECONDS)
-            if records.CHECKPOINT in names:
+            if records.CHECKPOINT_FILE in names:
                 self._waited = 0.0
             folder = self.results / self.run_id
             if files := _read(self.results, (folder / name for name in names)):
@@ -115,8 +117,8 @@ class Courier:
     def _changed(self, checkpoint: bool = True) -> list[str]:
         """Names of the files that are others than at the last look."""
         found = []
-        for name in (records.HISTORY, BEGUN, LOG, records.CHECKPOINT):
-            if name == records.CHECKPOINT and not checkpoint:
+        for name in (records.HISTORY_FILE, BEGUN, LOG_FILE, records.CHECKPOINT_FILE):
+            if name == records.CHECKPOINT_FILE and not checkpoint:
                 continue
             try:
                 stat = (self.results / self.run_id / name).stat()

@@ -16,7 +16,7 @@ from ablations.machine.env_vars import inherited
 from ablations.scheduling.launcher import Event
 from ablations.scheduling.ray.file_sync import Courier, Files, unpack, whole
 from ablations.scheduling.worker_env import OWN_CLIENT
-from ablations.store.records import SCHEMA
+from ablations.store.records import SCHEMA_VERSION
 from ablations.training import code_hash
 
 Letter = tuple[str, bytes]  # the errand that it is of, and what it says, pickled
@@ -76,7 +76,7 @@ def look(log: str, word: str) -> Sight:
         shared = word in Path(log).read_text(encoding="utf-8", errors="replace")
     except OSError:
         shared = False
-    return Sight(shared, code_hash.versions(), SCHEMA)
+    return Sight(shared, code_hash.versions(), SCHEMA_VERSION)
 
 
 def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, Files | None]:

@@ -67,7 +67,7 @@ def test_wrong_words(words, value, capsys):
 
 def test_tables_are_timed_on_records_that_a_table_accepts(monkeypatch, tmp_path, capsys):
     table.write_records(tmp_path / "made", 40, "mini")
-    found = load.read([tmp_path / "made"])
+    found = load.load_records([tmp_path / "made"])
     assert (len(found.records), found.problems) == (40, [])
     assert len({record.variant for record in found.records}) == 8
     monkeypatch.setattr(table, "COUNTS", [20, 40])

@@ -41,7 +41,7 @@ def folder(tiny, tmp_path) -> dict[str, Path]:
             put(path / ".history.csv.abc.partial", 300)
             put(path / "weights.pt")
             put(path / "history.csv")
-            run_state.Begun(path.name, cells[name].to_json()).write(results)
+            run_state.RunState(path.name, cells[name].to_json()).write(results)
     put(paths["stopped"] / "last.broken", 700)
     put(paths["unreadable"] / "record.json", 3)
     written(results, ended())  # a dead process's lease
@@ -61,7 +61,7 @@ def files(results: Path) -> dict[str, int]:
 def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
     results = tmp_path / "runs"
     before = files(results)
-    with leases.held(results, folder["running"].name):
+    with leases.hold_lease(results, folder["running"].name):
         assert main(["clean", "--results", str(results), "--dry-run"]) == 1
         out, err = capsys.readouterr()
         # Nobody is there to say yes.
@@ -79,10 +79,10 @@ def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
 def test_what_is_removed_and_what_stays(folder, tmp_path, capsys):
     results = tmp_path / "runs"
     before = files(results)
-    with leases.held(results, folder["running"].name):
+    with leases.hold_lease(results, folder["running"].name):
         assert main(["clean", "--results", str(results), "--yes"]) == 1
         capsys.readouterr()
-        assert folder["running"].name in leases.living(results)
+        assert folder["running"].name in leases.active_leases(results)
     after = files(results)
     names = {name: path.name for name, path in folder.items()}
     assert before.keys() - after.keys() == {
@@ -90,7 +90,7 @@ def test_what_is_removed_and_what_stays(folder, tmp_path, capsys):
         f"{names['done']}/begun.json",
         f"{names['stopped']}/last.broken",
         *(f"{names[name]}/.history.csv.abc.partial" for name in ("done", "failed", "stopped")),
-        f"{leases.FOLDER}/{Holder('0123456789ab').run_id}.1.json",
+        f"{leases.LEASE_FOLDER}/{Holder('0123456789ab').run_id}.1.json",
     }
     assert not folder["empty"].exists()
     assert {name: after[name] for name in after} == {name: before[name] for name in after}
@@ -108,7 +108,7 @@ def test_what_becomes_somebodys_while_the_user_thinks_stays(folder, tmp_path, mo
     results, taken = tmp_path / "runs", []
 
     def agree() -> bool:
-        taken.append(leases.take(results, folder["done"].name))
+        taken.append(leases.acquire_lease(results, folder["done"].name))
         return True
 
     monkeypatch.setattr("ablations.cli.clean._agreed", agree)
@@ -119,7 +119,7 @@ def test_what_becomes_somebodys_while_the_user_thinks_stays(folder, tmp_path, mo
 
 
 def test_no_record_is_ever_among_it(folder, tmp_path):
-    found = {path.name for _, path in cleanup.removable(tmp_path / "runs")}
+    found = {path.name for _, path in cleanup.find_removable(tmp_path / "runs")}
     assert not found & {"record.json", "history.csv", "weights.pt", "log.txt"}
 
 

@@ -74,7 +74,7 @@ def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
     assert main([*words, "--workers=1"]) == 0
     out = capsys.readouterr().out
     assert "Pooling -> versioned_shift" in out
-    runs = [record for record in records.read_all([Path("runs")])[0] if record.environment]
+    runs = [record for record in records.read_records([Path("runs")])[0] if record.environment]
     versions = [record.environment["plugins"] for record in runs]
     assert sorted(map(len, versions)) == [0, 1]
     assert main(["table", "runs"]) == 0  # without the plugin

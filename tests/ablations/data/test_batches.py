@@ -11,7 +11,7 @@ import torch
 from ablations import data
 from ablations.config.resolve import resolve
 from ablations.config.schema import DataConfig
-from ablations.data.batches import fitted, loaders
+from ablations.data.batches import create_loaders, fit_images
 from ablations.errors import DataError
 from ablations.training.loop import failure_kind, one_line
 
@@ -20,7 +20,7 @@ TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch
 
 def epoch_of(config, seed: int, epoch: int, workers: int = 0, starting: int = 0):
     """All training batches of an epoch, joined."""
-    train, _ = loaders(data.load(config), config, seed, workers, starting)
+    train, _ = create_loaders(data.load_dataset(config), config, seed, workers, starting)
     train.sampler.set_epoch(epoch)
     pictures, labels = zip(*train, strict=True)
     return torch.cat(pictures), torch.cat(labels)
@@ -55,8 +55,8 @@ def test_every_picture_is_shown_once():
 def test_augmentation_is_shift_and_flip_of_the_original():
     """Undone by brute force: each shown picture is one of the 98 versions of its original."""
     config = replace(TENSOR, batch_size=8)
-    pictures = data.load(config)
-    train, _ = loaders(pictures, config, seed=3)
+    pictures = data.load_dataset(config)
+    train, _ = create_loaders(pictures, config, seed=3)
     keys = [key for key, _ in zip(iter(train.sampler), range(8), strict=False)]
     shown = next(iter(train))[0]
     padded = np.pad(pictures.train.pictures, ((0, 0), (5, 5), (5, 5), (0, 0)))
@@ -81,8 +81,8 @@ def test_augmentation_is_shift_and_flip_of_the_original():
 
 
 def test_validation_shows_the_pictures_as_they_are():
-    pictures = data.load(TENSOR)
-    _, val = loaders(pictures, TENSOR, seed=0)
+    pictures = data.load_dataset(TENSOR)
+    _, val = create_loaders(pictures, TENSOR, seed=0)
     shown, labels = (torch.cat(part) for part in zip(*val, strict=True))
     assert shown.shape == (2000, 1, 32, 32)
     assert labels.tolist() == pictures.val.labels.tolist()
@@ -93,18 +93,18 @@ def test_validation_shows_the_pictures_as_they_are():
 
 
 def test_batches_are_channels_last():
-    train, _ = loaders(data.load(TENSOR), TENSOR, seed=0)
+    train, _ = create_loaders(data.load_dataset(TENSOR), TENSOR, seed=0)
     assert next(iter(train))[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_pictures_are_fitted_by_padding_or_by_resizing():
     stack = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
-    padded = fitted(stack, 6, "pad")
+    padded = fit_images(stack, 6, "pad")
     assert torch.equal(padded[..., 1:-1, 1:-1], stack)
     assert padded.sum() == stack.sum()
-    assert fitted(stack, 2, "resize").shape == (1, 1, 2, 2)
+    assert fit_images(stack, 2, "resize").shape == (1, 1, 2, 2)
     with pytest.raises(DataError, match="cannot shrink 28x28 pictures to 20"):
-        data.load(replace(TENSOR, image_size=20))
+        data.load_dataset(replace(TENSOR, image_size=20))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -118,7 +118,7 @@ def test_files_do_not_depend_on_the_number_of_loaders(files, workers):
 
 
 def test_augmenting_leaves_the_models_randomness_alone(files):
-    train, _ = loaders(data.load(files), files, seed=0)
+    train, _ = create_loaders(data.load_dataset(files), files, seed=0)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -129,7 +129,7 @@ def test_augmenting_leaves_the_models_randomness_alone(files):
 def test_pictures_in_memory_go_through_timms_transforms_too():
     overrides = {"data.pipeline": "timm", "data.fit": "pad", "data.image_size": 24}
     config = replace(resolve("mini", overrides).data, batch_size=16)
-    train, val = loaders(data.load(config), config, seed=0)
+    train, val = create_loaders(data.load_dataset(config), config, seed=0)
     assert next(iter(train))[0].shape == (16, 1, 24, 24)
     assert next(iter(val))[0].shape == (256, 1, 24, 24)
 
@@ -137,12 +137,12 @@ def test_pictures_in_memory_go_through_timms_transforms_too():
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("content", [b"this is no image", None])
 def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers):
-    pictures = data.load(files)
+    pictures = data.load_dataset(files)
     path = pictures.train.pictures[5]
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:200] if content is None else content)
-        train, _ = loaders(pictures, files, seed=0, workers=workers)
+        train, _ = create_loaders(pictures, files, seed=0, workers=workers)
         with pytest.raises(DataError, match=f"^{path} cannot be decoded: .*") as caught:
             list(train)
         assert failure_kind(caught.value) == "data"
@@ -154,7 +154,7 @@ def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers)
 
 def test_every_strength_of_the_papers_augmentation_works(files):
     """RandAugment draws its magnitude anew for each picture; the rare ones count too."""
-    pictures = data.load(files)
+    pictures = data.load_dataset(files)
     for epoch in range(30):
-        train, _ = loaders(pictures, files, seed=0, workers=0, epoch=epoch)
+        train, _ = create_loaders(pictures, files, seed=0, workers=0, epoch=epoch)
         assert sum(len(labels) for _, labels in train) == len(pictures.train)

@@ -19,33 +19,33 @@ from ablations import data
 from ablations.config.resolve import resolve
 from ablations.config.schema import DataConfig
 from ablations.data import cifar, fashion, folder, imagenette, mini
-from ablations.data.batches import TransformedPictures
+from ablations.data.batches import TransformedImages
 from ablations.errors import DataError
 from ablations.store import records
 from ablations.store.records import Record
 
 originals = pytest.mark.skipif(
-    fashion.find_files(None) is None,
+    fashion.find_fashion_files(None) is None,
     reason="needs the Fashion-MNIST files (Debian: dataset-fashion-mnist)",
 )
 
 
 def test_mini_is_balanced_small_and_pinned():
-    pictures = mini.load()
+    pictures = mini.load_mini()
     assert pictures.train.pictures.shape == (8000, 28, 28, 1)
     assert pictures.val.pictures.shape == (2000, 28, 28, 1)
     assert set(Counter(pictures.train.labels.tolist()).values()) == {800}
     assert set(Counter(pictures.val.labels.tolist()).values()) == {200}
     assert len(pictures.classes) == 10
     assert pictures.fingerprint == "88d62a25161371fc"
-    assert mini.FILE.stat().st_size < 5_000_000
-    assert "Zalando" in mini.FILE.with_name("mini.LICENSE").read_text()
+    assert mini.MINI_FILE.stat().st_size < 5_000_000
+    assert "Zalando" in mini.MINI_FILE.with_name("mini.LICENSE").read_text()
 
 
 @originals
 def test_mini_is_drawn_from_the_originals():
-    pictures, whole = mini.load(), fashion.load(None)
-    with np.load(mini.FILE) as arrays:
+    pictures, whole = mini.load_mini(), fashion.load_fashion(None)
+    with np.load(mini.MINI_FILE) as arrays:
         for split, part, source in (
             ("train", pictures.train, whole.train),
             ("val", pictures.val, whole.val),
@@ -59,7 +59,7 @@ def test_mini_is_drawn_from_the_originals():
 @pytest.fixture
 def idx_folder(tmp_path) -> Path:
     """The embedded pictures as the four IDX files of the originals, gzipped."""
-    pictures = mini.load()
+    pictures = mini.load_mini()
     for name, split in (("train", pictures.train), ("t10k", pictures.val)):
         images, labels = split.pictures[:300].squeeze(-1), split.labels[:300].astype(np.uint8)
         for kind, array in (("images", images), ("labels", labels)):
@@ -70,14 +70,14 @@ def idx_folder(tmp_path) -> Path:
 
 
 def test_fashion_reads_debians_layout_and_torchvisions(idx_folder):
-    flat = fashion.load(str(idx_folder))
-    assert np.array_equal(flat.train.pictures, mini.load().train.pictures[:300])
+    flat = fashion.load_fashion(str(idx_folder))
+    assert np.array_equal(flat.train.pictures, mini.load_mini().train.pictures[:300])
     raw = idx_folder / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for path in idx_folder.glob("*.gz"):  # torchvision keeps them unpacked
         (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert fashion.load(str(idx_folder)).fingerprint == flat.fingerprint
+    assert fashion.load_fashion(str(idx_folder)).fingerprint == flat.fingerprint
 
 
 def test_torchvision_itself_reads_the_layout_that_we_read(idx_folder):
@@ -88,7 +88,7 @@ def test_torchvision_itself_reads_the_layout_that_we_read(idx_folder):
     for path in idx_folder.glob("*.gz"):
         (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
     theirs = FashionMNIST(str(idx_folder), train=True, download=False)
-    ours = fashion.load(str(idx_folder))
+    ours = fashion.load_fashion(str(idx_folder))
     assert np.array_equal(theirs.data.numpy()[..., None], ours.train.pictures)
     assert theirs.targets.tolist() == ours.train.labels.tolist()
     assert tuple(theirs.classes) == ours.classes
@@ -100,7 +100,7 @@ def test_a_broken_idx_file_is_named(idx_folder, damage):
     for content in (gzip.compress(damage), path.read_bytes()[:200]):
         path.write_bytes(content)
         with pytest.raises(DataError, match="train-images"):
-            fashion.load(str(idx_folder))
+            fashion.load_fashion(str(idx_folder))
 
 
 @pytest.mark.parametrize("which", ["train-images", "t10k-images", "t10k-labels"])
@@ -111,19 +111,19 @@ def test_arrays_that_are_not_fashion_mnist_are_named(idx_folder, which, shape):
     path = next(idx_folder.glob(f"{which}*"))
     path.write_bytes(gzip.compress(header + array.tobytes()))
     with pytest.raises(DataError, match=which.partition("-")[0]):
-        fashion.load(str(idx_folder))
+        fashion.load_fashion(str(idx_folder))
 
 
 def test_a_damaged_file_of_the_package_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(mini, "FILE", tmp_path / "mini.npz")
+    monkeypatch.setattr(mini, "MINI_FILE", tmp_path / "mini.npz")
     whole = Path(mini.__file__).with_name("mini.npz").read_bytes()
     for content in (b"", b"version https://git-lfs.github.com/spec/v1", whole[:100_000], None):
         if content is not None:
-            mini.FILE.write_bytes(content)
+            mini.MINI_FILE.write_bytes(content)
         else:
-            np.savez(mini.FILE, other=np.zeros(3))
+            np.savez(mini.MINI_FILE, other=np.zeros(3))
         with pytest.raises(DataError, match="mini.npz is damaged: install"):
-            mini.load()
+            mini.load_mini()
 
 
 def refused(*_, **__):
@@ -146,7 +146,7 @@ def test_a_missing_data_set_says_what_to_put_where(tmp_path, monkeypatch, name, 
     pipeline = "timm" if name in ("imagenette", "folder") else "tensor"
     config = DataConfig(name=name, root=str(tmp_path / "none"), pipeline=pipeline)
     with pytest.raises(DataError, match=told) as caught:
-        data.load(config)
+        data.load_dataset(config)
     assert "\n" not in str(caught.value)
 
 
@@ -157,7 +157,7 @@ def write_cifar(root: Path, name: str) -> None:
     source = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
     base = root / source.base_folder
     base.mkdir(parents=True)
-    pictures = mini.load()
+    pictures = mini.load_mini()
     rows = np.pad(pictures.train.pictures, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
     rows = rows.transpose(0, 3, 1, 2).reshape(8000, -1)
     key = "labels" if name == "cifar10" else "fine_labels"
@@ -178,13 +178,13 @@ def test_cifar_reads_its_files(tmp_path, monkeypatch, name, train, classes):
     write_cifar(tmp_path, name)
     monkeypatch.setattr("urllib.request.urlopen", refused)
     with pytest.raises(DataError, match=name):  # torchvision checks the published checksums
-        cifar.load(name, str(tmp_path))
+        cifar.load_cifar(name, str(tmp_path))
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    pictures = cifar.load(name, str(tmp_path))
+    pictures = cifar.load_cifar(name, str(tmp_path))
     assert pictures.train.pictures.shape == (train, 32, 32, 3)
     assert len(pictures.val) == 20
     assert len(pictures.classes) == classes
-    original = mini.load().train
+    original = mini.load_mini().train
     assert np.array_equal(pictures.train.pictures[5, 2:-2, 2:-2, :1], original.pictures[5])
     assert pictures.train.labels[5] == original.labels[5]
 
@@ -192,19 +192,19 @@ def test_cifar_reads_its_files(tmp_path, monkeypatch, name, train, classes):
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_missing_and_damaged_files_of_cifar_are_named(tmp_path, monkeypatch, name):
     monkeypatch.setattr("urllib.request.urlopen", refused)
-    tree = cifar.folder(name, str(tmp_path))
-    archive = tmp_path / cifar._source(name).filename
+    tree = cifar.cifar_folder(name, str(tmp_path))
+    archive = tmp_path / cifar._torchvision_class(name).filename
     archive.write_text("<html>not found</html>")
     with pytest.raises(DataError, match=f"{archive.name} is damaged, .*: put it there again"):
-        cifar.load(name, str(tmp_path))
+        cifar.load_cifar(name, str(tmp_path))
     tree.mkdir()
-    first = cifar._source(name).train_list[0][0]
+    first = cifar._torchvision_class(name).train_list[0][0]
     with pytest.raises(DataError, match=f"{tree / first} is missing: unpack {archive.name}"):
-        cifar.load(name, str(tmp_path))
+        cifar.load_cifar(name, str(tmp_path))
     for content in (b"", b"cut"):
         (tree / first).write_bytes(content)
         with pytest.raises(DataError, match=f"{tree / first} is damaged, its checksum is not"):
-            cifar.load(name, str(tmp_path))
+            cifar.load_cifar(name, str(tmp_path))
 
 
 def test_a_damaged_archive_of_imagenette_is_named(tmp_path, monkeypatch):
@@ -212,12 +212,12 @@ def test_a_damaged_archive_of_imagenette_is_named(tmp_path, monkeypatch):
     (tmp_path / "imagenette2-320.tgz").write_bytes(b"no archive")
     config = DataConfig(name="imagenette", root=str(tmp_path), pipeline="timm")
     with pytest.raises(DataError, match="imagenette2-320.tgz is not unpacked, and is damaged"):
-        imagenette.load(config)
+        imagenette.load_imagenette(config)
 
 
 def test_folder_reads_imagenets_layout(picture_folder):
     config = resolve("imagenet", {"data.root": str(picture_folder), "model.num_classes": 3}).data
-    pictures = folder.load(config)
+    pictures = folder.load_folder(config)
     assert pictures.classes == ("Pullover", "T-shirt-top", "Trouser")
     assert (len(pictures.train), len(pictures.val)) == (48, 24)
 
@@ -234,11 +234,11 @@ def test_the_fingerprint_of_a_folder_sees_a_changed_picture(picture_folder, tmp_
     root = tmp_path / "copy"
     shutil.copytree(picture_folder, root)
     config = DataConfig(name="folder", root=str(root), pipeline="timm")
-    before = folder.load(config).fingerprint
-    assert folder.load(replace(config, root=str(picture_folder))).fingerprint == before
+    before = folder.load_folder(config).fingerprint
+    assert folder.load_folder(replace(config, root=str(picture_folder))).fingerprint == before
     changed = next((root / "train").rglob("*.jpg"))
     changed.write_bytes(changed.read_bytes() + b"x")
-    assert folder.load(config).fingerprint != before
+    assert folder.load_folder(config).fingerprint != before
 
 
 def test_folders_that_cannot_be_used_say_why(picture_folder, tmp_path):
@@ -248,19 +248,19 @@ def test_folders_that_cannot_be_used_say_why(picture_folder, tmp_path):
     for picture in (root / "train" / "Trouser").iterdir():
         picture.unlink()
     with pytest.raises(DataError, match="train/Trouser has no images"):
-        folder.load(config)
+        folder.load_folder(config)
     shutil.rmtree(root / "val" / "Trouser")
     with pytest.raises(DataError, match="differ in the class Trouser"):
-        folder.load(config)
+        folder.load_folder(config)
     shutil.rmtree(root / "val")
     with pytest.raises(DataError, match="no folder .*val"):
-        folder.load(config)
+        folder.load_folder(config)
     shutil.rmtree(root / "train")
     (root / "train").mkdir()
     with pytest.raises(DataError, match="has no class folders"):
-        folder.load(config)
+        folder.load_folder(config)
     with pytest.raises(DataError, match="needs --data.root"):
-        folder.load(replace(config, root=None))
+        folder.load_folder(replace(config, root=None))
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_ordinary_folders_keep_their_fingerprint_and_their_order(copied):
         shutil.copy(some, target)
     (root / "val" / "linked").symlink_to(root / "val" / "Trouser")
     (root / "train" / "linked").symlink_to(root / "train" / "Trouser")
-    pictures = folder.load(copied)
+    pictures = folder.load_folder(copied)
     assert pictures.fingerprint == fingerprint_of_old(root, pictures.classes)
     indices = {name: index for index, name in enumerate(pictures.classes)}
     old = make_dataset(str(root / "train"), indices, extensions=IMG_EXTENSIONS)
@@ -304,22 +304,22 @@ def test_ordinary_folders_keep_their_fingerprint_and_their_order(copied):
 
 def test_the_fingerprint_changes_where_images_are_decoded_otherwise_than_before(copied):
     root = Path(copied.root)
-    before = folder.load(copied).fingerprint
+    before = folder.load_folder(copied).fingerprint
     path = root / "train" / "Trouser" / "wide.png"
     for values, changes in (
         (np.zeros((9, 9), np.uint8), False),
         (np.ones((9, 9), np.uint16), True),
     ):
         Image.fromarray(values).save(path)
-        now = folder.load(copied)
+        now = folder.load_folder(copied)
         assert (now.fingerprint != fingerprint_of_old(root, now.classes)) == changes
     path.unlink()
-    assert folder.load(copied).fingerprint == before
+    assert folder.load_folder(copied).fingerprint == before
 
 
 def test_what_systems_and_programs_leave_is_left_out_and_said(copied, caplog):
     root = Path(copied.root)
-    before = folder.load(copied)
+    before = folder.load_folder(copied)
     some = next((root / "train" / "Trouser").iterdir())
     for name in (
         "train/.ipynb_checkpoints/a.jpg",
@@ -341,7 +341,7 @@ def test_what_systems_and_programs_leave_is_left_out_and_said(copied, caplog):
     (root / "train" / "Trouser" / "round").symlink_to(root / "train")
     (root / "train" / "lost").symlink_to(root / "nowhere")
     caplog.clear()
-    now = folder.load(copied)
+    now = folder.load_folder(copied)
     assert now.fingerprint == before.fingerprint
     assert now.classes == before.classes == folder.class_names(copied)
     (record,) = caplog.records
@@ -362,11 +362,11 @@ def test_what_systems_and_programs_leave_is_left_out_and_said(copied, caplog):
 
 def test_every_format_that_pillow_decodes_is_taken(copied):
     trouser = Path(copied.root) / "train" / "Trouser"
-    before = len(folder.load(copied).train)
+    before = len(folder.load_folder(copied).train)
     image = Image.open(next(trouser.iterdir()))
     for suffix in ("gif", "avif", "jp2", "webp", "TIF", "jfif"):
         image.save(trouser / f"more.{suffix}")
-    assert len(folder.load(copied).train) == before + 6
+    assert len(folder.load_folder(copied).train) == before + 6
 
 
 @pytest.mark.parametrize("content", [b"", None])
@@ -379,7 +379,7 @@ def test_empty_files_and_dangling_links_are_named_before_training(copied, conten
             (trouser / name).write_bytes(content)
     why = "is empty" if content == b"" else "cannot be read: No such file"
     with pytest.raises(DataError, match=f"lost.jpg {why}.*, and 1 more: `ablations data check"):
-        folder.load(copied)
+        folder.load_folder(copied)
 
 
 def test_a_class_whose_files_are_all_left_out_says_what_they_are(copied):
@@ -387,7 +387,7 @@ def test_a_class_whose_files_are_all_left_out_says_what_they_are(copied):
     for path in trouser.iterdir():
         path.rename(path.with_suffix(".heic"))
     with pytest.raises(DataError, match=r"train/Trouser has no images; left out: 16 \.heic"):
-        folder.load(copied)
+        folder.load_folder(copied)
 
 
 def test_a_folder_that_cannot_be_listed_is_named(copied, monkeypatch):
@@ -400,7 +400,7 @@ def test_a_folder_that_cannot_be_listed_is_named(copied, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match="train/Trouser cannot be read: Permission denied"):
-        folder.load(copied)
+        folder.load_folder(copied)
 
 
 def test_names_that_are_not_utf_8_are_read_and_told_without_harm(copied, caplog):
@@ -408,11 +408,11 @@ def test_names_that_are_not_utf_8_are_read_and_told_without_harm(copied, caplog)
     some = os.path.join(trouser, os.listdir(trouser)[0])
     shutil.copy(some, os.path.join(trouser, b"caf\xe9.jpg"))
     shutil.copy(some, os.path.join(trouser, b"caf\xe9\n.txt"))
-    pictures = folder.load(copied)
+    pictures = folder.load_folder(copied)
     assert len(pictures.train) == 49
     assert caplog.records[-1].getMessage().encode()
     index = [path.name for path in pictures.train.pictures].index(os.fsdecode(b"caf\xe9.jpg"))
-    train = TransformedPictures(pictures.train, pictures, copied, seed=0, training=True)
+    train = TransformedImages(pictures.train, pictures, copied, seed=0, training=True)
     assert train.picture(index).size == (40, 40)
     pictures.train.pictures[index].write_bytes(b"broken")
     with pytest.raises(DataError, match=r"caf\\udce9.jpg cannot be decoded") as caught:
@@ -426,7 +426,7 @@ def test_a_root_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path):
     assert config.data.root == root
     why = {"kind": "data", "message": "x"}
     Record(config.run_id, "failed", config.to_json(), failure=why).write(tmp_path)
-    record = records.find(tmp_path, config.run_id)
+    record = records.find_record(tmp_path, config.run_id)
     assert record.config["data"]["root"] == f"{tmp_path}/caf\\udce9"
 
 
@@ -434,26 +434,26 @@ def test_imagenette_finds_its_folder_and_counts_its_classes(picture_folder, tmp_
     config = DataConfig(name="imagenette", root=str(tmp_path), pipeline="timm")
     shutil.copytree(picture_folder, tmp_path / "imagenette2-320")
     with pytest.raises(DataError, match="3 classes, Imagenette has 10"):
-        imagenette.load(config)
+        imagenette.load_imagenette(config)
     for split in ("train", "val"):
         for number in range(7):
             source = tmp_path / "imagenette2-320" / split
             shutil.copytree(source / "Trouser", source / f"n{number}")
-    assert len(imagenette.load(config).classes) == 10
+    assert len(imagenette.load_imagenette(config).classes) == 10
 
 
 def test_a_batch_above_the_data_set_is_refused():
     with pytest.raises(DataError, match="batch_size 9000 is above the 8000 training pictures"):
-        data.load(DataConfig(batch_size=9000))
+        data.load_dataset(DataConfig(batch_size=9000))
 
 
 @originals
 def test_the_build_script_gives_the_committed_file(tmp_path, monkeypatch):
     from scripts import build_mini
 
-    monkeypatch.setattr(build_mini, "FILE", tmp_path / "mini.npz")
-    build_mini.main(fashion.find_files(None)["train-images"].parent)
-    with np.load(tmp_path / "mini.npz") as built, np.load(mini.FILE) as committed:
+    monkeypatch.setattr(build_mini, "MINI_FILE", tmp_path / "mini.npz")
+    build_mini.main(fashion.find_fashion_files(None)["train-images"].parent)
+    with np.load(tmp_path / "mini.npz") as built, np.load(mini.MINI_FILE) as committed:
         assert built.files == committed.files
         for name in built.files:
             assert hashlib.sha256(built[name]).digest() == hashlib.sha256(committed[name]).digest()

@@ -16,8 +16,8 @@ from ablations.cli.data import EVERY, _Lines
 from ablations.cli.main import main
 from ablations.config.schema import DataConfig
 from ablations.data import folder
-from ablations.data.batches import TransformedPictures
-from ablations.data.survey import survey
+from ablations.data.batches import TransformedImages
+from ablations.data.survey import survey_folder
 from ablations.errors import DataError
 
 
@@ -106,14 +106,14 @@ def test_json_has_every_file(spoilt, capsys):
 
 
 def test_what_it_calls_broken_fails_in_training_and_nothing_else_does(spoilt):
-    broken = {path for path, _ in survey(spoilt, lambda *_: None).broken}
+    broken = {path for path, _ in survey_folder(spoilt, lambda *_: None).broken}
     config = DataConfig(name="folder", root=str(spoilt), pipeline="timm")
     with pytest.raises(DataError, match="is empty, and 1 more: `ablations data check"):
-        folder.load(config)
+        folder.load_folder(config)
     for name in ("empty.jpg", "lost.jpg"):
         (spoilt / "train" / "Trouser" / name).unlink()
-    pictures = folder.load(config)
-    images = TransformedPictures(pictures.train, pictures, config, seed=0, training=True)
+    pictures = folder.load_folder(config)
+    images = TransformedImages(pictures.train, pictures, config, seed=0, training=True)
     for index, path in enumerate(pictures.train.pictures):
         if path in broken:
             with pytest.raises(DataError):
@@ -175,5 +175,5 @@ def test_progress_is_a_line_now_and_then(root, capsys):
     lines(6, 10, 2)
     assert capsys.readouterr().err == "checked 5 of 10 files (50%), 2 broken\n"
     seen = []
-    survey(root, lambda *now: seen.append(now))
+    survey_folder(root, lambda *now: seen.append(now))
     assert seen == [(done, 72, 0) for done in range(1, 73)]

@@ -17,10 +17,15 @@ from PIL import Image, ImageOps
 from torch._utils import ExceptionWrapper
 
 from ablations.data import mini
-from ablations.data.decode import any_changed, changed, decode, suffixes
+from ablations.data.decode import (
+    any_decoding_changed,
+    decode_image,
+    decoding_changed,
+    supported_suffixes,
+)
 from ablations.errors import DataError
 
-GREY = mini.load().train.pictures[7, :, :20, 0]  # (28, 20): neither square nor symmetric
+GREY = mini.load_mini().train.pictures[7, :, :20, 0]  # (28, 20): neither square nor symmetric
 
 NOT_UTF8 = b"/data/caf\xe9\n.jpg"
 
@@ -32,7 +37,7 @@ def wide(dtype: str = "<u2") -> np.ndarray:
 
 def shown(path: Path) -> np.ndarray:
     """(H, W, 3) of a file."""
-    image = decode(path)
+    image = decode_image(path)
     assert image.mode == "RGB"
     return np.asarray(image)
 
@@ -64,7 +69,7 @@ def test_16_bits_of_grey_are_what_their_8_bit_copy_is(tmp_path, suffix, mode):
         image = Image.fromarray(wide("i4"))  # Pillow's mode for it
     image.save(path)
     assert np.array_equal(shown(path), GREY[..., None].repeat(3, axis=2))
-    assert changed(path)
+    assert decoding_changed(path)
 
 
 def test_16_bits_of_a_tiff_whose_white_is_zero_are_inverted_as_its_8_bits_are(tmp_path):
@@ -102,7 +107,7 @@ def test_values_without_an_agreed_scale_are_refused_by_name(tmp_path, suffix, va
     path = tmp_path / f"image.{suffix}"
     Image.fromarray(values).save(path)
     with pytest.raises(DataError, match=rf"image\.{suffix} has Pillow's mode .* no agreed scale"):
-        decode(path)
+        decode_image(path)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "LAB"])
@@ -114,7 +119,7 @@ def test_8_bits_are_as_pillow_converts_them(tmp_path, mode):
     with Image.open(path) as there:
         assert there.mode == mode
         assert np.array_equal(shown(path), np.asarray(there.convert("RGB")))
-    assert not changed(path)
+    assert not decoding_changed(path)
 
 
 def test_transparency_of_a_palette_is_dropped_without_a_word(tmp_path):
@@ -138,7 +143,7 @@ def test_images_are_turned_as_their_exif_data_says(tmp_path, suffix, orientation
     assert np.array_equal(shown(path), turned)
     before = not np.array_equal(plain, turned)
     assert before == (orientation > 1 and suffix != "tif")  # which Pillow turns itself
-    assert changed(path) == before
+    assert decoding_changed(path) == before
 
 
 def test_orientation_of_xmp_data_counts_and_damaged_exif_data_is_none(tmp_path):
@@ -146,10 +151,10 @@ def test_orientation_of_xmp_data_counts_and_damaged_exif_data_is_none(tmp_path):
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     image.save(tmp_path / "xmp.jpg", xmp=xmp)
     assert shown(tmp_path / "xmp.jpg").shape == (20, 28, 3)
-    assert changed(tmp_path / "xmp.jpg")
+    assert decoding_changed(tmp_path / "xmp.jpg")
     image.save(tmp_path / "damaged.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xffnonsense")
     assert shown(tmp_path / "damaged.jpg").shape == (28, 20, 3)
-    assert not changed(tmp_path / "damaged.jpg")
+    assert not decoding_changed(tmp_path / "damaged.jpg")
 
 
 def test_16_bits_are_turned_too(tmp_path):
@@ -184,7 +189,7 @@ def test_whatever_a_damaged_file_does_to_a_decoder_its_name_is_said(file, edits,
         content[where : where + len(new)] = new
     path = Path("/data/train/a/x.jpg")
     try:
-        assert decode(path, bytes(content[: int(len(content) * kept)])).mode == "RGB"
+        assert decode_image(path, bytes(content[: int(len(content) * kept)])).mode == "RGB"
     except DataError as error:
         assert str(error).startswith("/data/train/a/x.jpg cannot be decoded: ")
         assert "\n" not in str(error)
@@ -211,7 +216,7 @@ def test_any_error_of_a_decoder_is_a_data_error_with_a_reason(tmp_path, monkeypa
     Image.fromarray(GREY).save(path)
     monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(DataError, match=r"image.png cannot be decoded: \S") as caught:
-        decode(path)
+        decode_image(path)
     assert "\n" not in str(caught.value)
 
 
@@ -222,13 +227,13 @@ def test_an_image_of_too_many_pixels_is_refused_and_a_large_one_is_not(tmp_path,
     assert shown(path).shape == (28, 20, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size // 3)
     with pytest.raises(DataError, match=r"image.png cannot be decoded: Image size \(560 pixels\)"):
-        decode(path)
+        decode_image(path)
 
 
 def test_warnings_of_pillow_stay_on_for_others(tmp_path):
     path = tmp_path / "image.png"
     Image.fromarray(GREY).save(path)
-    decode(path)
+    decode_image(path)
     with pytest.warns(UserWarning, match="mine"):
         warnings.warn("mine", stacklevel=1)
 
@@ -256,9 +261,9 @@ def test_suffixes_are_those_that_this_pillow_decodes_itself():
         ".webp",
         ".tiff",
         ".mpo",
-    } <= suffixes()
+    } <= supported_suffixes()
     # Drawn by another program, named but not drawn, or written only.
-    assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt"} & suffixes()
+    assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt"} & supported_suffixes()
 
 
 def test_a_file_that_another_program_would_draw_is_refused_whatever_its_name(tmp_path, monkeypatch):
@@ -271,7 +276,7 @@ def test_a_file_that_another_program_would_draw_is_refused_whatever_its_name(tmp
     path = tmp_path / "x.jpg"
     path.write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match=r"x\.jpg cannot be decoded: it is no image that Pillow"):
-        decode(path)
+        decode_image(path)
 
 
 def test_any_changed_looks_at_all_files(tmp_path):
@@ -279,7 +284,7 @@ def test_any_changed_looks_at_all_files(tmp_path):
     for number in range(3):
         paths.append(tmp_path / f"{number}.png")
         Image.fromarray(GREY).save(paths[-1])
-    assert not any_changed(paths * 400)
+    assert not any_decoding_changed(paths * 400)
     Image.fromarray(wide()).save(paths[2])
-    assert any_changed(paths)
-    assert not any_changed([])
+    assert any_decoding_changed(paths)
+    assert not any_decoding_changed([])

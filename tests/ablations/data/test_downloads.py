@@ -11,7 +11,7 @@ from urllib.error import URLError
 import pytest
 from torchvision.datasets import utils
 
-from ablations.data import downloads
+from ablations.data import download_progress
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def served(tmp_path):
 
 def test_a_log_has_a_line_at_the_start_and_one_at_the_end(served, tmp_path, capsys):
     theirs = utils.tqdm
-    with downloads.shown("Set", "data"):
+    with download_progress.show_download_progress("Set", "data"):
         for name in ("one", "two"):
             utils.download_url(f"{served}set.bin", str(tmp_path / name))
         print("Extracting")
@@ -53,7 +53,7 @@ def test_a_terminal_has_a_bar_with_bytes(served, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with downloads.shown("Set", "data"):
+    with download_progress.show_download_progress("Set", "data"):
         utils.download_url(f"{served}set.bin", str(tmp_path / "there"))
     err = capsys.readouterr().err
     assert "downloading Set: 200.0 kB of 200.0 kB, " in err
@@ -61,7 +61,7 @@ def test_a_terminal_has_a_bar_with_bytes(served, tmp_path, capsys, monkeypatch):
 
 
 def test_without_a_network_nothing_is_said(tmp_path, capsys):
-    with pytest.raises(URLError), downloads.shown("Set", "data"):
+    with pytest.raises(URLError), download_progress.show_download_progress("Set", "data"):
         utils.download_url("http://127.0.0.1:9/set.bin", str(tmp_path))
     assert capsys.readouterr() == ("", "")
 
@@ -71,7 +71,7 @@ def test_an_end_in_the_middle_leaves_nothing_behind(served, tmp_path, capsys):
 
     def ended() -> None:
         with (
-            downloads.shown("Set", "data"),
+            download_progress.show_download_progress("Set", "data"),
             utils.tqdm(total=10, unit="B", unit_scale=True) as bar,
         ):
             bar.update(4)

@@ -15,7 +15,7 @@ import torch
 from ablations import data
 from ablations.config.resolve import resolve
 from ablations.data import batches, memory
-from ablations.data.batches import loaders, validation
+from ablations.data.batches import create_loaders, create_validation_loader
 from ablations.errors import DataError, InsufficientMemoryError
 from ablations.scheduling.worker import trained
 from ablations.training.loop import failure_kind, one_line
@@ -32,16 +32,16 @@ def files(picture_folder):
 def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_made(fit, size):
     config = resolve("mini", {"data.fit": fit, "data.image_size": size}).data
     with pytest.raises(InsufficientMemoryError, match=f"8000 images .* {size} take .*B of memory"):
-        loaders(data.load(config), config, seed=0)
+        create_loaders(data.load_dataset(config), config, seed=0)
     with pytest.raises(InsufficientMemoryError, match=f"2000 images of mini at {size}"):
-        validation(data.load(config), config)
+        create_validation_loader(data.load_dataset(config), config)
 
 
 def test_an_allocation_that_fails_all_the_same_is_said_in_one_line(monkeypatch):
-    monkeypatch.setattr(batches, "check", lambda *_: None)
+    monkeypatch.setattr(batches, "check_memory", lambda *_: None)
     config = resolve("mini", {"data.image_size": 40_000}).data
     with pytest.raises(InsufficientMemoryError, match="image_size 40000: .*llocat") as caught:
-        loaders(data.load(config), config, seed=0)
+        create_loaders(data.load_dataset(config), config, seed=0)
     assert "\n" not in str(caught.value)
     assert failure_kind(caught.value) == "oom"
 
@@ -59,7 +59,7 @@ def test_a_source_that_does_not_fit_is_out_of_memory(monkeypatch):
 
     monkeypatch.setattr(data, "_load", refuse)
     with pytest.raises(InsufficientMemoryError, match="images of mini: Unable to allocate 4"):
-        data.load(resolve("mini").data)
+        data.load_dataset(resolve("mini").data)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_source_that_does_not_fit_is_out_of_memory(monkeypatch):
 def test_every_lack_of_memory_is_known(error):
     assert failure_kind(error) == "oom"
     assert "\n" not in one_line(error)
-    with pytest.raises(InsufficientMemoryError), memory.enough("x"):
+    with pytest.raises(InsufficientMemoryError), memory.memory_guard("x"):
         raise error
 
 
@@ -96,7 +96,7 @@ def test_every_lack_of_memory_is_known(error):
 )
 def test_other_errors_are_left_as_they_are(error):
     assert failure_kind(error) == "error"
-    with pytest.raises(type(error)) as caught, memory.enough("x"):
+    with pytest.raises(type(error)) as caught, memory.memory_guard("x"):
         raise error
     assert caught.value is error
 
@@ -115,7 +115,7 @@ def test_loader_processes_that_are_killed_say_how(signal, kind, told):
     error.__cause__ = RuntimeError(before if signal else "Empty")
     assert failure_kind(error) == kind
     assert told in one_line(error)
-    with pytest.raises(DataError, match="x: "), memory.enough("x"):
+    with pytest.raises(DataError, match="x: "), memory.memory_guard("x"):
         raise error
 
 
@@ -126,34 +126,34 @@ def test_no_more_loader_processes_than_shared_memory_has_room_for(
 ):
     monkeypatch.setattr(batches, "usable_cores", lambda: 3)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    memory._warn.cache_clear()
-    pictures = data.load(files)
-    assert loaders(pictures, files, seed=0, workers=0)[0].num_workers == 0
+    memory._warn_once.cache_clear()
+    pictures = data.load_dataset(files)
+    assert create_loaders(pictures, files, seed=0, workers=0)[0].num_workers == 0
     assert not caplog.records
     for _ in range(2):
-        assert loaders(pictures, files, seed=0, workers=3)[0].num_workers == fit
+        assert create_loaders(pictures, files, seed=0, workers=3)[0].num_workers == fit
     told = [record.getMessage() for record in caplog.records]
     assert len(set(told)) == len(told)
-    for words in (f"{fit} of them will be used", "--shm-size", f"--system.loader_workers {fit}"):
+    for words in (f"using {fit} of them", "--shm-size", f"--system.loader_workers {fit}"):
         assert words in told[0]
 
 
 def test_machines_that_say_nothing_of_their_memory_are_not_asked(files, monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "SHARED", tmp_path / "none")
+    monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(memory, "control_groups", lambda _: [tmp_path / "none"])
-    assert memory.available() is None
-    memory.check(10**30, "x")
-    loaders(data.load(files), replace(files, image_size=40), seed=0, workers=1)
+    assert memory.available_memory() is None
+    memory.check_memory(10**30, "x")
+    create_loaders(data.load_dataset(files), replace(files, image_size=40), seed=0, workers=1)
 
 
-@pytest.mark.parametrize("name", memory.LIMITS)
+@pytest.mark.parametrize("name", memory._LIMIT_FILES)
 def test_a_containers_limit_counts(monkeypatch, tmp_path, name):
     groups = [tmp_path / "inner", tmp_path / "outer"]
     for group, text in zip(groups, ("max\n", "1000\n"), strict=True):
         group.mkdir()
         (group / name).write_text(text)
     monkeypatch.setattr(memory, "control_groups", lambda _: groups)
-    assert memory.available() == 1000
+    assert memory.available_memory() == 1000
     monkeypatch.setattr(memory, "control_groups", lambda _: groups[:1])
-    assert memory.available() > 1000
+    assert memory.available_memory() > 1000

@@ -91,8 +91,8 @@ def test_a_root_keeps_its_tilde_and_is_found(home, picture_folder):
     assert given.data.root == "~/pictures"
     assert given.run_id == plain.run_id
     assert len(folder.class_names(given.data)) == 3
-    assert data.load(given.data).fingerprint == data.load(plain.data).fingerprint
-    assert data.here(given.data)
+    assert data.load_dataset(given.data).fingerprint == data.load_dataset(plain.data).fingerprint
+    assert data.is_available(given.data)
 
 
 @pytest.mark.parametrize(

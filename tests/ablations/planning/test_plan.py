@@ -91,7 +91,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
         assert each["cell_hours"] == pytest.approx(seconds / 3600)
         assert each["device_hours"] == pytest.approx(each["todo"] * seconds / 3600)
         assert each["loading"]
-        record = records.find(results, five["runs"][1])
+        record = records.find_record(results, five["runs"][1])
         assert {name: each[name] for name in ("params", "macs")} == {
             name: record.cost[name] for name in ("params", "macs")
         }
@@ -121,7 +121,9 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     capsys.readouterr()
     assert main(["plan", "--check", str(results), "--json"]) == 0
     *_, whole = json.loads(capsys.readouterr().out)
-    took = {run_id: records.find(results, run_id).timing["epoch_seconds"] for run_id in expected}
+    took = {
+        run_id: records.find_record(results, run_id).timing["epoch_seconds"] for run_id in expected
+    }
     ratios = sorted(took[run_id] / each.seconds for run_id, each in expected.items())
     assert (whole["compared"], whole["not_compared"]) == (3, {})
     assert [whole[name] for name in ("ratio_low", "ratio", "ratio_high")] == pytest.approx(ratios)
@@ -222,7 +224,7 @@ def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
         config = resolve("mini", {"seed": seed})
         failure = {"kind": kind, "message": "why"} if kind else None
         status = "failed" if kind else "finished"
-        seen = {"fingerprint": data.load(config.data).fingerprint}
+        seen = {"fingerprint": data.load_dataset(config.data).fingerprint}
         where = {"precision": "32-true"}
         Record(
             config.run_id,

@@ -67,5 +67,5 @@ def test_a_deviation_is_above_0(std):
 
 @pytest.mark.parametrize("recipe", MEASURED)
 def test_the_assumed_deviation_is_that_of_the_committed_records(recipe):
-    found = studies(load.read([Path("results", recipe)]).records)
+    found = studies(load.load_records([Path("results", recipe)]).records)
     assert MEASURED[recipe] == pytest.approx(pooled(found)[0], abs=5e-4)

@@ -14,8 +14,8 @@ from ablations.data import cifar, mini
 from ablations.planning import probe
 from ablations.planning.pictures import IMAGENET, KNOWN, some, source
 from ablations.planning.probe import Measured, attempt, measure, wanted
+from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
 from ablations.training.environment import processor
-from ablations.training.loop import CHECKPOINT, WEIGHTS
 from ablations.training.train import train
 from poolformer import ConfigError
 
@@ -41,12 +41,12 @@ def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
 
     def look(row):
         if row["epoch"] == 2:  # the checkpoint of the first is there
-            sizes.append((tmp_path / config.run_id / CHECKPOINT).stat().st_size)
+            sizes.append((tmp_path / config.run_id / CHECKPOINT_FILE).stat().st_size)
 
     train(config, tmp_path, look)
     found = probed(config)
     assert found.checkpoint_bytes == pytest.approx(sizes[0], rel=0.05)
-    weights = (tmp_path / config.run_id / WEIGHTS).stat().st_size
+    weights = (tmp_path / config.run_id / WEIGHTS_FILE).stat().st_size
     assert found.weights_bytes == pytest.approx(weights, rel=0.05)
 
 
@@ -121,7 +121,7 @@ def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder,
         found = source(resolve(name, overrides))
         assert (found.train, found.val, found.pictures) == (*expected, None)
     assert not list(tmp_path.iterdir())  # nothing was downloaded
-    embedded = mini.load()
+    embedded = mini.load_mini()
     assert KNOWN["mini"] == (len(embedded.train), len(embedded.val))
     with pytest.raises(ConfigError, match="is not known"):
         source(resolve("imagenet", {"model.num_classes": 12}))
@@ -131,16 +131,16 @@ def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder,
 
 def test_files_are_found_where_a_load_would_look(tmp_path):
     config = resolve("cifar10", {"data.root": str(tmp_path)}).data
-    cifar.folder("cifar10", str(tmp_path)).mkdir()
-    assert data.here(config)
+    cifar.cifar_folder("cifar10", str(tmp_path)).mkdir()
+    assert data.is_available(config)
     ette = resolve("imagenette", {"data.root": str(tmp_path)}).data
     (tmp_path / "imagenette2-160" / "train").mkdir(parents=True)
-    assert data.here(ette)
-    assert not data.here(replace(ette, root=str(tmp_path / "none")))
+    assert data.is_available(ette)
+    assert not data.is_available(replace(ette, root=str(tmp_path / "none")))
 
 
 def test_a_few_pictures_are_drawn_from_all_and_again_where_they_are_too_few():
-    pictures = mini.load()
+    pictures = mini.load_mini()
     few = some(pictures, 500, 30)
     assert (len(few.train), len(few.val)) == (500, 30)
     assert len(np.unique(few.train.labels)) == 10  # not the first class alone

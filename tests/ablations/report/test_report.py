@@ -16,7 +16,7 @@ from ablations.report.curves import curve_svg
 from ablations.report.plots import inline_svg
 from ablations.report.summary import seed_ranges, summary_sentences
 from ablations.store import load, records
-from ablations.store.load import Reading, usable
+from ablations.store.load import LoadResult, select_usable_records
 from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -27,8 +27,8 @@ def bare(monkeypatch):
     monkeypatch.setattr("ablations.report.plots", lambda *_: [])
 
 
-def placed(*found) -> Reading:
-    return usable([(each, f"runs/{each.run_id}/record.json") for each in found])
+def placed(*found) -> LoadResult:
+    return select_usable_records([(each, f"runs/{each.run_id}/record.json") for each in found])
 
 
 def words(page: str) -> str:
@@ -215,10 +215,10 @@ def test_very_many_runs_are_told_shortly_and_the_page_says_so(bare, monkeypatch)
 def test_histories_are_drawn_and_broken_ones_told(bare, tmp_path):
     for each in BASE:
         folder = each.write(tmp_path).parent
-        (folder / records.HISTORY).write_text("epoch,val/top1,train/loss\n1,70,2\n2,80,nan\n")
-    broken = tmp_path / BASE[0].run_id / records.HISTORY
+        (folder / records.HISTORY_FILE).write_text("epoch,val/top1,train/loss\n1,70,2\n2,80,nan\n")
+    broken = tmp_path / BASE[0].run_id / records.HISTORY_FILE
     broken.write_text("epoch,val/top1\n1,many\n")
-    made = build_report(load.read([tmp_path]))
+    made = build_report(load.load_records([tmp_path]))
     assert made.page.count('<svg class="curve"') == 2  # val/top1 of two runs; one loss is no curve
     assert "val/top1, epoch 1 to 2: from 70 to 80" in made.page
     assert made.problems == [f"{broken} is not a history: 'many' is not a number"]
@@ -302,7 +302,7 @@ def test_a_pipe_or_device_is_written_into_and_never_replaced(bare, tmp_path, com
 
 
 def test_runs_of_wandb_have_an_address_and_no_curve(bare):
-    found = usable([(each, f"lab/ablations/{each.run_id}") for each in BASE])
+    found = select_usable_records([(each, f"lab/ablations/{each.run_id}") for each in BASE])
     text = words(build_report(found).page)
     assert "Records lab/ablations " in text
     assert f"Record: lab/ablations/{BASE[0].run_id}" in text

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from ablations.scheduling import progress
 from ablations.scheduling.progress import JsonLines, Progress, shortened, without_common
-from ablations.store.position import Position
 from ablations.store.records import Record
+from ablations.store.run_progress import RunProgress
 from ablations.text.escape import terminal
 
 
@@ -60,8 +60,8 @@ def test_a_cell_that_goes_on_from_its_checkpoint_tells_what_a_whole_one_takes(ti
     assert shown.left() == pytest.approx(30)
 
 
-def at(epoch: int, fraction: float, epochs: int = 3, **more) -> Position:
-    return Position(epoch, epochs, "training", round(100 * fraction), 100, fraction, **more)
+def at(epoch: int, fraction: float, epochs: int = 3, **more) -> RunProgress:
+    return RunProgress(epoch, epochs, "training", round(100 * fraction), 100, fraction, **more)
 
 
 def test_the_time_left_is_known_within_the_first_epoch(tiny, clock):

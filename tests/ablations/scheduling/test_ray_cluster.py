@@ -161,7 +161,7 @@ def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
     (begun,) = results.glob("*/begun.json")
     assert json.loads(begun.read_text())["stopped"]
     assert (begun.parent / "last.ckpt").is_file()
-    assert not leases.living(results)
+    assert not leases.active_leases(results)
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_a_cell_that_takes_too_long_is_ended(cluster, study, tmp_path):
         [*words, "--optim.epochs=4000", "--cell-timeout=20s"], capture_output=True, timeout=500
     )
     assert done.returncode == 1
-    (record,) = records.read_all([results])[0]
+    (record,) = records.read_records([results])[0]
     assert record.failure["kind"] == "timeout"
     assert list(results.glob("*/last.ckpt"))  # --retry-failed goes on from there
 
@@ -229,7 +229,7 @@ def test_records_come_back_from_a_node_without_the_folder(cluster, blind_node, s
     runner = start(command(study, results, *few, "--ray-address", cluster.address, "--json"))
     told = hear(runner, lambda event: event["event"] == "epoch")
     cell = told[-1]["run_id"]
-    assert list(leases.living(results)) == [cell]  # by the runner, for the node
+    assert list(leases.active_leases(results)) == [cell]  # by the runner, for the node
     while not (results / cell / "last.ckpt").is_file():
         assert runner.poll() is None
         time.sleep(0.05)
@@ -263,7 +263,7 @@ def test_ctrl_c_brings_back_what_a_node_without_the_folder_has(
     assert json.loads((folder / "begun.json").read_text())["stopped"]
     assert len((folder / "history.csv").read_text().splitlines()) >= 4
     assert (folder / "last.ckpt").is_file()
-    assert not leases.living(results)
+    assert not leases.active_leases(results)
 
 
 def alive(cluster) -> list[dict]:

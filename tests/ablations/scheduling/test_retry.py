@@ -64,12 +64,12 @@ class Script:
         self._ends(Event("began", cell.run_id))
         what = self.fate(cell.seed, slot.place, tries)
         if what == "done":
-            pictures = {"fingerprint": data.load(cell.data).fingerprint}
+            pictures = {"fingerprint": data.load_dataset(cell.data).fingerprint}
             record = Record(cell.run_id, "finished", cell.to_json(), data=pictures)
             record.write(self.results)
             self._ends(Event("done", cell.run_id, record), slot.place)
         elif what in ("oom", "data", "error"):
-            reason = failures.reason(what, "a reason", self.results / cell.run_id)
+            reason = failures.describe_failure(what, "a reason", self.results / cell.run_id)
             record = Record(cell.run_id, "failed", cell.to_json(), failure=reason)
             record.write(self.results)
             self._ends(Event("done", cell.run_id, record), slot.place)
@@ -191,7 +191,7 @@ def test_what_another_runner_trains_meanwhile_is_left_to_it(play, tmp_path, tiny
     def fate(seed, place, tries):
         if tries == retry.ATTEMPTS - 1:
             cell = tiny(seed=seed)
-            lease = leases.take(tmp_path, cell.run_id)
+            lease = leases.acquire_lease(tmp_path, cell.run_id)
 
             def finish() -> None:
                 Record(cell.run_id, "finished", cell.to_json()).write(tmp_path)
@@ -315,7 +315,7 @@ def test_the_last_place_is_never_set_aside(play):
 
 
 def test_a_machine_that_fails_leaves_its_cells_to_the_other_runners(play, tmp_path):
-    with leases.held(tmp_path, "a cell of theirs"):
+    with leases.hold_lease(tmp_path, "a cell of theirs"):
         outcome, given = play(8, ["cpu"], lambda *_: "error")
     assert len(given) == IN_A_ROW
     assert list(outcome.aside) == ["cpu"]
@@ -348,7 +348,7 @@ def test_a_cell_that_needs_too_much_memory_fails_with_its_own_word(sweep, tmp_pa
     """A model of terabytes: torch itself has no memory for it."""
     wide = ["--model.dims=[8,8,16,4000000]", "--workers=1", "--seeds=0"]
     assert run(sweep, tmp_path / "runs", *wide) == 1
-    (record,) = records.read_all([tmp_path / "runs"])[0]
+    (record,) = records.read_records([tmp_path / "runs"])[0]
     assert record.failure["kind"] == "oom"
     assert "can't allocate memory" in record.failure["log"].splitlines()[-2]
     out, err = capsys.readouterr()
@@ -373,7 +373,7 @@ def test_a_timeout_ends_a_real_cell_which_can_go_on_from_there(
     results = tmp_path / "runs"
     words = ["--optim.epochs=400", "--workers=1", "--seeds=0", "--cell-timeout=1h"]
     assert run(sweep, results, *words) == 1
-    (record,) = records.read_all([results])[0]
+    (record,) = records.read_records([results])[0]
     assert record.failure["kind"] == "timeout"
     assert "epoch 1/400" in record.failure["log"]
     assert not list(results.glob("*/begun.json"))
@@ -450,7 +450,7 @@ def test_a_worker_killed_for_want_of_memory_is_told_from_others(
 
     monkeypatch.setattr(LocalWorkers, "events", events)
     assert run(sweep, tmp_path / "runs", "--workers=1", "--optim.epochs=1") == 1
-    found, _ = records.read_all([tmp_path / "runs"])
+    found, _ = records.read_records([tmp_path / "runs"])
     failed = [record for record in found if record.failure]
     assert [(r.config["seed"], r.failure["kind"]) for r in failed] == [(1, "oom")]
     assert "killed a process for want of memory" in failed[0].failure["message"]
@@ -489,8 +489,8 @@ def test_more_gpus_a_cell_than_there_are_is_refused(sweep, tmp_path, monkeypatch
 
 def test_a_folder_that_another_version_works_in_is_refused(sweep, tmp_path, capsys):
     results = tmp_path / "runs"
-    with leases.held(results, "a cell"):
-        (lease,) = (results / leases.FOLDER).iterdir()
+    with leases.hold_lease(results, "a cell"):
+        (lease,) = (results / leases.LEASE_FOLDER).iterdir()
         lease.write_text(lease.read_text().replace('"schema": 1', '"schema": 2'))
         assert run(sweep, results) == 2
     assert "which writes records of version 2; this program writes 1" in capsys.readouterr().err

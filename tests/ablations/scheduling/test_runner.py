@@ -52,7 +52,7 @@ def study(sweeps, tmp_path_factory):
 
 
 def numbers(results: Path) -> dict[str, dict]:
-    found, problems = records.read_all([results])
+    found, problems = records.read_records([results])
     assert not problems
     return {record.run_id: record.metrics for record in found}
 
@@ -144,7 +144,7 @@ def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, mo
     monkeypatch.setattr(LocalWorkers, "events", events)
     words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
     assert main(words) == 1
-    found, _ = records.read_all([tmp_path])
+    found, _ = records.read_records([tmp_path])
     failed = [record for record in found if record.status == "failed"]
     assert [record.config["model"]["norm"] for record in failed] == ["batch"]
     assert failed[0].failure["kind"] == "killed"

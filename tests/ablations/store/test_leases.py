@@ -24,31 +24,31 @@ from tests.factories.leases import CELL, ended, written
 
 
 def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):
-    with leases.held(tmp_path, CELL):
-        assert leases.living(tmp_path)[CELL].pid == os.getpid()
+    with leases.hold_lease(tmp_path, CELL):
+        assert leases.active_leases(tmp_path)[CELL].pid == os.getpid()
         with (
             pytest.raises(
                 BusyError, match=rf"run {CELL} is being trained by process {os.getpid()} on"
             ),
-            leases.held(tmp_path, CELL),
+            leases.hold_lease(tmp_path, CELL),
         ):
             pass
-        with leases.held(tmp_path, "another"):
-            assert len(leases.living(tmp_path)) == 2
-    assert not leases.living(tmp_path)
+        with leases.hold_lease(tmp_path, "another"):
+            assert len(leases.active_leases(tmp_path)) == 2
+    assert not leases.active_leases(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
-    leases.check(Path("runs"))
-    with leases.held(Path("runs"), CELL), pytest.raises(BusyError):
-        leases.take(tmp_path / "runs", CELL)
+    leases.check_leases_work(Path("runs"))
+    with leases.hold_lease(Path("runs"), CELL), pytest.raises(BusyError):
+        leases.acquire_lease(tmp_path / "runs", CELL)
 
 
 def test_a_cell_is_given_back_when_its_holder_fails(tmp_path):
-    with pytest.raises(ZeroDivisionError), leases.held(tmp_path, CELL):
+    with pytest.raises(ZeroDivisionError), leases.hold_lease(tmp_path, CELL):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
@@ -56,40 +56,40 @@ def test_a_cell_is_given_back_when_its_holder_fails(tmp_path):
 def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
     dead = written(tmp_path, ended())
     (dead.parent / f".{CELL}.left.draft").write_text("{")
-    assert not leases.living(tmp_path)
-    assert len(leases.gone(tmp_path)) == 2
-    with leases.held(tmp_path, CELL):
+    assert not leases.active_leases(tmp_path)
+    assert len(leases.expired_leases(tmp_path)) == 2
+    with leases.hold_lease(tmp_path, CELL):
         assert [path.name for path in dead.parent.iterdir()] == [f"{CELL}.2.json"]
 
 
 def test_a_later_process_of_the_same_id_is_not_the_holder(tmp_path):
     written(tmp_path, Holder(CELL, birth="1"))
-    with leases.held(tmp_path, CELL):
+    with leases.hold_lease(tmp_path, CELL):
         pass
 
 
-@pytest.mark.parametrize("age", [0, leases.GONE_SECONDS - 20])
+@pytest.mark.parametrize("age", [0, leases.EXPIRY_SECONDS - 20])
 def test_another_machine_has_its_cell_while_it_says_so(tmp_path, age):
     """Its process ids mean nothing here: this one's is not the process that is alive."""
     far = Holder(CELL, host="far", machine="another boot", birth="1")
     written(tmp_path, far, age=age)
-    assert leases.living(tmp_path)[CELL].host == "far"
+    assert leases.active_leases(tmp_path)[CELL].host == "far"
     with pytest.raises(BusyError, match="on far since"):
-        leases.take(tmp_path, CELL)
-    assert not leases.gone(tmp_path)
+        leases.acquire_lease(tmp_path, CELL)
+    assert not leases.expired_leases(tmp_path)
 
 
 def test_another_machine_that_is_silent_is_followed(tmp_path):
     far = Holder(CELL, host="far", machine="another boot")
-    written(tmp_path, far, number=7, age=leases.GONE_SECONDS + 20)
-    with leases.held(tmp_path, CELL) as lease:
+    written(tmp_path, far, number=7, age=leases.EXPIRY_SECONDS + 20)
+    with leases.hold_lease(tmp_path, CELL) as lease:
         assert lease.path.name == f"{CELL}.8.json"
-        assert list(leases.living(tmp_path)) == [CELL]
+        assert list(leases.active_leases(tmp_path)) == [CELL]
 
 
 def test_a_heartbeat_shows(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
-    with leases.held(tmp_path, CELL) as lease:
+    with leases.hold_lease(tmp_path, CELL) as lease:
         os.utime(lease.path, (0, 0))
         deadline = time.monotonic() + 20
         while lease.path.stat().st_mtime == 0 and time.monotonic() < deadline:
@@ -98,28 +98,28 @@ def test_a_heartbeat_shows(tmp_path, monkeypatch):
 
 
 def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
-    lease = leases.take(tmp_path, CELL)
+    lease = leases.acquire_lease(tmp_path, CELL)
     lease.check(now=True)
     lease.path.rename(lease.path.with_name(f"{CELL}.2.json"))
     with pytest.raises(LeaseLostError, match="another one took its run over"):
         lease.check(now=True)
     lease.release()
-    assert CELL in leases.living(tmp_path)  # the follower's is left alone
+    assert CELL in leases.active_leases(tmp_path)  # the follower's is left alone
 
 
 def test_two_that_find_a_dead_holder_at_once_do_not_both_follow(tmp_path, monkeypatch):
     """The other one's lease appears after this one has looked: this one gives way."""
-    link = leases._link
+    link = leases._link_draft
 
     def late(draft: Path, path: Path) -> None:
         far = Holder(CELL, host="far", machine="another boot")
         written(tmp_path, far, number=9)
         link(draft, path)
 
-    monkeypatch.setattr(leases, "_link", late)
+    monkeypatch.setattr(leases, "_link_draft", late)
     with pytest.raises(BusyError, match="on far"):
-        leases.take(tmp_path, CELL)
-    names = [path.name for path in (tmp_path / leases.FOLDER).iterdir()]
+        leases.acquire_lease(tmp_path, CELL)
+    names = [path.name for path in (tmp_path / leases.LEASE_FOLDER).iterdir()]
     assert names == [f"{CELL}.9.json"]
 
 
@@ -129,15 +129,15 @@ def test_a_folder_without_hard_links_is_refused_in_a_line(tmp_path, monkeypatch)
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(LeaseError, match="takes no leases .hard links fail there: Operation not"):
-        leases.check(tmp_path)
+        leases.check_leases_work(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_in_use_by_another_version_is_refused(tmp_path):
-    leases.check(tmp_path)
+    leases.check_leases_work(tmp_path)
     written(tmp_path, replace(Holder(CELL), schema=2))
     with pytest.raises(LeaseError, match="writes records of version 2; this program writes 1"):
-        leases.check(tmp_path)
+        leases.check_leases_work(tmp_path)
 
 
 # What another user or a hostile hand leaves
@@ -146,7 +146,7 @@ def test_a_folder_in_use_by_another_version_is_refused(tmp_path):
 def test_another_users_lease_is_readable_as_the_folders_umask_allows(tmp_path):
     before = os.umask(0o002)
     try:
-        lease = leases.take(tmp_path, CELL)
+        lease = leases.acquire_lease(tmp_path, CELL)
     finally:
         os.umask(before)
     assert stat.S_IMODE(lease.path.stat().st_mode) == 0o664
@@ -168,12 +168,12 @@ def unreadable(monkeypatch, path: Path) -> None:
 def test_an_unreadable_lease_is_alive_while_it_is_touched(tmp_path, monkeypatch):
     path = written(tmp_path, ended())
     unreadable(monkeypatch, path)
-    assert leases.living(tmp_path)[CELL].hidden == f"lease {path}: permission denied"
+    assert leases.active_leases(tmp_path)[CELL].hidden == f"lease {path}: permission denied"
     with pytest.raises(BusyError, match=f"run {CELL} is being trained .lease .*permission denied"):
-        leases.take(tmp_path, CELL)
-    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
-    assert leases.gone(tmp_path) == [path]
-    with leases.held(tmp_path, CELL):
+        leases.acquire_lease(tmp_path, CELL)
+    os.utime(path, (time.time() - leases.EXPIRY_SECONDS - 20,) * 2)
+    assert leases.expired_leases(tmp_path) == [path]
+    with leases.hold_lease(tmp_path, CELL):
         pass
 
 
@@ -189,10 +189,10 @@ def test_a_process_that_the_system_hides_is_alive_while_its_lease_is_touched(
     path = written(tmp_path, replace(ended(), pid=1, birth="1"))
     monkeypatch.setattr(os, "kill", refuse)
     if hidden == "proc":
-        monkeypatch.setattr(leases, "process_birth", lambda pid: None)
-        assert CELL in leases.living(tmp_path)
-        os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
-    assert not leases.living(tmp_path)  # another process has that id, or its heart is still
+        monkeypatch.setattr(leases, "process_start", lambda pid: None)
+        assert CELL in leases.active_leases(tmp_path)
+        os.utime(path, (time.time() - leases.EXPIRY_SECONDS - 20,) * 2)
+    assert not leases.active_leases(tmp_path)  # another process has that id, or its heart is still
 
 
 ODD = {
@@ -219,37 +219,37 @@ ODD = {
 def test_an_odd_lease_is_somebodys_until_its_heartbeat_is_old(tmp_path, spoil):
     path = written(tmp_path, Holder(CELL))
     path.write_text(spoil(json.loads(path.read_text())))
-    holder = leases.living(tmp_path)[CELL]
+    holder = leases.active_leases(tmp_path)[CELL]
     assert str(holder).startswith(f"lease {path}: ")
     assert "\n" not in str(holder)
     with pytest.raises(BusyError):
-        leases.take(tmp_path, CELL)
-    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
-    assert leases.gone(tmp_path) == [path]
-    with leases.held(tmp_path, CELL):
+        leases.acquire_lease(tmp_path, CELL)
+    os.utime(path, (time.time() - leases.EXPIRY_SECONDS - 20,) * 2)
+    assert leases.expired_leases(tmp_path) == [path]
+    with leases.hold_lease(tmp_path, CELL):
         pass
 
 
 def test_files_of_others_among_the_leases_are_left_alone(tmp_path):
-    folder = tmp_path / leases.FOLDER
+    folder = tmp_path / leases.LEASE_FOLDER
     (folder / f"{CELL}.7.json").mkdir(parents=True)
     for name in (".x.json", "x.json", f"{CELL}.x.json", f"{CELL}.².json", ".nfs0001"):
         (folder / name).write_text("{}")
-    assert list(leases.living(tmp_path)) == [CELL]  # a folder that is new
-    with leases.held(tmp_path, "another") as lease:
+    assert list(leases.active_leases(tmp_path)) == [CELL]  # a folder that is new
+    with leases.hold_lease(tmp_path, "another") as lease:
         assert lease.path.name == "another.1.json"
-    assert not leases.gone(tmp_path)
+    assert not leases.expired_leases(tmp_path)
     assert len(list(folder.iterdir())) == 6
 
 
 def test_a_link_in_the_place_of_the_leases_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / leases.FOLDER).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / leases.LEASE_FOLDER).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LeaseError, match=r"takes no leases \(.leases is a symbolic link"):
-        leases.check(tmp_path)
+        leases.check_leases_work(tmp_path)
     assert not list((tmp_path / "elsewhere").iterdir())
     with pytest.raises(LeaseError, match="is a symbolic link"):
-        leases.living(tmp_path)
+        leases.active_leases(tmp_path)
 
 
 def test_a_heartbeat_from_the_future_counts_from_now_on(tmp_path):
@@ -257,21 +257,21 @@ def test_a_heartbeat_from_the_future_counts_from_now_on(tmp_path):
     far = Holder(CELL, host="far", machine="another boot")
     path = written(tmp_path, far, age=-1e6)
     with pytest.raises(BusyError):
-        leases.take(tmp_path, CELL)
-    assert abs(path.stat().st_mtime - time.time()) < leases.GONE_SECONDS
-    assert CELL in leases.living(tmp_path)
-    os.utime(path, (time.time() - leases.GONE_SECONDS - 20,) * 2)
-    with leases.held(tmp_path, CELL):
+        leases.acquire_lease(tmp_path, CELL)
+    assert abs(path.stat().st_mtime - time.time()) < leases.EXPIRY_SECONDS
+    assert CELL in leases.active_leases(tmp_path)
+    os.utime(path, (time.time() - leases.EXPIRY_SECONDS - 20,) * 2)
+    with leases.hold_lease(tmp_path, CELL):
         pass
 
 
 def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_cell(tmp_path):
-    lease = leases.take(tmp_path, CELL)
-    shutil.rmtree(tmp_path / leases.FOLDER)
+    lease = leases.acquire_lease(tmp_path, CELL)
+    shutil.rmtree(tmp_path / leases.LEASE_FOLDER)
     lease.check(now=True)
-    assert leases.living(tmp_path)[CELL].pid == os.getpid()
+    assert leases.active_leases(tmp_path)[CELL].pid == os.getpid()
     with pytest.raises(BusyError):
-        leases.take(tmp_path, CELL)
+        leases.acquire_lease(tmp_path, CELL)
     # Somebody has taken it, ended it and gone.
     lease.path.unlink()
     (tmp_path / CELL).mkdir()
@@ -279,7 +279,7 @@ def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_c
     with pytest.raises(LeaseLostError, match="another one took its run over"):
         lease.check(now=True)
     lease.release()
-    assert not (tmp_path / leases.FOLDER).exists()
+    assert not (tmp_path / leases.LEASE_FOLDER).exists()
 
 
 def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
@@ -287,8 +287,8 @@ def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
 
     def take_and_release(number: int) -> None:
         for _ in range(150):
-            path = leases._place(tmp_path, f"cell-{number}")
-            leases._tidy(path)
+            path = leases._acquire(tmp_path, f"cell-{number}")
+            leases._remove(path)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(take_and_release, range(8)))
@@ -304,9 +304,9 @@ from ablations.store import leases
 results, generator = Path(sys.argv[1]), random.Random(sys.argv[2])
 while True:
     try:
-        with leases.held(results, "{CELL}"):
+        with leases.hold_lease(results, "{CELL}"):
             before = (results / "inside").read_text()
-            if before and leases.process_birth(int(before)):  # else it was killed in there
+            if before and leases.process_start(int(before)):  # else it was killed in there
                 (results / "two holders").write_text(before)
             (results / "inside").write_text(str(os.getpid()))
             time.sleep(generator.random() * 0.004)
@@ -345,15 +345,15 @@ def test_never_two_holders_while_processes_are_killed_at_random(tmp_path):
             worker.wait()
     assert not (tmp_path / "two holders").exists()
     assert len(set(taken())) > 5
-    with leases.held(tmp_path, CELL):
+    with leases.hold_lease(tmp_path, CELL):
         pass
-    assert not (tmp_path / leases.FOLDER).exists()
+    assert not (tmp_path / leases.LEASE_FOLDER).exists()
 
 
 def test_a_process_that_is_killed_frees_its_cell(tmp_path):
     program = (
         "import sys, time; from pathlib import Path; from ablations.store import leases\n"
-        f"lease = leases.take(Path(sys.argv[1]), '{CELL}')\nprint('taken', flush=True)\n"
+        f"lease = leases.acquire_lease(Path(sys.argv[1]), '{CELL}')\nprint('taken', flush=True)\n"
         "time.sleep(60)"
     )
     process = subprocess.Popen(
@@ -361,8 +361,8 @@ def test_a_process_that_is_killed_frees_its_cell(tmp_path):
     )
     assert process.stdout.readline() == "taken\n"
     with pytest.raises(BusyError, match=f"process {process.pid} "):
-        leases.take(tmp_path, CELL)
+        leases.acquire_lease(tmp_path, CELL)
     process.kill()
     process.communicate()
-    with leases.held(tmp_path, CELL):
+    with leases.hold_lease(tmp_path, CELL):
         pass

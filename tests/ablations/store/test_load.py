@@ -19,7 +19,7 @@ from tests.factories.records import BASE, IDENTITY, record
 def test_records_survive_the_disk_and_broken_ones_are_told(tmp_path):
     for each in (*BASE, *IDENTITY):
         each.write(tmp_path)
-    found, problems = records.read_all([tmp_path])
+    found, problems = records.read_records([tmp_path])
     assert {item.run_id for item in found} == {item.run_id for item in (*BASE, *IDENTITY)}
     assert not problems
     broken = {
@@ -32,7 +32,7 @@ def test_records_survive_the_disk_and_broken_ones_are_told(tmp_path):
     for name, text in broken.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "record.json").write_text(text)
-    found, problems = records.read_all([tmp_path])
+    found, problems = records.read_records([tmp_path])
     assert len(found) == 6
     assert len(problems) == len(broken)
     assert all("record.json" in problem and "\n" not in problem for problem in problems)
@@ -42,9 +42,9 @@ def test_the_same_run_in_two_folders_is_one_unless_the_numbers_differ(tmp_path):
     record(0, 80.0).write(tmp_path / "a")
     record(0, 80.0).write(tmp_path / "b")
     record(0, 70.0).write(tmp_path / "c")
-    found, problems = records.read_all([tmp_path / "a", tmp_path / "b"])
+    found, problems = records.read_records([tmp_path / "a", tmp_path / "b"])
     assert (len(found), problems) == (1, [])
-    found, problems = records.read_all([tmp_path / "a", tmp_path / "c"])
+    found, problems = records.read_records([tmp_path / "a", tmp_path / "c"])
     assert len(found) == 1
     assert "differs from" in problems[0]
 
@@ -54,9 +54,9 @@ def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny)
     good = Record("a", "finished", config, metrics={"val/top1": {"last": 1.0}})
     bad = Record("a", "failed", config)
     other = Record("a", "finished", config, metrics={"val/top1": {"last": 2.0}})
-    assert records.merge([(bad, "x"), (good, "y"), (good, "z")]) == ([(good, "y")], [])
-    assert records.merge([(good, "x"), (bad, "y")]) == ([(good, "x")], [])
-    found, (problem,) = records.merge([(good, "x"), (other, "y")])
+    assert records.merge_records([(bad, "x"), (good, "y"), (good, "z")]) == ([(good, "y")], [])
+    assert records.merge_records([(good, "x"), (bad, "y")]) == ([(good, "x")], [])
+    found, (problem,) = records.merge_records([(good, "x"), (other, "y")])
     assert found == [(good, "x")]
     assert problem.startswith("y differs from x in its metrics")
 
@@ -84,7 +84,7 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(RecordError, match="no folder .*none"):
-        records.read_all([tmp_path / "none"])
+        records.read_records([tmp_path / "none"])
 
 
 BAD = {
@@ -181,7 +181,7 @@ def test_the_order_of_fields_in_a_file_does_not_matter(tmp_path):
     tree = json.loads(path.read_text())
     tree["config"]["model"] = dict(reversed(tree["config"]["model"].items()))
     path.write_text(json.dumps(tree))
-    found = load.read([tmp_path])
+    found = load.load_records([tmp_path])
     assert not found.problems
     assert found.records[0].variant == BASE[1].variant
 
@@ -233,7 +233,7 @@ def test_one_run_id_of_other_pictures_precision_or_end_is_told(change, tmp_path)
     }
     BASE[0].write(tmp_path / "a")
     replace(BASE[0], **{change: other[change]}).write(tmp_path / "b")
-    found = load.read([tmp_path / "a", tmp_path / "b"])
+    found = load.load_records([tmp_path / "a", tmp_path / "b"])
     assert len(found.records) == 1
     assert len(found.problems) == 1
     assert "both have one run_id" in found.problems[0]
@@ -305,7 +305,7 @@ def test_a_record_with_a_hostile_value_is_one_line(where, tmp_path):
         good.with_name("odd").mkdir(exist_ok=True)
         path = good.with_name("odd") / "record.json"
         path.write_text(json.dumps(spoilt(json.loads(good.read_text()), where, value)))
-        (problem,) = load.read([path.parent.parent]).problems
+        (problem,) = load.load_records([path.parent.parent]).problems
         assert problem.startswith(str(path))
         assert "\n" not in problem
         assert len(problem) < len(str(path)) + 200

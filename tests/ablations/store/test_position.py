@@ -13,24 +13,24 @@ from hypothesis import strategies as st
 
 from ablations.cli.main import main
 from ablations.errors import LeaseLostError
-from ablations.store import leases, position, records, run_state
-from ablations.store.position import Position, in_words, sign_of_life
+from ablations.store import leases, records, run_progress, run_state
+from ablations.store.run_progress import RunProgress, describe_progress, describe_stall
 from ablations.training import batch_progress
 from ablations.training.train import train
 
-HERE = Position(2, 3, "training", 9, 20, 0.4512, 1024.4, 200.0)
+HERE = RunProgress(2, 3, "training", 9, 20, 0.4512, 1024.4, 200.0)
 
 
 def test_a_position_is_read_as_it_was_written(tmp_path):
-    position.write(tmp_path, HERE)
-    found = position.read(tmp_path)
+    run_progress.write_progress(tmp_path, HERE)
+    found = run_progress.read_progress(tmp_path)
     assert found
     assert found[0] == HERE
     assert abs(found[1] - time.time()) < 600
-    assert [path.name for path in tmp_path.iterdir()] == [records.PROGRESS]
-    position.remove(tmp_path)
-    position.remove(tmp_path)
-    assert position.read(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == [records.PROGRESS_FILE]
+    run_progress.remove_progress(tmp_path)
+    run_progress.remove_progress(tmp_path)
+    assert run_progress.read_progress(tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -54,31 +54,31 @@ def test_a_position_is_read_as_it_was_written(tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_no_position(tmp_path, changed, value):
-    (tmp_path / records.PROGRESS).write_text(json.dumps({**HERE.to_json(), changed: value}))
-    assert position.read(tmp_path) is None
+    (tmp_path / records.PROGRESS_FILE).write_text(json.dumps({**HERE.to_json(), changed: value}))
+    assert run_progress.read_progress(tmp_path) is None
 
 
 @given(st.binary(max_size=60) | st.sampled_from([b"[" * 100_000, b"null", b"[]", b'{"epoch": 1}']))
 def test_any_file_is_read(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()
-    (folder / records.PROGRESS).write_bytes(content)
-    assert position.read(folder) is None
+    (folder / records.PROGRESS_FILE).write_bytes(content)
+    assert run_progress.read_progress(folder) is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path):
-    position.write(tmp_path / "gone", HERE)
-    (tmp_path / records.PROGRESS).mkdir()
-    position.write(tmp_path, HERE)
-    position.remove(tmp_path)
+    run_progress.write_progress(tmp_path / "gone", HERE)
+    (tmp_path / records.PROGRESS_FILE).mkdir()
+    run_progress.write_progress(tmp_path, HERE)
+    run_progress.remove_progress(tmp_path)
 
 
 def test_words():
-    assert in_words(HERE) == "epoch 2/3 45%, 1,024 images/s, 3.3 min left"
+    assert describe_progress(HERE) == "epoch 2/3 45%, 1,024 images/s, 3.3 min left"
     assert str(replace(HERE, phase="validating")) == "2/3 validating"
-    assert in_words(Position(1, 3, "training", 1, 20, 0.05)) == "epoch 1/3 5%"
+    assert describe_progress(RunProgress(1, 3, "training", 1, 20, 0.05)) == "epoch 1/3 5%"
     assert HERE.done == pytest.approx((1 + 0.4512) / 3)
-    assert sign_of_life(59) == ""
-    assert sign_of_life(180) == "last batch 3 min ago"
+    assert describe_stall(59) == ""
+    assert describe_stall(180) == "last batch 3 min ago"
 
 
 @pytest.fixture
@@ -89,10 +89,10 @@ def reports(tiny, tmp_path, monkeypatch):
     config = tiny()
 
     def run(stop=lambda _: False, reuse=True):
-        found: list[tuple[Position, dict]] = []
+        found: list[tuple[RunProgress, dict]] = []
 
-        def report(here: Position) -> None:
-            text = (tmp_path / config.run_id / records.PROGRESS).read_text()
+        def report(here: RunProgress) -> None:
+            text = (tmp_path / config.run_id / records.PROGRESS_FILE).read_text()
             found.append((here, json.loads(text)))
             if stop(here):
                 raise KeyboardInterrupt
@@ -136,7 +136,7 @@ def test_a_run_reports_its_batches_also_where_it_goes_on(reports, tiny, tmp_path
 
 def test_reports_keep_their_distance(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(batch_progress, "REPORT_SECONDS", 1e9)
-    found: list[Position] = []
+    found: list[RunProgress] = []
     train(tiny(**{"optim.epochs": 1}), tmp_path, report=found.append)
     assert [(here.epoch, here.batch) for here in found] == [(1, 1)]
 
@@ -144,34 +144,34 @@ def test_reports_keep_their_distance(tiny, tmp_path, monkeypatch):
 def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
     made = batch_progress.Watch.__new__(batch_progress.Watch)
     made.folder = tmp_path
-    position.write(tmp_path, HERE)
+    run_progress.write_progress(tmp_path, HERE)
     with pytest.raises(LeaseLostError), made.removed():
         raise LeaseLostError
-    assert position.read(tmp_path)
+    assert run_progress.read_progress(tmp_path)
     with pytest.raises(ZeroDivisionError), made.removed():
         raise ZeroDivisionError
-    assert position.read(tmp_path) is None
+    assert run_progress.read_progress(tmp_path) is None
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
-    position.write(tmp_path, HERE)
-    assert records.leftovers(tmp_path) == [tmp_path / records.PROGRESS]
-    records.clear_leftovers(tmp_path)
+    run_progress.write_progress(tmp_path, HERE)
+    assert records.find_leftovers(tmp_path) == [tmp_path / records.PROGRESS_FILE]
+    records.remove_leftovers(tmp_path)
     assert not os.listdir(tmp_path)
 
 
 def test_status_tells_how_far_a_run_is_and_when_it_was_heard_of_last(tiny, tmp_path, capsys):
     config = tiny()
-    run_state.Begun(config.run_id, config.to_json()).write(tmp_path)
+    run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
     folder = tmp_path / config.run_id
 
     def told(*words: str) -> str:
         assert main(["status", "--results", str(tmp_path), *words]) == 0
         return capsys.readouterr().out
 
-    position.write(folder, replace(HERE, epochs=2, epoch=1))
+    run_progress.write_progress(folder, replace(HERE, epochs=2, epoch=1))
     assert "1/2" not in told()  # left by a process that was killed
-    with leases.held(tmp_path, config.run_id):
+    with leases.hold_lease(tmp_path, config.run_id):
         assert "1/2 45%" in told()
         assert "1024" in told()
         assert "3.3 min" in told()
@@ -183,9 +183,9 @@ def test_status_tells_how_far_a_run_is_and_when_it_was_heard_of_last(tiny, tmp_p
         }
         assert run["epoch"] == 0
         old = time.time() - 180
-        os.utime(folder / records.PROGRESS, (old, old))
+        os.utime(folder / records.PROGRESS_FILE, (old, old))
         assert "last batch 3" in told()
-        position.write(folder, HERE)  # of other epochs than the run has
+        run_progress.write_progress(folder, HERE)  # of other epochs than the run has
         assert "0/2" in told()
-        (folder / records.PROGRESS).write_text("[" * 50_000)
+        (folder / records.PROGRESS_FILE).write_text("[" * 50_000)
         assert "0/2" in told()

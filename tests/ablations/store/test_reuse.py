@@ -17,7 +17,7 @@ from ablations.config.resolve import resolve
 from ablations.config.sweep import Cell
 from ablations.errors import DataError, RecordError
 from ablations.scheduling import runner
-from ablations.store import records, reuse
+from ablations.store import records, reuse_check
 from ablations.store.records import Record
 from tests.factories.configs import TINY_FLAGS
 
@@ -42,7 +42,7 @@ def other_folder(picture_folder, tmp_path) -> Path:
 
 def done(config, results, **environment) -> Record:
     """A finished record of a run that was never trained."""
-    identity = data.identity(config.data)
+    identity = data.dataset_identity(config.data)
     record = Record(
         run_id=config.run_id,
         status="finished",
@@ -75,8 +75,8 @@ def test_a_study_is_not_continued_on_other_images(
         runner.sorted_out(asked, results)
     told = str(refused.value)
     for word in (
-        data.identity(asked[0].config.data)["fingerprint"],
-        data.identity(cells(tiny, picture_folder)[0].config.data)["fingerprint"],
+        data.dataset_identity(asked[0].config.data)["fingerprint"],
+        data.dataset_identity(cells(tiny, picture_folder)[0].config.data)["fingerprint"],
         str(results / asked[left].config.run_id / "record.json"),
     ):
         assert word in told
@@ -125,7 +125,9 @@ def test_images_that_cannot_be_read_are_not_taken_for_the_same(tiny, picture_fol
     with pytest.raises(DataError, match="no folder .*gone.*ablations table") as refused:
         runner.sorted_out(gone, tmp_path)
     assert "\n" not in str(refused.value)
-    found = reuse.compare([cell.config for cell in gone], records.read_all([tmp_path])[0])
+    found = reuse_check.check_records(
+        [cell.config for cell in gone], records.read_records([tmp_path])[0]
+    )
     assert list(found.unread) == [str(tmp_path / "gone")]
 
 
@@ -212,7 +214,7 @@ def test_a_run_is_not_continued_in_another_precision(tiny, tmp_path):
     one = tiny(**{"system.precision": first})
     with pytest.raises(KeyboardInterrupt):
         train(one, tmp_path, stop)
-    checkpoint = tmp_path / one.run_id / records.CHECKPOINT
+    checkpoint = tmp_path / one.run_id / records.CHECKPOINT_FILE
     state = torch.load(checkpoint, weights_only=True)
     assert state["precision"] == first
     with pytest.raises(ConfigError, match=f"of precision {first}.*remove the file") as refused:
@@ -242,10 +244,10 @@ def test_what_auto_means_on_this_machine(monkeypatch):
 def test_auto_is_not_decided_here_for_runs_of_other_machines(tiny, tmp_path):
     (config,) = [tiny()]
     record = done(config, tmp_path, precision="bf16-mixed")
-    assert reuse.compare([config], [record]).precision
-    assert not reuse.compare([config], [record], here=False).precision
+    assert reuse_check.check_records([config], [record]).precision
+    assert not reuse_check.check_records([config], [record], here=False).precision
     fixed = tiny(**{"system.precision": "32-true"})
-    assert reuse.compare([fixed], [record], here=False).precision
+    assert reuse_check.check_records([fixed], [record], here=False).precision
 
 
 def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):
@@ -267,7 +269,7 @@ def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):
 def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
     """True is 1 wherever seeds are keys."""
     record = done(tiny(seed=1), tmp_path)
-    path = tmp_path / record.run_id / records.FILE
+    path = tmp_path / record.run_id / records.RECORD_FILE
     for odd in (True, 1.0, "1", None):
         tree = json.loads(path.read_text())
         tree["config"]["seed"] = odd
@@ -287,27 +289,27 @@ def test_what_a_killed_retraining_set_aside_comes_back(
     config = tiny()
     record = done(config, tmp_path)
     folder = tmp_path / config.run_id
-    before = (folder / records.FILE).read_text()
-    (folder / records.HISTORY).write_text("epoch\n1\n")
-    aside = folder / records.PREVIOUS
+    before = (folder / records.RECORD_FILE).read_text()
+    (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
+    aside = folder / records.PREVIOUS_FOLDER
     if moment == 1:
         aside.mkdir()
-        (folder / records.HISTORY).replace(aside / records.HISTORY)
+        (folder / records.HISTORY_FILE).replace(aside / records.HISTORY_FILE)
     else:
-        records.set_aside(tmp_path, config.run_id)
+        records.move_to_previous(tmp_path, config.run_id)
     if moment == 2:  # it failed, and its history is back but not its record
-        (aside / records.HISTORY).replace(folder / records.HISTORY)
+        (aside / records.HISTORY_FILE).replace(folder / records.HISTORY_FILE)
     if moment == 3:  # it ended, and what there was has not been removed
-        (folder / records.FILE).write_text(before)
-        (folder / records.HISTORY).write_text("epoch\n1\n")
-    assert records.unsettled(tmp_path, config.run_id)
+        (folder / records.RECORD_FILE).write_text(before)
+        (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
+    assert records.has_interrupted_move(tmp_path, config.run_id)
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: grid\nparameters: {seed: {values: [0]}}\n")
     words = [command, *([str(sweep)] if command == "run" else [])]
     words += ["--yes"] if command == "clean" else TINY_FLAGS
     assert main([*words, "--results", str(tmp_path)]) == 0
-    assert records.find(tmp_path, config.run_id) == record
-    assert (folder / records.HISTORY).read_text() == "epoch\n1\n"
+    assert records.find_record(tmp_path, config.run_id) == record
+    assert (folder / records.HISTORY_FILE).read_text() == "epoch\n1\n"
     assert not aside.exists()
     capsys.readouterr()
 
@@ -316,13 +318,13 @@ def test_a_retraining_that_goes_on_is_left_alone(tiny, tmp_path):
     config = tiny()
     done(config, tmp_path)
     folder = tmp_path / config.run_id
-    (folder / records.HISTORY).write_text("epoch\n1\n")
-    records.set_aside(tmp_path, config.run_id)
-    (folder / records.CHECKPOINT).write_bytes(b"?")
-    (folder / f"{records.CHECKPOINT}{records.PARTIAL}").write_bytes(b"?")
+    (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
+    records.move_to_previous(tmp_path, config.run_id)
+    (folder / records.CHECKPOINT_FILE).write_bytes(b"?")
+    (folder / f"{records.CHECKPOINT_FILE}{records.PARTIAL}").write_bytes(b"?")
     assert main(["clean", "--yes", "--results", str(tmp_path)]) == 0
     assert sorted(path.name for path in folder.iterdir()) == [
-        records.CHECKPOINT,
-        records.PREVIOUS,
+        records.CHECKPOINT_FILE,
+        records.PREVIOUS_FOLDER,
     ]
-    assert len(list((folder / records.PREVIOUS).iterdir())) == 2
+    assert len(list((folder / records.PREVIOUS_FOLDER).iterdir())) == 2

@@ -10,7 +10,7 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.errors import LeaseLostError
-from ablations.store import leases, records, reuse, run_state
+from ablations.store import leases, records, reuse_check, run_state
 from ablations.store.records import Record
 from ablations.training.train import train
 
@@ -22,17 +22,17 @@ def test_a_start_is_noted_until_it_ends_well(tiny, tmp_path):
     (tmp_path / config.run_id).mkdir()
 
     def interrupted():
-        with run_state.marked(config, tmp_path, {"wandb": "x"}):
-            assert not run_state.read(tmp_path, config.run_id).stopped
+        with run_state.track_run_state(config, tmp_path, {"wandb": "x"}):
+            assert not run_state.find_run_state(tmp_path, config.run_id).stopped
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         interrupted()
-    assert run_state.read(tmp_path, config.run_id).stopped
-    assert run_state.tracker_ids(tmp_path, config.run_id, None) == {"wandb": "x"}
-    with run_state.marked(config, tmp_path, {}):
+    assert run_state.find_run_state(tmp_path, config.run_id).stopped
+    assert run_state.find_tracker_ids(tmp_path, config.run_id, None) == {"wandb": "x"}
+    with run_state.track_run_state(config, tmp_path, {}):
         pass
-    assert run_state.read(tmp_path, config.run_id) is None
+    assert run_state.find_run_state(tmp_path, config.run_id) is None
 
 
 def test_who_has_lost_a_run_leaves_the_others_note_alone(tiny, tmp_path):
@@ -40,14 +40,14 @@ def test_who_has_lost_a_run_leaves_the_others_note_alone(tiny, tmp_path):
     (tmp_path / config.run_id).mkdir()
 
     def lost():
-        with run_state.marked(config, tmp_path, {}):
-            run_state.Begun(config.run_id, config.to_json(), {"wandb": "theirs"}).write(tmp_path)
+        with run_state.track_run_state(config, tmp_path, {}):
+            run_state.RunState(config.run_id, config.to_json(), {"wandb": "theirs"}).write(tmp_path)
             raise LeaseLostError
 
     with pytest.raises(LeaseLostError):
         lost()
-    assert run_state.read(tmp_path, config.run_id).tracker == {"wandb": "theirs"}
-    assert not run_state.read(tmp_path, config.run_id).stopped
+    assert run_state.find_run_state(tmp_path, config.run_id).tracker == {"wandb": "theirs"}
+    assert not run_state.find_run_state(tmp_path, config.run_id).stopped
 
 
 def test_a_broken_note_of_a_start_is_no_obstacle(tiny, tmp_path):
@@ -55,8 +55,8 @@ def test_a_broken_note_of_a_start_is_no_obstacle(tiny, tmp_path):
     folder = tmp_path / config.run_id
     folder.mkdir()
     for text in ("", "[]", "{}", '{"run_id": 1, "odd": 2}'):
-        (folder / run_state.FILE).write_text(text)
-        assert run_state.read(tmp_path, config.run_id) is None
+        (folder / run_state.RUN_STATE_FILE).write_text(text)
+        assert run_state.find_run_state(tmp_path, config.run_id) is None
 
 
 def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
@@ -74,7 +74,7 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
     for state in ("crashed", "interrupted", "running"):
         config = cells[state]
         stopped = state == "interrupted"
-        run_state.Begun(config.run_id, config.to_json(), stopped=stopped).write(tmp_path)
+        run_state.RunState(config.run_id, config.to_json(), stopped=stopped).write(tmp_path)
     records.write_history(
         tmp_path / config.run_id / "history.csv",
         [
@@ -87,7 +87,7 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
             }
         ],
     )
-    with leases.held(tmp_path, config.run_id):
+    with leases.hold_lease(tmp_path, config.run_id):
         assert main(["status", "--results", str(tmp_path)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert main(["status", "--results", str(tmp_path), "--json"]) == 0
@@ -109,7 +109,7 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
     assert re.search(r"1/2 +50.00 +2000 +5 s", "".join(lines))
     # A failed cell that was begun again and crashed has crashed.
     config = cells["failed"]
-    run_state.Begun(config.run_id, config.to_json()).write(tmp_path)
+    run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "5 runs: 3 crashed, 1 interrupted, 1 finished" in capsys.readouterr().out
     assert main(["status", "--results", str(tmp_path / "none")]) == 2
@@ -123,13 +123,13 @@ def test_the_record_decides_over_a_start_that_was_noted_before_it(tiny, tmp_path
     done, failed = tiny(seed=0), tiny(seed=1)
     failure = {"kind": "oom", "message": "too big"}
     for config, status in ((done, "finished"), (failed, "failed")):
-        run_state.Begun(config.run_id, config.to_json()).write(tmp_path)
+        run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
         why = failure if status == "failed" else None
         Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 failed, 1 finished" in capsys.readouterr().out
-    os.utime(tmp_path / failed.run_id / run_state.FILE)  # begun again since
-    os.utime(tmp_path / done.run_id / run_state.FILE)
+    os.utime(tmp_path / failed.run_id / run_state.RUN_STATE_FILE)  # begun again since
+    os.utime(tmp_path / done.run_id / run_state.RUN_STATE_FILE)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 crashed, 1 finished" in capsys.readouterr().out
 
@@ -138,13 +138,13 @@ def test_the_next_command_removes_what_a_killed_process_left_beside_its_record(t
     configs = [tiny(seed=seed) for seed in range(3)]
     _, failed, busy = configs
     for config in configs:
-        run_state.Begun(config.run_id, config.to_json()).write(tmp_path)
+        run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
         status = "failed" if config is failed else "finished"
         why = {"kind": "killed", "message": "signal"} if config is failed else None
         Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
-        (tmp_path / config.run_id / records.CHECKPOINT).touch()
-    with leases.held(tmp_path, busy.run_id):
-        reuse.tidy(tmp_path, [config.run_id for config in configs])
+        (tmp_path / config.run_id / records.CHECKPOINT_FILE).touch()
+    with leases.hold_lease(tmp_path, busy.run_id):
+        reuse_check.remove_finished_leftovers(tmp_path, [config.run_id for config in configs])
     names = [sorted(path.name for path in (tmp_path / c.run_id).iterdir()) for c in configs]
     assert names == [["record.json"], *[["begun.json", "last.ckpt", "record.json"]] * 2]
 
@@ -176,8 +176,8 @@ def test_a_second_training_that_fails_leaves_what_there_was(done_twice, tmp_path
     assert again().status == "failed"
     folder = tmp_path / config.run_id
     assert {name: (folder / name).read_text() for name in before} == before
-    assert records.find(tmp_path, config.run_id) == record
-    assert not (folder / records.PREVIOUS).exists()
+    assert records.find_record(tmp_path, config.run_id) == record
+    assert not (folder / records.PREVIOUS_FOLDER).exists()
 
 
 def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(done_twice, tmp_path):
@@ -186,10 +186,12 @@ def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(do
         again()
     folder = tmp_path / config.run_id
     # No record beside half of another history; what there was is kept until the end.
-    assert records.find(tmp_path, config.run_id) is None
-    assert {name: (folder / records.PREVIOUS / name).read_text() for name in before} == before
-    assert run_state.read(tmp_path, config.run_id).stopped
+    assert records.find_record(tmp_path, config.run_id) is None
+    assert {
+        name: (folder / records.PREVIOUS_FOLDER / name).read_text() for name in before
+    } == before
+    assert run_state.find_run_state(tmp_path, config.run_id).stopped
     finished = train(config, tmp_path)
     assert finished.metrics == record.metrics
-    assert not (folder / records.PREVIOUS).exists()
-    assert not (folder / run_state.FILE).exists()
+    assert not (folder / records.PREVIOUS_FOLDER).exists()
+    assert not (folder / run_state.RUN_STATE_FILE).exists()

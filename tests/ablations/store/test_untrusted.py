@@ -51,12 +51,12 @@ def planted(tiny, tmp_path, monkeypatch) -> tuple[Path, Path, str]:
             data={"fingerprint": "88d62a25161371fc", "classes": 10},
             environment={"precision": "32-true", "device": "cpu", "plugins": {"x": "0" * 12}},
         ).write(results)
-        torch.save({"w": Planted(ran)}, results / config.run_id / records.WEIGHTS)
+        torch.save({"w": Planted(ran)}, results / config.run_id / records.WEIGHTS_FILE)
     other = tiny(seed=2)
-    start = run_state.Begun(other.run_id, {**other.to_json(), "system": tree["system"]})
+    start = run_state.RunState(other.run_id, {**other.to_json(), "system": tree["system"]})
     (results / other.run_id).mkdir()
     start.write(results)
-    torch.save({"run_id": Planted(ran)}, results / other.run_id / records.CHECKPOINT)
+    torch.save({"run_id": Planted(ran)}, results / other.run_id / records.CHECKPOINT_FILE)
     yield results, ran, config.run_id
     sys.modules.pop("planted_mixer", None)
 
@@ -93,8 +93,8 @@ def test_a_checkpoint_that_is_a_pickle_is_put_aside(planted, tiny, capsys):
 
     results, ran, _ = planted
     run_id = tiny(seed=2).run_id
-    assert usable(results / run_id / records.CHECKPOINT, run_id) is None
-    assert (results / run_id / records.BROKEN).is_file()
+    assert usable(results / run_id / records.CHECKPOINT_FILE, run_id) is None
+    assert (results / run_id / records.BROKEN_CHECKPOINT_FILE).is_file()
     assert not ran.exists()
     assert "starting anew" in capsys.readouterr().err
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_is_a_pickle_is_put_aside(planted, tiny, capsys):
 def test_a_plugin_that_only_a_record_names_is_reported(planted, tiny):
     """Where the model needs it; named by the user too, it is imported."""
     results, ran, run_id = planted
-    record = records.find(results, run_id)
+    record = records.find_record(results, run_id)
     record.config["model"]["token_mixers"] = ["not_built_in"] * 4
     record.write(results)
     with pytest.raises(ConfigError, match=r"'planted_mixer'.*--plugins planted_mixer") as refused:

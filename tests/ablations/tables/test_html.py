@@ -13,7 +13,7 @@ import pytest
 
 from ablations import page as pages
 from ablations.analysis.scale import Scale
-from ablations.store.records import read_all
+from ablations.store.records import read_records
 from ablations.tables import interval_plots, render
 from ablations.tables.ablation import PAGE
 from ablations.tables.html_tables import DRAWN, RUNS, VERDICT, Link, html_page, html_table
@@ -243,7 +243,7 @@ def test_a_verdict_that_the_correction_takes_away_says_so():
     text = html_table(made)
     assert [row[1] for row in Cells(text).rows] == [VERDICT, "agrees, uncorrected ¹", "agrees"]
     assert 'class="badge badge-agrees-uncorrected"' in text
-    shown = render(read_all([Path("results/mini")])[0], "html")
+    shown = render(read_records([Path("results/mini")])[0], "html")
     assert "agrees, uncorrected" in Cells(shown).text
     assert "not below 5% after Holm" in shown
 

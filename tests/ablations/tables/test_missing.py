@@ -14,7 +14,7 @@ from ablations.cli.main import main
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
 from ablations.store.records import Record
-from ablations.store.run_state import Begun
+from ablations.store.run_state import RunState
 from ablations.tables import (
     FORMATS,
     View,
@@ -62,9 +62,9 @@ def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path, capsys):
         run.write(tmp_path)
     for seed, norm in ((1, "batch"), (0, "none"), (2, "none"), (0, "group")):
         config = resolve("mini", {"model.norm": norm, "seed": seed})
-        Begun(config.run_id, config.to_json()).write(tmp_path)
+        RunState(config.run_id, config.to_json()).write(tmp_path)
     other = resolve("mini", {"optim.epochs": 9})  # of a study that has no record yet
-    Begun(other.run_id, other.to_json()).write(tmp_path)
+    RunState(other.run_id, other.to_json()).write(tmp_path)
     assert main(["table", str(tmp_path), "--format", "csv", "-o", str(tmp_path / "t.csv")]) == 0
     lines = (tmp_path / "t.csv").read_text().splitlines()
     rows = {row["variant"]: row for row in csv.DictReader(lines)}

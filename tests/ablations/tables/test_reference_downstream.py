@@ -108,27 +108,29 @@ def test_tidy_numbers_downstream():
 
 
 def test_the_tasks_have_the_papers_columns():
-    assert list(load.TASKS["retinanet"]) == published.RETINANET
-    assert list(load.TASKS["maskrcnn"]) == published.MASKRCNN
-    assert list(load.TASKS["ade20k"]) == published.ADE20K[:1]
-    names = [metric for metrics in load.TASKS.values() for metric in metrics.values()]
+    assert list(load.TASK_METRICS["retinanet"]) == published.RETINANET
+    assert list(load.TASK_METRICS["maskrcnn"]) == published.MASKRCNN
+    assert list(load.TASK_METRICS["ade20k"]) == published.ADE20K[:1]
+    names = [metric for metrics in load.TASK_METRICS.values() for metric in metrics.values()]
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("task", load.TASKS)
+@pytest.mark.parametrize("task", load.TASK_METRICS)
 def test_a_record_of_another_task_can_be_used(task):
-    first = next(iter(load.TASKS[task].values()))
+    first = next(iter(load.TASK_METRICS[task].values()))
     run = measured({first: 30.0})
-    assert load.trouble(run) is None
-    assert load.task(run) == task
-    assert load.trouble(measured({first: 300.0})) == (f"{first} 300.0 is not in percent, 0 to 100")
-    assert load.trouble(measured({first: float("nan")})) == (
+    assert load.record_problem(run) is None
+    assert load.record_task(run) == task
+    assert load.record_problem(measured({first: 300.0})) == (
+        f"{first} 300.0 is not in percent, 0 to 100"
+    )
+    assert load.record_problem(measured({first: float("nan")})) == (
         f"{first} nan is not in percent, 0 to 100"
     )
 
 
 def test_a_record_without_any_outcome_cannot_be_used():
-    assert load.trouble(measured({"val/loss": 1.0})) == (
+    assert load.record_problem(measured({"val/loss": 1.0})) == (
         "it is finished and has no val/top1 (nor val/AP, val/box_AP, val/mIoU)"
     )
-    assert load.task(BASE[0]) is None
+    assert load.record_task(BASE[0]) is None

@@ -272,9 +272,11 @@ def test_a_size_that_changes_more_than_a_size_has_no_paper_numbers():
 
 
 def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):
-    from ablations.scheduling.retry import failed
+    from ablations.store.failures import write_failed_record
 
-    killed = failed(resolve("mini", {"model.norm": "batch"}), tmp_path, "killed", "3 times")
+    killed = write_failed_record(
+        resolve("mini", {"model.norm": "batch"}), tmp_path, "killed", "3 times"
+    )
     text = render([*BASE, killed], "md")
     assert text.count("### ") == 1
     assert "missing (1 failed: killed)" in text
@@ -396,16 +398,20 @@ def test_a_study_of_another_mixer_has_no_numbers_of_the_paper_beside_it():
 
 
 def test_a_failure_joins_the_study_that_has_its_seed(tmp_path):
-    from ablations.scheduling.retry import failed
+    from ablations.store.failures import write_failed_record
 
     half = [record(seed, 70.0, model__norm="none") for seed in (10, 11)]
     for run in half:
         run.environment["precision"] = "bf16-mixed"
-    killed = failed(resolve("mini", {"model.norm": "batch", "seed": 1}), tmp_path, "killed", "")
+    killed = write_failed_record(
+        resolve("mini", {"model.norm": "batch", "seed": 1}), tmp_path, "killed", ""
+    )
     by_precision = {study.precision: study for study in studies([*half, *BASE, killed])}
     assert set(by_precision) == {"bf16-mixed", "32-true"}
     assert killed in by_precision["32-true"].records
-    odd = failed(resolve("mini", {"model.norm": "batch", "seed": 5}), tmp_path, "killed", "")
+    odd = write_failed_record(
+        resolve("mini", {"model.norm": "batch", "seed": 5}), tmp_path, "killed", ""
+    )
     assert len(studies([*half, *BASE, odd])) == 3  # of neither, as far as anyone knows
 
 

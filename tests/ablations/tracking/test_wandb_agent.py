@@ -118,7 +118,7 @@ def test_a_finished_cell_is_reused_by_the_next_sweep(server: WandbServer, tmp_pa
     done = cli(server, tmp_path, "train", *WORDS)
     assert done.returncode == 0, done
     (first,) = server.runs.values()
-    record = records.find(tmp_path / "runs", BASE.run_id)
+    record = records.find_record(tmp_path / "runs", BASE.run_id)
     for elsewhere in (False, True):
         if elsewhere:
             shutil.rmtree(tmp_path / "runs")
@@ -134,7 +134,7 @@ def test_a_finished_cell_is_reused_by_the_next_sweep(server: WandbServer, tmp_pa
         ]
         assert run.summary["val/top1"] == first.summary["val/top1"]
         assert run.summary["metrics"] == first.summary["metrics"]
-        assert records.find(tmp_path / "runs", BASE.run_id) == record
+        assert records.find_record(tmp_path / "runs", BASE.run_id) == record
     make_sweep(server, tmp_path, **{"model.norm": ["group"], "seed": [0]})
     path = f"lab/ablations/{next(reversed(server.sweeps))}"
     agent = start(server, tmp_path, "wandb", "agent", path, ABLATIONS_NO_REUSE="1")

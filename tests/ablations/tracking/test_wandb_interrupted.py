@@ -16,7 +16,7 @@ from tests.wandb_server.client import cli, outcome, start, until
 
 
 def pid_of(folder: Path, run_id: str) -> int:
-    return leases.living(folder / "runs")[run_id].pid
+    return leases.active_leases(folder / "runs")[run_id].pid
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_a_preempted_run_is_requeued_and_goes_on(
     assert "--_wandb=" in stdout
     assert stdout.count("epoch 1/8") == 1
     assert epochs(run) == list(range(1, 9))
-    record = records.find(tmp_path / "runs", LONG_ID)
+    record = records.find_record(tmp_path / "runs", LONG_ID)
     assert record
     assert record.metrics == undisturbed
     assert record.tracker["wandb"] == run.id
@@ -62,7 +62,7 @@ def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
     assert done.returncode == 0, done
     assert len(server.runs) == 1
     assert (run.state, epochs(run)) == ("finished", list(range(1, 9)))
-    record = records.find(tmp_path / "runs", LONG_ID)
+    record = records.find_record(tmp_path / "runs", LONG_ID)
     assert record
     assert record.metrics == undisturbed
     assert not (tmp_path / "runs" / LONG_ID / "begun.json").exists()

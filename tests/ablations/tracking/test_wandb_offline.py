@@ -67,7 +67,7 @@ def test_an_offline_run_that_is_synced_is_the_online_run(
     done = cli(server, tmp_path / "online", "train", *longer, "--no-reuse")
     assert done.returncode == 0, done
     synced, direct = server.runs.values()
-    record = records.find(tmp_path / "offline" / "runs", LONG_ID)
+    record = records.find_record(tmp_path / "offline" / "runs", LONG_ID)
     assert record
     assert record.tracker["wandb"] == synced.id
     assert epochs(synced) == list(range(1, 9))
@@ -94,7 +94,7 @@ def test_a_server_that_comes_back_or_not_costs_no_record(
     done = outcome(process)
     assert done.returncode == 0, done
     assert "epoch 8/8" in done.stdout
-    record = records.find(tmp_path / "runs", LONG_ID)
+    record = records.find_record(tmp_path / "runs", LONG_ID)
     assert record
     assert record.metrics == undisturbed
     assert len(epochs(run)) < 8

@@ -32,7 +32,7 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WandbServ
 
 def test_a_run_is_complete(online: tuple[WandbServer, Path, Run]) -> None:
     server, folder, run = online
-    record = records.find(folder / "runs", BASE.run_id)
+    record = records.find_record(folder / "runs", BASE.run_id)
     assert record
     assert run.state == "finished"
     assert run.name.startswith("Depths [1,1,1,1], widths [8,8,16,16], head dimension 8, ")
@@ -147,7 +147,7 @@ def test_a_cell_of_the_project_is_fetched_not_trained(
     assert done.returncode == 0, done
     assert "1 run: 0 trained, 1 reused, 0 failed" in done.stderr
     assert len(server.runs) == before
-    there, here = (records.find(place / "runs", BASE.run_id) for place in (folder, tmp_path))
+    there, here = (records.find_record(place / "runs", BASE.run_id) for place in (folder, tmp_path))
     assert there == here
     rows = [
         records.read_history(place / "runs" / BASE.run_id / "history.csv")
@@ -173,6 +173,6 @@ def test_a_record_of_other_pictures_is_not_fetched(
         assert done.returncode == 0, done
         assert "epoch 2/2" in done.stdout
     assert "not reused: run " in done.stderr
-    first, second = (records.read_all([folder / "runs"])[0][0] for folder in (there, here))
+    first, second = (records.read_records([folder / "runs"])[0][0] for folder in (there, here))
     assert first.run_id == second.run_id
     assert first.data["fingerprint"] != second.data["fingerprint"]

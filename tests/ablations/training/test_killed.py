@@ -134,7 +134,7 @@ def test_a_runner_takes_over_what_another_one_leaves(twelve, tmp_path):
     while not list(results.glob("*/last.ckpt")):
         assert first.poll() is None
         time.sleep(0.05)
-    (held,) = leases.living(results)
+    (held,) = leases.active_leases(results)
     second = subprocess.Popen(
         [*words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -28,7 +28,7 @@ from ablations.config.schema import SystemConfig
 from ablations.data.batches import EpochOrder, InOrder
 from ablations.errors import ConfigError
 from ablations.store import leases, records, run_state
-from ablations.store.records import CHECKPOINT, WEIGHTS, Record
+from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.training import ranks
 from ablations.training.ranks import Seat
 from ablations.training.train import train
@@ -47,7 +47,7 @@ def history(results: Path, run_id: str) -> list[dict[str, str]]:
 
 
 def weights(results: Path, run_id: str) -> dict[str, torch.Tensor]:
-    return torch.load(results / run_id / WEIGHTS, weights_only=True)
+    return torch.load(results / run_id / WEIGHTS_FILE, weights_only=True)
 
 
 def assert_same(ours: Path, theirs: Path, run_id: str) -> None:
@@ -81,7 +81,7 @@ class Started:
             with contextlib.suppress(OSError):
                 if self.mark in path.read_text(errors="replace").split("\0"):
                     found.append(int(path.parent.name))
-        return sorted(pid for pid in found if leases.process_birth(pid))
+        return sorted(pid for pid in found if leases.process_start(pid))
 
     def followers(self) -> list[int]:
         """The processes that train along."""
@@ -201,7 +201,7 @@ def test_a_record_of_two_processes_is_a_record(two):
     config, results, record = two
     assert record == Record.read(results / config.run_id / "record.json")
     assert {path.name for path in (results / config.run_id).iterdir()} == {
-        *("record.json", "history.csv", WEIGHTS, "log.txt")
+        *("record.json", "history.csv", WEIGHTS_FILE, "log.txt")
     }
     assert train(config, results, lambda body: pytest.fail("trained")) == record
 
@@ -329,7 +329,7 @@ def test_a_run_of_which_a_process_is_killed_ends_as_if_nothing_had_been(
         (line,) = stderr.splitlines()
         assert line == "ablations: process 1 of 2 ended with signal SIGKILL"
     folder = tmp_path / "runs" / record.run_id
-    assert (folder / CHECKPOINT).exists()
+    assert (folder / CHECKPOINT_FILE).exists()
     assert not (folder / "record.json").exists()
     again = start(*words)
     code, stdout, stderr = again.ends()
@@ -350,8 +350,8 @@ def test_a_run_that_gets_sigterm_ends_at_once_and_keeps_its_epochs(start, tmp_pa
     assert code == 143, stderr
     assert stderr == "interrupted; the same command goes on from the last epoch\n"
     folder = tmp_path / "runs" / record.run_id
-    assert (folder / CHECKPOINT).exists()
-    assert run_state.read(tmp_path / "runs", record.run_id).stopped
+    assert (folder / CHECKPOINT_FILE).exists()
+    assert run_state.find_run_state(tmp_path / "runs", record.run_id).stopped
 
 
 @pytest.mark.slow
@@ -436,7 +436,7 @@ def test_the_workers_of_a_runner_train_cells_of_two_processes(start, tmp_path, t
     words = ["-m", "ablations", "run", sweep, *flags(**LONGER, **TWO), "--results", results]
     run = start(*words)
     first = tiny(**LONGER, **TWO)
-    while not (results / first.run_id / CHECKPOINT).exists():
+    while not (results / first.run_id / CHECKPOINT_FILE).exists():
         assert run.process.poll() is None
         time.sleep(0.02)
     # Of the processes that spawn has made, the last one is the follower.
@@ -445,11 +445,11 @@ def test_the_workers_of_a_runner_train_cells_of_two_processes(start, tmp_path, t
     assert code == 0, stderr
     assert "process 1 of 2 ended with signal SIGKILL" in stderr
     assert "2 runs: 2 trained, 0 reused, 0 failed" in stderr
-    found, problems = records.read_all([results])
+    found, problems = records.read_records([results])
     assert not problems
     assert [record.environment["processes"] for record in found] == [2, 2]
     whole = train(first, tmp_path / "whole")
-    assert whole.metrics == records.find(results, first.run_id).metrics
+    assert whole.metrics == records.find_record(results, first.run_id).metrics
 
 
 # Started by somebody else
@@ -471,12 +471,12 @@ def test_torchrun_starts_the_processes_of_a_run(start, tmp_path, two):
     assert code == 0, stderr
     assert stdout.count("epoch 1/2") == 1
     assert_same(results, ours, config.run_id)
-    assert records.find(results, config.run_id).metrics == record.metrics
+    assert records.find_record(results, config.run_id).metrics == record.metrics
     code, stdout, stderr = start(*words).ends()
     assert code == 0, stderr
     assert stdout.count("(done before)") == 1
     shutil.rmtree(results / config.run_id)
-    with leases.held(results, config.run_id):
+    with leases.hold_lease(results, config.run_id):
         code, stdout, stderr = start(*words).ends()
     assert code != 0
     assert stderr.count("is being trained by process") == 1
@@ -557,7 +557,7 @@ def test_what_srun_leaves_in_the_environment_changes_nothing(start, tmp_path, ti
     assert stdout.count("epoch") == 2
     config = tiny()
     alone = train(config, tmp_path / "alone")
-    assert records.find(tmp_path / "srun", config.run_id).metrics == alone.metrics
+    assert records.find_record(tmp_path / "srun", config.run_id).metrics == alone.metrics
     assert_same(tmp_path / "srun", tmp_path / "alone", config.run_id)
     logs = [(tmp_path / name / config.run_id / "log.txt").read_text() for name in ("srun", "alone")]
     lines = [[line.split(" ", 3)[-1] for line in log.splitlines()] for log in logs]

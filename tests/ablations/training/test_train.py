@@ -18,7 +18,7 @@ from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import AccessError, LeaseLostError
 from ablations.store import leases, records, run_state
-from ablations.store.records import CHECKPOINT, WEIGHTS, Record
+from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.training import code_hash
 from ablations.training.environment import processor
 from ablations.training.train import train, usable
@@ -80,16 +80,16 @@ def test_progress_is_told_after_each_epoch(trained):
 
 def test_the_weights_are_those_that_were_measured(trained):
     from ablations import data
-    from ablations.data.batches import loaders
+    from ablations.data.batches import create_loaders
 
     config, results, record, _ = trained
     model = MetaFormer(config.model).eval()
-    model.load_state_dict(torch.load(results / config.run_id / WEIGHTS, weights_only=True))
-    _, val = loaders(data.load(config.data), config.data, config.seed)
+    model.load_state_dict(torch.load(results / config.run_id / WEIGHTS_FILE, weights_only=True))
+    _, val = create_loaders(data.load_dataset(config.data), config.data, config.seed)
     with torch.no_grad():
         right = sum((model(x).argmax(dim=1) == y).sum().item() for x, y in val)
     assert 100 * right / 2000 == pytest.approx(record.metric(), abs=0.1)
-    assert not (results / config.run_id / CHECKPOINT).exists()
+    assert not (results / config.run_id / CHECKPOINT_FILE).exists()
 
 
 def test_the_same_run_gives_the_same_numbers_to_the_last_digit(trained, tmp_path):
@@ -126,7 +126,7 @@ def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, 
             if line.startswith("epoch 2"):
                 break
         deadline = time.monotonic() + 60
-        while not (folder / CHECKPOINT).exists() and time.monotonic() < deadline:
+        while not (folder / CHECKPOINT_FILE).exists() and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, 
     ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
     assert without_clocks(ours) == without_clocks(theirs)
     weights = [
-        torch.load(tmp_path / name / config.run_id / WEIGHTS, weights_only=True)
+        torch.load(tmp_path / name / config.run_id / WEIGHTS_FILE, weights_only=True)
         for name in ("cut", "whole")
     ]
     for name, tensor in weights[0].items():
@@ -153,7 +153,7 @@ def test_a_broken_checkpoint_is_told_and_kept_and_the_run_starts_anew(trained, t
     config, _, record, _ = trained
     folder = tmp_path / config.run_id
     folder.mkdir()
-    (folder / CHECKPOINT).write_bytes(b"half a checkpoint")
+    (folder / CHECKPOINT_FILE).write_bytes(b"half a checkpoint")
     assert train(config, tmp_path).metrics == record.metrics
     assert "starting anew, it is kept as last.broken" in capsys.readouterr().err
     assert (folder / "last.broken").read_bytes() == b"half a checkpoint"
@@ -210,7 +210,7 @@ def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, m
         patched.setattr(Record, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "cut")
-    assert (tmp_path / "cut" / config.run_id / CHECKPOINT).exists()
+    assert (tmp_path / "cut" / config.run_id / CHECKPOINT_FILE).exists()
     resumed = train(config, tmp_path / "cut", lambda body: pytest.fail("trained on"))
     assert (resumed.status, resumed.metrics) == (whole.status, whole.metrics)
     assert resumed.environment["precision"] == "32-true"
@@ -328,7 +328,7 @@ def test_a_tracker_that_fails_does_not_fail_the_run(tiny, tmp_path, monkeypatch)
 
 def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
     config = tiny()
-    with leases.held(tmp_path, config.run_id):
+    with leases.hold_lease(tmp_path, config.run_id):
         words = ["train", *TINY_FLAGS, "--results", str(tmp_path)]
         assert main(words) == 2
         line = capsys.readouterr().err
@@ -375,7 +375,7 @@ def checkpoint(tmp_path_factory):
 
     with pytest.raises(KeyboardInterrupt):
         train(config, results, stop)
-    return results / config.run_id / CHECKPOINT
+    return results / config.run_id / CHECKPOINT_FILE
 
 
 def test_a_sound_checkpoint_is_usable(checkpoint):
@@ -386,11 +386,11 @@ def test_a_sound_checkpoint_is_usable(checkpoint):
 def test_an_odd_checkpoint_is_put_aside(checkpoint, tmp_path, name, capsys):
     state = torch.load(checkpoint, weights_only=True)
     ODD_CHECKPOINTS[name](state)
-    odd = tmp_path / CHECKPOINT
+    odd = tmp_path / CHECKPOINT_FILE
     torch.save(state, odd)
     assert usable(odd, state["run_id"]) is None
     assert "cannot be read (SchemaError: " in capsys.readouterr().err
-    assert (tmp_path / records.BROKEN).is_file()
+    assert (tmp_path / records.BROKEN_CHECKPOINT_FILE).is_file()
 
 
 def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
@@ -398,23 +398,23 @@ def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
         return PermissionError(13, "Permission denied", str(path))
 
     folder = tmp_path / "0123456789ab"
-    inside = records.refusal(denied(folder / "last.ckpt"), folder)
+    inside = records.storage_error(denied(folder / "last.ckpt"), folder)
     assert str(inside) == f"{folder / 'last.ckpt'}: permission denied"
     wrapped = RuntimeError("x")
     wrapped.__cause__ = denied(folder)
-    assert isinstance(records.refusal(wrapped, folder), AccessError)
-    assert records.refusal(denied("/pictures/a.jpg"), folder) is None
-    assert records.refusal(denied(tmp_path / "0123456789abc" / "x"), folder) is None
-    assert records.refusal(PermissionError(13, "Permission denied"), folder) is None
-    assert records.refusal(OSError(28, "No space left"), folder).errno == 28
+    assert isinstance(records.storage_error(wrapped, folder), AccessError)
+    assert records.storage_error(denied("/pictures/a.jpg"), folder) is None
+    assert records.storage_error(denied(tmp_path / "0123456789abc" / "x"), folder) is None
+    assert records.storage_error(PermissionError(13, "Permission denied"), folder) is None
+    assert records.storage_error(OSError(28, "No space left"), folder).errno == 28
 
 
 def test_a_run_whose_lease_was_only_removed_goes_on(tiny, tmp_path):
     def remove(body):
-        shutil.rmtree(tmp_path / leases.FOLDER, ignore_errors=True)
+        shutil.rmtree(tmp_path / leases.LEASE_FOLDER, ignore_errors=True)
 
     assert train(tiny(**{"optim.epochs": 1}), tmp_path, remove).status == "finished"
-    assert not (tmp_path / leases.FOLDER).exists()
+    assert not (tmp_path / leases.LEASE_FOLDER).exists()
 
 
 def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny, tmp_path):
@@ -424,14 +424,14 @@ def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny
     def follow(body):
         """Another process finds this one gone, and takes the run over."""
         if body["epoch"] == 1:
-            (lease,) = (tmp_path / leases.FOLDER).iterdir()
+            (lease,) = (tmp_path / leases.LEASE_FOLDER).iterdir()
             lease.unlink()
-            (folder / run_state.FILE).write_text("theirs")
+            (folder / run_state.RUN_STATE_FILE).write_text("theirs")
 
     with pytest.raises(LeaseLostError):
         train(config, tmp_path, follow, signals=None)
-    assert (folder / run_state.FILE).read_text() == "theirs"
-    assert records.find(tmp_path, config.run_id) is None
+    assert (folder / run_state.RUN_STATE_FILE).read_text() == "theirs"
+    assert records.find_record(tmp_path, config.run_id) is None
 
 
 def test_half_a_run_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, capsys):
@@ -443,7 +443,7 @@ def test_half_a_run_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, 
 
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, stop)
-    checkpoint = tmp_path / config.run_id / CHECKPOINT
+    checkpoint = tmp_path / config.run_id / CHECKPOINT_FILE
     before = checkpoint.read_bytes()
     now = code_hash.versions()
     monkeypatch.setattr(code_hash, "versions", lambda: now | {"poolformer/mixers.py": "0" * 12})

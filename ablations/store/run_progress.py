@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ablations.machine import files
-from ablations.store.records import PROGRESS
+from ablations.store.records import PROGRESS_FILE
 from ablations.text.phrases import duration
 
 TRAINING, VALIDATING = "training", "validating"
-OLD_SECONDS = 60.0  # a last sign of life that is older is reported with its age
+STALL_SECONDS = 60.0  # a last sign of life that is older is reported with its age
 
 
 @dataclass(frozen=True)
-class Position:
+class RunProgress:
     """Where in its training a run is.
 
     Args:
@@ -59,7 +59,7 @@ class Position:
         return f"{self.epoch}/{self.epochs} {what}"
 
 
-def in_words(position: Position) -> str:
+def describe_progress(position: RunProgress) -> str:
     """``epoch 2/3 45%, 1,024 images/s, 3 min left``."""
     parts = [f"epoch {position}"]
     if position.images_per_second is not None:
@@ -69,16 +69,16 @@ def in_words(position: Position) -> str:
     return ", ".join(parts)
 
 
-def sign_of_life(seconds: float) -> str:
+def describe_stall(seconds: float) -> str:
     """``last batch 3 min ago`` where that is long ago, else nothing.
 
     Args:
         seconds: Since the last batch.
     """
-    return f"last batch {duration(seconds)} ago" if seconds > OLD_SECONDS else ""
+    return f"last batch {duration(seconds)} ago" if seconds > STALL_SECONDS else ""
 
 
-def write(folder: Path, position: Position) -> None:
+def write_progress(folder: Path, position: RunProgress) -> None:
     """Write a run's position, whole or not at all; for the process that has its lease.
 
     Args:
@@ -87,17 +87,20 @@ def write(folder: Path, position: Position) -> None:
     """
     text = json.dumps(position.to_json())
     # A full disk, say: the run itself will meet it.
-    with contextlib.suppress(OSError), files.atomic_write(folder / PROGRESS, sync=False) as file:
+    with (
+        contextlib.suppress(OSError),
+        files.atomic_write(folder / PROGRESS_FILE, sync=False) as file,
+    ):
         file.write(text.encode())
 
 
-def remove(folder: Path) -> None:
+def remove_progress(folder: Path) -> None:
     """Remove it: nobody trains the run any more."""
     with contextlib.suppress(OSError):
-        (folder / PROGRESS).unlink(missing_ok=True)
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)
 
 
-def read(folder: Path) -> tuple[Position, float] | None:
+def read_progress(folder: Path) -> tuple[RunProgress, float] | None:
     """A run's position and when it was written; None where there is none that makes sense.
 
     Args:
@@ -106,16 +109,16 @@ def read(folder: Path) -> tuple[Position, float] | None:
     Returns:
         The position, and seconds since 1970 by the clock of the file system.
     """
-    path = folder / PROGRESS
+    path = folder / PROGRESS_FILE
     try:
-        position = Position(**json.loads(files.read_regular(path)))
+        position = RunProgress(**json.loads(files.read_regular(path)))
         at = path.stat().st_mtime
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return (position, at) if _plausible(position) else None
+    return (position, at) if _is_plausible(position) else None
 
 
-def _plausible(position: Position) -> bool:
+def _is_plausible(position: RunProgress) -> bool:
     """Whether each value is of its kind: the file may have been written by anybody."""
     counts = (position.epoch, position.epochs, position.batch, position.batches)
     estimates = (position.images_per_second, position.seconds_left)
@@ -123,10 +126,10 @@ def _plausible(position: Position) -> bool:
         all(type(count) is int and 0 <= count < 2**63 for count in counts)
         and 1 <= position.epoch <= position.epochs
         and position.phase in (TRAINING, VALIDATING)
-        and all(_sound(value, 1e15) for value in estimates if value is not None)
-        and _sound(position.fraction, 1)
+        and all(_is_number(value, 1e15) for value in estimates if value is not None)
+        and _is_number(position.fraction, 1)
     )
 
 
-def _sound(value: object, most: float) -> bool:
+def _is_number(value: object, most: float) -> bool:
     return type(value) in (int, float) and 0 <= value <= most  # type: ignore[operator]

@@ -19,16 +19,16 @@ from ablations.config.precision import resolved
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, DataError, LeaseError, RecordError
 from ablations.store import leases, records
-from ablations.store.records import CHECKPOINT, FILE, HISTORY, WEIGHTS, Record
+from ablations.store.records import CHECKPOINT_FILE, HISTORY_FILE, RECORD_FILE, WEIGHTS_FILE, Record
 
-STALE = "stale"  # folder of what a run had before it was trained again with a changed mixer
-RETRAIN = "--retrain-stale trains it again and keeps what it had"
-OTHER_FOLDER = "use another results folder (--results DIR)"
-Source = tuple[str, str]  # name and root of a data set
+STALE_FOLDER = "stale"  # folder of what a run had before it was trained again with a changed mixer
+RETRAIN_HINT = "--retrain-stale trains it again and keeps what it had"
+_OTHER_FOLDER_HINT = "use another results folder (--results DIR)"
+_Source = tuple[str, str]  # name and root of a data set
 
 
 @dataclass
-class Compared:
+class ReuseCheck:
     """Records of done runs held against the runs that are asked for.
 
     Args:
@@ -47,7 +47,9 @@ class Compared:
 
     def told(self, results: Path) -> list[str]:
         """A line for each stale run, and for each data set that cannot be read."""
-        lines = [f"stale: {results / id_}: {why}: {RETRAIN}" for id_, why in self.stale.items()]
+        lines = [
+            f"stale: {results / id_}: {why}: {RETRAIN_HINT}" for id_, why in self.stale.items()
+        ]
         for name, why in self.unread.items():
             lines.append(f"whether the finished runs are of {name} is unknown: {why}")
         return lines
@@ -64,29 +66,29 @@ class Compared:
             ConfigError: Of another precision.
         """
         if self.images:
-            raise DataError(f"{_first(results, self.images)}: {OTHER_FOLDER}")
+            raise DataError(f"{_first(results, self.images)}: {_OTHER_FOLDER_HINT}")
         for name, why in self.unread.items() if unread else ():
             raise DataError(
                 f"{why} (whether the finished runs in {results} are of {name} is unknown without "
                 f"it; `ablations table {results}` shows them)"
             )
         if self.precision:
-            raise ConfigError(f"{_first(results, self.precision)}, or {OTHER_FOLDER}")
+            raise ConfigError(f"{_first(results, self.precision)}, or {_OTHER_FOLDER_HINT}")
 
 
 def _first(results: Path, found: Mapping[str, str]) -> str:
     run_id, why = next(iter(found.items()))
     others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"run {run_id} ({results / run_id / FILE}){others}: {why}"
+    return f"run {run_id} ({results / run_id / RECORD_FILE}){others}: {why}"
 
 
-def compare(
+def check_records(
     configs: Iterable[RunConfig],
     there: Sequence[Record],
     here: bool = True,
     download: bool = True,
-    check: Callable[[RunConfig], object] = lambda _: None,
-) -> Compared:
+    on_missing: Callable[[RunConfig], object] = lambda _: None,
+) -> ReuseCheck:
     """Hold records against the runs that are asked for; each data set is read once.
 
     Args:
@@ -94,51 +96,51 @@ def compare(
         there: Records of some of them.
         here: Whether they are trained on this machine, so that ``auto`` is known.
         download: Whether a data set that is not here may be fetched; else it is told as unread.
-        check: Called with each run that has no record, beside those of the same data set.
+        on_missing: Called with each run that has no record, beside those of the same data set.
     """
-    known, found = {record.run_id: record for record in there}, Compared()
-    identities: dict[Source, dict[str, str]] = {}
+    known, found = {record.run_id: record for record in there}, ReuseCheck()
+    identities: dict[_Source, dict[str, str]] = {}
     for config in sorted(configs, key=_source):
         record, run_id, source = known.get(config.run_id), config.run_id, _source(config)
         if record is None:
-            check(config)
+            on_missing(config)
             continue
         if source not in identities:
             identities[source] = _identity(config, download, found)
         now = identities[source]
-        other = other_images(record.data, now, config) if now else None
+        other = images_mismatch(record.data, now, config) if now else None
         if not record.done:
             if other and record.data.get("fingerprint"):
                 found.failed.add(run_id)
             continue
         if other:
             found.images[run_id] = other
-        decided = _decided(record, config, here)
-        if decided and (why := other_precision(record.environment, config)):
+        decided = _precisions_known(record, config, here)
+        if decided and (why := precision_mismatch(record.environment, config)):
             found.precision[run_id] = why
         if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
             found.stale[run_id] = why
     return found
 
 
-def _source(config: RunConfig) -> Source:
+def _source(config: RunConfig) -> _Source:
     return config.data.name, config.data.root or ""
 
 
-def _identity(config: RunConfig, download: bool, found: Compared) -> dict[str, str]:
+def _identity(config: RunConfig, download: bool, found: ReuseCheck) -> dict[str, str]:
     """Of the images at hand; empty, and noted, where they cannot be read."""
     where = config.data.root or config.data.name
-    if not download and not data.here(config.data):
+    if not download and not data.is_available(config.data):
         found.unread[where] = f"{where} is not here yet"
         return {}
     try:
-        return data.identity(config.data)
+        return data.dataset_identity(config.data)
     except DataError as error:
         found.unread[where] = str(error)
         return {}
 
 
-def check(record: Record, config: RunConfig, place: object, here: bool = True) -> None:
+def check_record(record: Record, config: RunConfig, place: object, here: bool = True) -> None:
     """Raise where a done record is not of what is asked for.
 
     Args:
@@ -151,12 +153,14 @@ def check(record: Record, config: RunConfig, place: object, here: bool = True) -
         DataError: It is of other images.
         ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
-    if why := other_images(record.data, data.identity(config.data), config):
-        raise DataError(f"run {record.run_id} ({place}): {why}: {OTHER_FOLDER}")
-    if _decided(record, config, here) and (why := other_precision(record.environment, config)):
-        raise ConfigError(f"run {record.run_id} ({place}): {why}, or {OTHER_FOLDER}")
+    if why := images_mismatch(record.data, data.dataset_identity(config.data), config):
+        raise DataError(f"run {record.run_id} ({place}): {why}: {_OTHER_FOLDER_HINT}")
+    if _precisions_known(record, config, here) and (
+        why := precision_mismatch(record.environment, config)
+    ):
+        raise ConfigError(f"run {record.run_id} ({place}): {why}, or {_OTHER_FOLDER_HINT}")
     if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
-        raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN}")
+        raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN_HINT}")
 
 
 def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Path) -> None:
@@ -166,21 +170,21 @@ def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Pa
         DataError: It is of other images.
         ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
-    if why := other_images(state, data.identity(config.data), config):
-        raise DataError(f"{checkpoint}: {why}: {OTHER_FOLDER}")
-    if why := other_precision(state, config):
+    if why := images_mismatch(state, data.dataset_identity(config.data), config):
+        raise DataError(f"{checkpoint}: {why}: {_OTHER_FOLDER_HINT}")
+    if why := precision_mismatch(state, config):
         raise ConfigError(f"{checkpoint}: {why}, or remove the file to train the run anew")
     if why := plugins.changed(state.get("plugins", {}), config.model.mixers):
-        raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN}")
+        raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN_HINT}")
 
 
-def _decided(record: Record, config: RunConfig, here: bool) -> bool:
+def _precisions_known(record: Record, config: RunConfig, here: bool) -> bool:
     """Whether both precisions are known; a record without one is in no table."""
     asked = here or config.system.precision != "auto"
     return asked and record.environment.get("precision") is not None
 
 
-def other_images(
+def images_mismatch(
     before: Mapping[str, Any], now: Mapping[str, str], config: RunConfig
 ) -> str | None:
     """Why a run's images are others than those at hand, in words; None where they are the same.
@@ -205,7 +209,7 @@ def other_images(
     return None
 
 
-def other_precision(before: Mapping[str, Any], config: RunConfig) -> str | None:
+def precision_mismatch(before: Mapping[str, Any], config: RunConfig) -> str | None:
     """Why a run's precision is not the one that is asked for here, in words; None where it is.
 
     Args:
@@ -220,11 +224,14 @@ def other_precision(before: Mapping[str, Any], config: RunConfig) -> str | None:
     return f"it is of precision {then or 'unknown'}, system.precision is {asked}{machine}{remedy}"
 
 
-def stale(results: Path, config: RunConfig) -> bool:
+def is_stale(results: Path, config: RunConfig) -> bool:
     """Whether a run has a record or a checkpoint of other code of its token mixers."""
     if not plugins.versions(config.model.mixers):
         return False
-    known, checkpoint = records.find(results, config.run_id), results / config.run_id / CHECKPOINT
+    known, checkpoint = (
+        records.find_record(results, config.run_id),
+        results / config.run_id / CHECKPOINT_FILE,
+    )
     before = [known.environment.get("plugins", {})] if known and known.done else []
     if checkpoint.is_file():
         import torch
@@ -237,28 +244,28 @@ def stale(results: Path, config: RunConfig) -> bool:
 
 
 # Where somebody has a run, or this user has no right to write, it is left to who has one.
-REFUSED = (LeaseError, RecordError, OSError)
+_SKIPPED_ERRORS = (LeaseError, RecordError, OSError)
 
 
-def settle(results: Path, run_ids: Iterable[str]) -> None:
+def finish_interrupted_moves(results: Path, run_ids: Iterable[str]) -> None:
     """Restore what a killed `--no-reuse` left set aside, of runs that nobody trains."""
     for run_id in run_ids:
-        if records.unsettled(results, run_id):
-            with contextlib.suppress(*REFUSED), leases.held(results, run_id):
-                records.settle(results, run_id)
+        if records.has_interrupted_move(results, run_id):
+            with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
+                records.finish_interrupted_move(results, run_id)
 
 
-def tidy(results: Path, run_ids: Iterable[str]) -> None:
+def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:
     """Remove what runs that are done, and that nobody trains, have kept of a killed process."""
     for run_id in run_ids:
-        if records.left_over(results, run_id):
-            with contextlib.suppress(*REFUSED), leases.held(results, run_id):
-                if (known := records.find(results, run_id)) and known.done:
-                    for path in records.left_over(results, run_id):
+        if records.files_of_unfinished_cleanup(results, run_id):
+            with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
+                if (known := records.find_record(results, run_id)) and known.done:
+                    for path in records.files_of_unfinished_cleanup(results, run_id):
                         path.unlink(missing_ok=True)
 
 
-def set_stale_aside(results: Path, run_id: str) -> Path:
+def move_stale_files(results: Path, run_id: str) -> Path:
     """Move what a stale run has to a folder below its own, so that it is trained again.
 
     Returns:
@@ -268,12 +275,17 @@ def set_stale_aside(results: Path, run_id: str) -> Path:
         BusyError: Somebody trains the run.
     """
     folder = results / run_id
-    with leases.held(results, run_id):
+    with leases.hold_lease(results, run_id):
         number = 1
-        while (aside := folder / f"{STALE}-{number}").exists():
+        while (aside := folder / f"{STALE_FOLDER}-{number}").exists():
             number += 1
         aside.mkdir()
-        for name in (HISTORY, WEIGHTS, CHECKPOINT, FILE):  # the record last: until then it is done
+        for name in (
+            HISTORY_FILE,
+            WEIGHTS_FILE,
+            CHECKPOINT_FILE,
+            RECORD_FILE,
+        ):  # the record last: until then it is done
             if (folder / name).is_file():
                 os.replace(folder / name, aside / name)
     return aside

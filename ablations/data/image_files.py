@@ -8,17 +8,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations.data.decode import suffixes
+from ablations.data.decode import supported_suffixes
 from ablations.errors import DataError
 
-LAYOUT = "train/<class>/*.jpg and val/<class>/*.jpg"
+FOLDER_LAYOUT = "train/<class>/*.jpg and val/<class>/*.jpg"
 # Folders that systems and programs put beside files of others, in lower case.
-FOREIGN = ["__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"]
-FOREIGN += ["$recycle.bin", "system volume information", "lost+found", "__pycache__"]
+_SYSTEM_FOLDERS = ["__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"]
+_SYSTEM_FOLDERS += ["$recycle.bin", "system volume information", "lost+found", "__pycache__"]
 
 
 @dataclass
-class Found:
+class ImageFiles:
     """The files below a folder of classes.
 
     Args:
@@ -41,7 +41,7 @@ class Found:
         return [name for label, name in enumerate(self.classes) if label not in filled]
 
 
-def class_folders(folder: Path) -> tuple[str, ...]:
+def list_class_folders(folder: Path) -> tuple[str, ...]:
     """The names of the class folders in a folder, in order; not those of systems and programs.
 
     Raises:
@@ -50,23 +50,23 @@ def class_folders(folder: Path) -> tuple[str, ...]:
     try:
         found = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"no folder {folder}: put the images there as {LAYOUT}") from error
+        raise DataError(f"no folder {folder}: put the images there as {FOLDER_LAYOUT}") from error
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}") from error
-    names = sorted((name for name in found if not foreign(name)), key=os.fsencode)
+    names = sorted((name for name in found if not ignored_reason(name)), key=os.fsencode)
     if not names:
-        raise DataError(f"{folder} has no class folders: put the images there as {LAYOUT}")
+        raise DataError(f"{folder} has no class folders: put the images there as {FOLDER_LAYOUT}")
     return tuple(names)
 
 
-def foreign(name: str) -> str | None:
+def ignored_reason(name: str) -> str | None:
     """Why a file or folder of this name is none of the data set's; None where it may be."""
     if name.startswith("."):
         return "hidden"
-    return "of a system or program" if name.lower() in FOREIGN else None
+    return "of a system or program" if name.lower() in _SYSTEM_FOLDERS else None
 
 
-def find(folder: Path, classes: tuple[str, ...] | None = None) -> Found:
+def find_image_files(folder: Path, classes: tuple[str, ...] | None = None) -> ImageFiles:
     """All files below a folder of classes, also in folders within a class. None is decoded.
 
     Their order is that of the bytes of their names: the same under every locale.
@@ -78,19 +78,19 @@ def find(folder: Path, classes: tuple[str, ...] | None = None) -> Found:
     Raises:
         DataError: There is no such folder.
     """
-    found = Found(folder, classes or class_folders(folder))
+    found = ImageFiles(folder, classes or list_class_folders(folder))
     for entry in os.scandir(folder):
         if entry.name not in found.classes:
-            why = foreign(entry.name) or "beside the class folders"
+            why = ignored_reason(entry.name) or "beside the class folders"
             found.left_out[why].append(folder / entry.name)
     for label, name in enumerate(found.classes):
-        for root, names in _below(folder / name, found):
+        for root, names in _walk(folder / name, found):
             for file in names:
-                _sort(root / file, label, found)
+                _add_file(root / file, label, found)
     return found
 
 
-def _below(folder: Path, found: Found) -> list[tuple[Path, list[str]]]:
+def _walk(folder: Path, found: ImageFiles) -> list[tuple[Path, list[str]]]:
     """The folders below one and their files, in order; links are followed, but not in circles."""
 
     def keep(error: OSError) -> None:
@@ -101,23 +101,25 @@ def _below(folder: Path, found: Found) -> list[tuple[Path, list[str]]]:
         there.append((root, sorted(names, key=os.fsencode)))
         for name in list(folders):
             path = os.path.join(root, name)
-            circle = os.path.islink(path) and _leads_up(path, root)
-            if why := "a link to a folder above it" if circle else foreign(name):
+            circle = os.path.islink(path) and _links_to_parent(path, root)
+            if why := "a link to a folder above it" if circle else ignored_reason(name):
                 found.left_out[why].append(Path(path))
                 folders.remove(name)
     there.sort(key=lambda each: os.fsencode(each[0]))
     return [(Path(root), names) for root, names in there]
 
 
-def _leads_up(link: str, root: str) -> bool:
+def _links_to_parent(link: str, root: str) -> bool:
     target, here = os.path.realpath(link), os.path.realpath(root)
     return os.path.commonpath([target, here]) == target
 
 
-def _sort(path: Path, label: int, found: Found) -> None:
+def _add_file(path: Path, label: int, found: ImageFiles) -> None:
     """Put a file where it belongs."""
     suffix = os.path.splitext(path.name)[1].lower()
-    if why := foreign(path.name) or (None if suffix in suffixes() else suffix or "without suffix"):
+    if why := ignored_reason(path.name) or (
+        None if suffix in supported_suffixes() else suffix or "without suffix"
+    ):
         found.left_out[why].append(path)
         return
     try:
@@ -133,7 +135,7 @@ def _sort(path: Path, label: int, found: Found) -> None:
         found.images.append((label, path, status.st_size))
 
 
-def told(left_out: dict[str, list[Path]], root: Path) -> str:
+def describe_skipped(left_out: dict[str, list[Path]], root: Path) -> str:
     """What is left out in one line: ``3 .txt (such as train/a/notes.txt), 1 hidden (...)``.
 
     Args:

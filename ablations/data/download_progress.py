@@ -16,7 +16,7 @@ from ablations.console.display import Bar, live
 from ablations.text.phrases import duration
 
 
-class _Files:
+class _DownloadedFiles:
     """What is downloaded in a block, told by a file's bytes at a time.
 
     Args:
@@ -28,13 +28,13 @@ class _Files:
         self.name, self.root = name, root
         self.bytes, self.begun = 0, 0.0
 
-    def file(self, total: int | None = None, **_: Any) -> _File:
+    def file(self, total: int | None = None, **_: Any) -> _FileProgress:
         """A file begins; in place of ``tqdm``."""
         if not self.begun:
             self.begun = time.monotonic()
             if not live(screen.console()):
                 screen.note(f"downloading {self.name} to {self.root}")
-        return _File(self, total or 0)
+        return _FileProgress(self, total or 0)
 
     def ended(self) -> None:
         """Say how much it was, where it was something."""
@@ -43,10 +43,10 @@ class _Files:
             screen.note(f"downloaded {decimal(self.bytes)} of {self.name} in {took}")
 
 
-class _File:
+class _FileProgress:
     """A file that is being downloaded, as torchvision uses a ``tqdm``."""
 
-    def __init__(self, files: _Files, total: int) -> None:
+    def __init__(self, files: _DownloadedFiles, total: int) -> None:
         self.files, self.total, self.bytes = files, total, 0
         self.begun = time.monotonic()
         self.bar = Bar(f"downloading {files.name}", line=lambda _: None)
@@ -73,7 +73,7 @@ class _File:
 
 
 @contextlib.contextmanager
-def shown(name: str, root: str | Path) -> Iterator[None]:
+def show_download_progress(name: str, root: str | Path) -> Iterator[None]:
     """Show what torchvision downloads in the block, in place of what it prints itself.
 
     Args:
@@ -82,7 +82,7 @@ def shown(name: str, root: str | Path) -> Iterator[None]:
     """
     from torchvision.datasets import utils
 
-    files, theirs = _Files(name, root), utils.tqdm
+    files, theirs = _DownloadedFiles(name, root), utils.tqdm
     utils.tqdm = files.file
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # "Extracting ...", among results of ours

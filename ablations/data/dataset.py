@@ -32,7 +32,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageDataset:
     """A data set: what to train on, what to validate on, and how to tell it from another.
 
     Args:
@@ -69,12 +69,12 @@ def fingerprint_arrays(*arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def from_arrays(
+def dataset_from_arrays(
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
     classes: tuple[str, ...],
     stats: tuple[tuple[float, ...], tuple[float, ...]],
-) -> Pictures:
+) -> ImageDataset:
     """Pictures in memory, from uint8 (N, H, W) or (N, H, W, C) and labels (N,) for each split."""
 
     def split(pictures: np.ndarray, labels: np.ndarray) -> Split:
@@ -84,4 +84,4 @@ def from_arrays(
 
     one, two = split(*train), split(*val)
     arrays = [np.asarray(part) for part in (one.pictures, one.labels, two.pictures, two.labels)]
-    return Pictures(one, two, classes, *stats, fingerprint=fingerprint_arrays(*arrays))
+    return ImageDataset(one, two, classes, *stats, fingerprint=fingerprint_arrays(*arrays))

@@ -17,7 +17,7 @@ STUDY, PICTURE = Path("results/mini"), Path("results/mini.png")
 def main() -> None:
     """Write it."""
     (study,) = tables.load_studies(STUDY)
-    PICTURE.write_bytes(figures.png(figures.forest(study)))
+    PICTURE.write_bytes(figures.to_png(figures.forest_plot(study)))
 
 
 if __name__ == "__main__":

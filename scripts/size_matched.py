@@ -16,7 +16,7 @@ import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ablations.analysis.controls import near
+from ablations.analysis.controls import macs_match
 from ablations.config.resolve import recipe_names, resolve
 from ablations.training.cost import model_cost
 from poolformer import MetaFormerConfig
@@ -52,7 +52,7 @@ def matched(recipe: str, preset: str) -> tuple[MetaFormerConfig, MetaFormerConfi
     base, row = resolve(recipe).model, resolve(recipe, preset=row_name).model
     pooling = replace(row, token_mixers="pool", position_embedding=None)
     start = base if rest == "size" else pooling
-    if near(macs(start), macs(row)):
+    if macs_match(macs(start), macs(row)):
         return start, row
     dims = closest(base.dims, lambda dims: macs(replace(pooling, dims=dims)), macs(row))
     return replace(start, dims=dims), row

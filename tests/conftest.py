@@ -60,8 +60,8 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperCopy]:
     """A copy of the paper's files that the program reads instead of its own."""
-    folder = shutil.copytree(published.PAPER, tmp_path / "paper")
-    monkeypatch.setattr(published, "PAPER", folder)
+    folder = shutil.copytree(published.PAPER_DIR, tmp_path / "paper")
+    monkeypatch.setattr(published, "PAPER_DIR", folder)
     yield PaperCopy(folder)
     published.forget()
 

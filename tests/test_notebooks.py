@@ -233,7 +233,7 @@ def test_what_the_notebooks_say_of_the_embedded_study():
     deltas = {label: row.delta for label, row in rows.items()}
     residual, ppaa = "Residual connection -> None", "[Pool,Pool,Attention,Attention]"
     none, mlp, pool7 = "Modified LayerNorm -> None", "Channel MLP -> None", "Pooling size 3 -> 7"
-    assert [label for label, row in rows.items() if row.p < 0.05] == [residual]
+    assert [label for label, row in rows.items() if row.p_holm < 0.05] == [residual]
     outside = [label for label, delta in deltas.items() if delta.low > 0 or delta.high < 0]
     assert outside == [pool7, residual, ppaa]
     assert -0.015 < deltas[pool7].high < 0
@@ -266,7 +266,9 @@ def test_what_the_notebooks_say_of_the_embedded_study():
     assert all(abs(row.delta.mean) < 0.3 for row in rows.values() if row.axis == "Token mixers")
     norms = [row for row in rows.values() if row.axis == "Normalization"]
     assert max(norms, key=lambda row: np.ptp(row.top1.values)) is rows[none]
-    assert all(value < base.values[seed] for seed, value in rows["GELU -> SiLU"].values.items())
+    assert all(
+        value < base.top1_by_seed[seed] for seed, value in rows["GELU -> SiLU"].top1_by_seed.items()
+    )
     starts = {
         label: np.mean(
             [

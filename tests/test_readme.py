@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.store import records
 from ablations.tables import render
 from poolformer import create
@@ -131,7 +131,7 @@ def test_the_readmes_table_is_that_of_the_committed_records():
 def test_the_readmes_numbers_of_the_control_are_those_of_the_committed_records():
     found, problems = records.read_records([Path("results/controls")])
     assert not problems
-    rows = {row.label: row for row in studies(found)[0].rows}
+    rows = {row.label: row for row in build_studies(found)[0].rows}
     row = rows["[Pool,Pool,Attention,Attention]"]
     delta, control = row.delta, row.control.delta
     text = " ".join(README.split())

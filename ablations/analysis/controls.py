@@ -27,7 +27,7 @@ WITH_OWN = {
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ControlCandidate:
     """A variant of a study.
 
     Args:
@@ -54,24 +54,24 @@ class Control:
     index: int
 
 
-def off(macs: int | None, row: int | None) -> float:
+def macs_difference(macs: int | None, row: int | None) -> float:
     """How far MACs lie from a row's, as a share of the row's; infinite where either is unknown."""
     return abs(macs - row) / row if macs and row else math.inf
 
 
-def near(macs: int | None, row: int | None) -> bool:
+def macs_match(macs: int | None, row: int | None) -> bool:
     """Whether MACs are within 3% of a row's."""
-    return off(macs, row) <= TOLERANCE
+    return macs_difference(macs, row) <= TOLERANCE
 
 
-class Variants:
+class ControlFinder:
     """The variants of a study, to be found by what they change.
 
     Args:
         every: The variants, the baseline among them.
     """
 
-    def __init__(self, every: Sequence[Candidate]) -> None:
+    def __init__(self, every: Sequence[ControlCandidate]) -> None:
         self.every = every
         self.same: dict[str, int] = {}
         self.apart: dict[str, list[int]] = {}
@@ -80,7 +80,7 @@ class Variants:
             key = _key(_apart_from_shape(variant.changed))
             self.apart.setdefault(key, []).append(index)
 
-    def find(self, row: Candidate) -> list[Control]:
+    def find(self, row: ControlCandidate) -> list[Control]:
         """The controls of a row, at most one of each of ``KINDS`` and in their order.
 
         A size is matched only where it has to be: the baseline, or the control with the row's other
@@ -97,16 +97,16 @@ class Variants:
         if apart := _apart_from_shape(rest):
             unsized.append((BOTH, apart, recipe))
         for kind, wanted, start in unsized:
-            if own in SHAPE or (start is not None and near(self.every[start].macs, row.macs)):
+            if own in SHAPE or (start is not None and macs_match(self.every[start].macs, row.macs)):
                 continue
             fitting = [
                 index
                 for index in self.apart.get(_key(wanted), [])
                 if self.every[index].changed not in (wanted, rest)
-                and near(self.every[index].macs, row.macs)
+                and macs_match(self.every[index].macs, row.macs)
             ]
             if fitting:
-                closest = min(fitting, key=lambda i: off(self.every[i].macs, row.macs))
+                closest = min(fitting, key=lambda i: macs_difference(self.every[i].macs, row.macs))
                 found.append(Control(kind, closest))
         return found
 
@@ -149,14 +149,14 @@ class Variants:
         }
         return {index for index in used if not _ablates(self.every[index])}
 
-    def _alone(self, row: Candidate) -> bool:
+    def _alone(self, row: ControlCandidate) -> bool:
         """Whether a row's own change is a variant without its other changes."""
         own = own_field(row.changed) or ""
         rest = _besides(own, row.changed)
         return _key({n: c for n, c in row.changed.items() if n not in rest}) in self.same
 
 
-def _ablates(variant: Candidate) -> bool:
+def _ablates(variant: ControlCandidate) -> bool:
     name = own_field(variant.changed) or ""
     one = len(variant.changed) == 1 and name not in SHAPE and name.startswith("model.")
     return variant.in_paper or one

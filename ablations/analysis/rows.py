@@ -24,7 +24,7 @@ from ablations.text.phrases import counted
 from poolformer.config import nearest
 
 # Axes in the order of the paper's table; what it lacks follows.
-ORDER = [
+AXIS_ORDER = [
     diff.BASELINE,
     "Token mixers",
     "Normalization",
@@ -37,7 +37,7 @@ ORDER = [
 
 
 @dataclass(frozen=True)
-class Against:
+class ControlComparison:
     """A row's difference from a control of it.
 
     Args:
@@ -61,12 +61,12 @@ class Row:
         paper: The paper's row of the same change, if it has one.
         top1: Mean and spread of ``val/top1`` in percent over the runs that have it.
         delta: Difference from the baseline in points; None where either has no result.
-        p: The p-value of ``delta`` after Holm's correction over the study.
-        lacking: Seeds that the baseline has a result of and this row has not.
+        p_holm: The p-value of ``delta`` after Holm's correction over the study.
+        missing_seeds: Seeds that the baseline has a result of and this row has not.
         controls: Its differences from its controls.
         bootstrap: A 95% bootstrap interval of the mean in percent, where it was asked for.
-        full: Whether the label tells all changes.
-        begun: Seeds of runs that were begun and have no record.
+        label_is_complete: Whether the label tells all changes.
+        started_seeds: Seeds of runs that were begun and have no record.
         config: Of a row without records: that of a run of it.
     """
 
@@ -77,12 +77,12 @@ class Row:
     paper: PaperRow | None = None
     top1: stats.Spread | None = None
     delta: stats.Difference | None = None
-    p: float | None = None
-    lacking: list[int] = field(default_factory=list)
-    controls: list[Against] = field(default_factory=list)
+    p_holm: float | None = None
+    missing_seeds: list[int] = field(default_factory=list)
+    controls: list[ControlComparison] = field(default_factory=list)
     bootstrap: tuple[float, float] | None = None
-    full: bool = False
-    begun: list[int] = field(default_factory=list)
+    label_is_complete: bool = False
+    started_seeds: list[int] = field(default_factory=list)
     config: Mapping[str, Any] | None = None
 
     def count(self, status: str) -> int:
@@ -95,12 +95,12 @@ class Row:
         return Counter(record.failure["kind"] for record in self.records if record.failure)
 
     @property
-    def also(self) -> list[str]:
+    def also_changes(self) -> list[str]:
         """Changes that its name leaves out, in words: those that go with a row of the paper."""
-        return [] if self.full else diff.besides(self.changed)
+        return [] if self.label_is_complete else diff.besides(self.changed)
 
     @cached_property
-    def values(self) -> dict[int, float]:
+    def top1_by_seed(self) -> dict[int, float]:
         """Seed -> final top-1 in percent, of the runs that have one."""
         found = {run.config["seed"]: run.metric(MAIN_METRIC) for run in self.records if run.done}
         return {seed: value for seed, value in found.items() if value is not None}
@@ -111,7 +111,7 @@ class Row:
         return next((record.cost for record in self.records if record.cost), {})
 
     @property
-    def control(self) -> Against | None:
+    def control(self) -> ControlComparison | None:
         """Its difference from the control that shares most with it: all but the axis, if there is.
 
         Else the one with its other changes, else the one of its size.
@@ -135,14 +135,14 @@ class Study:
 
     Args:
         baseline: The row that the others are compared with; None where there is none.
-        candidates: Where more than one row could be the baseline: those.
-        shared: What the baseline, and so every row, changes against the recipe.
+        baseline_candidates: Where more than one row could be the baseline: those.
+        shared_changes: What the baseline, and so every row, changes against the recipe.
         best: The row of the highest mean, where it is above every other row of two seeds or more
             with 95% confidence.
         results: The folder of its runs, where more of them belong; None for the default.
-        base: The flat config that rows are named against: the baseline's, or without one the
+        base_config: The flat config that rows are named against: the baseline's, or without one the
             recipe's with what all rows share.
-        pending: Rows of which no run has a record yet.
+        pending_rows: Rows of which no run has a record yet.
         cooldown: Epochs of the cool-down, where they are not the recipe's.
     """
 
@@ -153,16 +153,16 @@ class Study:
     precision: str
     rows: list[Row] = field(default_factory=list)
     baseline: Row | None = None
-    candidates: list[Row] = field(default_factory=list)
-    shared: Changes = field(default_factory=dict)
+    baseline_candidates: list[Row] = field(default_factory=list)
+    shared_changes: Changes = field(default_factory=dict)
     best: Row | None = None
     results: Path | None = None
-    base: dict[str, Any] = field(default_factory=dict)
-    pending: list[Row] = field(default_factory=list)
+    base_config: dict[str, Any] = field(default_factory=dict)
+    pending_rows: list[Row] = field(default_factory=list)
     cooldown: int | None = None
 
     @property
-    def length(self) -> str:
+    def training_length(self) -> str:
         """How long its runs train, in words."""
         told = counted(self.epochs, "epoch")
         if self.cooldown is not None:
@@ -174,7 +174,7 @@ class Study:
         """All runs of all rows."""
         return [record for row in self.rows for record in row.records]
 
-    def trouble(self, places: Mapping[str, str]) -> str | None:
+    def no_baseline_reason(self, places: Mapping[str, str]) -> str | None:
         """Why there are no differences, in a line with files; None where there are, or is one row.
 
         Args:
@@ -182,9 +182,9 @@ class Study:
         """
         if self.baseline is not None or len(self.rows) < 2:
             return None
-        runs = [row.records[0] for row in self.candidates or self.rows]
+        runs = [row.records[0] for row in self.baseline_candidates or self.rows]
         files = ", ".join(places.get(run.run_id, run.run_id) for run in runs)
-        if self.candidates:
+        if self.baseline_candidates:
             return (
                 f"differences of {self.name}: each of {files} could be of the baseline: choose "
                 "with --baseline RUN_ID"
@@ -192,14 +192,14 @@ class Study:
         return f"differences of {self.name}: none of {files} is of a baseline"
 
     @property
-    def is_papers(self) -> bool:
+    def has_paper_baseline(self) -> bool:
         """Whether the baseline is the paper's, in the fields that the paper's rows change."""
-        if self.baseline is None or self.is_trained_otherwise:
+        if self.baseline is None or self.baseline_changes_training:
             return False
-        return not matching.against_paper(self.recipe, {}, self.base)
+        return not matching.changes_from_paper(self.recipe, {}, self.base_config)
 
     @property
-    def is_trained_otherwise(self) -> bool:
+    def baseline_changes_training(self) -> bool:
         """Whether the baseline changes the recipe's training and another row does not.
 
         What all rows change is the study's own; this is a baseline that a user has chosen.
@@ -215,25 +215,26 @@ class Study:
     def name(self) -> str:
         """What tells it from other studies, in words."""
         images = f"{self.data} ({self.fingerprint[:8]})" if self.fingerprint else self.data
-        return f"recipe {self.recipe}, data {images}, {self.length}, {self.precision} precision"
+        length = self.training_length
+        return f"recipe {self.recipe}, data {images}, {length}, {self.precision} precision"
 
 
-def place(row: Row) -> tuple[Any, ...]:
+def row_position(row: Row) -> tuple[Any, ...]:
     """Where a row stands: in the paper's order, what it lacks under its axis, numbers by size."""
-    known = row.axis in ORDER
-    paper = row.paper or (matching.match(row.changed) if row.changed else None)
+    known = row.axis in AXIS_ORDER
+    paper = row.paper or (matching.find_paper_row(row.changed) if row.changed else None)
     paper = paper or matching.row_of(row.label)
     position = paper.position if paper and row.axis == paper.axis else float("inf")
     several = 2 if row.axis == diff.SEVERAL else 1 if " + " in row.axis else 0
     return (
-        ORDER.index(row.axis) if known else len(ORDER) + several,
+        AXIS_ORDER.index(row.axis) if known else len(AXIS_ORDER) + several,
         "" if known else row.axis,
         position,
         [float(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+(?:\.\d+)?)", row.label))],
     )
 
 
-def fitting(rows: Sequence[Row], words: str) -> list[Row]:
+def match_rows(rows: Sequence[Row], words: str) -> list[Row]:
     """The rows that a user means: ``Pooling -> Identity mapping``, ``identity``, ``norm=batch``.
 
     These are the rows of that very label; without one, those with a run of that id or name; without
@@ -253,7 +254,7 @@ def fitting(rows: Sequence[Row], words: str) -> list[Row]:
     return next(filter(None, ([row for row in rows if has(row)] for has in searched)), [])
 
 
-def unknown_row(rows: Iterable[Row], words: str) -> str:
+def unknown_row_message(rows: Iterable[Row], words: str) -> str:
     """One line for words that mean no row: the nearest labels, then all of them."""
     every = list(dict.fromkeys(row.label for row in rows))
     near = nearest("row", words, every, "")

@@ -44,7 +44,7 @@ class Spread:
     values: tuple[float, ...] = ()
 
     @property
-    def points(self) -> tuple[float, ...]:
+    def few_values(self) -> tuple[float, ...]:
         """The values themselves where they are few enough to be shown, else none."""
         return self.values if self.n <= FEW else ()
 
@@ -231,7 +231,7 @@ def unpaired_difference(
     )
 
 
-def equivalence(found: Difference, margin: float) -> float | None:
+def equivalence_p_value(found: Difference, margin: float) -> float | None:
     """The p-value of "the difference is margin or more, either way"; None where p is None.
 
     Two one-sided t tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987), paired or Welch's as
@@ -254,7 +254,7 @@ def equivalence(found: Difference, margin: float) -> float | None:
     return float(stdtr(found.df, (abs(found.mean) - margin) / found.standard_error))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
     """The p-values of one table, corrected so that 5% is the chance of any false finding in it.
 
     Holm's step-down correction (Scand. J. Statist. 6, 1979), as
@@ -371,7 +371,7 @@ def seeds_needed(
     return found if found <= MOST_SEEDS else None
 
 
-def equivalence_seeds(
+def seeds_for_equivalence(
     effect: float,
     std: float,
     margin: float,

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ablations.analysis import controls, stats
-from ablations.analysis.rows import Against, Row, Study, fitting, place, unknown_row
+from ablations.analysis.rows import (
+    ControlComparison,
+    Row,
+    Study,
+    match_rows,
+    row_position,
+    unknown_row_message,
+)
 from ablations.config import diff
 from ablations.config.diff import Changes
 from ablations.config.resolve import unknown_recipe
@@ -34,7 +41,7 @@ Length = tuple[
 ]  # epochs, and those of the cool-down where they are not the recipe's
 
 
-def studies(
+def build_studies(
     records: Iterable[Record],
     baseline: str | None = None,
     results: Path | None = None,
@@ -94,10 +101,10 @@ def _chosen(found: Sequence[Study], baseline: str) -> set[str]:
     if not baseline.strip():
         raise ConfigError("--baseline '' must be the id of a run or the name of a row")
     rows = [row for study in found for row in study.rows]
-    meant = fitting(rows, baseline)
+    meant = match_rows(rows, baseline)
     labelled = list(dict.fromkeys(row.label for row in meant))
     if not labelled:
-        why = unknown_row(rows, baseline)
+        why = unknown_row_message(rows, baseline)
         raise ConfigError(f"--baseline {baseline} is the id of no run here: {why}")
     if len(labelled) > 1:
         raise ConfigError(f"--baseline {baseline!r} fits several rows: {'; '.join(labelled)}")
@@ -109,25 +116,25 @@ def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> No
     for config in launched:
         flat, seed = diff.flat_config(config), config["seed"]
         key = config["recipe"], config["data"]["name"], _length(config)
-        fitting = [
+        matching_studies = [
             each for each in found if (each.recipe, each.data, (each.epochs, each.cooldown)) == key
         ]
-        if not fitting:
+        if not matching_studies:
             continue
-        study = max(fitting, key=lambda each: len(each.records))
-        changed = diff.changes(study.base, flat)
-        rows = [row for row in (*study.rows, *study.pending) if row.changed == changed]
+        study = max(matching_studies, key=lambda each: len(each.records))
+        changed = diff.changes(study.base_config, flat)
+        rows = [row for row in (*study.rows, *study.pending_rows) if row.changed == changed]
         if not rows:
             row = _row(study.recipe, changed, flat, [])
             row.config = config
             if study.baseline is not None:
-                row.lacking = sorted(study.baseline.values)
+                row.missing_seeds = sorted(study.baseline.top1_by_seed)
             rows = [row]
-            study.pending.append(row)
-        rows[0].begun.append(seed)
-        rows[0].lacking = sorted({*rows[0].lacking, seed})
+            study.pending_rows.append(row)
+        rows[0].started_seeds.append(seed)
+        rows[0].missing_seeds = sorted({*rows[0].missing_seeds, seed})
     for study in found:
-        _distinct([*study.rows, *study.pending])
+        _distinct([*study.rows, *study.pending_rows])
 
 
 def _images(record: Record, contents: Mapping[str, set[str]]) -> str:
@@ -145,7 +152,7 @@ def _length(config: Mapping[str, Any]) -> Length:
     return config["optim"]["epochs"], None if cooldown == usual else cooldown
 
 
-def bootstrap(found: Iterable[Study], seed: int) -> None:
+def add_bootstrap_intervals(found: Iterable[Study], seed: int) -> None:
     """Give every row of studies a bootstrap interval of its mean; none below two seeds.
 
     Args:
@@ -159,7 +166,7 @@ def bootstrap(found: Iterable[Study], seed: int) -> None:
         for row in study.rows:
             own = zlib.crc32(row.records[0].variant.encode())
             generator = np.random.default_rng([seed, own])
-            values = list(row.values.values())
+            values = list(row.top1_by_seed.values())
             row.bootstrap = stats.bootstrap_interval(values, generator)
 
 
@@ -170,7 +177,7 @@ def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
     """
     for key in [key for key in groups if key[-1] is None]:
         recipe, data, fingerprint, length, _ = key
-        fitting = [
+        matching_groups = [
             members
             for other, members in groups.items()
             if (other[0], other[1], other[3]) == (recipe, data, length)
@@ -180,8 +187,8 @@ def _place_failures(groups: dict[tuple[Any, ...], list[Record]]) -> None:
         apart: list[Record] = []
         for record in groups.pop(key):
             seed = record.config["seed"]
-            own = [m for m in fitting if any(run.config["seed"] == seed for run in m)]
-            choice = fitting if len(fitting) == 1 else own
+            own = [m for m in matching_groups if any(run.config["seed"] == seed for run in m)]
+            choice = matching_groups if len(matching_groups) == 1 else own
             (choice[0] if len(choice) == 1 else apart).append(record)
         if apart:
             groups[key] = apart
@@ -209,9 +216,9 @@ def _study(
         if chosen & {run.run_id for run in runs}:
             candidates = [number]
     base = flats[candidates[0]] if len(candidates) == 1 else _common(recipe, flats)
-    study.base = base
-    study.shared = diff.changes(default, base)
-    study.shared.pop("optim.epochs", None)  # a study says its epochs anyway
+    study.base_config = base
+    study.shared_changes = diff.changes(default, base)
+    study.shared_changes.pop("optim.epochs", None)  # a study says its epochs anyway
     changed = against_recipe
     if base != default:
         changed = [diff.changes(base, flat) for flat in flats]
@@ -221,19 +228,19 @@ def _study(
     if len(candidates) == 1:
         study.baseline = study.rows[candidates[0]]
     else:
-        study.candidates = [study.rows[number] for number in candidates]
+        study.baseline_candidates = [study.rows[number] for number in candidates]
     _beside_paper(study)
     _compare(study)
     _distinct(study.rows)
-    study.rows.sort(key=place)
+    study.rows.sort(key=row_position)
     return study
 
 
 def _beside_paper(study: Study) -> None:
     """The paper's differences, against the row of the paper that the study's baseline is."""
-    if study.baseline is None or study.is_papers:
+    if study.baseline is None or study.has_paper_baseline:
         return
-    base = None if study.is_trained_otherwise else study.baseline.paper
+    base = None if study.baseline_changes_training else study.baseline.paper
     for row in study.rows:
         if base is None:
             row.paper = None  # the paper compares no row of its own with this baseline
@@ -268,7 +275,7 @@ def _distinct(rows: Sequence[Row]) -> None:
 
 
 def _fields(row: Row) -> str:
-    row.full = True
+    row.label_is_complete = True
     return ", ".join(diff.listed(row.changed)) or "as it is"
 
 
@@ -279,27 +286,27 @@ def _run(row: Row) -> str:
 def _compare(study: Study) -> None:
     """Fill in what rows owe to the baseline and to each other."""
     if study.baseline is not None:
-        reference = study.baseline.values
+        reference = study.baseline.top1_by_seed
         for row in study.rows:
             if row is not study.baseline:
-                row.delta = stats.difference(row.values, reference)
+                row.delta = stats.difference(row.top1_by_seed, reference)
                 ended = {run.config["seed"] for run in row.records if run.done}
-                row.lacking = sorted(reference.keys() - ended)
+                row.missing_seeds = sorted(reference.keys() - ended)
         _control(study.rows)
-    corrected = stats.holm([row.delta.p if row.delta else None for row in study.rows])
+    corrected = stats.holm_correction([row.delta.p if row.delta else None for row in study.rows])
     for row, p in zip(study.rows, corrected, strict=True):
-        row.p = p
+        row.p_holm = p
     study.best = _best(study.rows)
 
 
-def name_controls(rows: Sequence[Row]) -> dict[int, list[controls.Control]]:
+def assign_controls(rows: Sequence[Row]) -> dict[int, list[controls.Control]]:
     """Mark the rows that are controls and nothing else; the controls of each row that has any."""
-    variants = controls.Variants(
+    variants = controls.ControlFinder(
         [
-            controls.Candidate(
+            controls.ControlCandidate(
                 row.changed,
                 row.cost.get("macs"),
-                row.paper is not None or matching.match(row.changed) is not None,
+                row.paper is not None or matching.find_paper_row(row.changed) is not None,
             )
             for row in rows
         ]
@@ -312,11 +319,11 @@ def name_controls(rows: Sequence[Row]) -> dict[int, list[controls.Control]]:
 
 def _control(rows: Sequence[Row]) -> None:
     """Find what rows' controls are, and compare."""
-    for index, found in name_controls(rows).items():
+    for index, found in assign_controls(rows).items():
         for each in found:
             row, control = rows[index], rows[each.index]
-            delta = stats.difference(row.values, control.values)
-            row.controls.append(Against(each.kind, control, delta))
+            delta = stats.difference(row.top1_by_seed, control.top1_by_seed)
+            row.controls.append(ControlComparison(each.kind, control, delta))
 
 
 def _best(rows: Sequence[Row]) -> Row | None:
@@ -325,16 +332,16 @@ def _best(rows: Sequence[Row]) -> Row | None:
     if not measured:
         return None
     (_, best), *others = sorted(measured, key=lambda found: -found[0])
-    others = [(mean, row) for mean, row in others if len(row.values) > 1]
-    if len(best.values) < 2 or not others:
+    others = [(mean, row) for mean, row in others if len(row.top1_by_seed) > 1]
+    if len(best.top1_by_seed) < 2 or not others:
         return None  # of one seed nothing is sure
     p_values = []
     for _, row in others:
-        above = stats.difference(best.values, row.values)
+        above = stats.difference(best.top1_by_seed, row.top1_by_seed)
         if above is None or above.p is None or above.p >= stats.ALPHA or above.mean <= 0:
             return None  # mostly the second best already
         p_values.append(above.p)
-    sure = all(p is not None and p < stats.ALPHA for p in stats.holm(p_values))
+    sure = all(p is not None and p < stats.ALPHA for p in stats.holm_correction(p_values))
     return best if sure else None
 
 
@@ -359,7 +366,9 @@ def _baselines(variants: Sequence[Changes]) -> list[int]:
 
 
 def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
-    axis, label, paper = matching.place(recipe, changed, flat)
-    row = Row(axis, label, changed, runs, paper, full=diff.tells_all(recipe, changed, flat))
-    row.top1 = stats.spread(list(row.values.values()))
+    axis, label, paper = matching.describe_variant(recipe, changed, flat)
+    row = Row(
+        axis, label, changed, runs, paper, label_is_complete=diff.tells_all(recipe, changed, flat)
+    )
+    row.top1 = stats.spread(list(row.top1_by_seed.values()))
     return row

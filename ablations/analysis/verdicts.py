@@ -33,8 +33,8 @@ from ablations.analysis import stats
 from ablations.analysis.rows import Row, Study
 from ablations.config import diff
 from ablations.paper import matching, published
-from ablations.paper.claims import ABOVE, BELOW, MARGIN, WITHIN, Claim, read
-from ablations.paper.matching import BASELINE_HAS
+from ablations.paper.claims import ABOVE, BELOW, MARGIN, WITHIN, Claim, load_claims
+from ablations.paper.matching import PAPER_BASELINE
 from ablations.paper.published import BASELINE
 
 VERDICTS = ["agrees", "contradicts", "undetermined", "not run"]
@@ -48,7 +48,7 @@ class Verdict:
 
     Args:
         verdict: One of VERDICTS.
-        why: The reason in words.
+        reason: The reason in words.
         delta: Subject minus comparison in points; None where either has no result.
         p: Of the verdict that the outcomes lean to; None where there is no test.
         p_holm: The same after Holm's correction over the study's claims.
@@ -61,7 +61,7 @@ class Verdict:
 
     claim: Claim
     verdict: str
-    why: str
+    reason: str
     delta: stats.Difference | None = None
     p: float | None = None
     p_holm: float | None = None
@@ -76,24 +76,24 @@ class Verdict:
         return self.verdict in (AGREES, CONTRADICTS)
 
     @property
-    def survives(self) -> bool:
+    def survives_holm(self) -> bool:
         """Whether a verdict stands after Holm's correction; True where there is nothing to lose."""
         return not self.decided or (self.p_holm is not None and self.p_holm < stats.ALPHA)
 
     @property
     def badge(self) -> str:
         """The verdict, and whether it would not stand after Holm's correction."""
-        return self.verdict if self.survives else f"{self.verdict}, {UNCORRECTED}"
+        return self.verdict if self.survives_holm else f"{self.verdict}, {UNCORRECTED}"
 
     @property
-    def paper_inside(self) -> bool | None:
+    def paper_in_interval(self) -> bool | None:
         """Whether the paper's difference lies in our 95% interval; None without one."""
         if self.delta is None or self.delta.low is None or self.delta.high is None:
             return None
         return self.delta.low <= self.claim.difference <= self.delta.high
 
 
-def hold(study: Study, claims: Sequence[Claim] | None = None) -> list[Verdict]:
+def judge_claims(study: Study, claims: Sequence[Claim] | None = None) -> list[Verdict]:
     """A verdict on each claim, in the order of the ids.
 
     Args:
@@ -101,26 +101,28 @@ def hold(study: Study, claims: Sequence[Claim] | None = None) -> list[Verdict]:
         claims: The shipped ones, if None.
     """
     rows = _rows(study)
-    found = [_hold(study, claim, rows) for claim in (read()[0] if claims is None else claims)]
-    corrected = stats.holm([each.p for each in found])
+    found = [
+        _hold(study, claim, rows) for claim in (load_claims()[0] if claims is None else claims)
+    ]
+    corrected = stats.holm_correction([each.p for each in found])
     return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
 
 
-def of_row(verdicts: Sequence[Verdict], row: Row) -> str:
+def badge_of_row(verdicts: Sequence[Verdict], row: Row) -> str:
     """The verdict on the claim that compares a row with the baseline; "" where none does."""
     for each in verdicts:
         if row.records and row is not each.subject and row is not each.comparison:
             continue
-        if BASELINE not in each.claim.rows or each.subject is each.comparison is not None:
+        if BASELINE not in each.claim.variants or each.subject is each.comparison is not None:
             continue
-        for variant, held in zip(each.claim.rows, (each.subject, each.comparison), strict=True):
+        for variant, held in zip(each.claim.variants, (each.subject, each.comparison), strict=True):
             absent = not row.records and row.paper is not None and row.paper.variant == variant
             if variant != BASELINE and (held is row or absent):
                 return each.badge
     return ""
 
 
-def judge(
+def judge_difference(
     kind: str, delta: stats.Difference, margin: float = MARGIN
 ) -> tuple[str, float | None, str]:
     """The verdict that a difference gives, its p-value, and the reason in words.
@@ -143,7 +145,7 @@ def judge(
         side = ABOVE if delta.low > 0 else BELOW
         verdict = AGREES if side == kind else CONTRADICTS
         return verdict, delta.p, f"the 95% interval lies {side} 0"
-    p = stats.equivalence(delta, margin)
+    p = stats.equivalence_p_value(delta, margin)
     if p is not None and p < stats.ALPHA:
         return AGREES, p, f"the 90% interval lies within {margin:g} points"
     if p is not None and abs(delta.mean) > margin:
@@ -153,7 +155,7 @@ def judge(
     return UNDETERMINED, p, f"the interval crosses {margin:g} points"
 
 
-def seeds_to_settle(kind: str, delta: stats.Difference, margin: float = MARGIN) -> int | None:
+def seeds_to_decide(kind: str, delta: stats.Difference, margin: float = MARGIN) -> int | None:
     """Seeds of each row that decide a claim with 80% power, were the true difference what was seen.
 
     For a margin, those that show the difference to be within it (``stats.equivalence_seeds``) or
@@ -168,7 +170,7 @@ def seeds_to_settle(kind: str, delta: stats.Difference, margin: float = MARGIN) 
     if not delta.std:
         return None
     if kind == WITHIN and abs(delta.mean) < margin:
-        return stats.equivalence_seeds(delta.mean, delta.std, margin, delta.paired)
+        return stats.seeds_for_equivalence(delta.mean, delta.std, margin, delta.paired)
     beyond = abs(delta.mean) - margin if kind == WITHIN else delta.mean
     return stats.seeds_needed(beyond, delta.std, delta.paired)
 
@@ -180,45 +182,45 @@ def _rows(study: Study) -> dict[str, list[Row]]:
         if row is study.baseline:
             continue
         # Of another baseline than the paper's, what a row changes is still the paper's change.
-        paper = row.paper or matching.match(row.changed)
+        paper = row.paper or matching.find_paper_row(row.changed)
         if paper and paper.variant != BASELINE:
             found.setdefault(paper.variant, []).append(row)
     if study.baseline is not None:
         found[BASELINE] = [study.baseline]
         # One that the user chose may be another row of the paper as well.
         own = diff.flat_config(study.baseline.records[0].config)
-        changed = {k: (v, own[k]) for k, v in BASELINE_HAS.items() if own[k] != v}
-        if changed and (paper := matching.match(changed)):
+        changed = {k: (v, own[k]) for k, v in PAPER_BASELINE.items() if own[k] != v}
+        if changed and (paper := matching.find_paper_row(changed)):
             found.setdefault(paper.variant, []).append(study.baseline)
     return found
 
 
 def _hold(study: Study, claim: Claim, rows: dict[str, list[Row]]) -> Verdict:
-    both = [rows.get(variant, []) for variant in claim.rows]
+    both = [rows.get(variant, []) for variant in claim.variants]
     # Of several rows that are the paper's, the one that changes most of what the paper's does.
     subject, comparison = (
-        max(fitting, key=lambda row: (bool(row.values), len(row.changed)), default=None)
+        max(fitting, key=lambda row: (bool(row.top1_by_seed), len(row.changed)), default=None)
         for fitting in both
     )
     held = Verdict(claim, NOT_RUN, "", subject=subject, comparison=comparison)
     lacking = [
         _lacking(study, variant, row)
-        for variant, row in zip(claim.rows, (subject, comparison), strict=True)
-        if row is None or not row.values
+        for variant, row in zip(claim.variants, (subject, comparison), strict=True)
+        if row is None or not row.top1_by_seed
     ]
     if subject is None or comparison is None or lacking:
-        return replace(held, why="; ".join(lacking))
-    if BASELINE in claim.rows and (other := _other_baseline(study, (subject, comparison))):
-        return replace(held, why=other)
-    delta = stats.difference(subject.values, comparison.values)
+        return replace(held, reason="; ".join(lacking))
+    if BASELINE in claim.variants and (other := _other_baseline(study, (subject, comparison))):
+        return replace(held, reason=other)
+    delta = stats.difference(subject.top1_by_seed, comparison.top1_by_seed)
     assert delta is not None  # both have values
     held = replace(held, delta=delta, notes=tuple(_notes(claim, both, (subject, comparison))))
-    if not learned(subject) and not learned(comparison):
-        return replace(held, verdict=UNDETERMINED, why="neither row learned")
+    if not has_learned(subject) and not has_learned(comparison):
+        return replace(held, verdict=UNDETERMINED, reason="neither row learned")
     margin = claim.margin or MARGIN
-    verdict, p, why = judge(claim.kind, delta, margin)
-    seeds = seeds_to_settle(claim.kind, delta, margin) if verdict == UNDETERMINED else None
-    return replace(held, verdict=verdict, p=p, why=why, seeds=seeds)
+    verdict, p, why = judge_difference(claim.kind, delta, margin)
+    seeds = seeds_to_decide(claim.kind, delta, margin) if verdict == UNDETERMINED else None
+    return replace(held, verdict=verdict, p=p, reason=why, seeds=seeds)
 
 
 def _lacking(study: Study, variant: str, row: Row | None) -> str:
@@ -230,7 +232,7 @@ def _lacking(study: Study, variant: str, row: Row | None) -> str:
         return f"ablation.csv has no usable line of {variant}"
     if variant != BASELINE:
         return f"no record of {variant}"
-    if study.candidates:
+    if study.baseline_candidates:
         return "more than one row could be the baseline: choose with --baseline RUN_ID"
     return "no baseline among these records"
 
@@ -241,19 +243,19 @@ def _other_baseline(study: Study, rows: Sequence[Row]) -> str:
         return ""
     own = diff.flat_config(study.baseline.records[0].config)
     fields = [diff.own_field(row.changed) for row in rows if row is not study.baseline]
-    fields = fields or list(BASELINE_HAS)  # both rows are the baseline: the user chose another's
+    fields = fields or list(PAPER_BASELINE)  # both rows are the baseline: the user chose another's
     if "model.pool_size" in fields:
         fields.append("model.token_mixers")
     for name in fields:
-        if name in BASELINE_HAS and own[name] != BASELINE_HAS[name]:
+        if name in PAPER_BASELINE and own[name] != PAPER_BASELINE[name]:
             ours, theirs = (
-                diff.listed({name: (None, value)})[0] for value in (own[name], BASELINE_HAS[name])
+                diff.listed({name: (None, value)})[0] for value in (own[name], PAPER_BASELINE[name])
             )
             return f"the baseline has {ours}, the paper's {theirs}"
     return ""
 
 
-def learned(row: Row) -> bool:
+def has_learned(row: Row) -> bool:
     """Whether a run of a row came to its end and the row does more than guess.
 
     Guessing one of k classes gives 100 / k percent; what n pictures add by chance stays within
@@ -274,16 +276,18 @@ def learned(row: Row) -> bool:
 def _notes(claim: Claim, fitting: Sequence[Sequence[Row]], rows: Sequence[Row]) -> list[str]:
     told = []
     for row, others in zip(rows, fitting, strict=True):
-        if row.also:
-            told.append(f"{row.label} also changes {', '.join(row.also)}.")
+        if row.also_changes:
+            told.append(f"{row.label} also changes {', '.join(row.also_changes)}.")
         if len(others) > 1:
             told.append(f"{len(others)} rows are the paper's {row.label}; held is the one that ")
-            told[-1] += f"changes {', '.join(row.also) or 'nothing else'}."
+            told[-1] += f"changes {', '.join(row.also_changes) or 'nothing else'}."
         if diverged := row.count("diverged"):
             ended = sum(record.done for record in row.records)
             told.append(f"{row.label}: {diverged} of {ended} runs diverged.")
-        elif not learned(row):
+        elif not has_learned(row):
             told.append(f"{row.label} does no better than guessing.")
-    if abs(claim.stated - claim.difference) > 1e-9:
-        told.append(f"{claim.stated:+g} in the paper's text, {claim.difference:+g} by its table.")
+    if abs(claim.stated_difference - claim.difference) > 1e-9:
+        told.append(
+            f"{claim.stated_difference:+g} in the paper's text, {claim.difference:+g} by its table."
+        )
     return told

@@ -126,11 +126,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.json:
         screen.out(json.dumps(as_json(outcome, len(cells))))
     else:
-        from ablations.analysis.study import studies
+        from ablations.analysis.study import build_studies
         from ablations.tables import render_studies
 
         launched = [cell.config.to_json() for cell in cells]
-        found = studies(outcome.records, results=arguments.results, launched=launched)
+        found = build_studies(outcome.records, results=arguments.results, launched=launched)
         screen.out(render_studies(found, "md"), end="")
     for line in complaints(outcome, arguments.results):
         screen.note(line)

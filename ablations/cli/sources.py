@@ -80,7 +80,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         ConfigError: None of the sources has a record, or no record is that of ``--baseline``.
         TrackerError: W&B does not answer or has no such project.
     """
-    from ablations.analysis.study import studies
+    from ablations.analysis.study import build_studies
     from ablations.paper import claims, matching
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
@@ -95,13 +95,15 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
     run_state = [start for results in folders or [DEFAULT_RESULTS] for start in _begun(results)]
     launched = [start.config for start in run_state]
-    every = studies(found.records, arguments.baseline, home, launched=launched)
+    every = build_studies(found.records, arguments.baseline, home, launched=launched)
     troubles = [
-        trouble if study.candidates else f"{trouble}; it is trained by `{baseline_command(study)}`"
+        trouble
+        if study.baseline_candidates
+        else f"{trouble}; it is trained by `{baseline_command(study)}`"
         for study in every
-        if (trouble := study.trouble(found.places))
+        if (trouble := study.no_baseline_reason(found.places))
     ]
-    told = [*matching.problems(), *claims.read()[1]]
+    told = [*matching.problems(), *claims.load_claims()[1]]
     problems = [*found.problems, *(troubles if needed else []), *told]
     return Gathered(found, every, problems)
 

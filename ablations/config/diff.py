@@ -148,7 +148,7 @@ def name(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
 
     One change is told with the baseline's value (``Pooling -> Identity mapping``), several without
     (``BatchNorm, MLP ratio 2``). A hybrid or a size that is a preset of the recipe is called by its
-    own change, as in the paper; what goes with it is a footnote (``Row.also``).
+    own change, as in the paper; what goes with it is a footnote (``Row.also_changes``).
 
     Args:
         recipe: The recipe of the variant and of the baseline.

@@ -8,20 +8,20 @@ takes half a second.
 from __future__ import annotations
 
 from ablations.figures.cost import accuracy_against_cost, cost_of_study
-from ablations.figures.curves import axes_of, curves
-from ablations.figures.drawing import Drawing, png, svg
-from ablations.figures.forest import forest
-from ablations.figures.speed import published_speed, speed
+from ablations.figures.curves import ablation_axes, training_curves
+from ablations.figures.drawing import StyledFigure, to_png, to_svg
+from ablations.figures.forest import forest_plot
+from ablations.figures.speed import published_speed, training_speed
 
 __all__ = [
-    "Drawing",
+    "StyledFigure",
+    "ablation_axes",
     "accuracy_against_cost",
-    "axes_of",
     "cost_of_study",
-    "curves",
-    "forest",
-    "png",
+    "forest_plot",
     "published_speed",
-    "speed",
-    "svg",
+    "to_png",
+    "to_svg",
+    "training_curves",
+    "training_speed",
 ]

@@ -22,15 +22,15 @@ from ablations.figures.drawing import (
     ORANGE,
     PURPLE,
     VERMILLION,
-    Drawing,
-    arrows,
-    key,
+    StyledFigure,
+    capitalize,
     legend,
+    legend_entry,
     log_ticks,
-    name_apart,
-    sentence,
-    sheet,
-    styled,
+    new_figure,
+    place_labels,
+    plot_label,
+    with_style,
 )
 from ablations.paper.published import ImageNetRow, imagenet_rows
 from ablations.text.phrases import counted
@@ -49,8 +49,8 @@ KIND_NAMES = {"Convolutional": "Convolution"}
 OWN_MARKS = ["*", "P", "X", "h"]  # a study each
 
 
-@styled
-def accuracy_against_cost(studies: Sequence[Study]) -> Drawing:
+@with_style
+def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
     """ImageNet-1K top-1 in percent against MACs and parameters: the paper's Figure 3.
 
     All models of the paper's Table 2, a line a family, and on top the rows of those studies that
@@ -69,7 +69,7 @@ def accuracy_against_cost(studies: Sequence[Study]) -> Drawing:
     ]
     if not ours:
         notes.append("No study here is of ImageNet-1K, so none of ours is drawn.")
-    made = sheet(5.0, TITLE, notes)
+    made = new_figure(5.0, TITLE, notes)
     left, right = made.subplots(1, 2, sharey=True)
     for axes, theirs, own, unit in (
         (left, "macs_g", "macs", 1e9),
@@ -88,22 +88,22 @@ def accuracy_against_cost(studies: Sequence[Study]) -> Drawing:
     left.set_ylabel("ImageNet-1K top-1 (%)")
     right.set_xlabel("Parameters (M)")
     columns = [
-        [key(KIND_NAMES.get(kind, kind), linestyle="none")]
-        + [key(family, **looks[family]) for family in families if kind_of[family] == kind]
+        [legend_entry(KIND_NAMES.get(kind, kind), linestyle="none")]
+        + [legend_entry(family, **looks[family]) for family in families if kind_of[family] == kind]
         for kind in dict.fromkeys(kind_of.values())
     ]
     if ours:
         marks = [OWN_MARKS[number % len(OWN_MARKS)] for number in range(len(ours))]
         columns.append(
-            [key("Ours", linestyle="none")]
+            [legend_entry("Ours", linestyle="none")]
             + [
-                key(_told(study), marker=mark, color=BLUE, linestyle="none")
+                legend_entry(_told(study), marker=mark, color=BLUE, linestyle="none")
                 for study, mark in zip(ours, marks, strict=True)
             ]
         )
     longest = max(map(len, columns))
     for column in columns:
-        column += [key("", linestyle="none")] * (longest - len(column))
+        column += [legend_entry("", linestyle="none")] * (longest - len(column))
     made_legend = legend(
         made, [entry for column in columns for entry in column], columns=len(columns)
     )
@@ -121,7 +121,7 @@ def _told(study: Study) -> str:
     counts = [row.top1.n for row in study.rows if row.top1]
     few, many = min(counts, default=0), max(counts, default=0)
     n = f"{few}" if few == many else f"{few} to {many}"
-    return f"{study.recipe}, {study.length} (n = {n})"
+    return f"{study.recipe}, {study.training_length} (n = {n})"
 
 
 def _family_looks(kind_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -170,15 +170,15 @@ def _own(axes: Axes, study: Study, cost: str, unit: float, mark: str) -> None:
             axes.errorbar(across, row.top1.mean, row.top1.std, fmt=mark, gid="ours", **look)
 
 
-@styled
-def cost_of_study(study: Study) -> Drawing:
+@with_style
+def cost_of_study(study: Study) -> StyledFigure:
     """A study's own models: top-1 in percent on its pictures against their MACs and parameters.
 
     A mark a variant, its mean with the standard deviation over seeds; one whose accuracy is far off
     is an arrow with its number. Never on an axis with accuracies on other pictures.
     """
     rows = [row for row in study.rows if row.top1 and row.cost.get("macs")]
-    made = sheet(4.6, _title(study, rows), _notes(study, rows))
+    made = new_figure(4.6, _title(study, rows), _notes(study, rows))
     left, right = made.subplots(1, 2, sharey=True)
     looks = _section_looks(rows)
     bottom, top = _accuracies(rows)
@@ -193,10 +193,12 @@ def cost_of_study(study: Study) -> Drawing:
     left.set_xlabel(f"MACs per image ({'G' if billions else 'M'})")
     right.set_xlabel("Parameters (M)")
     left.set_ylabel("Top-1 on the study's images (%)")
-    keys = [key(arrows(axis), linestyle="none", **look) for axis, look in looks.items()]
+    keys = [
+        legend_entry(plot_label(axis), linestyle="none", **look) for axis, look in looks.items()
+    ]
     legend(made, keys, columns=6)
     for axes, cost, unit in panels:
-        name_apart(
+        place_labels(
             axes, [*_off(axes, rows, cost, unit, looks), *_named(axes, study, rows, cost, unit)]
         )
     return made
@@ -205,7 +207,7 @@ def cost_of_study(study: Study) -> Drawing:
 def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     size = next((row.cost["image_size"] for row in rows if "image_size" in row.cost), "?")
     notes = [
-        f"{sentence(study.name)}; images of {size}×{size} pixels. Mean ± "
+        f"{capitalize(study.name)}; images of {size}×{size} pixels. Mean ± "
         "standard deviation over seeds."
     ]
     bottom, top = _accuracies(rows)
@@ -286,7 +288,7 @@ def _named(
     for row in rows:
         assert row.top1
         if _other_cost(study, row, cost) and bottom <= row.top1.mean <= top:
-            yield arrows(row.label), row.cost[cost] / unit, row.top1.mean, GREY
+            yield plot_label(row.label), row.cost[cost] / unit, row.top1.mean, GREY
 
 
 def _off(
@@ -298,6 +300,6 @@ def _off(
         assert row.top1
         mean = row.top1.mean
         if not bottom <= mean <= top:
-            told = f"{arrows(row.label)}: {mean:.2f}%"
+            told = f"{plot_label(row.label)}: {mean:.2f}%"
             edge = bottom if mean < bottom else top
             yield told, row.cost[cost] / unit, edge, looks[row.axis]["color"]

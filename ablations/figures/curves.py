@@ -17,14 +17,14 @@ from ablations.figures.drawing import (
     CYCLE,
     DASHES,
     MARKS,
-    Drawing,
-    arrows,
-    key,
+    StyledFigure,
+    capitalize,
     legend,
-    sentence,
-    sheet,
-    styled,
-    told_apart,
+    legend_entry,
+    make_unique,
+    new_figure,
+    plot_label,
+    with_style,
 )
 from ablations.store.load import MAIN_METRIC
 
@@ -58,13 +58,13 @@ class Curve:
     n: int
 
 
-def axes_of(study: Study) -> list[str]:
+def ablation_axes(study: Study) -> list[str]:
     """The sections of a study that have a variant besides the baseline, in the paper's order."""
     return list(dict.fromkeys(row.axis for row in study.rows if row is not study.baseline))
 
 
-@styled
-def curves(study: Study, histories: Mapping[str, History], axis: str) -> Drawing:
+@with_style
+def training_curves(study: Study, histories: Mapping[str, History], axis: str) -> StyledFigure:
     """Validation top-1 in percent after each epoch, of the variants of an axis and the baseline.
 
     A line is the mean over the seeds that got so far, its band goes from the lowest of them to the
@@ -74,12 +74,12 @@ def curves(study: Study, histories: Mapping[str, History], axis: str) -> Drawing
     Args:
         study: The study.
         histories: The rows of each run by its id, as ``tables.histories`` reads them.
-        axis: One of ``axes_of(study)``.
+        axis: One of ``ablation_axes(study)``.
 
     Raises:
         ValueError: The study has no such axis.
     """
-    known = axes_of(study)
+    known = ablation_axes(study)
     if axis not in known:
         raise ValueError(f"axis {axis!r} is none of this study: {', '.join(known) or 'none'}")
     base = study.baseline
@@ -87,13 +87,15 @@ def curves(study: Study, histories: Mapping[str, History], axis: str) -> Drawing
     usual = _by_seed(base, histories) if base else {}
     found = [curve for row in rows if (curve := _curve(row, _by_seed(row, histories), usual))]
     below = _far_below(found)
-    made = sheet(3.8 + 0.7 * bool(below), _title(axis, found, base), _notes(study, rows, found))
+    made = new_figure(
+        3.8 + 0.7 * bool(below), _title(axis, found, base), _notes(study, rows, found)
+    )
     panels = _panels(made, pair=bool(usual), split=bool(below))
     keys = []
-    names = told_apart([arrows(curve.row.label) for curve in found])
+    names = make_unique([plot_label(curve.row.label) for curve in found])
     for number, (name, curve) in enumerate(zip(names, found, strict=True)):
         look = _look(number if base else number + 1)
-        keys.append(key(f"{name} (n = {curve.n})", **look))
+        keys.append(legend_entry(f"{name} (n = {curve.n})", **look))
         for axes, band in zip(panels[curve in below], (curve.top1, curve.delta), strict=False):
             if band and not (axes is panels[curve in below][-1] and usual and curve.row is base):
                 _line(axes, curve, band, look)
@@ -173,16 +175,16 @@ def _title(axis: str, found: Sequence[Curve], base: Row | None) -> str:
 
 def _notes(study: Study, rows: Sequence[Row], found: Sequence[Curve]) -> list[str]:
     notes = [
-        f"{sentence(study.name)}. Line: mean over seeds; band: from the lowest seed to the "
+        f"{capitalize(study.name)}. Line: mean over seeds; band: from the lowest seed to the "
         "highest. Differences are of the same seed, in percentage points."
     ]
     drawn = [curve.row for curve in found]
-    if lost := [arrows(row.label) for row in rows if row not in drawn]:
+    if lost := [plot_label(row.label) for row in rows if row not in drawn]:
         notes.append(f"No history: {', '.join(lost)}.")
     return notes
 
 
-def _panels(made: Drawing, pair: bool, split: bool) -> list[list[Axes]]:
+def _panels(made: StyledFigure, pair: bool, split: bool) -> list[list[Axes]]:
     """Rows of panels: accuracies and, for a pair, differences; below, what stays far below."""
     ratios = [4, 1] if split else [1]
     made_panels = made.subplots(

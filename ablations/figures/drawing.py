@@ -76,19 +76,19 @@ STYLE: dict[Any, Any] = {
 Given = ParamSpec("Given")
 
 
-class Drawing(Figure):
+class StyledFigure(Figure):
     """A figure that a notebook shows as the value of a cell."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         across, up = (round(DPI * inches) for inches in self.get_size_inches())
-        return png(self), {"width": across, "height": up}
+        return to_png(self), {"width": across, "height": up}
 
 
-def styled(draw: Callable[Given, Drawing]) -> Callable[Given, Drawing]:
+def with_style(draw: Callable[Given, StyledFigure]) -> Callable[Given, StyledFigure]:
     """A function that draws in the house's style, whatever the reader's own is."""
 
     @functools.wraps(draw)
-    def inside(*args: Given.args, **kwargs: Given.kwargs) -> Drawing:
+    def inside(*args: Given.args, **kwargs: Given.kwargs) -> StyledFigure:
         with _style():
             return draw(*args, **kwargs)
 
@@ -103,7 +103,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-def sheet(height: float, title: str, notes: Sequence[str] = ()) -> Drawing:
+def new_figure(height: float, title: str, notes: Sequence[str] = ()) -> StyledFigure:
     """An empty figure with its title at the top and small print at the bottom.
 
     Args:
@@ -112,10 +112,10 @@ def sheet(height: float, title: str, notes: Sequence[str] = ()) -> Drawing:
         title: What the figure says.
         notes: What a reader must know besides, each from a new line.
     """
-    heading = wrapped(title, 10.5, bold=True)
-    lines = [line for text in notes for line in wrapped(text, 7.5)]
+    heading = wrap(title, 10.5, bold=True)
+    lines = [line for text in notes for line in wrap(text, 7.5)]
     height += 0.17 * max(0, len(heading) - 2) + PRINT * max(0, len(lines) - 3)
-    made = Drawing(figsize=(WIDTH, height), dpi=DPI)
+    made = StyledFigure(figsize=(WIDTH, height), dpi=DPI)
     FigureCanvasAgg(made)
     taken = (PRINT * len(lines) + 0.07) / height if lines else 0.0
     made.set_layout_engine("constrained", rect=(0, taken, 1, 1 - taken))
@@ -156,7 +156,7 @@ def legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> Legend:
     return made
 
 
-def png(figure: Figure, dpi: float = 1.5 * DPI) -> bytes:
+def to_png(figure: Figure, dpi: float = 1.5 * DPI) -> bytes:
     """A figure as a PNG file, for a screen by default of one and a half dots a pixel.
 
     Its colours are reduced to 256, which nobody sees and which makes it a third as large.
@@ -170,7 +170,7 @@ def png(figure: Figure, dpi: float = 1.5 * DPI) -> bytes:
     return file.getvalue()
 
 
-def svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
     """A figure as an SVG element that needs no font; the same figure gives the same text."""
     text = _saved(figure, "svg", metadata={"Date": None, "Creator": None}).decode()
     return text[text.index("<svg") :]
@@ -186,17 +186,17 @@ def _saved(figure: Figure, form: str, **how: Any) -> bytes:
     return file.getvalue()
 
 
-def key(label: str, **look: Any) -> Line2D:
+def legend_entry(label: str, **look: Any) -> Line2D:
     """An entry of a legend."""
     return Line2D([], [], label=escape.plot(label), **look)
 
 
-def arrows(text: str) -> str:
+def plot_label(text: str) -> str:
     """A label as print has it."""
     return escape.shortened(escape.plot(text), NAME).replace("->", "→")
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """A label on two lines, broken at the blank or comma that is nearest to its middle."""
     breaks = [place for place, letter in enumerate(text[:-1], start=1) if letter in " ,"]
     if not breaks:
@@ -205,12 +205,12 @@ def folded(text: str) -> str:
     return f"{text[:middle].rstrip()}\n{text[middle:]}"
 
 
-def sentence(text: str) -> str:
+def capitalize(text: str) -> str:
     """Text that begins with a capital letter."""
     return text[:1].upper() + text[1:]
 
 
-def width(texts: Sequence[str], size: float, bold: bool = False) -> float:
+def text_width(texts: Sequence[str], size: float, bold: bool = False) -> float:
     """The widest of some texts, in points, as a screen draws it."""
     pen = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
     font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
@@ -232,7 +232,7 @@ BESIDE += [
 ]
 
 
-def name_apart(axes: Axes, names: Sequence[tuple[str, float, float, str]]) -> None:
+def place_labels(axes: Axes, names: Sequence[tuple[str, float, float, str]]) -> None:
     """Write names beside their marks where they cover no other name and no mark; else not at all.
 
     Args:
@@ -254,7 +254,7 @@ def name_apart(axes: Axes, names: Sequence[tuple[str, float, float, str]]) -> No
     for text, x, y, colour in names:
         for across, up, side, height in BESIDE:
             made = axes.annotate(
-                folded(text),
+                fold(text),
                 (x, y),
                 (across, up),
                 textcoords="offset points",
@@ -278,20 +278,20 @@ def name_apart(axes: Axes, names: Sequence[tuple[str, float, float, str]]) -> No
             made.remove()
 
 
-def points(value: float, digits: int = 2) -> str:
+def signed_points(value: float, digits: int = 2) -> str:
     """A difference with its sign, as print has it; zero has none."""
     text = f"{value:+.{digits}f}"
     return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
 
 
-def fitted(text: str, size: float, room: float, bold: bool = False) -> str:
+def truncate(text: str, size: float, room: float, bold: bool = False) -> str:
     """The beginning of a text that is no wider than a room in points, one character at least."""
-    while len(text) > 1 and (wide := width([text], size, bold)) > room:
+    while len(text) > 1 and (wide := text_width([text], size, bold)) > room:
         text = text[: max(1, min(len(text) - 1, int(len(text) * room / wide)))]
     return text
 
 
-def stacked(names: Sequence[str], size: float) -> tuple[list[str], list[float], float]:
+def stack_labels(names: Sequence[str], size: float) -> tuple[list[str], list[float], float]:
     """Names that stand one below the other beside axes; one that is too wide is on two lines.
 
     Args:
@@ -306,10 +306,10 @@ def stacked(names: Sequence[str], size: float) -> tuple[list[str], list[float], 
     for name in names:
         words = name.lstrip()
         indent = name[: len(name) - len(words)]
-        lines = [name] if width([name], size) <= room else folded(words).split("\n")
+        lines = [name] if text_width([name], size) <= room else fold(words).split("\n")
         if len(lines) > 1 and indent:
             lines = [indent + lines[0], 2 * indent + lines[1]]
-        fits = [fitted(line, size, room) for line in lines]
+        fits = [truncate(line, size, room) for line in lines]
         lines = [
             one if one == line else f"{one[:-1]}…" for one, line in zip(fits, lines, strict=True)
         ]
@@ -317,10 +317,10 @@ def stacked(names: Sequence[str], size: float) -> tuple[list[str], list[float], 
         shown.append("\n".join(lines))
         places.append(height + taken / 2 - 0.5)
         height += taken
-    return told_apart(shown), places, height
+    return make_unique(shown), places, height
 
 
-def told_apart(names: Sequence[str]) -> list[str]:
+def make_unique(names: Sequence[str]) -> list[str]:
     """Names of which no two are alike: where shortening has made them so, they are numbered."""
     seen: Counter[str] = Counter()
     made = []
@@ -330,17 +330,17 @@ def told_apart(names: Sequence[str]) -> list[str]:
     return made
 
 
-def wrapped(text: str, size: float, bold: bool = False) -> list[str]:
+def wrap(text: str, size: float, bold: bool = False) -> list[str]:
     """Text in lines as wide as a figure; a word that is wider is broken."""
     room = 72 * WIDTH - 8
     lines: list[str] = []
     for word in escape.shortened(escape.plot(text), LONGEST).split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and width([longer], size, bold) <= room:
+        if lines and text_width([longer], size, bold) <= room:
             lines[-1] = longer
             continue
         rest = word
-        while len(begin := fitted(rest, size, room, bold)) < len(rest):
+        while len(begin := truncate(rest, size, room, bold)) < len(rest):
             lines.append(begin)
             rest = rest[len(begin) :]
         lines.append(rest)

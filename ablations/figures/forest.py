@@ -16,15 +16,15 @@ from ablations.figures.drawing import (
     BLUE,
     GREY,
     VERMILLION,
-    Drawing,
-    arrows,
-    key,
+    StyledFigure,
     legend,
-    points,
-    sheet,
-    stacked,
-    styled,
-    width,
+    legend_entry,
+    new_figure,
+    plot_label,
+    signed_points,
+    stack_labels,
+    text_width,
+    with_style,
 )
 from ablations.text.phrases import counted
 
@@ -35,8 +35,8 @@ NAMES = 8.0  # size of names in points
 SMALL, GAP = 7.5, 7.0  # size and distance of numbers beside an axes, in points
 
 
-@styled
-def forest(study: Study) -> Drawing:
+@with_style
+def forest_plot(study: Study) -> StyledFigure:
     """Each variant's difference from the baseline in percentage points, with its 95% interval.
 
     The paper's difference stands beside it. A row of one seed is an open mark without an interval;
@@ -45,8 +45,8 @@ def forest(study: Study) -> Drawing:
     rows = [row for row in study.rows if row is not study.baseline]
     lines = _sectioned(rows)
     notes = _notes(study, rows)
-    names, places, height = stacked([*map(_name, lines)], NAMES)
-    made = sheet(1.5 + 0.205 * max(4, height), _title(study, rows), notes)
+    names, places, height = stack_labels([*map(_name, lines)], NAMES)
+    made = new_figure(1.5 + 0.205 * max(4, height), _title(study, rows), notes)
     axes = made.add_subplot()
     _window(axes, rows)
     axes.set_ylim(max(1, height) - 0.4, -0.6)
@@ -126,7 +126,7 @@ def _mark(
     arrow: dict[str, Any] = {"marker": toward, "color": colour, "clip_on": False, "zorder": 4}
     axes.plot(edge, height, linestyle="none", gid=f"{name} off the axis", **arrow)
     axes.annotate(
-        points(value, digits),
+        signed_points(value, digits),
         (edge, height),
         (away, 0),
         textcoords="offset points",
@@ -139,13 +139,13 @@ def _mark(
 
 def _name(line: Row | str) -> str:
     if isinstance(line, str):
-        return arrows(line)
-    return f"   {arrows(line.label)}{'†' * bool(line.also)}"
+        return plot_label(line)
+    return f"   {plot_label(line.label)}{'†' * bool(line.also_changes)}"
 
 
 def _named(axes: Axes, names: Sequence[str], placed: Sequence[Placed]) -> None:
     axes.set_yticks([place for place, _ in placed], names, ha="left")
-    wide = width([line for name in names for line in name.split("\n")], NAMES, bold=True)
+    wide = text_width([line for name in names for line in name.split("\n")], NAMES, bold=True)
     axes.tick_params(axis="y", labelsize=NAMES, length=0, pad=wide + 8)
     for (_, line), text in zip(placed, axes.get_yticklabels(), strict=True):
         text.set_linespacing(1.0)
@@ -156,7 +156,7 @@ def _named(axes: Axes, names: Sequence[str], placed: Sequence[Placed]) -> None:
 def _columns(axes: Axes, placed: Sequence[Placed]) -> None:
     """The numbers beside the marks, ours and the paper's."""
     texts = [_numbers(line) for _, line in placed if isinstance(line, Row)]
-    second = GAP + width([*texts, OURS_HEADING], SMALL, bold=True) + 8
+    second = GAP + text_width([*texts, OURS_HEADING], SMALL, bold=True) + 8
     theirs = {place: _of_paper(line) for place, line in placed if isinstance(line, Row)}
     _beside(axes, 0, GAP, OURS_HEADING, color=OURS, fontweight="bold")
     if any(paper is not None for paper in theirs.values()):
@@ -166,7 +166,7 @@ def _columns(axes: Axes, placed: Sequence[Placed]) -> None:
             weight = "bold" if _sure(line) else "normal"
             _beside(axes, place, GAP, _numbers(line), fontweight=weight)
             if (paper := theirs[place]) is not None:
-                _beside(axes, place, second, points(paper, 1))
+                _beside(axes, place, second, signed_points(paper, 1))
 
 
 def _beside(axes: Axes, place: float, offset: float, text: str, **look: Any) -> None:
@@ -188,8 +188,9 @@ def _numbers(row: Row) -> str:
         return "" if row.top1 else "no result"
     if row.delta.low is None or row.delta.high is None:
         why = "no spread" if row.delta.constant else "one seed"
-        return f"{points(row.delta.mean)} [{why}]"
-    return f"{points(row.delta.mean)} [{points(row.delta.low)}, {points(row.delta.high)}]"
+        return f"{signed_points(row.delta.mean)} [{why}]"
+    mean, low, high = map(signed_points, (row.delta.mean, row.delta.low, row.delta.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _of_paper(row: Row) -> float | None:
@@ -204,7 +205,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
         return "Only the baseline in this study, so no differences"
     std = "" if base.top1.std is None else f" ± {base.top1.std:.2f}"
     usual = f"the baseline ({base.top1.mean:.2f}{std}% top-1, n = {base.top1.n})"
-    if not any(row.p is not None for row in rows):
+    if not any(row.p_holm is not None for row in rows):
         return f"Differences from {usual}, without an interval"
     sure = sum(map(_sure, rows))
     verb = "differs" if sure < 2 else "differ"
@@ -213,7 +214,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
 
 def _sure(row: Row) -> bool:
     """Whether a row differs from the baseline after the correction over its table."""
-    return row.p is not None and row.p < ALPHA
+    return row.p_holm is not None and row.p_holm < ALPHA
 
 
 def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
@@ -221,7 +222,7 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     told = [f"Ours: {study.name}.{theirs}"]
     if any(map(_sure, rows)):
         told.append(f"Bold: it differs, p < {ALPHA} after Holm's correction over the table.")
-    if any(row.also for row in rows):
+    if any(row.also_changes for row in rows):
         told.append("† Changes more than its axis: the footnotes of the table say what.")
     return told
 
@@ -232,10 +233,16 @@ def _keys(axes: Axes) -> list[Line2D]:
     names = [str(line.get_gid() or "") for line in drawn]
     hollow: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white"}
     entries = [
-        ("interval", key("ours: mean difference and 95% t interval", marker="o", color=OURS)),
-        ("open", key("ours, no interval", marker="o", color=OURS, **hollow)),
-        ("paper", key("the paper's", marker="D", color=PAPER, **hollow)),
-        ("off", key("off the axis, with its value", marker="<", color=GREY, linestyle="none")),
+        (
+            "interval",
+            legend_entry("ours: mean difference and 95% t interval", marker="o", color=OURS),
+        ),
+        ("open", legend_entry("ours, no interval", marker="o", color=OURS, **hollow)),
+        ("paper", legend_entry("the paper's", marker="D", color=PAPER, **hollow)),
+        (
+            "off",
+            legend_entry("off the axis, with its value", marker="<", color=GREY, linestyle="none"),
+        ),
     ]
     there = {
         "interval": any(name.startswith("interval") for name in names),

@@ -15,15 +15,15 @@ from ablations.figures.drawing import (
     CYCLE,
     MARKS,
     STYLE,
-    Drawing,
-    arrows,
-    key,
+    StyledFigure,
+    capitalize,
     legend,
+    legend_entry,
     log_ticks,
-    sentence,
-    sheet,
-    stacked,
-    styled,
+    new_figure,
+    plot_label,
+    stack_labels,
+    with_style,
 )
 from ablations.paper.published import speed_rows
 
@@ -39,17 +39,17 @@ TORCH = {"pt112": "torch 1.12", "pt113": "torch 1.13", "pt240": "torch 2.4"}  # 
 SMALL = 7.5  # points
 
 
-@styled
-def speed(study: Study) -> Drawing:
+@with_style
+def training_speed(study: Study) -> StyledFigure:
     """Pictures a second while training, by variant: a mark a run and a stroke at their mean.
 
     The number beside a row is its mean over the baseline's. Cells of a study may share a machine,
     so that the spread over the seeds is the machine's as much as the variant's.
     """
     rows = [row for row in study.rows if _speeds(row)]
-    told = [arrows(row.label) + "†" * bool(row.also) for row in rows]
-    names, places, height = stacked(told, STYLE["ytick.labelsize"])
-    made = sheet(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
+    told = [plot_label(row.label) + "†" * bool(row.also_changes) for row in rows]
+    names, places, height = stack_labels(told, STYLE["ytick.labelsize"])
+    made = new_figure(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
     axes = made.add_subplot()
     axes.set_ylim(height - 0.4, -0.6)
     axes.set_yticks(places, names)
@@ -80,11 +80,13 @@ def speed(study: Study) -> Drawing:
     axes.set_xlabel("Training speed (images/s)")
     look: dict[str, Any] = {"color": BLUE, "linestyle": "none"}
     keys = [
-        key("a run", marker="o", alpha=0.55, **look),
-        key("mean of a variant's runs", marker="|", markersize=11, markeredgewidth=2, **look),
+        legend_entry("a run", marker="o", alpha=0.55, **look),
+        legend_entry(
+            "mean of a variant's runs", marker="|", markersize=11, markeredgewidth=2, **look
+        ),
     ]
     if usual:
-        keys.append(key("the baseline's mean", color=BLACK, linewidth=0.9, linestyle=":"))
+        keys.append(legend_entry("the baseline's mean", color=BLACK, linewidth=0.9, linestyle=":"))
     legend(made, keys, columns=3)
     return made
 
@@ -108,8 +110,8 @@ def _title(study: Study) -> str:
         return "Training speed"
     slowest, *_, fastest = sorted(known, key=lambda label: known[label])
     return (
-        f"Fastest: {arrows(fastest)}, {known[fastest] / usual:.2f}× the baseline; slowest: "
-        f"{arrows(slowest)}, {known[slowest] / usual:.2f}×"
+        f"Fastest: {plot_label(fastest)}, {known[fastest] / usual:.2f}× the baseline; slowest: "
+        f"{plot_label(slowest)}, {known[slowest] / usual:.2f}×"
     )
 
 
@@ -117,17 +119,17 @@ def _notes(study: Study) -> list[str]:
     devices = sorted({str(record.environment.get("device", "unknown")) for record in study.records})
     threads = sorted({str(record.environment.get("threads", "?")) for record in study.records})
     notes = [
-        f"{sentence(study.name)}; device {', '.join(devices)}, threads "
+        f"{capitalize(study.name)}; device {', '.join(devices)}, threads "
         f"{', '.join(threads)}. As timed while training: runs at the same time shared "
         "the machine, so this is no benchmark. Beside a row: its mean over the baseline's."
     ]
-    if any(row.also for row in study.rows):
+    if any(row.also_changes for row in study.rows):
         notes.append("† Changes more than its axis: the footnotes of the table say what.")
     return notes
 
 
-@styled
-def published_speed() -> Drawing:
+@with_style
+def published_speed() -> StyledFigure:
     """What others measured: images a second by model, and PoolFormer's over its ResNet's.
 
     ``ablations/paper/speed.csv``: timm's tables and one of segmentation models; rows without a
@@ -139,12 +141,16 @@ def published_speed() -> Drawing:
         "on hardware that it does not state, InceptionNeXt's Table 7. None is the paper's "
         "own. A logarithmic scale on the left."
     ]
-    made = sheet(5.1, _published_title(series), notes)
+    made = new_figure(5.1, _published_title(series), notes)
     left, right = made.subplots(1, 2, width_ratios=[1.2, 1])
     looks = _looks(series)
     _throughput(left, series, looks)
     _ratios(right, series, looks)
-    legend(made, [key(name, linestyle="none", **look) for name, look in looks.items()], columns=3)
+    legend(
+        made,
+        [legend_entry(name, linestyle="none", **look) for name, look in looks.items()],
+        columns=3,
+    )
     return made
 
 

@@ -44,7 +44,7 @@ READINGS: dict[int, tuple[str, str]] = {
     18: (ABOVE, "its Table 5"),
 }
 # The file's other claims: other people's models, COCO and ADE20K, longer training, speed.
-OTHERS = range(19, 35)
+OTHER_CLAIMS = range(19, 35)
 
 # What claims.csv calls a row -> what ablation.csv calls it.
 ROWS = {
@@ -80,7 +80,7 @@ NUMBERS = {
 }
 SHEET = Sheet(
     {
-        "id": Number(1, OTHERS[-1], whole=True),
+        "id": Number(1, OTHER_CLAIMS[-1], whole=True),
         "subject": NAME,
         "comparison": NAME,
         "metric": NAME,
@@ -99,11 +99,11 @@ class Claim:
         subject: The row it is about, in the file's words.
         comparison: The row that one is compared with.
         kind: above, below or within (the margin of).
-        reading: The words or numbers of the paper that say so.
-        value: The subject's top-1 in percent.
-        reference: The comparison's.
+        evidence: The words or numbers of the paper that say so.
+        subject_top1: The subject's top-1 in percent.
+        comparison_top1: The comparison's.
         difference: Between them in points, by the paper's table.
-        stated: The same as its text has it.
+        stated_difference: The same as its text has it.
         margin: In points, where the kind is within.
     """
 
@@ -111,38 +111,38 @@ class Claim:
     subject: str
     comparison: str
     kind: str
-    reading: str
-    value: float
-    reference: float
+    evidence: str
+    subject_top1: float
+    comparison_top1: float
     difference: float
-    stated: float
+    stated_difference: float
     margin: float | None = None
 
     @property
-    def rows(self) -> tuple[str, str]:
+    def variants(self) -> tuple[str, str]:
         """Subject and comparison as the paper's ablation table calls them."""
         return ROWS[self.subject], ROWS[self.comparison]
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The claim in a few words."""
         relation = self.kind if self.margin is None else f"within {self.margin:g} of"
         return f"{self.subject} {relation} {self.comparison}"
 
 
-def read(path: Path | None = None) -> tuple[list[Claim], list[str]]:
+def load_claims(path: Path | None = None) -> tuple[list[Claim], list[str]]:
     """The claims on ablations by id, and a line for each that is left out.
 
     Args:
         path: The file; the shipped one, if None. One that cannot be read is told, too.
     """
-    path = path or published.PAPER / FILE
+    path = path or published.PAPER_DIR / FILE
     lines, problems = csv_schema.read(path, SHEET)
     broken = sum(problem.startswith(f"{path}, line ") for problem in problems)
     if broken < len(problems):
         return [], problems  # the file as a whole is not what it must be
     ids = {line.values["id"] for line in lines}
-    gone = [str(own) for own in (*READINGS, *OTHERS) if own not in ids]
+    gone = [str(own) for own in (*READINGS, *OTHER_CLAIMS) if own not in ids]
     if len(gone) > broken:  # else what lacks is a line that is told already
         problems.append(f"{path} has no claim {', '.join(gone)}")
     found: list[Claim] = []
@@ -185,7 +185,7 @@ def _claim(line: Line) -> Claim:
         MARGIN if kind == WITHIN else None,
     )
     known = published.ablation_rows()
-    for name, top1, variant in zip(NUMBERS, (value, reference), claim.rows, strict=False):
+    for name, top1, variant in zip(NUMBERS, (value, reference), claim.variants, strict=False):
         if variant in known and known[variant].top1 != top1:
             raise _NonsenseError(f"{name} {top1:g}, but {variant} has {known[variant].top1:g}")
     for name, found in (("delta_from_tables", difference), ("stated_delta", stated)):
@@ -195,7 +195,7 @@ def _claim(line: Line) -> Claim:
             raise _NonsenseError(f"{name} {found:g}, but {value:g} - {reference:g} is another")
     wrong = {ABOVE: difference <= 0, BELOW: difference >= 0, WITHIN: abs(difference) >= MARGIN}
     if wrong[kind]:
-        raise _NonsenseError(f"the paper says {claim.words}, not {difference:+g}")
+        raise _NonsenseError(f"the paper says {claim.summary}, not {difference:+g}")
     return claim
 
 

@@ -17,7 +17,7 @@ from ablations.paper.published import BASELINE, PaperRow
 
 # Row of ablation.csv -> the change that makes it. Baseline values are not part of the match, so
 # the rows hold for every recipe.
-ROWS: dict[str, tuple[str, Any]] = {
+PAPER_CHANGES: dict[str, tuple[str, Any]] = {
     "Pooling -> Identity mapping": ("model.token_mixers", "identity"),
     "Pooling -> Global random matrix": ("model.token_mixers", "random"),
     "Pooling -> Depthwise convolution": ("model.token_mixers", "depthwise"),
@@ -80,11 +80,11 @@ def _trouble(row: PaperRow) -> str | None:
     """Why no cell makes a row, in words; None where one does."""
     if row.variant == BASELINE:
         axis = diff.BASELINE
-    elif row.variant in ROWS:
-        name, value = ROWS[row.variant]
+    elif row.variant in PAPER_CHANGES:
+        name, value = PAPER_CHANGES[row.variant]
         axis = diff.axis({name: (None, value)})
     else:
-        valid = ", ".join([BASELINE, *ROWS])
+        valid = ", ".join([BASELINE, *PAPER_CHANGES])
         return f"{row.place}: variant {csv_schema.quoted(row.variant)} must be one of {valid}"
     if row.axis != axis:
         return (
@@ -94,7 +94,7 @@ def _trouble(row: PaperRow) -> str | None:
 
 
 # What the paper's baseline has in the fields that the rows of its table change.
-BASELINE_HAS: dict[str, Any] = {
+PAPER_BASELINE: dict[str, Any] = {
     "model.token_mixers": "pool",
     "model.pool_size": 3,
     "model.norm": "group",
@@ -104,7 +104,7 @@ BASELINE_HAS: dict[str, Any] = {
 }
 
 
-def against_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> Changes:
+def changes_from_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> Changes:
     """What tells a variant from the paper's baseline as a recipe has it, whatever a study's is.
 
     In the model that is all that differs. In data and training it is what the variant changes: what
@@ -115,7 +115,7 @@ def against_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> Cha
         changed: Its changes against the study's baseline.
         flat: Its whole config, flat.
     """
-    default = {**flat_recipe(recipe), **BASELINE_HAS}
+    default = {**flat_recipe(recipe), **PAPER_BASELINE}
     return {
         name: change
         for name, change in diff.changes(default, flat).items()
@@ -123,24 +123,26 @@ def against_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> Cha
     }
 
 
-def size_row(size: str, changed: Changes) -> PaperRow | None:
+def find_size_row(size: str, changed: Changes) -> PaperRow | None:
     """The paper's row of a size, None where the variant changes more than a size does."""
     return published.model_rows().get(size) if set(changed) <= WITH_SIZE else None
 
 
-def match(changed: Changes) -> PaperRow | None:
+def find_paper_row(changed: Changes) -> PaperRow | None:
     """The paper's row for what a variant changes against the baseline, None where it has none."""
     if not changed:
         return row_of(BASELINE)
     own = own_field(changed)
-    for variant, (name, value) in ROWS.items():
+    for variant, (name, value) in PAPER_CHANGES.items():
         if own == name and changed[name][1] == value:
             others = set(changed) - {name}
             return row_of(variant) if others <= ACCOMPANIED.get(variant, set()) else None
     return None
 
 
-def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str, PaperRow | None]:
+def describe_variant(
+    recipe: str, changed: Changes, flat: dict[str, Any]
+) -> tuple[str, str, PaperRow | None]:
     """The section and the name of what a variant changes against a baseline, and the paper's row.
 
     Args:
@@ -149,14 +151,14 @@ def place(recipe: str, changed: Changes, flat: dict[str, Any]) -> tuple[str, str
         flat: Its whole config, flat.
     """
     axis, label = diff.heading(recipe, changed, flat), diff.name(recipe, changed, flat)
-    return axis, label, _paper_row(recipe, against_paper(recipe, changed, flat), flat)
+    return axis, label, _paper_row(recipe, changes_from_paper(recipe, changed, flat), flat)
 
 
 def _paper_row(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> PaperRow | None:
     """The paper's row that a variant is, by what tells it from the paper's baseline."""
     if own_field(changed) in SHAPE:
         size = size_name(recipe, *(flat[name] for name in SHAPE))
-        return size_row(size, changed) if size else None
-    found = match(changed)
+        return find_size_row(size, changed) if size else None
+    found = find_paper_row(changed)
     wanted = WITH.get(found.variant, {}) if found else {}
     return found if all(flat[name] == value for name, value in wanted.items()) else None

@@ -15,9 +15,9 @@ from ablations.paper import csv_schema
 from ablations.paper.csv_schema import Kind, Line, Near, Number, Sheet, Words
 from poolformer.config import SIZES
 
-PAPER = Path(__file__).parent
+PAPER_DIR = Path(__file__).parent
 BASELINE = "PoolFormer-S12"  # variant of the ablation table that the others are compared with
-MODELS = {size: f"PoolFormer-{size.upper()}" for size in SIZES}
+SIZE_NAMES = {size: f"PoolFormer-{size.upper()}" for size in SIZES}
 SIZE_AXIS = "Model size"
 
 PERCENT = Number(0, 100)
@@ -42,7 +42,7 @@ class PaperRow:
         macs_g: MACs in billions at 224 pixels.
         top1: ImageNet-1K top-1 in percent.
         delta: Difference from the baseline in points; None where the baseline is not known.
-        macs_before_g: MACs in billions as the paper's second version gives them.
+        macs_v2_g: MACs in billions as the paper's second version gives them.
         frozen_params_m: Parameters in millions that are not trained, where the paper names them.
         note: What else the sources say of the row.
         place: The file and the line.
@@ -55,7 +55,7 @@ class PaperRow:
     top1: float
     delta: float | None
     position: int
-    macs_before_g: float | None = None
+    macs_v2_g: float | None = None
     frozen_params_m: float | None = None
     note: str = ""
     place: str = ""
@@ -72,7 +72,7 @@ class ImageNetRow:
         params_m: Parameters in millions.
         macs_g: MACs in billions.
         top1: Top-1 in percent.
-        macs_before_g: MACs in billions as the paper's second version gives them.
+        macs_v2_g: MACs in billions as the paper's second version gives them.
         source: Where the numbers are from (SOURCES.md).
         note: What else the sources say of the row.
     """
@@ -84,7 +84,7 @@ class ImageNetRow:
     params_m: float
     macs_g: float
     top1: float
-    macs_before_g: float | None
+    macs_v2_g: float | None
     source: str
     note: str
 
@@ -171,7 +171,7 @@ SHEETS = {
     ),
     "table1_config.csv": Sheet(
         {
-            "model": Words(tuple(MODELS.values())),
+            "model": Words(tuple(SIZE_NAMES.values())),
             **{name: Number(1, 10_000, whole=True) for name in SHAPE},
             "pool_size": Number(1, 99, whole=True),
             "mlp_ratio": Number(0.1, 100),
@@ -264,7 +264,7 @@ SHEETS = {
 
 def problems() -> list[str]:
     """A line for each thing in the paper's files that is left out: file, line, column, value."""
-    return list(_read(PAPER)[1])
+    return list(_read(PAPER_DIR)[1])
 
 
 def forget() -> None:
@@ -310,12 +310,12 @@ Made = TypeVar("Made")
 
 
 def _rows(name: str, make: Callable[[dict[str, Any]], Made]) -> list[Made]:
-    return [make(line.values) for line in _read(PAPER)[0][name]]
+    return [make(line.values) for line in _read(PAPER_DIR)[0][name]]
 
 
 def ablation_rows() -> dict[str, PaperRow]:
     """The 18 rows of the paper's ablation table by variant, in its order."""
-    return _ablation_rows(PAPER)
+    return _ablation_rows(PAPER_DIR)
 
 
 @functools.cache
@@ -329,7 +329,7 @@ def _ablation_rows(folder: Path) -> dict[str, PaperRow]:
             top1=line.values["top1"],
             delta=line.values["delta_vs_baseline"],
             position=position,
-            macs_before_g=line.values["macs_g_prefvcore"],
+            macs_v2_g=line.values["macs_g_prefvcore"],
             frozen_params_m=line.values["extra_frozen_params_m"],
             note=line.values["note"] or "",
             place=line.place,
@@ -340,7 +340,7 @@ def _ablation_rows(folder: Path) -> dict[str, PaperRow]:
 
 def model_rows() -> dict[str, PaperRow]:
     """The five PoolFormers of the paper's Table 1 by size name (s12, ...)."""
-    lines = {line.values["model"]: line for line in _read(PAPER)[0]["table1_config.csv"]}
+    lines = {line.values["model"]: line for line in _read(PAPER_DIR)[0]["table1_config.csv"]}
     first = lines.get(BASELINE)
     return {
         size: PaperRow(
@@ -351,11 +351,11 @@ def model_rows() -> dict[str, PaperRow]:
             top1=lines[model].values["top1"],
             delta=round(lines[model].values["top1"] - first.values["top1"], 1) if first else None,
             position=100 + position,
-            macs_before_g=lines[model].values["macs_g_prefvcore"],
+            macs_v2_g=lines[model].values["macs_g_prefvcore"],
             note=lines[model].values["note"] or "",
             place=lines[model].place,
         )
-        for position, (size, model) in enumerate(MODELS.items())
+        for position, (size, model) in enumerate(SIZE_NAMES.items())
         if model in lines
     }
 
@@ -372,7 +372,7 @@ def imagenet_rows() -> list[ImageNetRow]:
             params_m=line["params_m"],
             macs_g=line["macs_g"],
             top1=line["top1"],
-            macs_before_g=line["macs_g_prefvcore_awes"],
+            macs_v2_g=line["macs_g_prefvcore_awes"],
             source=line["source"],
             note=line["note"] or "",
         ),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Study
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
@@ -43,7 +43,9 @@ def spread(
     recipe, plan = cells[0].recipe, {_likeness(cell.to_json()) for cell in cells}
     alike = (record for record in known if record.config["recipe"] == recipe)
     measured = [
-        study for study in studies(alike) if plan & {_likeness(r.config) for r in study.records}
+        study
+        for study in build_studies(alike)
+        if plan & {_likeness(r.config) for r in study.records}
     ]
     value, rows = pooled(measured)
     if value:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from ablations.analysis.rows import place
-from ablations.analysis.study import name_controls
+from ablations.analysis.rows import row_position
+from ablations.analysis.study import assign_controls
 from ablations.config.schema import RunConfig
 from ablations.config.sweep import Cell
 from ablations.machine.cores import usable_cores
@@ -83,8 +83,8 @@ def plan(
             config = variant.todo[0]
             jobs[index] = config, wanted(config, here.pictures)
     probe(found, jobs, min(at_once, len(todo)), gpus, most)
-    name_controls(found)
-    found.sort(key=place)
+    assign_controls(found)
+    found.sort(key=row_position)
     check.write(results, _expected(found))
     room_on_disk = disk(found, at_once, shutil.disk_usage(results).free)
     return {

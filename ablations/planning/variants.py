@@ -146,7 +146,7 @@ def variants(
         if cell.variant_id not in found:
             flat = diff.flat_config(cell.to_json())
             changed = diff.changes(base, flat)
-            axis, label, paper = matching.place(recipe, changed, flat)
+            axis, label, paper = matching.describe_variant(recipe, changed, flat)
             found[cell.variant_id] = Variant(axis, label, changed, [], paper)
         variant = found[cell.variant_id]
         variant.cells.append(cell)

@@ -13,7 +13,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ablations.analysis.rows import Row, Study
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.analysis.verdicts import NOT_RUN
 from ablations.config import diff
 from ablations.page import fill_template, html_document
@@ -61,7 +61,7 @@ def build_report(
         every: The studies of the records, where they are known.
         problems: What is left out, where that is more than of the records.
     """
-    all_studies = studies(found.records) if every is None else every
+    all_studies = build_studies(found.records) if every is None else every
     histories, broken = curves.read_histories(found)
     told = [*(found.problems if problems is None else problems), *broken]
     whole = len(found.records) <= runs.WHOLE
@@ -73,7 +73,7 @@ def build_report(
         "report.html",
         runs=counted(len(found.records), "run"),
         studies=list(zip(all_studies, parts, strict=True)),
-        told=counted(len(all_studies), "study", "studies"),
+        told=counted(len(all_studies), "study", "build_studies"),
         problems=told,
         version=version("metaformer-ablations"),
         commits=provenance.commits(found.records),
@@ -118,7 +118,7 @@ def _group(row: Row, found: LoadResult, histories: dict[str, History], whole: bo
         for run in row.records
     ]
     title = row.label if row.axis == row.label else f"{row.axis}: {row.label}"
-    return Group(title, ", ".join(row.also), shown)
+    return Group(title, ", ".join(row.also_changes), shown)
 
 
 def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
@@ -131,9 +131,9 @@ def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
     sources = {_source(found.places[r.run_id]) for r in records if r.run_id in found.places}
     facts = {
         "Recipe": study.recipe,
-        "All runs with": ", ".join(diff.listed(study.shared)),
+        "All runs with": ", ".join(diff.listed(study.shared_changes)),
         "Images": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
-        "Length": study.length,
+        "Length": study.training_length,
         "Precision": study.precision,
         "Seeds": summary.seed_ranges(missing.expected_seeds(study)),
         "Device": ", ".join(provenance.distinct(measured, "device")),

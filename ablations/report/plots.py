@@ -30,18 +30,18 @@ def study_plots(
     """
     if len(study.rows) > MOST or not any(row.top1 for row in study.rows):
         return []
-    drawn: list[tuple[str, figures.Drawing]] = []
+    drawn: list[tuple[str, figures.StyledFigure]] = []
     if any(row.delta for row in study.rows):
-        drawn.append(("Each variant's difference from the baseline", figures.forest(study)))
+        drawn.append(("Each variant's difference from the baseline", figures.forest_plot(study)))
     if any(row.cost for row in study.rows):
         drawn.append(("Accuracy against cost", figures.cost_of_study(study)))
-    for axis in figures.axes_of(study):
+    for axis in figures.ablation_axes(study):
         rows = [row for row in study.rows if row.axis == axis]
         if any(len(histories.get(run.run_id, ())) > 1 for row in rows for run in row.records):
             told = f"{axis}: accuracy by epoch"
-            drawn.append((told, figures.curves(study, histories, axis)))
+            drawn.append((told, figures.training_curves(study, histories, axis)))
     return [
-        (told, inline_svg(figures.svg(figure), f"{name}p{number}", told))
+        (told, inline_svg(figures.to_svg(figure), f"{name}p{number}", told))
         for number, (told, figure) in enumerate(drawn, start=1)
     ]
 

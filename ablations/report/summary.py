@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ablations.analysis.rows import Row, Study
 from ablations.analysis.stats import ALPHA
-from ablations.analysis.verdicts import NOT_RUN, VERDICTS, hold
+from ablations.analysis.verdicts import NOT_RUN, VERDICTS, judge_claims
 from ablations.store.records import STATUSES
 from ablations.tables.ablation import accuracy_text
 from ablations.tables.table import signed_text
@@ -62,12 +62,12 @@ def _baseline(study: Study) -> str:
 
 
 def _differences(study: Study) -> list[str]:
-    tested = [row for row in study.rows if row.p is not None]
+    tested = [row for row in study.rows if row.p_holm is not None]
     if not tested:
         why = "that takes two seeds or more whose results vary"
         compared = any(row.delta for row in study.rows)
         return [f"No variant could be tested against it: {why}."] if compared else []
-    apart = [row for row in tested if row.p is not None and row.p < ALPHA]
+    apart = [row for row in tested if row.p_holm is not None and row.p_holm < ALPHA]
     beyond = f"from the baseline beyond what chance gives (t test, {LEVEL} after Holm's correction)"
     if not apart:
         of = "The variant tested does not differ" if len(tested) == 1 else "No variant differs"
@@ -99,13 +99,13 @@ def _power(study: Study) -> str:
 
 
 def _claims(study: Study) -> str:
-    held = hold(study)
+    held = judge_claims(study)
     verdicts = Counter(each.verdict for each in held)
     if verdicts[NOT_RUN] == verdicts.total():
         return ""
     tally = ", ".join(f"{name} {verdicts[name]}" for name in VERDICTS if verdicts[name])
     told = f"The paper's {counted(verdicts.total(), 'claim')} on ablations: {tally}"
-    if lost := sum(not each.survives for each in held):
+    if lost := sum(not each.survives_holm for each in held):
         told += f"; {counted(lost, 'verdict')} would not stand after Holm's correction"
     return f"{told}."
 
@@ -122,8 +122,8 @@ def _troubles(study: Study) -> list[str]:
             for row in failed
         ]
         told.append(f"Failed: {'; '.join(kinds)}.")
-    lacking = [row for row in study.rows if row.lacking]
+    lacking = [row for row in study.rows if row.missing_seeds]
     if lacking:
-        rows = "; ".join(f"{row.label} (seed {seed_ranges(row.lacking)})" for row in lacking)
+        rows = "; ".join(f"{row.label} (seed {seed_ranges(row.missing_seeds)})" for row in lacking)
         told.append(f"Without a result that the baseline has: {rows}.")
     return told

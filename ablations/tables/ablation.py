@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ablations.analysis import controls, stats
-from ablations.analysis.rows import Row, Study, place
-from ablations.analysis.verdicts import hold, of_row
+from ablations.analysis.rows import Row, Study, row_position
+from ablations.analysis.verdicts import badge_of_row, judge_claims
 from ablations.config import diff
 from ablations.errors import ConfigError
 from ablations.tables import csv_columns, missing, provenance
@@ -94,7 +94,7 @@ def ablation_frame(study: Study, whole: bool = False) -> pd.DataFrame:
         study: The study.
         whole: Whether rows of the paper that the study lacks are rows too.
     """
-    rows = sorted([*study.rows, *missing.missing_rows(study, whole)], key=place)
+    rows = sorted([*study.rows, *missing.missing_rows(study, whole)], key=row_position)
     frame = pd.DataFrame([_tidy_row(study, row) for row in rows])
     # Whole numbers stay whole beside rows that have none.
     return frame.astype(dict.fromkeys(COUNTS, "Int64"))
@@ -102,7 +102,7 @@ def ablation_frame(study: Study, whole: bool = False) -> pd.DataFrame:
 
 def _tidy_row(study: Study, row: Row) -> csv_columns.Columns:
     delta, big = row.delta, row.cost.get("paper") or {}
-    command = missing.seeds_command(study, row, row.lacking) if row.lacking else ""
+    command = missing.seeds_command(study, row, row.missing_seeds) if row.missing_seeds else ""
     if not row.records and row.config is None:
         command = missing.row_command(study, row)
     return {
@@ -110,7 +110,7 @@ def _tidy_row(study: Study, row: Row) -> csv_columns.Columns:
         "ablation": row.axis,
         "variant": row.label,
         "also_changes": "" if row.axis == controls.AXIS else "; ".join(diff.also(row.changed)),
-        "shared_changes": "; ".join(diff.listed(study.shared)),
+        "shared_changes": "; ".join(diff.listed(study.shared_changes)),
         **csv_columns.of_outcome(row),
         "top1_bootstrap_low": row.bootstrap[0] if row.bootstrap else None,
         "top1_bootstrap_high": row.bootstrap[1] if row.bootstrap else None,
@@ -120,13 +120,13 @@ def _tidy_row(study: Study, row: Row) -> csv_columns.Columns:
         **csv_columns.of_difference(delta),
         "delta_test": csv_columns.test_of(delta),
         "p": delta.p if delta else None,
-        "p_holm": row.p,
+        "p_holm": row.p_holm,
         **_control_columns(row),
         "seed_correlation": delta.correlation if delta else None,
         "minimum_effect": row.minimum_effect,
         **csv_columns.of_ends(row),
         "failures": "; ".join(f"{count} {kind}" for kind, count in sorted(row.failures.items())),
-        "missing_seeds": " ".join(map(str, row.lacking)),
+        "missing_seeds": " ".join(map(str, row.missing_seeds)),
         "missing_command": command,
         **csv_columns.of_cost(row),
         "s12_params": big.get("params"),
@@ -171,7 +171,7 @@ def ablation_table(
         whole: Whether rows of the paper that the study lacks are shown too.
         width: Columns of a screen that Markdown keeps to; None for as many as it takes.
     """
-    rows = sorted([*study.rows, *missing.missing_rows(study, whole)], key=place)
+    rows = sorted([*study.rows, *missing.missing_rows(study, whole)], key=row_position)
     table = Table(f"Ablation: {study_title(study)}", pd.DataFrame(), ["Ablation", "Variant"])
     table.section, table.width = "Ablation", width
     full = style == "full"
@@ -179,8 +179,8 @@ def ablation_table(
     lines = []
     for position, row in enumerate(rows):
         notes = []
-        if row.also:
-            notes.append(f"{row.label} also changes {', '.join(row.also)}.")
+        if row.also_changes:
+            notes.append(f"{row.label} also changes {', '.join(row.also_changes)}.")
         if full and (partly := partial_pairs_note(row)):
             notes.append(partly)
         if row.controls:
@@ -195,8 +195,8 @@ def ablation_table(
     table.runs = [[[record.run_id for record in row.records]] for row in rows]
     if full:
         table.drawn = [_drawn(row) for row in rows]
-        verdicts = hold(study)
-        badges = [of_row(verdicts, row) for row in rows]
+        verdicts = judge_claims(study)
+        badges = [badge_of_row(verdicts, row) for row in rows]
         table.badges = badges if any(badges) else []
     shown = list(table.frame.columns)
     table.foot = [
@@ -235,7 +235,7 @@ def _full(study: Study, row: Row, small: Units, large: Units) -> dict[str, str]:
         BOTH: with_half_width(row),
         "Δ": difference_text(row),
         "95% CI": interval_text(row.delta),
-        "p": p_value_text(row.p),
+        "p": p_value_text(row.p_holm),
         "r": correlation(row.delta),
         CONTROL: control_text(row),
         "MDE": "" if row.minimum_effect is None else f"{row.minimum_effect:.2f}",
@@ -281,8 +281,8 @@ def accuracy_text(row: Row) -> str:
     troubles = [f"{count} failed: {kind}" for kind, count in sorted(row.failures.items())]
     if diverged := row.count("diverged"):
         troubles.insert(0, f"{diverged} diverged")
-    if row.begun:
-        troubles.append(f"{len(row.begun)} not done")
+    if row.started_seeds:
+        troubles.append(f"{len(row.started_seeds)} not done")
     told = f" ({', '.join(troubles)})" if troubles else ""
     if row.top1 is None:
         return f"missing{told}"
@@ -292,7 +292,7 @@ def accuracy_text(row: Row) -> str:
 
 def points(row: Row) -> str:
     """The outcomes of the seeds where they are few, in the order of the seeds."""
-    return " ".join(f"{value:.2f}" for value in row.top1.points) if row.top1 else ""
+    return " ".join(f"{value:.2f}" for value in row.top1.few_values) if row.top1 else ""
 
 
 def difference_text(row: Row) -> str:
@@ -366,7 +366,7 @@ def interval_text(delta: stats.Difference | None) -> str:
 
 def study_title(study: Study) -> str:
     """What the numbers of a study were measured on."""
-    shared = f", all with {diff.described(study.shared)}" if study.shared else ""
+    shared = f", all with {diff.described(study.shared_changes)}" if study.shared_changes else ""
     return f"{study.name}{shared}"
 
 
@@ -385,8 +385,10 @@ def _foot(study: Study, style: str, shown: Sequence[str]) -> list[str]:
         lines.append(_of_paper(study))
     if study.best is not None:
         lines.append("Bold: above every other row of two seeds or more (t tests, Holm, 5%).")
-    if study.candidates:
-        ids = ", ".join(f"{row.records[0].run_id} ({row.label})" for row in study.candidates)
+    if study.baseline_candidates:
+        ids = ", ".join(
+            f"{row.records[0].run_id} ({row.label})" for row in study.baseline_candidates
+        )
         lines.append(
             f"More than one row could be the baseline, so there are no differences: choose with "
             f"--baseline RUN_ID, one of {ids}."

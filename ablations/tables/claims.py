@@ -8,8 +8,8 @@ import pandas as pd
 
 from ablations.analysis.rows import Row, Study
 from ablations.analysis.stats import ALPHA
-from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, hold
-from ablations.paper.claims import MARGIN, OTHERS, WITHIN
+from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, judge_claims
+from ablations.paper.claims import MARGIN, OTHER_CLAIMS, WITHIN
 from ablations.paper.published import BASELINE
 from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.ablation import (
@@ -32,7 +32,7 @@ def claims_frame(study: Study) -> pd.DataFrame:
 
     Columns under ``paper_`` are the paper's own numbers. Empty where there is none.
     """
-    frame = pd.DataFrame([_tidy_row(study, each) for each in hold(study)])
+    frame = pd.DataFrame([_tidy_row(study, each) for each in judge_claims(study)])
     if len(frame):
         frame["seeds_needed"] = frame["seeds_needed"].astype("Int64")  # a count, also beside gaps
     return frame
@@ -49,14 +49,14 @@ def _tidy_row(study: Study, held: Verdict) -> csv_columns.Columns:
         "comparison": claim.comparison,
         "kind": claim.kind,
         "margin": claim.margin,
-        "reading": claim.reading,
+        "reading": claim.evidence,
         "verdict": held.verdict,
-        "why": held.why,
+        "why": held.reason,
         "notes": " ".join(held.notes),
-        "subject_variant": claim.rows[0],
+        "subject_variant": claim.variants[0],
         "subject_top1_mean": subject["top1_mean"],
         "subject_n": subject["n"],
-        "comparison_variant": claim.rows[1],
+        "comparison_variant": claim.variants[1],
         "comparison_top1_mean": comparison["top1_mean"],
         "comparison_n": comparison["n"],
         **csv_columns.of_difference(delta),
@@ -67,13 +67,13 @@ def _tidy_row(study: Study, held: Verdict) -> csv_columns.Columns:
         **csv_columns.of_interval(against.delta if against else None, "control_delta"),
         "p": held.p,
         "p_holm": held.p_holm,
-        "survives_holm": held.survives if held.decided else None,
+        "survives_holm": held.survives_holm if held.decided else None,
         "seeds_needed": held.seeds,
         "paper_delta": claim.difference,
-        "paper_stated_delta": claim.stated,
-        "paper_in_interval": held.paper_inside,
-        "paper_top1": claim.value,
-        "paper_comparison_top1": claim.reference,
+        "paper_stated_delta": claim.stated_difference,
+        "paper_in_interval": held.paper_in_interval,
+        "paper_top1": claim.subject_top1,
+        "paper_comparison_top1": claim.comparison_top1,
         "subject_run_ids": csv_columns.run_ids(held.subject),
         "comparison_run_ids": csv_columns.run_ids(held.comparison),
     }
@@ -82,7 +82,7 @@ def _tidy_row(study: Study, held: Verdict) -> csv_columns.Columns:
 def _controlled(held: Verdict) -> Row | None:
     """The claim's subject, where it has controls of the baseline that it is held against."""
     row = held.subject
-    return row if row and row.controls and held.claim.rows[1] == BASELINE else None
+    return row if row and row.controls and held.claim.variants[1] == BASELINE else None
 
 
 def _test(held: Verdict) -> str | None:
@@ -94,7 +94,7 @@ def _test(held: Verdict) -> str | None:
 
 def claims_table(study: Study) -> Table:
     """The verdicts on the paper's claims that the rows of a study decide."""
-    found = hold(study)
+    found = judge_claims(study)
     table = Table(f"Claims: {study_title(study)}", pd.DataFrame(), WORDS)
     lines = [_cells(table, each) for each in found]
     table.frame = pd.DataFrame(lines, columns=COLUMNS).astype(str)
@@ -126,7 +126,7 @@ def _cells(table: Table, held: Verdict) -> dict[str, str]:
     of_verdict = table.note(reason) if (reason := _reason(held)) else ""
     return {
         "#": str(claim.id),
-        "Claim": f"{claim.words} {of_rows}".strip(),
+        "Claim": f"{claim.summary} {of_rows}".strip(),
         "Verdict": f"{held.verdict} {of_verdict}".strip(),
         "Δ": _difference(held),
         "95% CI": interval_text(delta),
@@ -135,18 +135,22 @@ def _cells(table: Table, held: Verdict) -> dict[str, str]:
         "p (Holm)": p_value_text(held.p_holm),
         "Seeds needed": number_text(held.seeds, 1, 0) if held.verdict == UNDETERMINED else "",
         "Paper Δ": signed_text(claim.difference),
-        "In CI": "" if held.paper_inside is None else "yes" if held.paper_inside else "no",
+        "In CI": ""
+        if held.paper_in_interval is None
+        else "yes"
+        if held.paper_in_interval
+        else "no",
     }
 
 
 def _reason(held: Verdict) -> str:
     """What the numbers beside a verdict do not say of it; empty where they say all."""
     absent = held.subject is None or held.comparison is None
-    if held.verdict == NOT_RUN and absent and "no usable line" not in held.why:
+    if held.verdict == NOT_RUN and absent and "no usable line" not in held.reason:
         return ""  # the foot tells what is missing
     if held.p is None:
-        return f"{held.why[:1].upper()}{held.why[1:]}."
-    if not held.survives:
+        return f"{held.reason[:1].upper()}{held.reason[1:]}."
+    if not held.survives_holm:
         return f"Not below {ALPHA:.0%} after Holm: of so many claims, chance may decide one so."
     return ""
 
@@ -177,8 +181,10 @@ def _foot(study: Study, found: Sequence[Verdict]) -> list[str]:
     counts = {name: sum(each.verdict == name for each in found) for name in VERDICTS}
     tally = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     lines = [f"{len(found)} claims on ablations: {tally or 'none can be read'}."]
-    if study.candidates:
-        ids = ", ".join(f"{row.records[0].run_id} ({row.label})" for row in study.candidates)
+    if study.baseline_candidates:
+        ids = ", ".join(
+            f"{row.records[0].run_id} ({row.label})" for row in study.baseline_candidates
+        )
         lines.append(
             "More than one row could be the baseline, so no claim about it is held: choose with "
             f"--baseline RUN_ID, one of {ids}."
@@ -190,13 +196,13 @@ def _foot(study: Study, found: Sequence[Verdict]) -> list[str]:
     side = next((side for r in study.records if (side := r.cost.get("image_size"))), None)
     pixels = f", {side}x{side} pixels" if side else ""
     lines.append(
-        f"A verdict is about recipe {study.recipe} (data {study.data}{pixels}, {study.length}), "
-        "the paper's claim about ImageNet-1K (224x224 pixels, 300 epochs): either can "
-        "hold without the other."
+        f"A verdict is about recipe {study.recipe} (data {study.data}{pixels}, "
+        f"{study.training_length}), the paper's claim about ImageNet-1K (224x224 pixels, "
+        "300 epochs): either can hold without the other."
     )
     lines.append(
-        f"The paper's claims {OTHERS[0]} to {OTHERS[-1]} (other people's models, COCO and ADE20K, "
-        "longer training, speed) are decided by no record of an ablation."
+        f"The paper's claims {OTHER_CLAIMS[0]} to {OTHER_CLAIMS[-1]} (other people's models, COCO "
+        "and ADE20K, longer training, speed) are decided by no record of an ablation."
     )
     return lines
 

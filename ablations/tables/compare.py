@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ablations.analysis import stats
-from ablations.analysis.rows import Row, Study, place
+from ablations.analysis.rows import Row, Study, row_position
 from ablations.tables import csv_columns, provenance
 from ablations.tables.ablation import (
     WELCH_NOTE,
@@ -57,7 +57,7 @@ def pair_studies(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pa
     for study in left:
         same = next((other for other in others if other.name == study.name), None)
         # With other settings of all rows, differences can be compared and accuracies cannot.
-        alike = same is not None and same.shared == study.shared
+        alike = same is not None and same.shared_changes == study.shared_changes
         if same:
             found.append(Pair(study, same, alike))
             others.remove(same)
@@ -86,7 +86,7 @@ def _tidy_row(pair: Pair, names: Names, rows: Rows) -> csv_columns.Columns:
             f"{side}_study": study.name,
             **csv_columns.of_outcome(row, f"{side}_"),
             **csv_columns.of_interval(row.delta if row else None, f"{side}_delta"),
-            f"{side}_p_holm": row.p if row else None,
+            f"{side}_p_holm": row.p_holm if row else None,
         }
     change = _change(pair, *rows)
     return line | {
@@ -144,8 +144,8 @@ def _marks(table: Table, names: Names, left: Row | None, right: Row | None) -> l
     """The marks of what a reader must know of a row on either side."""
     known = left or right
     marks = []
-    if known and known.also:
-        marks.append(table.note(f"{known.label} also changes {', '.join(known.also)}."))
+    if known and known.also_changes:
+        marks.append(table.note(f"{known.label} also changes {', '.join(known.also_changes)}."))
     for name, row in zip(names, (left, right), strict=True):
         if row and (partly := partial_pairs_note(row)):
             marks.append(table.note(f"{name}: {partly}"))
@@ -173,7 +173,7 @@ def _foot(pair: Pair, names: Names, change: str, frame: pd.DataFrame) -> list[st
 def _rows(pair: Pair) -> list[Rows]:
     left, right = (_by_change(study, pair.alike) for study in (pair.left, pair.right))
     found = [(left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
-    return sorted(found, key=lambda rows: place(next(row for row in rows if row)))
+    return sorted(found, key=lambda rows: row_position(next(row for row in rows if row)))
 
 
 def _by_change(study: Study, alike: bool) -> dict[str, Row]:
@@ -197,7 +197,7 @@ def _change(
     if left is None or right is None:
         return None
     if pair.alike:
-        return stats.difference(right.values, left.values)
+        return stats.difference(right.top1_by_seed, left.top1_by_seed)
     ours, theirs = _by_seed(pair.left, left), _by_seed(pair.right, right)
     return stats.unpaired_difference(theirs, ours)
 
@@ -206,7 +206,9 @@ def _by_seed(study: Study, row: Row) -> dict[int, float]:
     """Seed -> the row's difference from its baseline, over the seeds that both have."""
     if study.baseline is None or row is study.baseline:
         return {}
-    reference = study.baseline.values
+    reference = study.baseline.top1_by_seed
     return {
-        seed: value - reference[seed] for seed, value in row.values.items() if seed in reference
+        seed: value - reference[seed]
+        for seed, value in row.top1_by_seed.items()
+        if seed in reference
     }

@@ -42,7 +42,11 @@ def rounded(value: float) -> float:
 
 def by_seed(row: Row | None) -> str:
     """Each seed with its outcome in percent: "0:78.1 1:77.9"."""
-    return " ".join(f"{seed}:{rounded(value)}" for seed, value in row.values.items()) if row else ""
+    return (
+        " ".join(f"{seed}:{rounded(value)}" for seed, value in row.top1_by_seed.items())
+        if row
+        else ""
+    )
 
 
 def of_interval(delta: Difference | None, name: str) -> Columns:

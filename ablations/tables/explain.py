@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ablations.analysis.rows import Row, Study, fitting, unknown_row
+from ablations.analysis.rows import Row, Study, match_rows, unknown_row_message
 from ablations.errors import ConfigError
 from ablations.store.records import Record
 from ablations.tables import provenance
@@ -16,24 +16,24 @@ from ablations.tables.table import MISSING, Table, number_text, p_value_text, si
 
 
 def find_rows(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
-    """The rows of all studies that a name is of, as ``rows.fitting`` has it.
+    """The rows of all studies that a name is of, as ``rows.match_rows`` has it.
 
     Raises:
         ConfigError: No row with records has it, or one or two letters that are of several; lists
             the rows.
     """
     every = [row for study in studies for row in study.rows]
-    found = fitting(every, name)
+    found = match_rows(every, name)
     labels = list(dict.fromkeys(row.label for row in found))
     if len(labels) > 1 and len(name.strip()) < 3:
         raise ConfigError(
             f"--explain {name!r} fits several rows: {'; '.join(labels)}: give more of a name"
         )
     if not found:
-        begun = fitting([row for study in studies for row in study.pending], name)
+        begun = match_rows([row for study in studies for row in study.pending_rows], name)
         if begun:
             raise ConfigError(f"no run of {begun[0].label} has a record yet: `ablations status`")
-        raise ConfigError(unknown_row(every, name))
+        raise ConfigError(unknown_row_message(every, name))
     behind = set(map(id, found))
     return [(study, row) for study in studies for row in study.rows if id(row) in behind]
 
@@ -46,9 +46,9 @@ def runs_table(study: Study, row: Row, places: Mapping[str, str]) -> Table:
         row: The row.
         places: Run id -> the file or address of its record.
     """
-    against = study.baseline.values if study.baseline and study.baseline is not row else {}
+    against = study.baseline.top1_by_seed if study.baseline and study.baseline is not row else {}
     lines = [_line(record, against, places) for record in row.records]
-    others = f" with {', '.join(row.also)}" if row.also else ""
+    others = f" with {', '.join(row.also_changes)}" if row.also_changes else ""
     words = ["Run", "Status", "Record", "Commit", "Device", "Ended"]
     table = Table(f"{row.label}{others}: {study.name}", pd.DataFrame(lines), words)
     changed = "; ".join(
@@ -60,7 +60,7 @@ def runs_table(study: Study, row: Row, places: Mapping[str, str]) -> Table:
         delta = f"Δ {difference_text(row)} {interval_text(row.delta)}".strip()
         told += f"; {delta}, n = {row.delta.n}"
         if row.delta.p is not None:
-            told += f", p = {p_value_text(row.delta.p)}, {p_value_text(row.p)} by Holm"
+            told += f", p = {p_value_text(row.delta.p)}, {p_value_text(row.p_holm)} by Holm"
     base = study.baseline
     rows = [row] if base is None or base is row else [base, row]
     table.foot += [f"{told}.", *provenance.provenance_notes(replace(study, rows=rows))]

@@ -137,7 +137,7 @@ def _tidy_row(each: ImageNetRow | OurRow) -> csv_columns.Columns:
         "image_size": each.image_size,
         "params_m": each.params_m,
         "macs_g": each.macs_g,
-        "macs_g_paper_v2": each.macs_before_g,
+        "macs_g_paper_v2": each.macs_v2_g,
         "top1_mean": each.top1,
         "n": None,
         "cited": each.source,
@@ -151,9 +151,9 @@ def _foot(found: Sequence[OurRow], aside: Sequence[Row]) -> list[str]:
         + sources_note("imagenet.csv")
     ]
     before = [
-        f"{row.model} {row.macs_before_g:.1f}"
+        f"{row.model} {row.macs_v2_g:.1f}"
         for row in published.imagenet_rows()
-        if row.macs_before_g not in (None, row.macs_g)
+        if row.macs_v2_g not in (None, row.macs_g)
     ]
     if before:
         lines.append(f"The paper's second version gave other MACs (G): {', '.join(before)}.")

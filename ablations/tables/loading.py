@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablations.analysis.rows import Study
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.errors import RecordError
 from ablations.store import load
 from ablations.store.records import HISTORY_FILE, read_history
@@ -20,7 +20,7 @@ def load_studies(*folders: str | Path) -> list[Study]:
     found = load.load_records([Path(folder) for folder in folders])
     if found.problems:
         raise RecordError(found.problems[0])
-    return studies(found.records)
+    return build_studies(found.records)
 
 
 def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:

@@ -10,7 +10,7 @@ from ablations.analysis.rows import Row, Study
 from ablations.config import diff
 from ablations.config.diff import Changes
 from ablations.paper import matching
-from ablations.paper.matching import BASELINE_HAS
+from ablations.paper.matching import PAPER_BASELINE
 from ablations.paper.published import PaperRow
 
 # The sweep file of each section of the paper's table; pool sizes have one of their own.
@@ -32,13 +32,15 @@ def missing_rows(study: Study, whole: bool = False) -> list[Row]:
         study: The study.
         whole: Whether rows of the paper are wanted that nobody has begun.
     """
-    return [*study.pending, *(missing_paper_rows(study) if whole else [])]
+    return [*study.pending_rows, *(missing_paper_rows(study) if whole else [])]
 
 
 def missing_paper_rows(study: Study) -> list[Row]:
     """The paper's rows that a study lacks; without the paper's numbers beside another baseline."""
-    there = {known.variant for row in (*study.rows, *study.pending) if (known := paper_row(row))}
-    papers = study.is_papers or study.baseline is None or study.baseline.paper is not None
+    there = {
+        known.variant for row in (*study.rows, *study.pending_rows) if (known := paper_row(row))
+    }
+    papers = study.has_paper_baseline or study.baseline is None or study.baseline.paper is not None
     return [
         Row(paper.axis, paper.variant, {}, [], paper if papers else None)
         for paper in matching.rows().values()
@@ -48,7 +50,9 @@ def missing_paper_rows(study: Study) -> list[Row]:
 
 def paper_row(row: Row) -> PaperRow | None:
     """The row of the paper that changes what a row of ours changes, whatever the baseline is."""
-    return row.paper or (matching.match(row.changed) if row.records or row.changed else None)
+    return row.paper or (
+        matching.find_paper_row(row.changed) if row.records or row.changed else None
+    )
 
 
 def expected_seeds(study: Study) -> list[int]:
@@ -88,7 +92,7 @@ def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
 
 def baseline_command(study: Study) -> str:
     """The command that trains the baseline that a study lacks: what all rows share, no more."""
-    return variant_command(study, study.base)
+    return variant_command(study, study.base_config)
 
 
 def variant_command(study: Study, flat: Mapping[str, Any]) -> str:
@@ -127,8 +131,8 @@ def shared_changes(study: Study) -> Changes:
     Fields that the paper's rows change are left out: as flags they would override what a sweep
     varies.
     """
-    changed = diff.changes(diff.flat_recipe(study.recipe), study.base)
-    return {name: change for name, change in changed.items() if name not in BASELINE_HAS}
+    changed = diff.changes(diff.flat_recipe(study.recipe), study.base_config)
+    return {name: change for name, change in changed.items() if name not in PAPER_BASELINE}
 
 
 def config_flags(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
@@ -151,9 +155,9 @@ def flag_value(value: Any) -> str:
 def missing_notes(study: Study, absent: Sequence[Row]) -> list[str]:
     """A line for each command that a study lacks, with what it would fill."""
     told = row_notes(study, [row for row in absent if row.config is None])
-    for row in (*study.rows, *study.pending):
-        if row.lacking:
-            told.append(seeds_note(study, row, row.label, row.lacking))
+    for row in (*study.rows, *study.pending_rows):
+        if row.missing_seeds:
+            told.append(seeds_note(study, row, row.label, row.missing_seeds))
     return told
 
 

@@ -89,7 +89,7 @@ def models_to_count(
     for size in SIZES:
         if size in preset_names(recipe):
             paper = published.model_rows().get(size)
-            named = published.MODELS[size]
+            named = published.SIZE_NAMES[size]
             name = named if recipe == "imagenet" else f"{size.upper()} of {recipe}"
             add(
                 resolve(recipe, overrides, size, kept, count_classes),
@@ -100,14 +100,14 @@ def models_to_count(
     for cell in cells:
         flat = diff.flat_config(cell.config.to_json())
         own = {k: v for k, v in diff.changes(flat_base, flat).items() if k.startswith("model.")}
-        axis, label, row = matching.place(recipe, own, flat)
+        axis, label, row = matching.describe_variant(recipe, own, flat)
         add(cell.config, axis, label, row)
     return sorted(found.values(), key=_place)
 
 
 def _place(variant: Variant) -> tuple[int, float]:
     """The sizes first, then the paper's order; what it lacks stays in the order of the files."""
-    order = dict.fromkeys(["Model size", *rows.ORDER])
+    order = dict.fromkeys(["Model size", *rows.AXIS_ORDER])
     axis = list(order).index(variant.axis) if variant.axis in order else len(order)
     return axis, variant.paper.position if variant.paper else float("inf")
 
@@ -186,7 +186,7 @@ def _row(variant: Variant) -> dict[str, object]:
         "activation_bytes": activation_bytes(variant.config),
         "paper_params_m": paper.params_m if paper else None,
         "paper_macs_g": paper.macs_g if paper else None,
-        "paper_macs_before_g": paper.macs_before_g if paper else None,
+        "paper_macs_before_g": paper.macs_v2_g if paper else None,
         "paper_frozen_params_m": paper.frozen_params_m if paper else None,
         "params_off_m": cost["params"] / 1e6 - paper.params_m if paper else None,
         "macs_off_g": cost["macs"] / 1e9 - paper.macs_g if paper else None,

@@ -12,7 +12,7 @@ from ablations.analysis.rows import Row, Study
 from ablations.config import diff
 from ablations.config.diff import SHAPE, Changes
 from ablations.config.resolve import size_name
-from ablations.paper.published import MODELS
+from ablations.paper.published import SIZE_NAMES
 from ablations.tables import csv_columns, provenance
 from ablations.tables.table import Table
 from ablations.text import phrases
@@ -73,11 +73,11 @@ FACTS += ["failed", "commits", "run_ids"]
 
 def find_our_rows(studies: Sequence[Study]) -> list[OurRow]:
     """The rows of studies, in their order, each of them in what it differs from published ones."""
-    alike = Counter((study.recipe, study.length) for study in studies)
+    alike = Counter((study.recipe, study.training_length) for study in studies)
     found = []
     for study in studies:
-        told = f"{study.recipe}, {study.length}"
-        if alike[study.recipe, study.length] > 1:
+        told = f"{study.recipe}, {study.training_length}"
+        if alike[study.recipe, study.training_length] > 1:
             told += f", {study.precision}, images {study.fingerprint[:8]}"
         for row in study.rows:
             config = row.records[0].config
@@ -106,7 +106,7 @@ def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
         name = f"MetaFormer of {diff.size_label({n: c for n, c in changed.items() if n in SHAPE})}"
         changed = {name: change for name, change in changed.items() if name not in SHAPE}
     else:
-        name = MODELS[size]
+        name = SIZE_NAMES[size]
     return (f"{name} with {diff.label(changed)}" if changed else name), changed
 
 

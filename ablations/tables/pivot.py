@@ -68,12 +68,12 @@ class Grid:
     def values(self, down: Any, across: Any) -> dict[int, float]:
         """Its outcomes in percent by seed."""
         row = self.cell(down, across)
-        return row.values if row else {}
+        return row.top1_by_seed if row else {}
 
     def flat(self, down: Any, across: Any) -> dict[str, Any]:
         """The flat config of two values, run or not."""
         rest = {name: after for name, (_, after) in self.rest.items()}
-        return {**self.study.base, **rest, self.down: down, self.across: across}
+        return {**self.study.base_config, **rest, self.down: down, self.across: across}
 
 
 def find_grids(found: Sequence[Study], asked: str) -> list[Grid]:
@@ -86,7 +86,7 @@ def find_grids(found: Sequence[Study], asked: str) -> list[Grid]:
     Raises:
         ConfigError: There is no grid over the fields, or none was named and there are several.
     """
-    known = [name for study in found[:1] for name in study.base]
+    known = [name for study in found[:1] for name in study.base_config]
     pairs = [_fields(asked, known)] if asked else _pairs(found)
     if len(pairs) > 1:
         told = " or ".join(",".join(map(_short, pair)) for pair in pairs)
@@ -143,7 +143,7 @@ def _grids(study: Study, down: str, across: str) -> list[Grid]:
     """The grids of a study over two fields: two values of each at least, and both changed once."""
     groups: dict[str, list[Row]] = {}
     rests: dict[str, Changes] = {}
-    for row in (*study.rows, *study.pending):
+    for row in (*study.rows, *study.pending_rows):
         rest = {name: change for name, change in row.changed.items() if name not in (down, across)}
         groups.setdefault(repr(rest), []).append(row)
         rests[repr(rest)] = rest
@@ -151,7 +151,7 @@ def _grids(study: Study, down: str, across: str) -> list[Grid]:
     for key, rows in groups.items():
         values = [{name: _value(study, row, name) for name in (down, across)} for row in rows]
         downs, acrosses = (
-            _ordered([each[name] for each in values], study.base.get(name))
+            _ordered([each[name] for each in values], study.base_config.get(name))
             for name in (down, across)
         )
         cells = {
@@ -167,7 +167,7 @@ def _grids(study: Study, down: str, across: str) -> list[Grid]:
 
 
 def _value(study: Study, row: Row, name: str) -> Any:
-    return row.changed[name][1] if name in row.changed else study.base.get(name)
+    return row.changed[name][1] if name in row.changed else study.base_config.get(name)
 
 
 def _ordered(values: Sequence[Any], base: Any) -> list[Any]:
@@ -191,7 +191,9 @@ def _interact(grid: Grid) -> None:
             here = _less(alone[1], neither)
             delta = stats.paired_difference(there, here)
             grid.interactions.append(Interaction(down, across, delta))
-    corrected = stats.holm([each.delta.p if each.delta else None for each in grid.interactions])
+    corrected = stats.holm_correction(
+        [each.delta.p if each.delta else None for each in grid.interactions]
+    )
     for each, p in zip(grid.interactions, corrected, strict=True):
         each.p = p
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.analysis.rows import Study
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.config.schema import SystemConfig
 from ablations.errors import TrackerError
 from ablations.store.records import Record
@@ -49,7 +49,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
     mode = client.mode()
     if mode == "disabled":
         raise TrackerError("nothing is published with WANDB_MODE=disabled")
-    found = studies(records)
+    found = build_studies(records)
     run = client.init(
         mode,
         entity=entity,
@@ -82,7 +82,7 @@ def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
         table = wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
         pictures = f"{study.data} {study.fingerprint[:8]}"
-        run.log({f"{study.recipe}/{pictures}, {study.length}, {study.precision}": table})
+        run.log({f"{study.recipe}/{pictures}, {study.training_length}, {study.precision}": table})
     artifact = wandb.Artifact(NAME, type="table", metadata={"records": len(records)})
     with tempfile.TemporaryDirectory() as scratch:
         for style in FORMATS:

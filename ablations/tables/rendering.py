@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ablations.analysis.rows import Study
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.store import load
 from ablations.store.records import Record
 from ablations.tables import csv_columns
@@ -71,7 +71,7 @@ def render(
         columns: As ``View`` has them.
         whole: The same.
     """
-    found = studies(records)
+    found = build_studies(records)
     if of != KINDS[0]:
         return render_published(of, found, records, form)
     return render_studies(found, form, View(style, columns, whole))

@@ -35,7 +35,7 @@ class Size:
         row: Its runs; None where it was not run.
         paper: The paper's row; None where its files lack it.
         delta: Difference of its top-1 from the S12's in points; None where either has none.
-        lacking: Seeds that the S12 has an outcome of and this size has not.
+        missing_seeds: Seeds that the S12 has an outcome of and this size has not.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Size:
     row: Row | None = None
     paper: PaperRow | None = None
     delta: Difference | None = None
-    lacking: tuple[int, ...] = ()
+    missing_seeds: tuple[int, ...] = ()
     p: float | None = None  # of the difference, after Holm's correction over the sizes
 
 
@@ -66,7 +66,7 @@ def sizes_table(study: Study | None = None) -> Table:
     for size in found:
         note = size.paper.note if size.paper else ""
         mark = (
-            f" {table.note(f'{published.MODELS[size.name]}: {note_sentence(note)}')}"
+            f" {table.note(f'{published.SIZE_NAMES[size.name]}: {note_sentence(note)}')}"
             if note
             else ""
         )
@@ -128,16 +128,16 @@ def _found(study: Study | None) -> list[Size]:
     if study is None:
         return [Size(name, *_shape("imagenet", name), paper=papers.get(name)) for name in SIZES]
     rows = {name: row for row in study.rows if (name := _size_of(study, row))}
-    first = rows["s12"].values if "s12" in rows else {}
+    first = rows["s12"].top1_by_seed if "s12" in rows else {}
     found = []
     for name in SIZES:
-        row, delta, lacking = rows.get(name), None, set[int]()
+        row, delta, missing_seeds = rows.get(name), None, set[int]()
         if row is not None and name != "s12":
-            delta = stats.difference(row.values, first)
-            lacking = first.keys() - row.values.keys()
+            delta = stats.difference(row.top1_by_seed, first)
+            missing_seeds = first.keys() - row.top1_by_seed.keys()
         shape = _shape(study.recipe, name)
-        found.append(Size(name, *shape, row, papers.get(name), delta, tuple(sorted(lacking))))
-    corrected = stats.holm([size.delta.p if size.delta else None for size in found])
+        found.append(Size(name, *shape, row, papers.get(name), delta, tuple(sorted(missing_seeds))))
+    corrected = stats.holm_correction([size.delta.p if size.delta else None for size in found])
     return [replace(size, p=p) for size, p in zip(found, corrected, strict=True)]
 
 
@@ -208,9 +208,9 @@ def _foot(study: Study | None, found: Sequence[Size]) -> list[str]:
         f"and ImageNet-1K top-1 as in its Table 2. {sources_note('table1_config.csv')}"
     ]
     before = [
-        f"{size.name.upper()} {size.paper.macs_before_g:.1f}"
+        f"{size.name.upper()} {size.paper.macs_v2_g:.1f}"
         for size in found
-        if size.paper and size.paper.macs_before_g
+        if size.paper and size.paper.macs_v2_g
     ]
     if before:
         lines.append(
@@ -233,8 +233,8 @@ def _foot(study: Study | None, found: Sequence[Size]) -> list[str]:
     if absent:
         lines.append(f"Missing {', '.join(absent)}: `{_command(study)}`")
     for size in found:
-        if size.row and size.lacking:
-            lines.append(missing.seeds_note(study, size.row, size.name.upper(), size.lacking))
+        if size.row and size.missing_seeds:
+            lines.append(missing.seeds_note(study, size.row, size.name.upper(), size.missing_seeds))
     if others := len(study.rows) - len(rows):
         lines.append(f"Rows of the study that are no size, left to the ablation table: {others}.")
     return [*lines, *provenance.provenance_notes(replace(study, rows=rows))]
@@ -244,11 +244,13 @@ def _tidy_row(study: Study, size: Size) -> csv_columns.Columns:
     row, delta = size.row, size.delta
     command = _command(study)
     if row:
-        command = missing.seeds_command(study, row, size.lacking) if size.lacking else ""
+        command = (
+            missing.seeds_command(study, row, size.missing_seeds) if size.missing_seeds else ""
+        )
     return {
         "source": "ours",
         **csv_columns.of_study(study),
-        "shared_changes": "; ".join(diff.listed(study.shared)),
+        "shared_changes": "; ".join(diff.listed(study.shared_changes)),
         "model": size.name.upper(),
         "depths": " ".join(map(str, size.depths)),
         "widths": " ".join(map(str, size.widths)),
@@ -260,7 +262,7 @@ def _tidy_row(study: Study, size: Size) -> csv_columns.Columns:
         "p": delta.p if delta else None,
         "p_holm": size.p,
         **csv_columns.of_ends(row),
-        "missing_seeds": " ".join(map(str, size.lacking)),
+        "missing_seeds": " ".join(map(str, size.missing_seeds)),
         "missing_command": command,
         **csv_columns.of_records(row),
     }
@@ -276,7 +278,7 @@ def _published() -> list[csv_columns.Columns]:
             "widths": " ".join(map(str, SIZES[size].dims)),
             "params": round(paper.params_m * 1e6),
             "macs": round(paper.macs_g * 1e9),
-            "macs_paper_v2": round(paper.macs_before_g * 1e9) if paper.macs_before_g else None,
+            "macs_paper_v2": round(paper.macs_v2_g * 1e9) if paper.macs_v2_g else None,
             "image_size": 224,
             "top1_mean": paper.top1,
             "delta_mean": paper.delta,

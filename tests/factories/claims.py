@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from ablations import tables
-from ablations.analysis.study import studies
-from ablations.analysis.verdicts import hold
+from ablations.analysis.study import build_studies
+from ablations.analysis.verdicts import judge_claims
 from ablations.paper.claims import BASELINE
-from ablations.paper.matching import ROWS
+from ablations.paper.matching import PAPER_CHANGES
 from tests.factories.records import record
 
 
 def render_claims(found, form: str) -> str:
-    return tables.render_claims(studies(found), form)
+    return tables.render_claims(build_studies(found), form)
 
 
 def runs(variant, *outcomes, first=0, status="finished", **overrides):
     """Records of a row of the paper, an outcome a seed; for the baseline, ``BASELINE``."""
     if variant != BASELINE:
-        field, value = ROWS[variant]
+        field, value = PAPER_CHANGES[variant]
         overrides[field] = value
     return [
         record(seed, top1, status=status, **overrides)
@@ -33,8 +33,8 @@ def moved(*differences):
 
 def verdict(own, *found):
     """What the records say of the claim with this id."""
-    (study,) = studies(found)
-    return {each.claim.id: each for each in hold(study)}[own]
+    (study,) = build_studies(found)
+    return {each.claim.id: each for each in judge_claims(study)}[own]
 
 
 BASE = runs(BASELINE, 80.0, 81.0, 83.0)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from ablations import figures
 from ablations.analysis.rows import Study
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.config.resolve import resolve
 from ablations.store.records import Record
 
@@ -41,7 +41,7 @@ def record(seed=0, top1=80.0, preset=None, recipe="mini", status="finished", **o
 
 def made_up(records: list[Record]) -> tuple[Study, dict[str, list[dict[str, float]]]]:
     """A study, and a history of two epochs for each of its runs that has a result."""
-    (study,) = studies(records)
+    (study,) = build_studies(records)
     lines = {
         run.run_id: [
             {"epoch": 1, "val/top1": run.metric() / 2},
@@ -122,14 +122,14 @@ def every_figure(
 ) -> dict[str, Figure]:
     """The figures that a study changes, curves of its ``most`` first axes."""
     found = {
-        "forest": figures.forest(study),
+        "forest": figures.forest_plot(study),
         "cost": figures.cost_of_study(study),
-        "speed": figures.speed(study),
+        "speed": figures.training_speed(study),
     }
     if study.recipe == "imagenet":
         found["accuracy against cost"] = figures.accuracy_against_cost([study])
-    for axis in figures.axes_of(study)[:most]:
-        found[axis] = figures.curves(study, lines, axis)
+    for axis in figures.ablation_axes(study)[:most]:
+        found[axis] = figures.training_curves(study, lines, axis)
     for figure in found.values():
         figure.draw_without_rendering()
     return found

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from ablations.analysis import stats
-from ablations.analysis.study import studies
-from ablations.analysis.verdicts import hold, judge, of_row
+from ablations.analysis.study import build_studies
+from ablations.analysis.verdicts import badge_of_row, judge_claims, judge_difference
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
 from tests.factories.claims import (
@@ -76,22 +76,22 @@ def test_the_p_value_is_that_of_the_verdict():
 
 def test_a_comparison_need_not_be_the_baseline():
     found = verdict(2, *runs(IDENTITY, 70.0, 71.0, 73.0), *runs(RANDOM, 73.0, 73.5, 76.5))
-    assert (found.verdict, found.why) == ("agrees", "the 95% interval lies above 0")
+    assert (found.verdict, found.reason) == ("agrees", "the 95% interval lies above 0")
     assert found.delta.mean == pytest.approx(3)  # there is no baseline here at all
 
 
 def test_one_seed_is_undetermined_and_says_so():
     found = verdict(1, BASE[0], *runs(IDENTITY, 40.0))
-    assert (found.verdict, found.why) == ("undetermined", "one seed has no interval")
+    assert (found.verdict, found.reason) == ("undetermined", "one seed has no interval")
     assert (found.delta.mean, found.p, found.p_holm, found.seeds) == (-40, None, None, None)
-    assert found.paper_inside is None
+    assert found.paper_in_interval is None
 
 
 def test_no_spread_is_undetermined_even_for_the_same():
     for own, variant, by in ((1, IDENTITY, -2), (5, POOL5, 0)):
         found = verdict(own, *BASE, *runs(variant, *moved(by, by, by)))
         assert (found.verdict, found.p, found.seeds) == ("undetermined", None, None)
-        assert "no spread" in found.why
+        assert "no spread" in found.reason
 
 
 def test_other_seeds_are_compared_by_welch():
@@ -103,38 +103,38 @@ def test_other_seeds_are_compared_by_welch():
 
 def test_a_row_that_was_not_run_or_has_no_result_is_told():
     found = verdict(1, *BASE)
-    assert (found.verdict, found.why) == ("not run", f"no record of {IDENTITY}")
+    assert (found.verdict, found.reason) == ("not run", f"no record of {IDENTITY}")
     failed = runs(IDENTITY, None, None, status="failed")
     found = verdict(1, *BASE, *failed)
-    assert found.why == f"no result of {IDENTITY} (2 failed: oom)"
+    assert found.reason == f"no result of {IDENTITY} (2 failed: oom)"
     diverged = runs(IDENTITY, None, status="diverged")
-    assert verdict(1, *BASE, *diverged).why == f"no result of {IDENTITY} (1 diverged)"
+    assert verdict(1, *BASE, *diverged).reason == f"no result of {IDENTITY} (1 diverged)"
     found = verdict(2, *BASE)
-    assert found.why == f"no record of {RANDOM}; no record of {IDENTITY}"
+    assert found.reason == f"no record of {RANDOM}; no record of {IDENTITY}"
     assert (found.delta, found.p, found.seeds) == (None, None, None)
 
 
 def test_without_a_baseline_its_claims_are_not_run():
     lone = runs(IDENTITY, 70.0, 71.0)
     found = verdict(1, *lone)
-    assert (found.verdict, found.why) == ("not run", "no baseline among these records")
+    assert (found.verdict, found.reason) == ("not run", "no baseline among these records")
     assert "No baseline among these records, so no claim about it is held." in render_claims(
         lone, "md"
     )
     lost = [record(optim__lr=lr, model__norm="layer") for lr in (0.1, 0.2)]
     found = verdict(8, *lost)
     assert found.verdict == "not run"
-    assert "choose with --baseline RUN_ID" in found.why
+    assert "choose with --baseline RUN_ID" in found.reason
     assert f"--baseline RUN_ID, one of {lost[0].run_id} (" in render_claims(lost, "md")
 
 
 def test_a_row_whose_line_of_the_papers_table_is_left_out_is_not_called_unrun(monkeypatch):
-    (study,) = studies([*BASE, *runs(IDENTITY, 70.0, 71.0)])
+    (study,) = build_studies([*BASE, *runs(IDENTITY, 70.0, 71.0)])
     study.rows[1].paper = None
     left = {name: row for name, row in published.ablation_rows().items() if name != IDENTITY}
     monkeypatch.setattr(published, "ablation_rows", lambda: left)
-    found = hold(study)[0]
-    assert (found.verdict, found.why) == (
+    found = judge_claims(study)[0]
+    assert (found.verdict, found.reason) == (
         "not run",
         f"ablation.csv has no usable line of {IDENTITY}",
     )
@@ -149,15 +149,15 @@ def test_a_baseline_that_is_not_the_papers_decides_nothing_of_its_own_field():
         *runs("Pooling size 3 -> 9", 70.0, 71.0, 73.5),
         *runs("GELU -> ReLU", 70.0, 71.0, 73.5, **five),
     ]
-    (study,) = studies(found, base[0].run_id)
-    verdicts = hold(study)
-    assert (verdicts[6].verdict, verdicts[6].why) == (
+    (study,) = build_studies(found, base[0].run_id)
+    verdicts = judge_claims(study)
+    assert (verdicts[6].verdict, verdicts[6].reason) == (
         "not run",
         "the baseline has pool_size=5, the paper's pool_size=3",
     )
-    assert verdicts[4].why == verdicts[6].why
+    assert verdicts[4].reason == verdicts[6].reason
     assert verdicts[10].verdict == "agrees"  # ReLU, both pooling over 5 x 5
-    assert [of_row(verdicts, row) for row in study.rows] == ["", "not run", "agrees"]
+    assert [badge_of_row(verdicts, row) for row in study.rows] == ["", "not run", "agrees"]
 
 
 def test_a_baseline_that_was_chosen_is_still_a_row_of_the_paper():
@@ -166,10 +166,10 @@ def test_a_baseline_that_was_chosen_is_still_a_row_of_the_paper():
         *runs(RANDOM, 73.0, 73.5, 76.5),
         *BASE,
     ]
-    (study,) = studies(found, found[0].run_id)
-    verdicts = hold(study)
+    (study,) = build_studies(found, found[0].run_id)
+    verdicts = judge_claims(study)
     assert verdicts[1].verdict == "agrees"  # random above identity
-    assert "the paper's token_mixers=pool" in verdicts[2].why
+    assert "the paper's token_mixers=pool" in verdicts[2].reason
 
 
 # Rows that did not learn
@@ -179,7 +179,7 @@ def test_two_rows_that_did_not_learn_are_not_the_same():
     """Both at 10% of ten classes: "within 0.5" would agree."""
     base = runs(BASELINE, 10.0, 10.1, 9.9, status="diverged")
     found = verdict(5, *base, *runs(POOL5, 9.9, 10.0, 10.0, status="diverged"))
-    assert (found.verdict, found.why) == ("undetermined", "neither row learned")
+    assert (found.verdict, found.reason) == ("undetermined", "neither row learned")
     assert (found.p, found.seeds) == (None, None)
     assert f"{POOL5}: 3 of 3 runs diverged." in found.notes
     guessing = [
@@ -187,9 +187,9 @@ def test_two_rows_that_did_not_learn_are_not_the_same():
         for run in (*runs(BASELINE, 10.0, 10.1, 9.9), *runs(POOL5, 9.9, 10.0, 10.0))
     ]
     found = verdict(5, *guessing)
-    assert (found.verdict, found.why) == ("undetermined", "neither row learned")
+    assert (found.verdict, found.reason) == ("undetermined", "neither row learned")
     assert "Baseline does no better than guessing." in found.notes
-    assert judge(WITHIN, found.delta)[0] == "agrees"
+    assert judge_difference(WITHIN, found.delta)[0] == "agrees"
 
 
 def test_one_row_that_did_not_learn_is_an_outcome():
@@ -206,7 +206,7 @@ def test_a_record_that_knows_no_counts_is_taken_as_learned():
     odd = [
         replace(run, data={**SEEN, "val": "many"}) for run in (*BASE, *runs(POOL5, *moved(0, 1, 0)))
     ]
-    assert verdict(5, *odd).why == "the interval crosses 0.5 points"
+    assert verdict(5, *odd).reason == "the interval crosses 0.5 points"
 
 
 # What always holds
@@ -225,7 +225,7 @@ def delta(found):
 @given(differences, kinds)
 @patiently
 def test_a_verdict_is_given_just_where_p_is_below_5_percent(found, kind):
-    verdict, p, _ = judge(kind, delta(found))
+    verdict, p, _ = judge_difference(kind, delta(found))
     assume(p is None or abs(p - 0.05) > 1e-9)
     assert (verdict != "undetermined") == (p is not None and p < 0.05)
 
@@ -234,8 +234,8 @@ def test_a_verdict_is_given_just_where_p_is_below_5_percent(found, kind):
 @patiently
 def test_the_opposite_outcomes_give_the_opposite_verdict(found, kind):
     opposite = {"agrees": "contradicts", "contradicts": "agrees", "undetermined": "undetermined"}
-    verdict, p, _ = judge(kind, delta(found))
-    other, p_other, _ = judge(kind, delta([-value for value in found]))
+    verdict, p, _ = judge_difference(kind, delta(found))
+    other, p_other, _ = judge_difference(kind, delta([-value for value in found]))
     assert other == (verdict if kind == WITHIN else opposite[verdict])
     assert p_other == pytest.approx(p)
 
@@ -246,16 +246,16 @@ def test_more_noise_never_settles_a_claim(found, kind, factor):
     before = delta(found)
     assume(not before.constant)
     noisy = [before.mean + factor * (value - before.mean) for value in found]
-    verdict, p, _ = judge(kind, before)
+    verdict, p, _ = judge_difference(kind, before)
     assume(abs(p - 0.05) > 1e-9)
     if verdict == "undetermined":
-        assert judge(kind, delta(noisy))[0] == "undetermined"
+        assert judge_difference(kind, delta(noisy))[0] == "undetermined"
 
 
 @given(differences, st.floats(0.1, 3), st.floats(1, 5))
 @patiently
 def test_a_wider_margin_keeps_what_agrees_and_adds_no_contradiction(found, margin, factor):
     seen = delta(found)
-    narrow, wide = (judge(WITHIN, seen, width)[0] for width in (margin, margin * factor))
+    narrow, wide = (judge_difference(WITHIN, seen, width)[0] for width in (margin, margin * factor))
     assert wide == "agrees" or narrow != "agrees"
     assert narrow == "contradicts" or wide != "contradicts"

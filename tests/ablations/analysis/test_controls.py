@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ablations.analysis.controls import KINDS, Candidate, Control, Variants, near
+from ablations.analysis.controls import KINDS, Control, ControlCandidate, ControlFinder, macs_match
 from ablations.config import diff
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.sweep import read
-from ablations.paper.matching import match
+from ablations.paper.matching import find_paper_row
 from ablations.training.cost import model_cost
 from scripts import size_matched
 
@@ -50,14 +50,14 @@ def changes(recipe: str, preset: str) -> diff.Changes:
     return diff.changes(base, run)
 
 
-def candidates(recipe: str, presets: list[str]) -> dict[str, Candidate]:
+def candidates(recipe: str, presets: list[str]) -> dict[str, ControlCandidate]:
     """Different variants of a recipe by preset; of equal ones the first."""
-    found: dict[str, Candidate] = {}
+    found: dict[str, ControlCandidate] = {}
     for preset in presets:
         changed = changes(recipe, preset)
         if all(changed != known.changed for known in found.values()):
             macs = model_cost(resolve(recipe, preset=preset).model)["macs"]
-            found[preset] = Candidate(changed, macs, match(changed) is not None)
+            found[preset] = ControlCandidate(changed, macs, find_paper_row(changed) is not None)
     return found
 
 
@@ -65,7 +65,7 @@ def candidates(recipe: str, presets: list[str]) -> dict[str, Candidate]:
 def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
     variants = candidates(recipe, [*ROWS, *CONTROLS])
     names, listed = list(variants), list(variants.values())
-    found = Variants(listed)
+    found = ControlFinder(listed)
     assigned = found.assign()
     told = {
         names[row]: {control.kind: names[control.index] for control in controls}
@@ -96,7 +96,7 @@ def test_a_control_pools_and_changes_what_it_says_and_no_more(recipe, preset):
 def test_a_size_matched_preset_is_what_the_script_finds(recipe, preset):
     model, row = size_matched.matched(recipe, preset)
     assert resolve(recipe, preset=preset).model == model
-    assert near(model_cost(model)["macs"], model_cost(row)["macs"])
+    assert macs_match(model_cost(model)["macs"], model_cost(row)["macs"])
 
 
 def test_the_script_prints_what_the_recipes_have(monkeypatch, capsys):
@@ -121,12 +121,12 @@ LR = {"optim.lr": (0.008, 0.002)}
 WIDE = {"model.dims": ([8, 16], [10, 20])}
 WIDER = {"model.dims": ([8, 16], [12, 24])}
 DEEP = {"model.depths": ([1, 1], [2, 2])}
-BASE = Candidate({}, 1000)
-ROW = Candidate({**MIXER, **EMBEDDING, **NORM, **LR}, 1500)
+BASE = ControlCandidate({}, 1000)
+ROW = ControlCandidate({**MIXER, **EMBEDDING, **NORM, **LR}, 1500)
 
 
-def found(row: Candidate, *others: Candidate) -> dict[str, int]:
-    controls = Variants(others).find(row)
+def found(row: ControlCandidate, *others: ControlCandidate) -> dict[str, int]:
+    controls = ControlFinder(others).find(row)
     assert [control.kind for control in controls] == [
         kind for kind in KINDS if kind in {control.kind for control in controls}
     ]
@@ -135,31 +135,36 @@ def found(row: Candidate, *others: Candidate) -> dict[str, int]:
 
 def test_a_row_finds_all_three_among_others():
     others = [
-        Candidate({**NORM, **LR, **WIDE}, 1490),
+        ControlCandidate({**NORM, **LR, **WIDE}, 1490),
         ROW,
-        Candidate(WIDE, 1510),
-        Candidate(MIXER, 1500),
-        Candidate({**NORM, **LR}, 990),
-        Candidate(NORM, 990),
+        ControlCandidate(WIDE, 1510),
+        ControlCandidate(MIXER, 1500),
+        ControlCandidate({**NORM, **LR}, 990),
+        ControlCandidate(NORM, 990),
         BASE,
     ]
     assert found(ROW, *others) == {"recipe": 4, "size": 2, "recipe and size": 0}
 
 
 def test_the_closest_size_is_taken_and_none_beyond_three_percent():
-    others = [BASE, Candidate(WIDE, 1455), Candidate(DEEP, 1460), Candidate(WIDER, 1546)]
+    others = [
+        BASE,
+        ControlCandidate(WIDE, 1455),
+        ControlCandidate(DEEP, 1460),
+        ControlCandidate(WIDER, 1546),
+    ]
     assert found(ROW, *others) == {"size": 2}
-    assert found(ROW, BASE, Candidate(WIDE, 1454), Candidate(WIDER, 1546)) == {}
+    assert found(ROW, BASE, ControlCandidate(WIDE, 1454), ControlCandidate(WIDER, 1546)) == {}
     assert found(replace(ROW, macs=None), *others) == {}
-    assert found(ROW, BASE, Candidate(WIDE, None)) == {}
+    assert found(ROW, BASE, ControlCandidate(WIDE, None)) == {}
 
 
 def test_a_size_is_matched_only_where_it_has_to_be():
     small = replace(ROW, macs=1030)
     recipe, wide, both = (
-        Candidate({**NORM, **LR}, 990),
-        Candidate(WIDE, 1030),
-        Candidate({**NORM, **LR, **WIDE}, 1030),
+        ControlCandidate({**NORM, **LR}, 990),
+        ControlCandidate(WIDE, 1030),
+        ControlCandidate({**NORM, **LR, **WIDE}, 1030),
     )
     # The baseline is within 3%, the recipe is not; then it is.
     assert found(small, BASE, recipe, wide, both) == {"recipe": 1, "recipe and size": 3}
@@ -170,15 +175,20 @@ def test_a_size_is_matched_only_where_it_has_to_be():
 
 
 def test_a_row_that_changes_its_axis_alone_at_the_baselines_size_has_none():
-    others = [BASE, Candidate(WIDE, 1000), Candidate(LR, 1000)]
-    assert found(Candidate(MIXER, 1000), *others) == {}
+    others = [BASE, ControlCandidate(WIDE, 1000), ControlCandidate(LR, 1000)]
+    assert found(ControlCandidate(MIXER, 1000), *others) == {}
     assert found(BASE, *others) == {}
 
 
 def test_a_row_of_any_axis_has_controls():
     mlp = {"model.mlp_ratio": (4.0, 8.0)}
-    others = [BASE, Candidate(WIDE, 1800), Candidate(LR, 1000), Candidate({**WIDE, **LR}, 1800)]
-    assert found(Candidate({**mlp, **LR}, 1800), *others) == {
+    others = [
+        BASE,
+        ControlCandidate(WIDE, 1800),
+        ControlCandidate(LR, 1000),
+        ControlCandidate({**WIDE, **LR}, 1800),
+    ]
+    assert found(ControlCandidate({**mlp, **LR}, 1800), *others) == {
         "recipe": 2,
         "size": 1,
         "recipe and size": 3,
@@ -186,14 +196,14 @@ def test_a_row_of_any_axis_has_controls():
 
 
 def test_what_a_row_of_another_axis_does_to_the_mixer_stays_in_its_control():
-    row = Candidate({**NORM, **EMBEDDING}, 1000)
-    assert found(row, BASE, Candidate(EMBEDDING, 1000)) == {"recipe": 1}
+    row = ControlCandidate({**NORM, **EMBEDDING}, 1000)
+    assert found(row, BASE, ControlCandidate(EMBEDDING, 1000)) == {"recipe": 1}
 
 
 def test_a_row_that_was_sized_itself_is_compared_at_its_own_shape():
-    sized = Candidate({**MIXER, **WIDE}, 1500)
-    assert found(sized, BASE, Candidate(WIDE, 1480)) == {"recipe": 1}
-    assert found(sized, BASE, Candidate(WIDE, 1200), Candidate(WIDER, 1480)) == {
+    sized = ControlCandidate({**MIXER, **WIDE}, 1500)
+    assert found(sized, BASE, ControlCandidate(WIDE, 1480)) == {"recipe": 1}
+    assert found(sized, BASE, ControlCandidate(WIDE, 1200), ControlCandidate(WIDER, 1480)) == {
         "recipe": 1,
         "size": 2,
     }
@@ -201,30 +211,35 @@ def test_a_row_that_was_sized_itself_is_compared_at_its_own_shape():
 
 def test_a_size_has_a_recipe_to_be_compared_with_but_no_size():
     scale = {"model.layer_scale_init": (1e-5, 1e-6)}
-    size = Candidate({**DEEP, **WIDE, **scale}, 3000)
-    others = [BASE, Candidate(scale, 1000), Candidate(WIDER, 3000)]
+    size = ControlCandidate({**DEEP, **WIDE, **scale}, 3000)
+    others = [BASE, ControlCandidate(scale, 1000), ControlCandidate(WIDER, 3000)]
     assert found(size, *others) == {"recipe": 1}
 
 
 def test_a_control_of_a_control_is_none():
-    variants = [Candidate(WIDE, 1500), Candidate({**NORM, **LR, **WIDE}, 1490), BASE, ROW]
-    found = Variants(variants)
+    variants = [
+        ControlCandidate(WIDE, 1500),
+        ControlCandidate({**NORM, **LR, **WIDE}, 1490),
+        BASE,
+        ROW,
+    ]
+    found = ControlFinder(variants)
     assigned = found.assign()
     assert assigned == {3: [Control("size", 0), Control("recipe and size", 1)]}
     assert found.only_controls(assigned) == {0, 1}
 
 
 def test_an_ablation_of_its_own_serves_as_a_control_and_stays_what_it_is():
-    s24 = Candidate(DEEP, 1500, in_paper=True)
-    mlp = Candidate({"model.mlp_ratio": (4.0, 8.0)}, 1000)
-    lr = Candidate(LR, 1000)
+    s24 = ControlCandidate(DEEP, 1500, in_paper=True)
+    mlp = ControlCandidate({"model.mlp_ratio": (4.0, 8.0)}, 1000)
+    lr = ControlCandidate(LR, 1000)
     rows = [
-        Candidate(MIXER, 1500),
-        Candidate({**MIXER, **mlp.changed}, 1000),
-        Candidate({**MIXER, **LR}, 1000),
+        ControlCandidate(MIXER, 1500),
+        ControlCandidate({**MIXER, **mlp.changed}, 1000),
+        ControlCandidate({**MIXER, **LR}, 1000),
     ]
     variants = [BASE, s24, mlp, lr, *rows]
-    found = Variants(variants)
+    found = ControlFinder(variants)
     assigned = found.assign()
     assert assigned == {
         4: [Control("size", 1)],
@@ -232,5 +247,5 @@ def test_an_ablation_of_its_own_serves_as_a_control_and_stays_what_it_is():
         6: [Control("recipe", 3)],
     }
     assert found.only_controls(assigned) == set()  # a grid of mixers and learning rates
-    without = Variants([BASE, s24, mlp, lr, *rows[1:]])  # the mixer is nowhere alone
+    without = ControlFinder([BASE, s24, mlp, lr, *rows[1:]])  # the mixer is nowhere alone
     assert without.only_controls(without.assign()) == {3}

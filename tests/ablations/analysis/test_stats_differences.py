@@ -31,8 +31,8 @@ def test_spread_by_hand():
 
 
 def test_five_seeds_or_fewer_show_their_points():
-    assert stats.spread([1.0, 2.0, 3.0, 4.0, 5.0]).points == (1.0, 2.0, 3.0, 4.0, 5.0)
-    assert stats.spread([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).points == ()
+    assert stats.spread([1.0, 2.0, 3.0, 4.0, 5.0]).few_values == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert stats.spread([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).few_values == ()
 
 
 def test_rounding_is_no_spread():
@@ -166,7 +166,7 @@ def test_differences_that_do_not_vary_claim_nothing(shift, first):
     assert (found.low, found.high, found.half_width, found.p) == (None,) * 4
     assert found.constant
     assert (found.standard_error, found.std) == (0, 0)
-    assert stats.equivalence(found, 50.0) is None
+    assert stats.equivalence_p_value(found, 50.0) is None
 
 
 def test_two_pairs_have_an_interval_but_no_correlation():
@@ -222,7 +222,9 @@ def test_swapping_the_sides_turns_the_sign(row, baseline):
     assert turned.correlation == approximately(found.correlation)
     if found.low is not None:
         assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
-        assert stats.equivalence(turned, 1.0) == pytest.approx(stats.equivalence(found, 1.0))
+        assert stats.equivalence_p_value(turned, 1.0) == pytest.approx(
+            stats.equivalence_p_value(found, 1.0)
+        )
 
 
 @patiently

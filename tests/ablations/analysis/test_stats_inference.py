@@ -61,7 +61,7 @@ def test_an_effect_of_the_minimum_is_found_with_80_percent():
 
 
 def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
-    p = [stats.equivalence(stats.difference(*study), 1.5) for study in studies(6, 1.5)]
+    p = [stats.equivalence_p_value(stats.difference(*study), 1.5) for study in studies(6, 1.5)]
     assert sum(value <= 0.05 for value in p) / STUDIES == pytest.approx(0.05, abs=TOLERANCE)
 
 
@@ -71,11 +71,11 @@ def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
 def test_equivalence_by_hand():
     found = stats.difference(by_seed([78.0, 80.0, 80.0]), by_seed([80.0, 81.0, 83.0]))
     # Difference -2, error 1 / sqrt(3), against -3: t = sqrt(3), two degrees; upper tail of it.
-    assert stats.equivalence(found, 3.0) == pytest.approx((1 - math.sqrt(3 / 5)) / 2)
-    assert stats.equivalence(found, 2.0) == pytest.approx(0.5)
-    assert stats.equivalence(found, 1.0) > 0.5
+    assert stats.equivalence_p_value(found, 3.0) == pytest.approx((1 - math.sqrt(3 / 5)) / 2)
+    assert stats.equivalence_p_value(found, 2.0) == pytest.approx(0.5)
+    assert stats.equivalence_p_value(found, 1.0) > 0.5
     one = stats.difference({0: 1.0}, {0: 1.0})
-    assert stats.equivalence(one, 1.0) is None
+    assert stats.equivalence_p_value(one, 1.0) is None
 
 
 @patiently
@@ -86,11 +86,11 @@ def test_equivalence_agrees_with_statsmodels(found, margin):
     paired = stats.paired_difference(row, baseline)
     if not paired.constant:
         p = ttost_paired(np.array(ours), np.array(theirs), -margin, margin)[0]
-        assert stats.equivalence(paired, margin) == pytest.approx(p, **CLOSE)
+        assert stats.equivalence_p_value(paired, margin) == pytest.approx(p, **CLOSE)
     unpaired = stats.unpaired_difference(row, baseline)
     if not unpaired.constant:
         p = ttost_ind(np.array(ours), np.array(theirs), -margin, margin, usevar="unequal")[0]
-        assert stats.equivalence(unpaired, margin) == pytest.approx(p, **CLOSE)
+        assert stats.equivalence_p_value(unpaired, margin) == pytest.approx(p, **CLOSE)
 
 
 @patiently
@@ -98,10 +98,10 @@ def test_equivalence_agrees_with_statsmodels(found, margin):
 def test_equivalence_is_a_90_percent_interval_within_the_margin(row, baseline, margin):
     found = stats.difference(row, baseline, 0.9)
     assume(found is not None and found.p is not None)
-    p = stats.equivalence(found, margin)
+    p = stats.equivalence_p_value(found, margin)
     assume(abs(p - 0.05) > 1e-9)
     assert (p < 0.05) == (-margin < found.low and found.high < margin)
-    assert stats.equivalence(found, 2 * margin) <= p
+    assert stats.equivalence_p_value(found, 2 * margin) <= p
 
 
 # Holm
@@ -109,31 +109,33 @@ def test_equivalence_is_a_90_percent_interval_within_the_margin(row, baseline, m
 
 def test_holm_by_hand():
     # Smallest times 3, then times 2, then as it is; never below the one before, never above 1.
-    assert stats.holm([0.03, None, 0.01, 0.02]) == pytest.approx([0.04, None, 0.03, 0.04])
-    assert stats.holm([0.5, 0.6]) == [1.0, 1.0]
-    assert stats.holm([0.04]) == [0.04]
-    assert stats.holm([None, None]) == [None, None]
-    assert stats.holm([]) == []
+    assert stats.holm_correction([0.03, None, 0.01, 0.02]) == pytest.approx(
+        [0.04, None, 0.03, 0.04]
+    )
+    assert stats.holm_correction([0.5, 0.6]) == [1.0, 1.0]
+    assert stats.holm_correction([0.04]) == [0.04]
+    assert stats.holm_correction([None, None]) == [None, None]
+    assert stats.holm_correction([]) == []
 
 
 @patiently
 @given(p_values)
 def test_holm_never_lowers_a_p_value_nor_changes_their_order(values):
-    corrected = stats.holm(values)
+    corrected = stats.holm_correction(values)
     assert [item is None for item in corrected] == [item is None for item in values]
     raw = [p for p in values if p is not None]
     held = [p for p in corrected if p is not None]
     assert all(p <= q <= 1 for p, q in zip(raw, held, strict=True))
     in_order = [q for _, q in sorted(zip(raw, held, strict=True))]
     assert in_order == sorted(in_order)
-    assert stats.holm(values[::-1]) == corrected[::-1]
+    assert stats.holm_correction(values[::-1]) == corrected[::-1]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 @settings(max_examples=12, deadline=None)  # multipletests takes long
 def test_holm_agrees_with_statsmodels(values):
     theirs = multipletests(values, method="holm")[1]
-    assert stats.holm(values) == pytest.approx(list(theirs), **CLOSE)
+    assert stats.holm_correction(values) == pytest.approx(list(theirs), **CLOSE)
 
 
 # Bootstrap

@@ -118,7 +118,7 @@ def test_no_plan_without_spread_or_effect():
 @pytest.mark.parametrize("effect", [0.0, 0.1, -0.3])
 def test_seeds_for_equivalence_are_the_fewest_that_show_it(effect, paired):
     """By simulation: 80% of 400,000 studies of n seeds reject, and fewer of n - 1."""
-    n = stats.equivalence_seeds(effect, 0.3, 0.5, paired)
+    n = stats.seeds_for_equivalence(effect, 0.3, 0.5, paired)
     generator = np.random.default_rng(5)
 
     def shown(n: int) -> float:
@@ -134,9 +134,9 @@ def test_seeds_for_equivalence_are_the_fewest_that_show_it(effect, paired):
 
 def test_seeds_for_equivalence_by_the_normal_distribution():
     # Of no difference, both ends at 5%: (1.6449 + 1.2816)² / 0.1² = 857, and the t a little more.
-    assert stats.equivalence_seeds(0.0, 1.0, 0.1) == pytest.approx(858, abs=1)
+    assert stats.seeds_for_equivalence(0.0, 1.0, 0.1) == pytest.approx(858, abs=1)
     # Near one end, the other does not matter: (1.6449 + 0.8416)² / 0.1² = 619.
-    assert stats.equivalence_seeds(0.4, 1.0, 0.5) == pytest.approx(620, abs=1)
-    assert stats.equivalence_seeds(0.0, 0.0, 0.5) is None
-    assert stats.equivalence_seeds(0.5 - 1e-9, 1.0, 0.5) is None  # more than a million
-    assert stats.equivalence_seeds(0.0, 1e-9, 0.5) == 2
+    assert stats.seeds_for_equivalence(0.4, 1.0, 0.5) == pytest.approx(620, abs=1)
+    assert stats.seeds_for_equivalence(0.0, 0.0, 0.5) is None
+    assert stats.seeds_for_equivalence(0.5 - 1e-9, 1.0, 0.5) is None  # more than a million
+    assert stats.seeds_for_equivalence(0.0, 1e-9, 0.5) == 2

@@ -170,7 +170,7 @@ def test_the_figures_of_notebooks(folder):
     (study,) = tables.load_studies(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a glyph that is missing, a layout that collapses
-        assert figures.forest(study)._repr_png_()[0]
+        assert figures.forest_plot(study)._repr_png_()[0]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.config import diff
 from ablations.config.resolve import preset_names, resolve
@@ -113,7 +113,7 @@ def test_two_variants_never_share_a_name_in_a_study_whatever_its_baseline(config
     records = [of(config) for config in configs]
     chosen = configs[number % len(configs)].run_id
     for baseline in (None, chosen):
-        for study in studies(records, baseline):
+        for study in build_studies(records, baseline):
             rows = [row.label for row in study.rows]
             assert len(set(rows)) == len(rows)
     names = diff.names({config.run_id: config.to_json() for config in configs})
@@ -132,7 +132,7 @@ def test_a_runs_name_is_one_everywhere_and_does_not_depend_on_other_runs():
     for some in (cells, cells[:1]):
         names = Progress(some, some).names
         assert [names[cell.run_id] for cell in some] == wanted[: len(some)]
-    (study,) = studies([*BASE, *map(of, cells)])
+    (study,) = build_studies([*BASE, *map(of, cells)])
     rows = {row.label for row in study.rows}
     assert {name.removesuffix(", seed 0") for name in wanted} <= rows
 
@@ -158,7 +158,7 @@ def test_runs_of_several_recipes_are_told_apart(tmp_path, capsys):
 
 def test_rows_are_named_against_the_baseline_that_was_chosen():
     norm = [record(seed, 70.0, model__norm="batch") for seed in range(3)]
-    (study,) = studies([*BASE, *IDENTITY, *norm], IDENTITY[0].run_id)
+    (study,) = build_studies([*BASE, *IDENTITY, *norm], IDENTITY[0].run_id)
     assert {row.label: row.axis for row in study.rows} == {
         "Baseline": "Baseline",
         "Identity mapping -> Pooling": "Token mixers",
@@ -171,20 +171,20 @@ def test_a_baseline_may_be_named_by_its_row():
     names = ["Pooling -> Identity mapping", "identity", " pooling → identity  MAPPING "]
     names += ["Pooling -> Identity mapping, seed 0", "token_mixers=identity", "token mixers"]
     for word in (*names, IDENTITY[1].run_id):
-        (study,) = studies(found, word)
+        (study,) = build_studies(found, word)
         assert study.baseline.records == IDENTITY
     for wrong in ("nosuch", "f" * 12, ""):
         with pytest.raises(ConfigError, match="--baseline"):
-            studies(found, wrong)
+            build_studies(found, wrong)
     norms = [record(0, model__norm=norm) for norm in ("batch", "layer")]
     with pytest.raises(ConfigError, match="fits several rows: Modified LayerNorm"):
-        studies([*BASE, *norms], "norm")
+        build_studies([*BASE, *norms], "norm")
 
 
 def test_what_a_grid_varies_is_under_its_own_heading_though_it_serves_as_a_control():
     axes = {"model__pool_size": (3, 5), "model__norm": ("group", "batch"), "optim__lr": (8e-3, 0.1)}
     grid = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
-    (study,) = studies([record(**each) for each in grid])
+    (study,) = build_studies([record(**each) for each in grid])
     assert {row.label: row.axis for row in study.rows} == {
         "Baseline": "Baseline",
         "Pooling size 3 -> 5": "Token mixers",
@@ -205,22 +205,22 @@ def test_the_papers_numbers_stand_beside_what_the_paper_trained_and_nothing_else
         record(**narrow),
         record(model__norm="batch"),
     ]
-    (study,) = studies(rows)
+    (study,) = build_studies(rows)
     assert {row.label: row.paper.top1 if row.paper else None for row in study.rows} == {
         "Baseline": 77.2,
         "Modified LayerNorm -> BatchNorm": 76.4,
         "MLP ratio 4 -> 2": None,
         "BatchNorm, MLP ratio 2": None,
     }
-    (study,) = studies(rows, "MLP ratio 4 -> 2")
+    (study,) = build_studies(rows, "MLP ratio 4 -> 2")
     assert [row.paper for row in study.rows] == [None] * 4  # the paper has no such baseline
-    (study,) = studies([*BASE, *IDENTITY, record(optim__lr=0.1)], "lr=0.1")
+    (study,) = build_studies([*BASE, *IDENTITY, record(optim__lr=0.1)], "lr=0.1")
     assert [row.paper for row in study.rows] == [None] * 3  # nor has it one of that learning rate
     batch = {"data__batch_size": 64}
-    (study,) = studies([record(**batch), record(model__norm="batch", **batch)])
+    (study,) = build_studies([record(**batch), record(model__norm="batch", **batch)])
     assert [row.paper.top1 for row in study.rows] == [77.2, 76.4]  # of the study as a whole
     tiny = {"model__depths": [1, 1, 1, 1]}
-    (study,) = studies([record(**tiny), record(model__norm="batch", **tiny)])
+    (study,) = build_studies([record(**tiny), record(model__norm="batch", **tiny)])
     assert [(row.label, row.paper) for row in study.rows] == [
         ("Baseline", None),
         ("Modified LayerNorm -> BatchNorm", None),
@@ -229,7 +229,7 @@ def test_the_papers_numbers_stand_beside_what_the_paper_trained_and_nothing_else
 
 def test_rows_without_a_baseline_are_named_against_what_they_share():
     found = [record(0, model__mlp_ratio=r, model__norm="batch") for r in (2.0, 8.0)]
-    (study,) = studies(found)
+    (study,) = build_studies(found)
     assert study.baseline is None
     assert [row.label for row in study.rows] == ["MLP ratio 4 -> 2", "MLP ratio 4 -> 8"]
-    assert diff.described(study.shared) == "BatchNorm"
+    assert diff.described(study.shared_changes) == "BatchNorm"

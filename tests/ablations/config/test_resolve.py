@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablations.config.resolve import FIELDS, preset_names, recipe_names, resolve
-from ablations.paper.published import PAPER
+from ablations.paper.published import PAPER_DIR
 from poolformer import SIZES, ConfigError, MetaFormer
 
 EVERY = [(recipe, preset) for recipe in recipe_names() for preset in preset_names(recipe)]
@@ -47,7 +47,7 @@ def test_the_attention_hybrids_carry_the_papers_own_changes(recipe, preset):
 
 def published(parameter: str, models: str = "all") -> str:
     """A value of the paper's ImageNet training."""
-    with (PAPER / "hyperparams.csv").open(newline="") as file:
+    with (PAPER_DIR / "hyperparams.csv").open(newline="") as file:
         rows = csv.DictReader(file)
         return next(
             row["value"]

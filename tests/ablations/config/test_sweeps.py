@@ -69,10 +69,10 @@ def test_the_sweeps_give_every_row_of_the_papers_table_once_a_seed(recipe):
     rows = []
     for cell in cells:
         changed = diff.changes(base, diff.flat_config(cell.config.to_json()))
-        paper = matching.match(changed)
+        paper = matching.find_paper_row(changed)
         assert paper is not None, changed
         assert diff.axis(changed) == paper.axis
-        if paper.variant in matching.ROWS:
+        if paper.variant in matching.PAPER_CHANGES:
             assert diff.label(changed) == paper.variant
         rows.append((paper.variant, cell.config.seed))
     assert len(published.ablation_rows()) == 18
@@ -92,7 +92,7 @@ def test_the_follow_ups_entries_change_one_field_each():
     told = {}
     for cell in cells:
         changed = diff.changes(base, diff.flat_config(cell.config.to_json()))
-        assert matching.match(changed) is None or not changed
+        assert matching.find_paper_row(changed) is None or not changed
         assert len(changed) <= 1
         told[diff.label(changed)] = diff.axis(changed)
     assert told == {

@@ -23,7 +23,7 @@ def test_the_forest_shows_the_differences_of_the_study(mini, drawn):
     for row in rows:
         for whose, value, digits in (("ours", row.delta.mean, 2), ("paper", row.paper.delta, 1)):
             name = f"{whose}: {row.label}"
-            number = drawing.points(value, digits)
+            number = drawing.signed_points(value, digits)
             if left <= value <= right:
                 assert values(lines[name]) == [value]
             else:
@@ -47,29 +47,29 @@ def test_the_forest_stands_in_the_order_of_the_table(mini, drawn):
     names = [text.get_text().strip().rstrip("†") for text in axes.get_yticklabels()]
     rows = [row for row in mini.rows if row is not mini.baseline]
     assert [name for name in names if name not in {row.axis for row in rows}] == [
-        drawing.arrows(row.label) for row in rows
+        drawing.plot_label(row.label) for row in rows
     ]
     heights = [
         values(lines_of(drawn["forest"])[f"interval: {rows[i].label}"], "y")[0] for i in (0, 1)
     ]
     assert heights == [1 - 0.12, 2 - 0.12]  # below the name of their section
     marked = {name for name in (text.get_text() for text in axes.get_yticklabels()) if "†" in name}
-    assert len(marked) == sum(bool(row.also) for row in rows) == 2
+    assert len(marked) == sum(bool(row.also_changes) for row in rows) == 2
 
 
 def test_one_seed_is_an_open_mark_without_an_interval():
     study, _ = made_up(STUDIES["one seed"])
-    lines = lines_of(figures.forest(study))
+    lines = lines_of(figures.forest_plot(study))
     assert lines["ours: Modified LayerNorm -> BatchNorm"].get_markerfacecolor() == "white"
     assert not [name for name in lines if name.startswith("interval")]
     three, _ = made_up([*BASE, *OTHER])
-    filled = lines_of(figures.forest(three))["ours: Modified LayerNorm -> BatchNorm"]
+    filled = lines_of(figures.forest_plot(three))["ours: Modified LayerNorm -> BatchNorm"]
     assert filled.get_markerfacecolor() == drawing.BLUE
 
 
 def test_an_interval_that_leaves_the_axis_goes_on_in_an_arrow():
     study, _ = made_up(STUDIES["a wide interval"])
-    figure = figures.forest(study)
+    figure = figures.forest_plot(study)
     left, right = figure.axes[0].get_xlim()
     row = next(row for row in study.rows if row.axis == "Normalization")
     assert row.delta.low < left
@@ -83,7 +83,7 @@ def test_a_row_that_is_told_apart_is_bold_and_counted():
     apart = [record(seed, 70.0 + seed, model__norm="layer") for seed in (0, 1)]
     apart.append(record(2, 72.01, model__norm="layer"))
     study, _ = made_up([*BASE, *OTHER, *apart])
-    figure = figures.forest(study)
+    figure = figures.forest_plot(study)
     bold = [text.get_text() for text in figure.axes[0].texts if text.get_fontweight() == "bold"]
     assert [text for text in bold if text.startswith(("−", "+"))] == ["−10.00 [−10.01, −9.98]"]
     assert figure.get_suptitle().startswith("1 of 2 variants differs from")
@@ -206,7 +206,7 @@ def test_curves_of_runs_that_ended_early_go_as_far_as_they_got():
     study, lines = made_up([*BASE, *OTHER])
     lines[OTHER[0].run_id] = lines[OTHER[0].run_id][:1]
     del lines[OTHER[1].run_id]
-    figure = figures.curves(study, lines, "Normalization")
+    figure = figures.training_curves(study, lines, "Normalization")
     line = lines_of(figure)["Modified LayerNorm -> BatchNorm"]
     assert values(line) == [1, 2]
     left = {line.get_gid(): line for line in figure.axes[0].get_lines()}
@@ -219,7 +219,7 @@ def test_curves_of_runs_that_ended_early_go_as_far_as_they_got():
 def test_an_unknown_axis_is_an_error_that_names_the_known():
     study, lines = made_up([*BASE, *OTHER])
     with pytest.raises(ValueError, match="axis 'norm' is none of this study: Normalization"):
-        figures.curves(study, lines, "norm")
+        figures.training_curves(study, lines, "norm")
 
 
 def test_speed_shows_every_run_and_its_ratio_to_the_baseline(mini, drawn):
@@ -271,17 +271,17 @@ def test_rows_of_a_grid_have_names_of_their_own_also_where_they_are_long():
         for norm in ("layer", "batch")
     ]
     study, lines = made_up([*BASE, *grid, *long])
-    names = [text.get_text() for text in figures.forest(study).axes[0].get_yticklabels()]
+    names = [text.get_text() for text in figures.forest_plot(study).axes[0].get_yticklabels()]
     assert len(set(names)) == len(names) > len(study.rows)
-    for axis in figures.axes_of(study):
-        texts = figures.curves(study, lines, axis).legends[0].get_texts()
+    for axis in figures.ablation_axes(study):
+        texts = figures.training_curves(study, lines, axis).legends[0].get_texts()
         assert len({text.get_text() for text in texts}) == len(texts)
 
 
 def test_one_epoch_has_one_tick():
     study, lines = made_up([*BASE, *OTHER])
     lines = {run_id: [{**rows[-1], "epoch": 1}] for run_id, rows in lines.items()}
-    figure = figures.curves(study, lines, "Normalization")
+    figure = figures.training_curves(study, lines, "Normalization")
     figure.draw_without_rendering()
     for axes in figure.axes:
         low, high = axes.get_xlim()
@@ -289,8 +289,8 @@ def test_one_epoch_has_one_tick():
 
 
 def test_names_shortened_to_the_same_are_numbered():
-    assert drawing.told_apart(["a", "b", "a"]) == ["a", "b", "a (2)"]
-    names, places, height = drawing.stacked(["x" * 200 + "1", "x" * 200 + "2", "short"], 8)
+    assert drawing.make_unique(["a", "b", "a"]) == ["a", "b", "a (2)"]
+    names, places, height = drawing.stack_labels(["x" * 200 + "1", "x" * 200 + "2", "short"], 8)
     assert len(set(names)) == 3
     assert places == sorted(places)
     assert height > places[-1]
@@ -298,14 +298,14 @@ def test_names_shortened_to_the_same_are_numbered():
 
 def test_a_figure_grows_with_its_legend():
     study, lines = made_up([*BASE, *OTHER])
-    usual = figures.curves(study, lines, "Normalization").get_figheight()
+    usual = figures.training_curves(study, lines, "Normalization").get_figheight()
     many = [
         record(seed, 79.0 + seed, optim__lr=0.001 + number / 1e4)
         for seed in range(2)
         for number in range(40)
     ]
     study, lines = made_up([*BASE, *many])
-    figure = figures.curves(study, lines, "Learning rate")
+    figure = figures.training_curves(study, lines, "Learning rate")
     figure.draw_without_rendering()
     assert figure.get_figheight() > usual + 1
     assert figure.axes[0].get_window_extent().height > 1.5 * figure.dpi

@@ -20,7 +20,7 @@ def test_figures_leave_no_trace():
     code = (
         "import sys, matplotlib as mpl; from ablations import figures;"
         "mpl.rcParams['font.size'] = 7;"
-        "figures.png(figures.published_speed());"
+        "figures.to_png(figures.published_speed());"
         "assert mpl.rcParams['font.size'] == 7; assert 'matplotlib.pyplot' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -36,22 +36,22 @@ def test_nothing_else_waits_for_matplotlib():
 
 def test_a_readers_own_style_changes_nothing():
     study, _ = made_up([*BASE, *OTHER])
-    usual = figures.png(figures.forest(study))
+    usual = figures.to_png(figures.forest_plot(study))
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9}):
-        assert figures.png(figures.forest(study)) == usual
+        assert figures.to_png(figures.forest_plot(study)) == usual
 
 
 def test_the_same_figure_is_the_same_svg():
     study, _ = made_up([*BASE, *OTHER])
-    text = figures.svg(figures.forest(study))
-    assert text == figures.svg(figures.forest(study))
+    text = figures.to_svg(figures.forest_plot(study))
+    assert text == figures.to_svg(figures.forest_plot(study))
     assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
     assert "<text" not in text  # letters are paths: no font is needed
 
 
 def test_a_notebook_shows_a_figure_as_it_is():
     study, _ = made_up([*BASE, *OTHER])
-    figure = figures.forest(study)
+    figure = figures.forest_plot(study)
     shown, size = figure._repr_png_()
     with Image.open(io.BytesIO(shown)) as picture:
         assert picture.size == tuple(1.5 * pixels for pixels in size.values())

@@ -74,7 +74,7 @@ def texts_of(figure: Figure) -> list[Text]:
 def test_the_check_of_the_layout_fails_where_it_must():
     study, _ = made_up([*BASE, *OTHER])
     for spoil, message in SPOILT.items():
-        figure = figures.forest(study)
+        figure = figures.forest_plot(study)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         spoil(figure)

@@ -10,40 +10,40 @@ from pathlib import Path
 
 import pytest
 
-from ablations.analysis.study import studies
-from ablations.analysis.verdicts import VERDICTS, hold, of_row
+from ablations.analysis.study import build_studies
+from ablations.analysis.verdicts import VERDICTS, badge_of_row, judge_claims
 from ablations.cli.main import main
 from ablations.config.sweep import expand
 from ablations.paper import claims as paper_claims
 from ablations.paper import published
-from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHERS, WITHIN, read
+from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHER_CLAIMS, WITHIN, load_claims
 from ablations.tables import claims_table
 from tests.factories.claims import BASE, POOL5, moved, runs
 from tests.factories.records import record
 
-SHIPPED = published.PAPER / paper_claims.FILE
+SHIPPED = published.PAPER_DIR / paper_claims.FILE
 SWEEPS = ["token_mixer", "pool_size", "normalization", "activation", "components"]
 SWEEPS += ["hybrid_stages"]
 
 
 def test_the_shipped_file_has_eighteen_claims_on_ablations_and_is_whole():
-    found, problems = read()
+    found, problems = load_claims()
     assert problems == []
     assert [claim.id for claim in found] == list(range(1, 19))
     lines = {int(line["id"]): line for line in csv.DictReader(io.StringIO(SHIPPED.read_text()))}
-    assert set(lines) == {*range(1, 19), *OTHERS}
+    assert set(lines) == {*range(1, 19), *OTHER_CLAIMS}
     table = published.ablation_rows()
     for claim in found:
-        line, (subject, comparison) = lines[claim.id], claim.rows
+        line, (subject, comparison) = lines[claim.id], claim.variants
         assert (claim.subject, claim.comparison) == (line["subject"], line["comparison"])
         assert claim.difference == float(line["delta_from_tables"])
-        assert table[subject].top1 == claim.value
-        assert table[comparison].top1 == claim.reference
-        assert claim.reading
+        assert table[subject].top1 == claim.subject_top1
+        assert table[comparison].top1 == claim.comparison_top1
+        assert claim.evidence
 
 
 def test_the_papers_words_make_the_kinds():
-    kinds = {claim.id: (claim.kind, claim.margin) for claim in read()[0]}
+    kinds = {claim.id: (claim.kind, claim.margin) for claim in load_claims()[0]}
     assert {own for own, kind in kinds.items() if kind == (WITHIN, MARGIN)} == {5, 6, 12}
     assert {own for own, (kind, _) in kinds.items() if kind == ABOVE} == {
         2,
@@ -53,7 +53,7 @@ def test_the_papers_words_make_the_kinds():
         *range(15, 19),
     }
     assert kinds[7] == (BELOW, None)  # 9 is a drop
-    words = {claim.id: claim.words for claim in read()[0]}
+    words = {claim.id: claim.summary for claim in load_claims()[0]}
     assert words[2] == "global random matrix above identity"
     assert words[5] == "pool size 5 within 0.5 of pool size 3"
     assert words[9] == "GroupNorm(1)/MLN above BatchNorm"
@@ -66,14 +66,14 @@ def test_every_claim_finds_its_rows_in_the_study_of_the_sweeps():
         for place, cell in enumerate(cells)
         if (top1 := {"val/top1": {"last": 50.0 + place, "best": 90.0}})
     ]
-    (study,) = studies(found)
+    (study,) = build_studies(found)
     assert len(study.rows) == 18
-    for each in hold(study):
+    for each in judge_claims(study):
         assert each.verdict != "not run", each.claim
-        for variant, row in zip(each.claim.rows, (each.subject, each.comparison), strict=True):
+        for variant, row in zip(each.claim.variants, (each.subject, each.comparison), strict=True):
             assert row.paper.variant == variant
             assert row in study.rows
-    badges = {row.paper.variant: of_row(hold(study), row) for row in study.rows}
+    badges = {row.paper.variant: badge_of_row(judge_claims(study), row) for row in study.rows}
     assert badges.pop(BASELINE) == ""
     assert all(badge in VERDICTS for badge in badges.values())
 
@@ -84,14 +84,14 @@ def test_every_claim_finds_its_rows_in_the_study_of_the_sweeps():
 @pytest.fixture
 def edited(tmp_path, monkeypatch):
     """``edited(old, new)``: the shipped papers' files, one of them changed."""
-    folder = shutil.copytree(published.PAPER, tmp_path / "paper")
+    folder = shutil.copytree(published.PAPER_DIR, tmp_path / "paper")
 
     def edit(old: str, new: str) -> Path:
         path = folder / paper_claims.FILE
         text = SHIPPED.read_text()
         assert old in text
         path.write_text(text.replace(old, new, 1))
-        monkeypatch.setattr(published, "PAPER", folder)
+        monkeypatch.setattr(published, "PAPER_DIR", folder)
         return path
 
     return edit
@@ -150,27 +150,27 @@ def test_a_line_of_nonsense_is_left_out_and_told_with_its_place(told, edited, tm
 
 
 def test_a_line_that_is_gone_is_told(edited):
-    found, problems = read(edited("\n5,pool size 5,", "\n6,pool size 5,"))
+    found, problems = load_claims(edited("\n5,pool size 5,", "\n6,pool size 5,"))
     assert [claim.id for claim in found] == [1, 2, 3, 4, 6, *range(7, 19)]
     (problem,) = problems
     assert problem.endswith("line 7: id '6' stands in line 6 already")
     lines = SHIPPED.read_text().splitlines(keepends=True)
     path = edited("".join(lines[5:7]), "")
-    assert read(path)[1] == [f"{path} has no claim 5, 6"]
+    assert load_claims(path)[1] == [f"{path} has no claim 5, 6"]
 
 
 def test_a_file_that_is_gone_or_begins_with_a_mark(edited):
     path = edited("id,", "\ufeffid,")
-    assert read()[1] == []
+    assert load_claims()[1] == []
     path.unlink()
-    assert read() == ([], [f"{path} cannot be read: No such file or directory"])
+    assert load_claims() == ([], [f"{path} cannot be read: No such file or directory"])
 
 
 def test_bytes_that_are_no_text_are_told(edited):
     path = edited("id,", "id,")
     path.write_bytes(b"\xff\xfe\x00id")
-    found, (problem,) = read()
+    found, (problem,) = load_claims()
     assert found == []
     assert problem.startswith(f"{path} cannot be read: byte 0 is not UTF-8")
-    (study,) = studies(BASE)
+    (study,) = build_studies(BASE)
     assert claims_table(study).foot[0] == "0 claims on ablations: none can be read."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.config import diff
 from ablations.config.resolve import recipe_names, resolve
 from ablations.paper import matching, published
@@ -24,42 +24,45 @@ def changes(recipe="mini", preset=None, **overrides):
 
 def test_every_row_of_the_papers_table_has_a_change_and_its_name_follows_from_that():
     assert list(matching.rows()) == list(published.ablation_rows())
-    assert list(matching.rows()) == [published.BASELINE, *matching.ROWS]
-    for variant, (name, value) in matching.ROWS.items():
+    assert list(matching.rows()) == [published.BASELINE, *matching.PAPER_CHANGES]
+    for variant, (name, value) in matching.PAPER_CHANGES.items():
         changed = {name: (diff.flat_recipe("mini")[name], value)}
         assert diff.label(changed) == variant
-        paper = matching.match(changed)
+        paper = matching.find_paper_row(changed)
         assert paper is not None
         assert (paper.variant, paper.axis) == (variant, diff.axis(changed))
 
 
 def test_no_change_is_the_baseline_and_an_unknown_one_is_no_row():
-    assert matching.match({}).variant == "PoolFormer-S12"
-    assert matching.match({"model.pool_size": (3, 11)}) is None
-    assert matching.match({"optim.lr": (0.004, 0.001)}) is None
+    assert matching.find_paper_row({}).variant == "PoolFormer-S12"
+    assert matching.find_paper_row({"model.pool_size": (3, 11)}) is None
+    assert matching.find_paper_row({"optim.lr": (0.004, 0.001)}) is None
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_a_row_may_change_what_the_papers_own_changes_and_no_more(recipe):
     changed, _ = changes(recipe, "ppaa")
     assert len(changed) > 3
-    assert matching.match(changed).top1 == 81.0
-    assert matching.match(changed | {"optim.weight_decay": (0.05, 0.1)}) is None
-    assert matching.match({"model.norm": ("group", "layer"), "optim.lr": (0.004, 0.001)}) is None
+    assert matching.find_paper_row(changed).top1 == 81.0
+    assert matching.find_paper_row(changed | {"optim.weight_decay": (0.05, 0.1)}) is None
+    assert (
+        matching.find_paper_row({"model.norm": ("group", "layer"), "optim.lr": (0.004, 0.001)})
+        is None
+    )
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
 @pytest.mark.parametrize("size", list(SIZES)[1:])
 def test_sizes_have_the_papers_rows_in_every_recipe(recipe, size):
-    axis, label, paper = matching.place(recipe, *changes(recipe, size))
+    axis, label, paper = matching.describe_variant(recipe, *changes(recipe, size))
     assert (axis, label) == ("Model size", f"S12 -> {size.upper()}")
     assert paper == published.model_rows()[size]
     changed, flat = changes(recipe, size, optim__lr=0.1)
-    assert matching.place(recipe, changed, flat)[2] is None
+    assert matching.describe_variant(recipe, changed, flat)[2] is None
 
 
 def test_a_shape_that_is_no_size_is_told_as_it_is():
-    found = matching.place("mini", *changes(model__depths=[1, 1, 1, 1]))
+    found = matching.describe_variant("mini", *changes(model__depths=[1, 1, 1, 1]))
     assert found == ("Model size", "Depths [1,1,1,1]", None)
 
 
@@ -69,11 +72,11 @@ def test_rows_whose_paper_row_is_left_out_are_rows_without_numbers(paper):
     paper.edit("ablation.csv", 2, "top1", "x")
     paper.edit("ablation.csv", 3, "top1", "x")
     paper.edit("table1_config.csv", 3, "top1", "x")
-    assert matching.match({}) is None
-    assert matching.match({"model.token_mixers": ("pool", "identity")}) is None
-    assert matching.match({"model.token_mixers": ("pool", "random")}).top1 == 75.8
-    assert matching.size_row("s24", {}) is None
-    (study,) = studies([*BASE, *IDENTITY, record(preset="s24")])
+    assert matching.find_paper_row({}) is None
+    assert matching.find_paper_row({"model.token_mixers": ("pool", "identity")}) is None
+    assert matching.find_paper_row({"model.token_mixers": ("pool", "random")}).top1 == 75.8
+    assert matching.find_size_row("s24", {}) is None
+    (study,) = build_studies([*BASE, *IDENTITY, record(preset="s24")])
     assert [(row.label, row.paper) for row in study.rows] == [
         ("Baseline", None),
         ("Pooling -> Identity mapping", None),
@@ -97,7 +100,7 @@ def test_a_row_that_no_cell_makes_is_told_and_nothing_is_said_to_fill_it(paper):
     assert published.problems() == []
     (problem,) = matching.problems()
     assert problem.startswith(f"{paper.folder}/ablation.csv, line 3: variant 'Pooling -> Nothing'")
-    (study,) = studies(BASE)
+    (study,) = build_studies(BASE)
     assert "Pooling -> Nothing" not in {row.label for row in missing_paper_rows(study)}
 
 

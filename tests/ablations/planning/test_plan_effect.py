@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.config.resolve import resolve
 from ablations.planning.effect import MEASURED, effects, pooled, spread
 from ablations.store import load
@@ -41,7 +41,7 @@ def test_one_seed_finds_none_and_an_unknown_spread_gives_deviations():
 def test_the_deviation_is_pooled_over_rows():
     # Identity: -2, -1, -3, deviation 1. BatchNorm: +1, +4, deviation 3 / sqrt(2).
     norm = [record(seed, top1, model__norm="batch") for seed, top1 in enumerate((81.0, 85.0))]
-    value, rows = pooled(studies([*BASE, *IDENTITY, *norm]))
+    value, rows = pooled(build_studies([*BASE, *IDENTITY, *norm]))
     assert rows == 2
     assert value == pytest.approx(math.sqrt((2 * 1 + 1 * 4.5) / 3))
 
@@ -67,5 +67,5 @@ def test_a_deviation_is_above_0(std):
 
 @pytest.mark.parametrize("recipe", MEASURED)
 def test_the_assumed_deviation_is_that_of_the_committed_records(recipe):
-    found = studies(load.load_records([Path("results", recipe)]).records)
+    found = build_studies(load.load_records([Path("results", recipe)]).records)
     assert MEASURED[recipe] == pytest.approx(pooled(found)[0], abs=5e-4)

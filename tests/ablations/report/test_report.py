@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.report import build_report, runs
 from ablations.report.curves import curve_svg
@@ -38,7 +38,7 @@ def words(page: str) -> str:
 
 
 def told(*found) -> str:
-    (study,) = studies(found)
+    (study,) = build_studies(found)
     return " ".join(summary_sentences(study))
 
 

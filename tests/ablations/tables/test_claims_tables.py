@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.study import studies
-from ablations.analysis.verdicts import hold, of_row, seeds_to_settle
+from ablations.analysis.study import build_studies
+from ablations.analysis.verdicts import badge_of_row, judge_claims, seeds_to_decide
 from ablations.cli.main import main
 from ablations.paper.claims import WITHIN
 from ablations.tables import claims_frame, claims_table
@@ -34,10 +34,10 @@ def test_a_verdict_that_holms_correction_takes_back_is_marked():
     lone = [*BASE, *runs(IDENTITY, *moved(-1.5, -1, -2))]
     both = [*lone, *runs(DEPTHWISE, *moved(2, 1, 3))]
     found = verdict(1, *lone)
-    assert (found.verdict, found.survives) == ("agrees", True)
+    assert (found.verdict, found.survives_holm) == ("agrees", True)
     assert found.p_holm == found.p == pytest.approx(0.0351, abs=5e-5)
     found = verdict(1, *both)
-    assert (found.verdict, found.survives) == ("agrees", False)
+    assert (found.verdict, found.survives_holm) == ("agrees", False)
     assert found.p_holm == pytest.approx(2 * found.p)
     text = render_claims(both, "md")
     assert "Not below 5% after Holm" in text
@@ -46,8 +46,8 @@ def test_a_verdict_that_holms_correction_takes_back_is_marked():
 
 
 def test_the_papers_difference_may_lie_in_our_interval():
-    assert verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3))).paper_inside is True  # -2.9
-    assert verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -2.1, -1.9))).paper_inside is False
+    assert verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3))).paper_in_interval is True  # -2.9
+    assert verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -2.1, -1.9))).paper_in_interval is False
 
 
 def test_seeds_that_would_settle_a_claim():
@@ -55,13 +55,13 @@ def test_seeds_that_would_settle_a_claim():
     found = verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3)))
     assert found.seeds == stats.seeds_needed(2.0, 1.0) == 5
     found = verdict(5, *BASE, *runs(POOL5, *moved(1.3, 0.3, -0.7)))
-    assert found.seeds == stats.equivalence_seeds(0.3, 1.0, 0.5) == 156
+    assert found.seeds == stats.seeds_for_equivalence(0.3, 1.0, 0.5) == 156
     found = verdict(5, *BASE, *runs(POOL5, *moved(1.7, 0.7, -0.3)))  # beyond it: two-sided, 5%
     assert found.seeds == stats.seeds_needed(0.2, 1.0) == 199
     welch = verdict(5, *BASE, *runs(POOL5, 80.0, 81.0, 83.0, first=7))
-    assert welch.seeds == stats.equivalence_seeds(0.0, (7 / 3) ** 0.5, 0.5, paired=False)
+    assert welch.seeds == stats.seeds_for_equivalence(0.0, (7 / 3) ** 0.5, 0.5, paired=False)
     border = stats.difference({0: 1.5, 1: -0.5}, {0: 0.0, 1: 0.0})
-    assert seeds_to_settle(WITHIN, border) is None
+    assert seeds_to_decide(WITHIN, border) is None
 
 
 def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_held():
@@ -71,8 +71,8 @@ def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_hel
     assert found.subject.top1.mean == pytest.approx(86.5)
     assert found.notes[0].startswith("[Pool,Pool,Attention,Attention] also changes Modified")
     assert found.notes[1].startswith("2 rows are the paper's [Pool,Pool,Attention,Attention]")
-    (study,) = studies([*BASE, *full, *bare])
-    badges = [of_row(hold(study), row) for row in study.rows]
+    (study,) = build_studies([*BASE, *full, *bare])
+    badges = [badge_of_row(judge_claims(study), row) for row in study.rows]
     assert sorted(badges) == ["", "", "agrees"]
 
 
@@ -85,9 +85,9 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
         *runs("Pooling size 3 -> 9", None, status="failed"),
         record(model__mlp_ratio=2.0),
     ]
-    (study,) = studies(found)
-    verdicts = hold(study)
-    assert [(row.label, of_row(verdicts, row)) for row in study.rows] == [
+    (study,) = build_studies(found)
+    verdicts = judge_claims(study)
+    assert [(row.label, badge_of_row(verdicts, row)) for row in study.rows] == [
         ("Baseline", ""),
         (IDENTITY, "agrees"),
         (RANDOM, "contradicts"),  # above identity as claimed, but that is another claim
@@ -98,7 +98,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
     from ablations.tables.missing import missing_paper_rows
 
     absent = missing_paper_rows(study)
-    assert {of_row(verdicts, row) for row in absent} == {"not run"}
+    assert {badge_of_row(verdicts, row) for row in absent} == {"not run"}
 
 
 # The table
@@ -106,7 +106,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
 
 def test_the_table_reads_as_the_paper_counts():
     found = [*BASE, *runs(IDENTITY, *moved(-3, -2.5, -3.5)), *runs(POOL5, *moved(0.6, 0.3, 0))]
-    (study,) = studies(found)
+    (study,) = build_studies(found)
     table = claims_table(study)
     assert list(table.frame["#"]) == [str(own) for own in range(1, 19)]
     cells = table.frame.iloc[0].to_dict()
@@ -115,7 +115,7 @@ def test_the_table_reads_as_the_paper_counts():
     assert (cells["n"], cells["Paper Δ"], cells["In CI"]) == ("3", "-2.9", "yes")
     assert cells["Seeds needed"] == ""
     assert int(table.frame.iloc[4]["Seeds needed"]) > 3
-    assert table.badges == [each.verdict for each in hold(study)]
+    assert table.badges == [each.verdict for each in judge_claims(study)]
     assert (table.drawn[0].mean, table.drawn[0].paper) == (pytest.approx(-3), -2.9)
     assert (table.drawn[1].mean, table.drawn[1].paper) == (None, 1.5)
     foot = "\n".join(table.lines)
@@ -128,7 +128,7 @@ def test_the_table_reads_as_the_paper_counts():
 
 def test_the_tidy_table_has_raw_numbers():
     found = [*BASE, *runs(IDENTITY, *moved(-2, -1, -3)), *runs(POOL5, *moved(0.1, 0, -0.1))]
-    (study,) = studies(found)
+    (study,) = build_studies(found)
     frame = claims_frame(study).set_index("claim")
     row = frame.loc[1]
     assert (row["kind"], row["verdict"], row["delta_test"]) == ("below", "undetermined", "paired t")

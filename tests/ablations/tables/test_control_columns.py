@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.tables import render
 from ablations.tables.ablation import EVERY
@@ -92,11 +92,11 @@ def test_time_grows_with_the_number_of_variants_not_with_its_square(monkeypatch)
     from ablations.analysis import controls
 
     looked = []
-    monkeypatch.setattr(controls, "near", lambda *_: looked.append(1) or False)
+    monkeypatch.setattr(controls, "macs_match", lambda *_: looked.append(1) or False)
     counts = []
     for variants in (50, 100):
         looked.clear()
         others = [record(0, optim__weight_decay=0.001 * (1 + i)) for i in range(variants)]
-        studies([record(0), *others])
+        build_studies([record(0), *others])
         counts.append(len(looked))
     assert 0 < counts[1] <= 2.2 * counts[0]

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ablations.analysis.rows import place
-from ablations.analysis.study import studies
+from ablations.analysis.rows import row_position
+from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
@@ -87,7 +87,7 @@ def test_a_study_without_its_baseline_says_how_to_train_it():
     wanted = {"optim.epochs": 7, "model.norm": "batch"}
     assert cells_of(command) == [resolve("mini", {**wanted, "seed": s}).run_id for s in (0, 3)]
     trained = [of(config) for config in configs_of(command)]
-    (study,) = studies([*found, *trained])
+    (study,) = build_studies([*found, *trained])
     assert [row.label for row in study.rows] == ["Baseline", "MLP ratio 4 -> 2", "MLP ratio 4 -> 8"]
 
 
@@ -114,10 +114,10 @@ def test_a_command_keeps_what_the_whole_study_changes():
 @pytest.mark.parametrize("preset", [None, *preset_names("mini")])
 def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
     found = [*BASE, record(0, preset=preset)] if preset else [*BASE]
-    rows = [row for study in studies(found) for row in study.rows if row.lacking]
+    rows = [row for study in build_studies(found) for row in study.rows if row.missing_seeds]
     for row in rows:
-        assert row.lacking == [1, 2]
-        command = missing.seeds_command(studies(found)[0], row, row.lacking)
+        assert row.missing_seeds == [1, 2]
+        command = missing.seeds_command(build_studies(found)[0], row, row.missing_seeds)
         assert cells_of(command) == [resolve("mini", {"seed": s}, preset).run_id for s in (1, 2)]
     assert bool(rows) == (resolve("mini", preset=preset).run_id != BASE[0].run_id)
 
@@ -125,9 +125,10 @@ def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
 def test_the_papers_rows_stand_in_its_order_whatever_the_baseline(tmp_path):
     for run in [record(model__depths=[1, 1, 1, 1], model__pool_size=size) for size in (3, 9)]:
         run.write(tmp_path)
-    (study,) = studies(load_studies(tmp_path)[0].records)
+    (study,) = build_studies(load_studies(tmp_path)[0].records)
     labels = [
-        row.label for row in sorted([*study.rows, *missing.missing_rows(study, True)], key=place)
+        row.label
+        for row in sorted([*study.rows, *missing.missing_rows(study, True)], key=row_position)
     ]
     assert labels[1:4] == [
         "Pooling -> Identity mapping",
@@ -143,19 +144,19 @@ def test_failed_seeds_are_missing_too():
 
 
 def test_commands_name_the_folder_that_was_read(tmp_path):
-    (study,) = studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
+    (study,) = build_studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
     for command in commands(render_studies([study], "md")):
         assert f"--results '{tmp_path}/my runs'" in command
     assert ablation_table(study, whole=True).frame["Top-1 (%)"].tolist().count("missing") == 16
 
 
 def test_every_row_of_the_paper_is_in_the_sweep_that_its_command_names():
-    (study,) = studies([record(0)])
+    (study,) = build_studies([record(0)])
     absent = missing.missing_paper_rows(study)
     assert len(absent) == 17
     for row in absent:
         made = [of(config) for config in configs_of(missing.row_command(study, row))]
-        assert row.label in {other.label for other in studies(made)[0].rows}
+        assert row.label in {other.label for other in build_studies(made)[0].rows}
 
 
 def of(config: RunConfig) -> Record:
@@ -166,7 +167,7 @@ def of(config: RunConfig) -> Record:
 def test_a_command_does_not_override_what_its_sweep_varies():
     """The baseline may be another row of the paper: as a flag, its mixer would be every cell's."""
     found = [*BASE, *IDENTITY]
-    (study,) = studies(found, IDENTITY[0].run_id)
+    (study,) = build_studies(found, IDENTITY[0].run_id)
     text = render_studies([study], "md", View(whole=True))
     asked = {run for command in commands(text) for run in cells_of(command)}
     assert resolve("mini", {"model.token_mixers": "random"}).run_id in asked
@@ -178,7 +179,7 @@ def test_a_command_names_the_pictures_plugins_and_precision_of_its_study():
     for run in found:
         run.config["data"]["root"] = "/pictures"
         run.config["system"] |= {"plugins": ["mine"], "precision": "bf16-mixed"}
-    (study,) = studies(found)
+    (study,) = build_studies(found)
     for command in commands(render_studies([study], "md")):
         for flag in ("--data.root /pictures", "--plugins mine", "--system.precision bf16-mixed"):
             assert flag in command

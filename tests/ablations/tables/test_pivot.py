@@ -8,7 +8,7 @@ import io
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import ConfigError
@@ -28,7 +28,7 @@ GRID = [*BASE, *BATCH, *NARROW, *BOTH]
 
 
 def test_the_interaction_is_the_paired_difference_of_differences():
-    (grid,) = find_grids(studies(GRID), "")
+    (grid,) = find_grids(build_studies(GRID), "")
     assert (grid.down, grid.across) == ("model.norm", "model.mlp_ratio")
     (found,) = grid.interactions
     # (82 - 81) - (78 - 80) = 3; (83.5 - 83) - (80 - 81) = 1.5; (85 - 84) - (81 - 83) = 3
@@ -51,13 +51,13 @@ def test_a_field_that_only_one_record_has_is_no_error():
     odd = runs(80.0, 81.0, 82.0, model__norm="batch")
     for each in odd:
         each.config["model"]["of_a_later_version"] = 1
-    (grid,) = find_grids(studies([*GRID, *odd]), "norm,mlp_ratio")
+    (grid,) = find_grids(build_studies([*GRID, *odd]), "norm,mlp_ratio")
     assert (grid.down, grid.across) == ("model.norm", "model.mlp_ratio")
 
 
 def test_which_field_is_down_can_be_chosen_and_any_name_of_it_does():
     for asked in ("mlp_ratio,norm", "model.mlp_ratio, model.norm", "MLP ratio,normalization"):
-        (grid,) = find_grids(studies(GRID), asked)
+        (grid,) = find_grids(build_studies(GRID), asked)
         assert (grid.down, grid.downs) == ("model.mlp_ratio", [4.0, 2.0])
         assert grid.interactions[0].delta.mean == pytest.approx(2.5)
 
@@ -65,7 +65,7 @@ def test_which_field_is_down_can_be_chosen_and_any_name_of_it_does():
 def test_what_an_incomplete_grid_lacks_is_named_with_its_command():
     more = runs(70.0, model__norm="layer", model__mlp_ratio=8.0)
     failed = [record(0, None, model__norm="layer", status="failed")]
-    (grid,) = find_grids(studies([*GRID, *more, *failed]), "")
+    (grid,) = find_grids(build_studies([*GRID, *more, *failed]), "")
     table = render_tables([pivot_table(grid)], "md")
     assert "missing (1 failed: oom)" in table
     assert "Interaction, LayerNorm with MLP ratio 8: a run is missing." in table
@@ -86,12 +86,12 @@ def test_a_third_axis_gives_a_grid_for_each_of_its_values():
         for ratio in (4.0, 2.0)
         for run in runs(70.0, 71.0, model__norm=norm, model__mlp_ratio=ratio, optim__lr=0.1)
     ]
-    first, second = find_grids(studies([*GRID, *third]), "norm,mlp_ratio")
+    first, second = find_grids(build_studies([*GRID, *third]), "norm,mlp_ratio")
     assert (first.rest, second.rest) == ({}, {"optim.lr": (0.008, 0.1)})
     assert "with learning rate 0.1" in pivot_table(second).title
     assert second.interactions[0].delta.mean == 0
     with pytest.raises(ConfigError, match="choose mlp_ratio,lr or norm,lr or norm,mlp_ratio"):
-        find_grids(studies([*GRID, *third]), "")
+        find_grids(build_studies([*GRID, *third]), "")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_third_axis_gives_a_grid_for_each_of_its_values():
 )
 def test_what_is_no_grid_is_an_error_of_one_line(asked, why):
     with pytest.raises(ConfigError, match=why):
-        find_grids(studies([*BASE, *BATCH]), asked)
+        find_grids(build_studies([*BASE, *BATCH]), asked)
 
 
 def test_the_command_writes_every_format(tmp_path, capsys):

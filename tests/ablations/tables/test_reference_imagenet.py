@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablations import tables
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.paper import published
 from ablations.tables.our_rows import name_model
 from tests.factories.records import BASE, record
@@ -41,7 +41,7 @@ def test_the_published_models_stand_as_in_the_papers_table_2():
 
 
 def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
-    found = studies(
+    found = build_studies(
         [
             *(big(seed, top1) for seed, top1 in enumerate((77.0, 77.4, 76.6))),
             big(0, 80.0, preset="s24"),
@@ -71,7 +71,7 @@ def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
 
 
 def test_other_variants_stand_at_the_end_of_their_section():
-    found = studies(
+    found = build_studies(
         [
             big(),
             big(model__token_mixers="identity"),
@@ -109,7 +109,7 @@ def test_other_variants_stand_at_the_end_of_their_section():
 
 
 def test_another_training_is_another_row_and_marked():
-    found = studies([big(0), big(0, 70.0, optim__lr=0.1), big(0, 60.0, optim__epochs=30)])
+    found = build_studies([big(0), big(0, 70.0, optim__lr=0.1), big(0, 60.0, optim__epochs=30)])
     table = tables.imagenet_table(found)
     ours = [name for name in names(table) if "ours" in name]
     assert ours == [
@@ -124,7 +124,7 @@ def test_another_training_is_another_row_and_marked():
 def test_studies_of_one_recipe_and_length_are_told_apart():
     half = big(1, 70.0)
     half.environment["precision"] = "bf16-mixed"
-    table = tables.imagenet_table(studies([big(), half]))
+    table = tables.imagenet_table(build_studies([big(), half]))
     ours = [name for name in names(table) if "ours" in name]
     assert len(ours) == 2
     assert any("300 epochs, bf16-mixed, images ffffffff, n = 1" in name for name in ours)
@@ -133,7 +133,9 @@ def test_studies_of_one_recipe_and_length_are_told_apart():
 
 def test_a_changed_baseline_is_not_the_papers_model():
     changed = {"model__norm": "batch"}
-    table = tables.imagenet_table(studies([big(0, **changed), big(0, preset="s24", **changed)]))
+    table = tables.imagenet_table(
+        build_studies([big(0, **changed), big(0, preset="s24", **changed)])
+    )
     assert [name.split(" (")[0] for name in names(table) if "ours" in name] == [
         "PoolFormer-S12 with Modified LayerNorm -> BatchNorm",
         "PoolFormer-S24 with Modified LayerNorm -> BatchNorm",
@@ -142,7 +144,7 @@ def test_a_changed_baseline_is_not_the_papers_model():
 
 def test_other_pictures_are_left_aside_and_told():
     found = [*BASE, big(classes=10, recipe="imagenette"), big(classes=100)]
-    table = tables.imagenet_table(studies(found))
+    table = tables.imagenet_table(build_studies(found))
     assert len(table.frame) == 27
     assert (
         "5 records left out, not of ImageNet-1K (a folder of 1000 classes): "
@@ -152,7 +154,9 @@ def test_other_pictures_are_left_aside_and_told():
 
 
 def test_fewer_pictures_than_imagenet_has_are_told():
-    table = tables.imagenet_table(studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))]))
+    table = tables.imagenet_table(
+        build_studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))])
+    )
     told = [text for text in table.foot if "images to train on" in text]
     assert told == [
         "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 images to train on and 5 to validate on, "
@@ -161,7 +165,9 @@ def test_fewer_pictures_than_imagenet_has_are_told():
 
 
 def test_a_run_without_a_result_is_a_row_that_says_so():
-    table = tables.imagenet_table(studies([big(), big(0, None, preset="m36", status="failed")]))
+    table = tables.imagenet_table(
+        build_studies([big(), big(0, None, preset="m36", status="failed")])
+    )
     row = line(table, "PoolFormer-M36 (ours: imagenet, 300 epochs, n = 0)")
     assert row["Top-1 (%)"] == "missing (1 failed: oom)"
 
@@ -181,8 +187,8 @@ def test_tidy_numbers_of_imagenet():
     assert len(ours["run_ids"].split()) == 2
 
 
-@pytest.mark.parametrize("size", published.MODELS)
+@pytest.mark.parametrize("size", published.SIZE_NAMES)
 @pytest.mark.parametrize("recipe", ["imagenet", "imagenet-fast"])
 def test_a_model_is_known_by_what_it_is(recipe, size):
     config = record(recipe=recipe, preset=size, optim__lr=0.1).config
-    assert name_model(config) == (published.MODELS[size], {})
+    assert name_model(config) == (published.SIZE_NAMES[size], {})

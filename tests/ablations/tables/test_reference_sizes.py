@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ablations import tables
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from tests.factories.records import BASE, IDENTITY, record
 from tests.factories.reference import SIZED, plain, tidy
 
 
 def test_the_sizes_of_a_study_stand_beside_the_papers():
-    (study,) = studies([*SIZED, *IDENTITY])
+    (study,) = build_studies([*SIZED, *IDENTITY])
     table = tables.sizes_table(study)
     assert table.title.startswith("Model sizes: recipe mini, data mini")
     assert [plain(name) for name in table.frame["Model"]] == ["S12", "S24", "S36", "M36", "M48"]
@@ -62,7 +62,7 @@ def test_sizes_where_table_1_is_rounded_the_wrong_way_are_marked():
 def test_what_a_whole_sweep_changes_is_in_its_commands_and_a_size_stays_a_size():
     shared = {"optim__lr": 0.003, "model__drop_path": 0.1}
     found = [record(**shared), record(preset="s24", **shared), record(preset="m36")]
-    small, other = studies(found), studies(found[:2])
+    small, other = build_studies(found), build_studies(found[:2])
     assert len(small) == 1
     (study,) = other
     table = tables.sizes_table(study)
@@ -72,14 +72,16 @@ def test_what_a_whole_sweep_changes_is_in_its_commands_and_a_size_stays_a_size()
 
 
 def test_a_row_that_changes_more_than_its_size_is_no_size():
-    (study,) = studies([*BASE, record(preset="s24", optim__lr=0.1), record(model__drop_path=0.1)])
+    (study,) = build_studies(
+        [*BASE, record(preset="s24", optim__lr=0.1), record(model__drop_path=0.1)]
+    )
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["3", "0", "0", "0", "0"]
     assert any(text.endswith("left to the ablation table: 2.") for text in table.foot)
 
 
 def test_without_an_s12_there_is_no_difference_and_the_command_fits_all_sizes():
-    (study,) = studies([record(preset="s36"), record(preset="m36"), record(preset="m48")])
+    (study,) = build_studies([record(preset="s36"), record(preset="m36"), record(preset="m48")])
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["0", "0", "1", "1", "1"]
     assert set(table.frame["Δ from S12"]) == {""}
@@ -89,7 +91,7 @@ def test_without_an_s12_there_is_no_difference_and_the_command_fits_all_sizes():
 
 def test_sizes_that_share_no_seeds_are_compared_by_their_means():
     found = [*BASE, record(7, 90.0, preset="s24"), record(8, 92.0, preset="s24")]
-    table = tables.sizes_table(*studies(found))
+    table = tables.sizes_table(*build_studies(found))
     assert "Sizes that share fewer than two seeds with S12 are compared by Welch's t." in table.foot
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row
-from ablations.analysis.study import studies
+from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.store.records import Record
@@ -191,7 +191,7 @@ def test_different_recipes_epochs_pictures_and_precision_are_never_compared():
         other_data,
         other_precision,
     ]
-    groups = studies(found)
+    groups = build_studies(found)
     assert len(groups) == 6
     (cooled,) = [group for group in groups if group.cooldown]
     assert "3 epochs and 3 epochs of cool-down" in cooled.name
@@ -203,16 +203,16 @@ def test_different_recipes_epochs_pictures_and_precision_are_never_compared():
 def test_images_of_one_fingerprint_and_other_contents_are_not_compared():
     found = [record(seed, 80.0) for seed in (0, 1, 2)]
     found[0].data["contents"] = "a" * 16
-    assert len(studies(found)) == 1  # of one that older records do not have
+    assert len(build_studies(found)) == 1  # of one that older records do not have
     found[1].data["contents"] = "b" * 16
-    assert {len(study.records) for study in studies(found)} == {1}
+    assert {len(study.records) for study in build_studies(found)} == {1}
 
 
 def test_a_done_record_without_a_precision_is_in_no_study():
     unknown, broken = record(3, 99.0), record(4, None, status="failed")
     for each in (unknown, broken):
         del each.environment["precision"]
-    (study,) = studies([*BASE, unknown, broken])
+    (study,) = build_studies([*BASE, unknown, broken])
     assert unknown.run_id not in {run.run_id for run in study.records}
     assert broken.run_id in {run.run_id for run in study.records}
 
@@ -383,7 +383,7 @@ def test_a_row_of_one_seed_above_all_leaves_nothing_bold():
 
 
 def test_the_papers_numbers_are_those_of_what_a_row_is_whatever_it_is_compared_with():
-    (study,) = studies([*BASE, *IDENTITY], IDENTITY[0].run_id)
+    (study,) = build_studies([*BASE, *IDENTITY], IDENTITY[0].run_id)
     rows = {row.label: row for row in study.rows}
     assert rows["Baseline"].paper.top1 == 74.3
     pool = rows["Identity mapping -> Pooling"]
@@ -406,13 +406,13 @@ def test_a_failure_joins_the_study_that_has_its_seed(tmp_path):
     killed = write_failed_record(
         resolve("mini", {"model.norm": "batch", "seed": 1}), tmp_path, "killed", ""
     )
-    by_precision = {study.precision: study for study in studies([*half, *BASE, killed])}
+    by_precision = {study.precision: study for study in build_studies([*half, *BASE, killed])}
     assert set(by_precision) == {"bf16-mixed", "32-true"}
     assert killed in by_precision["32-true"].records
     odd = write_failed_record(
         resolve("mini", {"model.norm": "batch", "seed": 5}), tmp_path, "killed", ""
     )
-    assert len(studies([*half, *BASE, odd])) == 3  # of neither, as far as anyone knows
+    assert len(build_studies([*half, *BASE, odd])) == 3  # of neither, as far as anyone knows
 
 
 def test_the_paper_style_says_over_how_many_seeds_its_means_are():
@@ -455,7 +455,7 @@ def test_the_work_of_a_table_grows_with_its_rows_alone(monkeypatch):
     counts = {}
     for variants in (10, 20, 30):
         found = [record(0, 80.0, model__mlp_ratio=4.0 + n / 8) for n in range(variants)]
-        (study,) = studies(found)
+        (study,) = build_studies(found)
         reads.clear()
         ablation_table(study)
         counts[variants] = len(reads)

@@ -144,13 +144,13 @@ def test_html_and_xml_read_back_the_text(text):
 def test_a_plot_has_the_glyphs(text):
     from matplotlib.figure import Figure
 
-    from ablations.figures.drawing import png
+    from ablations.figures.drawing import to_png
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = Figure(figsize=(2, 1))
         figure.text(0, 0.5, escape.plot(text)[:200], parse_math=False)
-        assert png(figure, dpi=20)
+        assert to_png(figure, dpi=20)
     assert escape.plot("注 Δ → ± −") == "U+6CE8 Δ → ± −"
 
 

@@ -26,7 +26,7 @@ def rows() -> list[tuple[dict, str | None]]:
 
 
 def recomputed(variant: str) -> dict[str, str]:
-    with (published.PAPER / "ablation.csv").open(newline="") as file:
+    with (published.PAPER_DIR / "ablation.csv").open(newline="") as file:
         return next(line for line in csv.DictReader(file) if line["variant"] == variant)
 
 
@@ -36,7 +36,7 @@ def test_a_row_of_any_recipe_costs_at_the_papers_size_what_the_paper_says(cell, 
 
     run = resolve("mini", cell, preset)
     base = diff.flat_config(resolve("mini").to_json())
-    paper = matching.match(diff.changes(base, diff.flat_config(run.to_json())))
+    paper = matching.find_paper_row(diff.changes(base, diff.flat_config(run.to_json())))
     assert paper is not None
     config = at_paper_size(run)
     assert config == at_paper_size(resolve("cifar10", cell, preset))

@@ -15,11 +15,22 @@ import torch
 from timm.layers import resample_abs_pos_embed_nhwc
 from torch import Tensor
 
+from poolformer._layouts import LAYOUTS, convert_layout, detect_layout
 from poolformer.config import MetaFormerConfig
 from poolformer.errors import CheckpointError
-from poolformer.layouts import convert, layout_of
 from poolformer.metaformer import MetaFormer
 from poolformer.models import MODELS
+
+__all__ = [
+    "LAYOUTS",
+    "SUFFIXES",
+    "convert_layout",
+    "detect_layout",
+    "encode_weights",
+    "load_checkpoint",
+    "matching_models",
+    "read_weights",
+]
 
 # Where training scripts put the weights: averaged ones first.
 WRAPPERS = ["state_dict_ema", "model_ema", "state_dict", "model"]
@@ -28,7 +39,7 @@ PREFIX = re.compile(r"^((module|_orig_mod|model)\.)+")
 SUFFIXES = [".pt", ".pth", ".tar", ".bin", ".safetensors"]
 
 
-def fitting(weights: Mapping[str, Tensor], file: str | Path = "") -> list[str]:
+def matching_models(weights: Mapping[str, Tensor], file: str | Path = "") -> list[str]:
     """The names of MODELS that weights of any layout fit, the most likely first.
 
     Not every change of a model shows in its weights: pooling and the identity have none. A model
@@ -38,7 +49,7 @@ def fitting(weights: Mapping[str, Tensor], file: str | Path = "") -> list[str]:
     Raises:
         CheckpointError: Keys of no layout.
     """
-    shapes = _body_shapes(convert(weights, "own"))
+    shapes = _body_shapes(convert_layout(weights, "own"))
     found = []
     for name, config in MODELS.items():
         # A look at the last block spares most models from being built.
@@ -144,8 +155,8 @@ def load_checkpoint(
 ) -> list[str]:
     """Load weights of any layout into a model; all of them or, on an error, none.
 
-    The model gets the head of the code that the layout belongs to (``MetaFormer.order_head``), so
-    that the logits are those of that code: timm's for timm's layout, else the paper's.
+    The layout also sets the order of the head (``MetaFormer.set_head_order``), so that the logits
+    are those of the code that wrote the file: timm's for timm's layout, else the paper's.
 
     Args:
         model: Built for the architecture of the file.
@@ -161,7 +172,7 @@ def load_checkpoint(
     """
     found = read_weights(path)
     try:
-        layout, weights = layout_of(found), convert(found, "own", strict=False)
+        layout, weights = detect_layout(found), convert_layout(found, "own", strict=False)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     expected = model.state_dict()
@@ -188,7 +199,7 @@ def load_checkpoint(
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {path}: {_first_line(error)}") from error
-    model.order_head("timm" if layout == "timm" else "official")
+    model.set_head_order("timm" if layout == "timm" else "official")
     return told
 
 

@@ -21,23 +21,29 @@ NORM_NAMES = ["group", "layer", "batch", "none"]
 ACTIVATION_NAMES = ["gelu", "relu", "silu", "star_relu"]
 
 
-def unknown(what: str, name: object, valid: Iterable[str]) -> str:
-    """One line for a name that does not exist: the nearest valid one first, then all of them."""
+def unknown_name(
+    what: str, name: object, valid: Iterable[str], otherwise: str | None = None
+) -> str:
+    """One line for a name that does not exist: the nearest valid ones, then all valid ones.
+
+    Args:
+        what: What has the name, such as ``norm``.
+        name: The unknown name.
+        valid: The valid names.
+        otherwise: For names too many to list: what to say where no valid name is near.
+    """
     valid = list(valid)
-    near = _near(name, valid, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
-
-
-def nearest(what: str, name: object, valid: Iterable[str], otherwise: str) -> str:
-    """One line for a name among too many to list: the three nearest, ``otherwise`` without any."""
-    near = _near(name, valid, 3)
+    if otherwise is None:
+        near = _nearest(name, valid, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
+    near = _nearest(name, valid, 3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
     return f"unknown {what} {name!r}: {hint}"
 
 
-def _near(name: object, valid: Iterable[str], count: int) -> list[str]:
-    """The valid names that are nearest, whatever the case of their letters."""
+def _nearest(name: object, valid: Iterable[str], count: int) -> list[str]:
+    """The valid names that are most similar, ignoring case."""
     folded: dict[str, str] = {}
     for each in valid:
         folded.setdefault(each.casefold(), each)
@@ -190,16 +196,16 @@ class MetaFormerConfig:
         mixers = (self.token_mixers,) if isinstance(self.token_mixers, str) else self.token_mixers
         for mixer in mixers:
             if mixer not in MIXER_NAMES:
-                raise ConfigError(unknown("token mixer", mixer, MIXER_NAMES))
+                raise ConfigError(unknown_name("token mixer", mixer, MIXER_NAMES))
         if not isinstance(self.token_mixers, str) and len(mixers) != len(self.depths):
             raise ConfigError(
                 f"token_mixers has {len(mixers)} names for {len(self.depths)} stages: "
                 "give one name, or one a stage"
             )
         if self.norm not in NORM_NAMES:
-            raise ConfigError(unknown("norm", self.norm, NORM_NAMES))
+            raise ConfigError(unknown_name("norm", self.norm, NORM_NAMES))
         if self.activation not in ACTIVATION_NAMES:
-            raise ConfigError(unknown("activation", self.activation, ACTIVATION_NAMES))
+            raise ConfigError(unknown_name("activation", self.activation, ACTIVATION_NAMES))
 
     def _check_numbers(self) -> None:
         if not self.depths or len(self.depths) != len(self.dims):

@@ -14,11 +14,11 @@ import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from poolformer.config import MetaFormerConfig, unknown
+from poolformer.config import MetaFormerConfig, unknown_name
 from poolformer.errors import ConfigError
 from poolformer.layers import NORMS, ChannelMLP, layer_scale
 from poolformer.mixers import build_mixer
-from poolformer.models import named
+from poolformer.models import model_config
 
 
 class SubBlock(nn.Module):
@@ -127,7 +127,7 @@ class MetaFormer(nn.Module):
             None,
         )
 
-    def order_head(self, like: str) -> None:
+    def set_head_order(self, like: str) -> None:
         """Where the final norm stands: before the mean over positions, or after it.
 
         ``official`` is the paper's order, in which the released weights were trained, and the one
@@ -139,7 +139,7 @@ class MetaFormer(nn.Module):
             ConfigError: Another name.
         """
         if like not in HEAD_EPS:
-            raise ConfigError(unknown("order of the head", like, HEAD_EPS))
+            raise ConfigError(unknown_name("order of the head", like, HEAD_EPS))
         self.pool_first = like == "timm"
         if self.config.norm in ("group", "layer"):
             self.norm.eps = HEAD_EPS[like]  # type: ignore[assignment]
@@ -190,4 +190,4 @@ def create(name: str, **changes: Any) -> MetaFormer:
     Raises:
         ConfigError: A name, a field or a value that does not exist.
     """
-    return MetaFormer(named(name, **changes))
+    return MetaFormer(model_config(name, **changes))

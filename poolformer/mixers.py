@@ -130,7 +130,7 @@ MIXERS: dict[str, Factory] = {
 }
 
 
-REGISTRARS: dict[str, str] = {}  # registered name -> the module whose code registered it
+REGISTERED_BY: dict[str, str] = {}  # registered name -> the module whose code registered it
 BUILT_IN = list(MIXERS)
 YAML_WORDS = ["none", "null", "true", "false", "yes", "no", "on", "off", "y", "n"]
 
@@ -192,7 +192,7 @@ def register_mixer(name: str) -> Callable[[Given], Given]:
         again = known is not None and _origin(known) == _origin(build)
         if known is not None and not again:
             raise ConfigError(f"the token mixer {name!r} exists already: choose another name")
-        MIXERS[name], REGISTRARS[name] = build, module
+        MIXERS[name], REGISTERED_BY[name] = build, module
         if not again:
             MIXER_NAMES.append(name)
         return build

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from poolformer.config import SIZES, MetaFormerConfig, nearest
+from poolformer.config import SIZES, MetaFormerConfig, unknown_name
 from poolformer.errors import ConfigError
 
 S12 = SIZES["s12"]
@@ -52,7 +52,7 @@ MODELS: dict[str, MetaFormerConfig] = {
 }
 
 
-def named(name: str, **changes: Any) -> MetaFormerConfig:
+def model_config(name: str, **changes: Any) -> MetaFormerConfig:
     """The config of a model's name, with some fields changed.
 
     Raises:
@@ -60,10 +60,10 @@ def named(name: str, **changes: Any) -> MetaFormerConfig:
     """
     if name not in MODELS:
         raise ConfigError(
-            nearest("model", name, MODELS, otherwise=f"valid are {', '.join(MODELS)}")
+            unknown_name("model", name, MODELS, otherwise=f"valid are {', '.join(MODELS)}")
         )
     known = [item.name for item in fields(MetaFormerConfig)]
     for field in changes:
         if field not in known:
-            raise ConfigError(nearest("field", field, known, f"valid are {', '.join(known)}"))
+            raise ConfigError(unknown_name("field", field, known, f"valid are {', '.join(known)}"))
     return replace(MODELS[name], **changes)

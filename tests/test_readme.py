@@ -15,7 +15,7 @@ from ablations.analysis.study import build_studies
 from ablations.store import records
 from ablations.tables import render
 from poolformer import create
-from poolformer.layouts import convert
+from poolformer.checkpoints import convert_layout
 from tests.factories.configs import TINY, TINY_FLAGS
 from tests.factories.models import perturbed, write_weights
 from tests.factories.readme import write_files
@@ -54,7 +54,9 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
     """
     write_files(tmp_path)
     model = perturbed(create("poolformer_s12", num_classes=3))
-    write_weights(convert(model.state_dict(), "official"), tmp_path / "poolformer_s12.pth.tar")
+    write_weights(
+        convert_layout(model.state_dict(), "official"), tmp_path / "poolformer_s12.pth.tar"
+    )
     (tmp_path / "imagenet").symlink_to(picture_folder)
     printed = {}
     for command in COMMANDS:

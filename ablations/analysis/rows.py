@@ -21,7 +21,7 @@ from ablations.paper.published import PaperRow
 from ablations.store.load import MAIN_METRIC
 from ablations.store.records import Record
 from ablations.text.phrases import counted
-from poolformer.config import nearest
+from poolformer.config import unknown_name
 
 # Axes in the order of the paper's table; what it lacks follows.
 AXIS_ORDER = [
@@ -257,7 +257,7 @@ def match_rows(rows: Sequence[Row], words: str) -> list[Row]:
 def unknown_row_message(rows: Iterable[Row], words: str) -> str:
     """One line for words that mean no row: the nearest labels, then all of them."""
     every = list(dict.fromkeys(row.label for row in rows))
-    near = nearest("row", words, every, "")
+    near = unknown_name("row", words, every, "")
     return f"{near.rstrip(': ')}; the rows are: {'; '.join(every)}"
 
 

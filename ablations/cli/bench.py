@@ -10,7 +10,7 @@ from ablations.config.resolve import resolve
 from ablations.console import screen
 from ablations.data import count_classes
 from ablations.errors import ConfigError
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     for name in arguments.names:
         if name not in bench.BENCHES:
-            raise ConfigError(unknown("bench", name, list(bench.BENCHES)))
+            raise ConfigError(unknown_name("bench", name, list(bench.BENCHES)))
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
     config = resolve(arguments.recipe, fields_set, count_classes=count_classes)

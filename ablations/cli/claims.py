@@ -8,7 +8,7 @@ from typing import Any
 from ablations.cli.options import output, refuse_fields, write_or_emit
 from ablations.cli.sources import add_sources, form_of, gather, tell
 from ablations.errors import ConfigError
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.tables import FORMATS, render_claims
 
     if arguments.format not in FORMATS:
-        raise ConfigError(unknown("format", arguments.format, FORMATS))
+        raise ConfigError(unknown_name("format", arguments.format, FORMATS))
     form = form_of(arguments)
     with garbage_collection_paused():
         found = gather(arguments)

@@ -8,7 +8,7 @@ from typing import Any
 from ablations.cli.options import location, refuse_fields
 from ablations.console import screen
 from ablations.errors import ConfigError
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -38,15 +38,21 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     from ablations.errors import CheckpointError
     from ablations.machine import files
-    from poolformer.checkpoints import encode_weights, fitting, read_weights
-    from poolformer.layouts import LAYOUTS, convert, layout_of
+    from poolformer.checkpoints import (
+        LAYOUTS,
+        convert_layout,
+        detect_layout,
+        encode_weights,
+        matching_models,
+        read_weights,
+    )
 
     if arguments.to not in LAYOUTS:
-        raise ConfigError(unknown("layout", arguments.to, LAYOUTS))
+        raise ConfigError(unknown_name("layout", arguments.to, LAYOUTS))
     weights = read_weights(source)
     try:
-        layout, renamed = layout_of(weights), convert(weights, arguments.to)
-        names = fitting(weights, source)
+        layout, renamed = detect_layout(weights), convert_layout(weights, arguments.to)
+        names = matching_models(weights, source)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {source}: {error}") from error
     content = encode_weights(renamed, target)

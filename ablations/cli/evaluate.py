@@ -48,38 +48,38 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
 
     from ablations.training import evaluate
-    from ablations.training.loop import on_gpu
+    from ablations.training.loop import uses_gpu
 
-    overrides = {**evaluate.defaults(), **fields_set}
+    overrides = {**evaluate.default_fields(), **fields_set}
     if arguments.run_id is not None:
-        subject = evaluate.of_run(arguments.run_id, arguments.results, overrides)
+        subject = evaluate.model_from_run(arguments.run_id, arguments.results, overrides)
     else:
-        subject = evaluate.of_checkpoint(
+        subject = evaluate.model_from_checkpoint(
             arguments.checkpoint, overrides, arguments.arch, arguments.resize_position_embedding
         )
     if "data.root" in fields_set and subject.config.data.name == "mini":
         raise ConfigError("--data.root is not for data.name mini: its images are in the package")
-    pictures = evaluate.pictures_of(subject.config)
-    place = "gpu" if on_gpu(subject.config.system.accelerator) else "cpu"
+    pictures = evaluate.validation_images(subject.config)
+    place = "gpu" if uses_gpu(subject.config.system.accelerator) else "cpu"
     data = subject.config.data
     crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
-    screen.out("; ".join([subject.name, *subject.told]))
+    screen.out("; ".join([subject.name, *subject.notes]))
     images = counted(len(pictures.val), "image")
     screen.out(
         f"{data.root or data.name}: {images} of {len(pictures.classes)} "
         f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
-        f"{evaluate.precision(subject.config)}"
+        f"{evaluate.evaluation_precision(subject.config)}"
     )
     with Bar(silent=describe_stall) as bar:
         progress = partial(shown, bar=bar, total=len(pictures.val))
-        found = evaluate.measure(subject, pictures, progress)
+        found = evaluate.evaluate_model(subject, pictures, progress)
     screen.out(
-        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {counted(found.pictures, 'image')}, "
+        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {counted(found.images, 'image')}, "
         f"{found.speed:.1f} images/s"
     )
-    if found.broken:
-        screen.note(f"{counted(found.broken, 'image')} gave logits that are not finite")
-    return 1 if found.broken else 0
+    if found.nonfinite:
+        screen.note(f"{counted(found.nonfinite, 'image')} gave logits that are not finite")
+    return 1 if found.nonfinite else 0
 
 
 def shown(batches: Iterable[Any], bar: Bar, total: int) -> Iterator[Any]:

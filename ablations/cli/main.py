@@ -89,7 +89,7 @@ def _run(given: Sequence[str]) -> int:
         more = "; the same command goes on from the last epoch" if trains else ""
         screen.note(f"interrupted{more}")
         code: int = getattr(stopped, "code", 130)
-        if not getattr(stopped, "told", False):
+        if not getattr(stopped, "reported", False):
             _end_agent_run(
                 given, f"stopped by a signal before its first epoch: exit code {code}", code
             )

@@ -19,7 +19,7 @@ from ablations.errors import ConfigError
 from ablations.machine import env_vars
 from ablations.text import parsing
 from ablations.text.parsing import decimal, whole
-from poolformer.config import nearest
+from poolformer.config import unknown_name
 
 DEFAULT_RECIPE = "mini"
 DEFAULT_RESULTS = Path("runs")
@@ -74,7 +74,9 @@ class Parser(argparse.ArgumentParser):
         if rest and rest[0].startswith("-"):
             own = sorted({*re.findall(r"--[\w.-]+", self.format_help())})
             word = f"--{rest[0].lstrip('-')}".split("=")[0]
-            raise ConfigError(nearest("flag", word, own, f"`{self.prog} --help` lists the valid"))
+            raise ConfigError(
+                unknown_name("flag", word, own, f"`{self.prog} --help` lists the valid")
+            )
         if rest:
             raise ConfigError(f"{self.prog} does not take {rest[0]!r}")
         return namespace, rest

@@ -12,7 +12,7 @@ from ablations.console import screen
 from ablations.data import count_classes
 from ablations.errors import ConfigError
 from ablations.text import escape
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Count and print."""
     if arguments.format not in ("md", "csv"):
-        raise ConfigError(unknown("format", arguments.format, ["md", "csv"]))
+        raise ConfigError(unknown_name("format", arguments.format, ["md", "csv"]))
 
     from ablations.config.sweep import expand
 

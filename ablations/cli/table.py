@@ -12,7 +12,7 @@ from ablations.cli.options import integer, output, refuse_fields, write_or_emit
 from ablations.cli.sources import Gathered, add_sources, form_of, gather, tell
 from ablations.console import screen
 from ablations.errors import ConfigError
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 ABLATION = "ablation"
 RUN_ID = re.compile("[0-9a-f]{12}")
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         ("style", arguments.style, STYLES),
     ):
         if value not in valid:
-            raise ConfigError(unknown(what, value, valid))
+            raise ConfigError(unknown_name(what, value, valid))
     arguments.format = form_of(arguments)
     if arguments.of != ABLATION:
         _refuse(arguments)

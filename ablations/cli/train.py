@@ -26,7 +26,7 @@ from ablations.tracking import agent
 from ablations.training.signals import Signals
 
 if TYPE_CHECKING:
-    from ablations.training.ddp_workers import Team
+    from ablations.training.ddp_workers import RankContext
 
 
 def add(commands: Any) -> None:
@@ -69,19 +69,19 @@ def _seated(
     arguments: argparse.Namespace, config: RunConfig, signals: Signals, unsent: list[Path]
 ) -> int:
     """What one of several processes does, where they have been started already, or all will do."""
-    # Read by torch when it is loaded: DDP's advice on what `ranks.Together` wants is for no user.
+    # torch reads this when it loads: hide DDP's warning about unused parameters.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-    from ablations.training.ddp_workers import Team, lead, serve_outside
-    from ablations.training.ranks import connect, outside
+    from ablations.training.ddp_workers import RankContext, run_launched_worker, run_rank_zero
+    from ablations.training.ranks import connect_store, rank_from_launcher
 
-    seat = outside(config.system)
+    seat = rank_from_launcher(config.system)
     if seat is None:
         return _run(arguments, config, signals, unsent)
-    team = Team(seat, connect(seat))
+    team = RankContext(seat, connect_store(seat))
     if seat.rank:
-        return serve_outside(config, arguments.results, team)
-    return lead(team, lambda: _run(arguments, config, signals, unsent, team))
+        return run_launched_worker(config, arguments.results, team)
+    return run_rank_zero(team, lambda: _run(arguments, config, signals, unsent, team))
 
 
 def _run(
@@ -89,7 +89,7 @@ def _run(
     config: RunConfig,
     signals: Signals,
     unsent: list[Path],
-    team: Team | None = None,
+    team: RankContext | None = None,
 ) -> int:
     reuse, results = not arguments.no_reuse, arguments.results
 

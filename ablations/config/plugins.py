@@ -102,7 +102,7 @@ def _edited(name: str) -> bool:
 def _check_registered(name: str) -> None:
     """Raise ConfigError where a module, or the package of that name, has registered nothing."""
     registry: Any = sys.modules.get("poolformer.mixers")
-    homes = {home for mixer in registry.REGISTRARS for home in _modules(registry, mixer)}
+    homes = {home for mixer in registry.REGISTERED_BY for home in _modules(registry, mixer)}
     if not any(home == name or home.startswith(f"{name}.") for home in homes):
         raise ConfigError(f"plugin {name} registers no token mixer (poolformer.register_mixer)")
 
@@ -110,7 +110,7 @@ def _check_registered(name: str) -> None:
 def _modules(registry: Any, mixer: str) -> list[str]:
     """The modules that define and that register a mixer from outside."""
     build = registry.MIXERS.get(mixer)
-    names = [getattr(build, "__module__", None), registry.REGISTRARS.get(mixer)]
+    names = [getattr(build, "__module__", None), registry.REGISTERED_BY.get(mixer)]
     found = [name for name in names if name and build is not None]
     return [name for name in dict.fromkeys(found) if not _is_standard(name)]
 
@@ -175,7 +175,7 @@ def _homes(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
     registry: Any = sys.modules.get("poolformer.mixers")  # without it nobody has registered
     found: dict[str, list[tuple[str, Path]]] = {}
     for mixer in mixers if registry else ():
-        for name in _modules(registry, mixer) if mixer in registry.REGISTRARS else ():
+        for name in _modules(registry, mixer) if mixer in registry.REGISTERED_BY else ():
             if (module := sys.modules.get(name)) and (file := _file(module)):
                 found.setdefault(mixer, []).append((name, file))
     return found  # a mixer that a notebook defines has no file

@@ -23,7 +23,7 @@ from ablations.config import plugins, unread
 from ablations.config.schema import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
 from ablations.errors import ConfigError
 from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
-from poolformer.config import SIZES, MetaFormerConfig, nearest, unknown
+from poolformer.config import SIZES, MetaFormerConfig, unknown_name
 
 RECIPES = Path(__file__).parent / "recipes"
 GROUPS: dict[str, type] = {
@@ -52,7 +52,7 @@ def recipe_names() -> list[str]:
 def unknown_recipe(recipe: str) -> str | None:
     """What to say of a recipe that this version does not have; None where it does."""
     known = recipe_names()
-    return None if recipe in known else unknown("recipe", recipe, known)
+    return None if recipe in known else unknown_name("recipe", recipe, known)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _read_recipe(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 
 def _known_recipe(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     if name not in recipe_names():
-        raise ConfigError(unknown("recipe", name, recipe_names()))
+        raise ConfigError(unknown_name("recipe", name, recipe_names()))
     return _read_recipe(name)
 
 
@@ -102,7 +102,7 @@ def defaults(recipe: str, preset: str | None = None) -> dict[str, Any]:
     if preset is None:
         return dict(values)
     if preset not in presets:
-        raise ConfigError(unknown(f"preset of recipe {recipe}", preset, presets))
+        raise ConfigError(unknown_name(f"preset of recipe {recipe}", preset, presets))
     return {**values, **presets[preset]}
 
 
@@ -184,7 +184,7 @@ def unknown_field(what: str, name: str) -> str:
     group = name.split(".", 1)[0]
     listed = [field for field in FIELDS if field.startswith(f"{group}.")]
     places = ", ".join(listed) if listed else f"{', '.join(f'{group}.*' for group in GROUPS)}, seed"
-    return nearest(what, name, FIELDS, otherwise=f"valid are {places}")
+    return unknown_name(what, name, FIELDS, otherwise=f"valid are {places}")
 
 
 def size_name(recipe: str, depths: Sequence[int], dims: Sequence[int]) -> str | None:

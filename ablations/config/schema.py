@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from ablations.errors import ConfigError
-from poolformer.config import MetaFormerConfig, unknown
+from poolformer.config import MetaFormerConfig, unknown_name
 
 # name -> (channels, classes); None where the files decide.
 SOURCES: dict[str, tuple[int, int | None]] = {
@@ -361,7 +361,7 @@ def with_floats(config: Mapping[str, Any]) -> dict[str, Any]:
 def one_of(what: str, value: object, valid: Any) -> None:
     """Raise ConfigError unless ``value`` is among the valid names."""
     if value not in valid:
-        raise ConfigError(unknown(what, value, valid))
+        raise ConfigError(unknown_name(what, value, valid))
 
 
 def at_least(what: str, value: float, low: float) -> None:

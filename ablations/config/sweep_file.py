@@ -19,7 +19,7 @@ from ablations.config.arguments import CHOICES, group
 from ablations.config.resolve import FIELDS, GROUPS, unknown_field
 from ablations.errors import ConfigError
 from ablations.text.parsing import MOST
-from poolformer.config import nearest, unknown
+from poolformer.config import unknown_name
 
 PARAMETERS = [*FIELDS, *CHOICES]
 # What W&B's schema has at the top of a file; and of these, what an agent would do and we cannot.
@@ -123,7 +123,7 @@ def _check_key(key: str, value: Any) -> None:
     if key in PARAMETERS or key in GROUPS:
         raise ConfigError(f"{key!r} belongs under parameters: `{key}: {{value: ...}}`")
     if key not in KEYS:
-        raise ConfigError(nearest("key", key, KEYS, f"valid are {', '.join(KEYS)}"))
+        raise ConfigError(unknown_name("key", key, KEYS, f"valid are {', '.join(KEYS)}"))
     if value is None:
         return
     if key in REFUSED:
@@ -146,11 +146,11 @@ def _check_metric(metric: Any) -> None:
         if key == "target":
             raise ConfigError("metric.target ends a sweep before its last run: leave it out")
         if key not in ("name", "goal"):
-            raise ConfigError(unknown("key of metric", key, ["name", "goal"]))
+            raise ConfigError(unknown_name("key of metric", key, ["name", "goal"]))
     if metric["name"] not in METRICS:
-        raise ConfigError(unknown("metric", metric["name"], METRICS))
+        raise ConfigError(unknown_name("metric", metric["name"], METRICS))
     if metric.get("goal", "minimize") not in ("minimize", "maximize"):
-        raise ConfigError(unknown("goal", metric["goal"], ["minimize", "maximize"]))
+        raise ConfigError(unknown_name("goal", metric["goal"], ["minimize", "maximize"]))
 
 
 def _grid(parameters: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
@@ -161,7 +161,7 @@ def _grid(parameters: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
         if isinstance(parameter, Mapping) and "parameters" in parameter:
             inner = parameter["parameters"]
             if name not in GROUPS:
-                raise ConfigError(unknown("group of parameters", name, GROUPS))
+                raise ConfigError(unknown_name("group of parameters", name, GROUPS))
             if not isinstance(inner, Mapping) or not inner or len(parameter) > 1:
                 raise ConfigError(
                     f"{name} must have a mapping of field to values as its parameters, alone: did "
@@ -191,7 +191,7 @@ def _values(name: str, parameter: Any) -> Sequence[Any]:
         if key in SEARCH_KEYS:
             raise ConfigError(f"{name} has {key}, which a grid does not take: list its values")
         if key not in GRID_KEYS:
-            raise ConfigError(f"{name}: {unknown('key', key, GRID_KEYS)}")
+            raise ConfigError(f"{name}: {unknown_name('key', key, GRID_KEYS)}")
     kind = parameter.get("distribution")
     if kind is not None and kind not in DISTRIBUTIONS:
         raise ConfigError(

@@ -22,7 +22,13 @@ from ablations.data.batches import VALIDATION_BATCH, create_loaders, create_vali
 from ablations.planning.pictures import some
 from ablations.training.cost import model_cost
 from ablations.training.history import device_name
-from ablations.training.loop import failure_kind, on_gpu, one_line, options, quiet
+from ablations.training.loop import (
+    failure_kind,
+    quiet_lightning,
+    summarize_error,
+    trainer_options,
+    uses_gpu,
+)
 from ablations.training.tasks.classification import Classification
 
 # A CPU takes tens of milliseconds for 1e9 MACs of a step, which has three passes' worth of them:
@@ -138,7 +144,7 @@ def attempt(config: RunConfig, pictures: ImageDataset | None) -> Measured | str:
     try:
         return measure(config, pictures)
     except Exception as error:  # whatever a model that cannot be trained raises
-        return f"{failure_kind(error)}: {one_line(error)}"
+        return f"{failure_kind(error)}: {summarize_error(error)}"
 
 
 def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
@@ -152,7 +158,7 @@ def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
     plugins.load(config.system.plugins)
     torch.set_num_threads(config.system.threads)
     cost = model_cost(config.model)
-    gpu = on_gpu(config.system.accelerator)
+    gpu = uses_gpu(config.system.accelerator)
     batch = config.data.batch_size // config.system.processes
     val_batch = VALIDATION_BATCH
     if not gpu:
@@ -164,8 +170,10 @@ def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
     clock = Clock(WARM_STEPS + (2 * workers if gpu else 0))
     batches = _batches(config, pictures, batch, val_batch, clock.warm + MOST)
     task = Probed(config)
-    with quiet():
-        trainer = pl.Trainer(**options(config), callbacks=[clock], enable_checkpointing=False)
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            **trainer_options(config), callbacks=[clock], enable_checkpointing=False
+        )
         trainer.fit(task, *batches)
     weights = tensor_bytes(task.state_dict().values())
     state = trainer.optimizers[0].state.values()

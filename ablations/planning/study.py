@@ -27,7 +27,7 @@ from ablations.scheduling.local import room
 from ablations.scheduling.runner import split
 from ablations.store import load
 from ablations.store.reuse_check import check_records
-from ablations.training.loop import on_gpu
+from ablations.training.loop import uses_gpu
 
 SCHEMA = 1
 
@@ -65,7 +65,7 @@ def plan(
     std, std_source = spread(configs, known.records, std)
     check.read(results)  # a broken one is told before minutes of probes
     for accelerator in {config.system.accelerator for config in configs}:
-        on_gpu(accelerator)
+        uses_gpu(accelerator)
     at_once, gpus = room([config.system for config in configs], workers)
     there, todo, _ = split(cells, results) if reuse else ([], configs, {})  # told with the others
     compared = check_records(configs, there, download=False)

@@ -67,10 +67,10 @@ def trained(cell: RunConfig, results: Path, reuse: bool, tell: Callable[[Event],
         record = train(
             cell,
             results,
-            progress=partial(on_the_way, "epoch"),
+            on_epoch=partial(on_the_way, "epoch"),
             reuse=reuse,
-            unsent=partial(on_the_way, "unsent"),
-            report=partial(on_the_way, "batch"),
+            on_unsent=partial(on_the_way, "unsent"),
+            on_progress=partial(on_the_way, "batch"),
         )
         return Event("done", cell.run_id, record)
     except (BusyError, LeaseLostError) as error:

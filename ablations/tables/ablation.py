@@ -24,7 +24,7 @@ from ablations.tables.table import (
     significant_text,
 )
 from ablations.text.phrases import counted
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 STYLES = ["full", "paper"]
 TOP1, BOTH = "Top-1 (%)", "Δ ± 95% CI"
@@ -78,7 +78,7 @@ def parse_columns(text: str) -> list[str]:
     for word in words:
         same = [name for key, name in COLUMNS.items() if word in (key, name.lower())]
         if not same:
-            raise ConfigError(unknown("column", word, ["all", *COLUMNS]))
+            raise ConfigError(unknown_name("column", word, ["all", *COLUMNS]))
         found.append(same[0])
     return found
 

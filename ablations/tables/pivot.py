@@ -17,7 +17,7 @@ from ablations.errors import ConfigError
 from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.ablation import WIDTH, accuracy_text, study_title
 from ablations.tables.table import Table, p_value_text, signed_text
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 
 
 @dataclass
@@ -121,7 +121,7 @@ def _fields(asked: str, known: Sequence[str]) -> tuple[str, str]:
     for word in words:
         fitting = [name for name in known if word.lower() in _called(name)]
         if not fitting:
-            raise ConfigError(unknown("field of --pivot", word, map(_short, known)))
+            raise ConfigError(unknown_name("field of --pivot", word, map(_short, known)))
         found.append(fitting[0])
     return found[0], found[1]
 

@@ -23,7 +23,7 @@ SPEED_REPORTS = 30  # over which the speed is taken
 STEP = 3  # forward and backward: a training image takes about as long as three of validation
 
 
-class Watch(pl.Callback):
+class ProgressCallback(pl.Callback):
     """Reports where a run is, at the end of a batch; most batches cost it a look at the clock.
 
     Args:

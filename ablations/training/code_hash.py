@@ -20,28 +20,28 @@ FILES = [
 
 
 @functools.cache
-def versions() -> dict[str, str]:
+def current_hashes() -> dict[str, str]:
     """File -> 12 hex digits over what it does; comments and docstrings do not count."""
     paths = sorted(path for pattern in FILES for path in ROOT.glob(pattern))
     return {path.relative_to(ROOT).as_posix(): version(path) for path in paths}
 
 
-def check_same(checkpoint: Path, before: Mapping[str, str]) -> None:
+def check_unchanged(checkpoint: Path, before: Mapping[str, str]) -> None:
     """Raise ConfigError where a checkpoint was made by other code than is here.
 
     Args:
         checkpoint: Its file, for the message.
         before: ``versions`` when it was made.
     """
-    if changed := differing(before):
+    if changed := changed_roles(before):
         raise ConfigError(
             f"{checkpoint} was made by other code than this ({', '.join(changed)}): finish the run "
             "with that code, or remove the file to train the run anew"
         )
 
 
-def differing(before: Mapping[str, str]) -> list[str]:
+def changed_roles(before: Mapping[str, str]) -> list[str]:
     """The files whose ``versions`` were others."""
-    now = versions()
+    now = current_hashes()
     names = now.keys() | before.keys()
     return sorted(name for name in names if now.get(name) != before.get(name))

@@ -37,19 +37,19 @@ from ablations.training.loop import (
     Batches,
     check_devices,
     failure_kind,
-    fit_along,
-    on_gpu,
-    one_line,
+    fit_worker,
+    summarize_error,
+    uses_gpu,
 )
 from ablations.training.ranks import (
-    LOOK_SECONDS,
-    Seat,
-    Wire,
-    abort,
-    broken_off,
-    connect,
-    joined,
+    POLL_SECONDS,
+    MessageStore,
+    RankInfo,
+    abort_process_group,
+    connect_store,
+    is_lost_connection,
     port_of,
+    process_group,
 )
 from ablations.training.signals import Signals
 
@@ -63,7 +63,7 @@ TELLS_SECONDS = 5.0  # how long it takes until it shows why an exchange has fail
 
 
 @dataclass(frozen=True)
-class Team:
+class RankContext:
     """A process and its wire to the others of the run, which somebody else has started.
 
     Args:
@@ -71,14 +71,14 @@ class Team:
         wire: To them.
     """
 
-    seat: Seat
-    wire: Wire
+    seat: RankInfo
+    wire: MessageStore
 
 
 # What a follower does
 
 
-def follow(config: RunConfig, results: Path, team: Team) -> int:
+def train_worker(config: RunConfig, results: Path, team: RankContext) -> int:
     """Train along with rank 0 where it trains; the exit code.
 
     Args:
@@ -94,24 +94,26 @@ def follow(config: RunConfig, results: Path, team: Team) -> int:
         try:
             batches = _share(config, seat, order)
             wire.tell(f"ready {seat.rank}", True)
-            group.enter_context(joined(seat, wire.store, on_gpu(config.system.accelerator)))
-            fit_along(config, batches, results / config.run_id, order["epoch"] > 0, seat)
+            group.enter_context(
+                process_group(seat, wire.store, uses_gpu(config.system.accelerator))
+            )
+            fit_worker(config, batches, results / config.run_id, order["epoch"] > 0, seat)
             return 0
         except Exception as error:
-            lost = broken_off(error)  # that is the others' failure
+            lost = is_lost_connection(error)  # that is the others' failure
             if not lost:
                 traceback.print_exc()
             # Before the group is left, which is what the others notice.
             kind = LOST if lost else failure_kind(error)
-            told = {"kind": kind, "message": one_line(error)}
+            told = {"kind": kind, "message": summarize_error(error)}
             wire.tell(f"failed {seat.rank}", told)
-            abort()
+            abort_process_group()
             return 1
 
 
-def _share(config: RunConfig, seat: Seat, order: dict[str, Any]) -> Batches:
+def _share(config: RunConfig, seat: RankInfo, order: dict[str, Any]) -> Batches:
     """A seat's batches, of the same pictures and by the same code as rank 0's."""
-    if changed := code_hash.differing(order["code"]):
+    if changed := code_hash.changed_roles(order["code"]):
         raise ConfigError(f"this process has other code than rank 0 ({', '.join(changed)})")
     plugins.load(config.system.plugins)
     pictures = data.load_dataset(config.data)
@@ -138,15 +140,15 @@ def _words(identity: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in identity.items())
 
 
-def serve(config: RunConfig, results: Path, seat: Seat) -> None:
+def ddp_worker_main(config: RunConfig, results: Path, seat: RankInfo) -> None:
     """The life of a process that rank 0 has started on its machine."""
     log_file = results / config.run_id / run_state.LOG_FILE
     set_up_child(log_file, ignore=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    ended = follow(config, results, Team(seat, connect(seat)))
+    ended = train_worker(config, results, RankContext(seat, connect_store(seat)))
     os._exit(ended)  # at once: rank 0 waits, and nothing here is left to be written
 
 
-def serve_outside(config: RunConfig, results: Path, team: Team) -> int:
+def run_launched_worker(config: RunConfig, results: Path, team: RankContext) -> int:
     """The life of a process that torchrun or srun has started; its exit code."""
 
     def leave(*_: Any) -> None:
@@ -166,7 +168,7 @@ def serve_outside(config: RunConfig, results: Path, team: Team) -> int:
         team.wire.wait("order")
         for number in ends:
             signal.signal(number, leave)
-        ended = follow(config, results, team)
+        ended = train_worker(config, results, team)
         if ended:
             # The launcher ends all once one has ended, and rank 0 has a record to write.
             team.wire.wait("end", GRACE_SECONDS)
@@ -179,7 +181,7 @@ def serve_outside(config: RunConfig, results: Path, team: Team) -> int:
 # What rank 0 does
 
 
-def lead(team: Team, command: Callable[[], int]) -> int:
+def run_rank_zero(team: RankContext, command: Callable[[], int]) -> int:
     """Be rank 0 of processes that somebody else has started; the exit code.
 
     Args:
@@ -208,14 +210,14 @@ def lead(team: Team, command: Callable[[], int]) -> int:
 
 
 @contextlib.contextmanager
-def followed(
+def ddp_workers(
     config: RunConfig,
     results: Path,
     identity: Mapping[str, str],
     epoch: int,
-    team: Team | None,
+    team: RankContext | None,
     signals: Signals,
-) -> Iterator[Seat]:
+) -> Iterator[RankInfo]:
     """The other processes of a run train along in the block; rank 0's seat.
 
     However the block ends, none of those that were started here is left.
@@ -232,25 +234,27 @@ def followed(
         ProcessLostError: One of them has ended from outside.
         RankError: One of them has failed.
     """
-    seat = team.seat if team else Seat(world=config.system.processes)
-    wire = team.wire if team else connect(seat)
-    order: dict[str, Any] = {"code": code_hash.versions()}
+    seat = team.seat if team else RankInfo(world=config.system.processes)
+    wire = team.wire if team else connect_store(seat)
+    order: dict[str, Any] = {"code": code_hash.current_hashes()}
     order |= {"plugins": plugins.versions(config.model.mixers)}
     order |= {"precision": resolved(config.system)}
     order |= {"pictures": dict(identity), "epoch": epoch}
     wire.tell("order", order)
-    crew = Crew(config, results, seat, wire, start=team is None)
+    crew = DDPWorkers(config, results, seat, wire, start=team is None)
     try:
         with contextlib.ExitStack() as group, crew.blamed(signals):
             crew.gather(signals)
-            group.enter_context(joined(seat, wire.store, on_gpu(config.system.accelerator)))
+            group.enter_context(
+                process_group(seat, wire.store, uses_gpu(config.system.accelerator))
+            )
             yield seat
         crew.join()
     finally:
         crew.end()
 
 
-class Crew:
+class DDPWorkers:
     """The other processes of a run, as rank 0 sees them.
 
     Args:
@@ -262,7 +266,7 @@ class Crew:
     """
 
     def __init__(
-        self, config: RunConfig, results: Path, seat: Seat, wire: Wire, start: bool
+        self, config: RunConfig, results: Path, seat: RankInfo, wire: MessageStore, start: bool
     ) -> None:
         # Its own, because rank 0 waits for the group in the other one, and must hear of a loss.
         self.world, self.wire = seat.world, wire.another()
@@ -275,7 +279,7 @@ class Crew:
                 theirs = replace(seat, rank=rank, local_rank=rank, port=port_of(wire))
                 # Not daemonic: it may have loader processes of its own.
                 given = config, results, theirs
-                process = context.Process(target=serve, args=given, daemon=False)
+                process = context.Process(target=ddp_worker_main, args=given, daemon=False)
                 process.start()
                 self.processes[rank] = process
             self.watcher.start()
@@ -289,7 +293,7 @@ class Crew:
             signals.check()
             if trouble := self.trouble():
                 raise trouble
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def trouble(self) -> Exception | None:
         """What has happened to one of them; None where all is well."""
@@ -325,14 +329,16 @@ class Crew:
         """Why rank 0 has failed: an exchange that fails is the end of another process."""
         deadline = time.monotonic() + (TELLS_SECONDS if isinstance(error, RuntimeError) else 0)
         while (trouble := self.trouble()) is None and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
-        if trouble is None and broken_off(error):
-            return ProcessLostError(f"one of {self.world} processes is gone: {one_line(error)}")
+            time.sleep(POLL_SECONDS)
+        if trouble is None and is_lost_connection(error):
+            return ProcessLostError(
+                f"one of {self.world} processes is gone: {summarize_error(error)}"
+            )
         return trouble or error
 
     def _watch(self) -> None:
         """Where one is gone, rank 0 is got out of what it waits for, or its process ends."""
-        while not self.left.wait(LOOK_SECONDS):
+        while not self.left.wait(POLL_SECONDS):
             with contextlib.suppress(dist.DistError):
                 if trouble := self.trouble():
                     break
@@ -341,7 +347,7 @@ class Crew:
         if self.left.wait(GRACE_SECONDS):
             return
         log.error("%s: ending what this process waits for", trouble)
-        abort()
+        abort_process_group()
         if self.left.wait(GRACE_SECONDS):
             return
         line = f"{trouble}: this process waits for it in vain and ends; the checkpoint is kept"

@@ -27,7 +27,7 @@ def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
 
 
 @functools.cache
-def processor() -> str:
+def cpu_model() -> str:
     """The model of this machine's CPU: another one rounds otherwise, in the last digits."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -38,7 +38,7 @@ def processor() -> str:
     return " ".join(re.sub(r"\((R|TM)\)", "", name).split())
 
 
-def ended() -> dict[str, str]:
+def end_date() -> dict[str, str]:
     """The date of a record: when the run ended, ISO 8601 in UTC."""
     return {"date": datetime.now(UTC).isoformat(timespec="seconds")}
 

@@ -17,7 +17,7 @@ from ablations.config import plugins
 from ablations.store import records
 from ablations.tracking.tracker import Tracker
 from ablations.training import code_hash
-from ablations.training.environment import processor
+from ablations.training.environment import cpu_model
 from ablations.training.tasks.classification import Classification
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class History(pl.Callback):
         checkpoint["run_id"] = pl_module.run.run_id
         checkpoint.update(self.identity)
         checkpoint["diverged"] = pl_module.diverged
-        checkpoint["code"] = code_hash.versions()
+        checkpoint["code"] = code_hash.current_hashes()
         checkpoint["precision"] = str(trainer.precision)
         checkpoint["plugins"] = plugins.versions(pl_module.run.model.mixers)
 
@@ -146,7 +146,7 @@ class History(pl.Callback):
 def device_name(module: pl.LightningModule) -> str:
     """The GPU or the CPU that a module is on, as records name it."""
     on_gpu = module.device.type == "cuda"
-    return torch.cuda.get_device_name() if on_gpu else f"cpu ({processor()})"
+    return torch.cuda.get_device_name() if on_gpu else f"cpu ({cpu_model()})"
 
 
 def mirrored(row: dict[str, float]) -> dict[str, float]:

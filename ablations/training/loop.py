@@ -24,9 +24,9 @@ from ablations.machine import files
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
 from ablations.store.run_progress import RunProgress
 from ablations.text.phrases import counted
-from ablations.training.batch_progress import Watch
+from ablations.training.batch_progress import ProgressCallback
 from ablations.training.history import History
-from ablations.training.ranks import ALONE, Place, Seat, Together
+from ablations.training.ranks import SINGLE_PROCESS, ExternalDDPStrategy, RankEnvironment, RankInfo
 from ablations.training.signals import Interrupted, Signals
 from ablations.training.tasks.classification import Classification
 from poolformer.checkpoints import encode_weights
@@ -35,7 +35,7 @@ from poolformer.metaformer import MetaFormer
 Batches = tuple[DataLoader[Any], DataLoader[Any]]
 
 
-class Keeper(pl.Callback):
+class CheckpointCallback(pl.Callback):
     """Asks at the end of each batch whether to go on, and keeps each epoch in a checkpoint.
 
     Lightning's ModelCheckpoint looks at every step what it has to do; here the epoch is the unit.
@@ -54,7 +54,7 @@ class Keeper(pl.Callback):
         trainer.save_checkpoint(self.checkpoint)  # of all ranks: they wait for each other there
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints that are replaced by a rename within their folder: never half a file."""
 
     def save_checkpoint(
@@ -79,7 +79,7 @@ def fit(
     signals: Signals,
     check: Callable[[], None],
     state: dict[str, Any] | None,
-    seat: Seat = ALONE,
+    seat: RankInfo = SINGLE_PROCESS,
     report: Callable[[RunProgress], None] | None = None,
 ) -> str:
     """Run Lightning's loop to the end; the status.
@@ -98,11 +98,11 @@ def fit(
     Raises:
         Interrupted: A signal.
     """
-    watch = Watch(folder, *batches, report)
-    with quiet(), watch.removed():
-        callbacks = [watch, history, Keeper(folder / CHECKPOINT_FILE, check)]
+    watch = ProgressCallback(folder, *batches, report)
+    with quiet_lightning(), watch.removed():
+        callbacks = [watch, history, CheckpointCallback(folder / CHECKPOINT_FILE, check)]
         task, trainer = built(config, callbacks, seat)
-        if ended(state):
+        if has_diverged(state):
             # It had ended; only its record is missing.
             assert state is not None
             task.load_state_dict(state["state_dict"])
@@ -122,7 +122,9 @@ def fit(
     return "diverged" if task.diverged else "finished"
 
 
-def fit_along(config: RunConfig, batches: Batches, folder: Path, resumes: bool, seat: Seat) -> None:
+def fit_worker(
+    config: RunConfig, batches: Batches, folder: Path, resumes: bool, seat: RankInfo
+) -> None:
     """The loop of a process that is not rank 0: the same steps, and nothing is kept or told.
 
     Args:
@@ -132,20 +134,20 @@ def fit_along(config: RunConfig, batches: Batches, folder: Path, resumes: bool, 
         resumes: Whether they continue from it.
         seat: This process's.
     """
-    with quiet():
-        keeper = Keeper(folder / CHECKPOINT_FILE, lambda: None)
+    with quiet_lightning():
+        keeper = CheckpointCallback(folder / CHECKPOINT_FILE, lambda: None)
         task, trainer = built(config, [keeper], seat)
         path = str(folder / CHECKPOINT_FILE) if resumes else None
         trainer.fit(task, *batches, ckpt_path=path)
 
 
-def ended(state: dict[str, Any] | None) -> bool:
+def has_diverged(state: dict[str, Any] | None) -> bool:
     """Whether a checkpoint is of a run that has diverged: there is nothing left to train."""
     return bool(state and state["diverged"])
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Leave out Lightning's advice on loader processes, loggers and srun."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -154,7 +156,7 @@ def quiet() -> Iterator[None]:
 
 
 def built(
-    config: RunConfig, callbacks: list[pl.Callback], seat: Seat
+    config: RunConfig, callbacks: list[pl.Callback], seat: RankInfo
 ) -> tuple[Classification, pl.Trainer]:
     """A run's task and its Trainer; the last callback sees what the others have done."""
     torch.set_num_threads(config.system.threads)
@@ -163,9 +165,9 @@ def built(
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     # Lightning has read it from the environment, where it may be that of a task of srun's.
     setattr(rank_zero_only, "rank", seat.rank)  # noqa: B010
-    own = options(config, seat)
+    own = trainer_options(config, seat)
     trainer = pl.Trainer(
-        **{**own, "plugins": [*own["plugins"], WholeFiles()]},
+        **{**own, "plugins": [*own["plugins"], AtomicCheckpointIO()]},
         callbacks=callbacks,
         enable_checkpointing=False,  # of Lightning's own accord
     )
@@ -178,7 +180,7 @@ def built(
     return Classification(config), trainer
 
 
-def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
+def trainer_options(config: RunConfig, seat: RankInfo = SINGLE_PROCESS) -> dict[str, Any]:
     """What Lightning's Trainer is told of a run; a plan times its steps with the same.
 
     Args:
@@ -190,13 +192,13 @@ def options(config: RunConfig, seat: Seat = ALONE) -> dict[str, Any]:
         where = {
             "devices": config.system.devices,
             "num_nodes": config.system.nodes,
-            "strategy": Together(),
+            "strategy": ExternalDDPStrategy(),
             "sync_batchnorm": True,  # the statistics are the whole batch's, as on one device
         }
     return {
         **where,
         "accelerator": config.system.accelerator,
-        "plugins": [Place(seat)],
+        "plugins": [RankEnvironment(seat)],
         "precision": resolved(config.system),
         "max_epochs": config.optim.all_epochs,
         "gradient_clip_val": config.optim.grad_clip,
@@ -218,7 +220,7 @@ def check_devices(config: RunConfig, pictures: ImageDataset) -> None:
         DataError: Too few validation pictures to share out.
     """
     system = config.system
-    gpu = on_gpu(system.accelerator)
+    gpu = uses_gpu(system.accelerator)
     if system.processes == 1:
         return
     if gpu and torch.cuda.device_count() < system.devices:
@@ -246,7 +248,7 @@ def normalizes_batches(config: RunConfig) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def on_gpu(accelerator: str) -> bool:
+def uses_gpu(accelerator: str) -> bool:
     """Whether ``system.accelerator`` means a GPU on this machine.
 
     Raises:
@@ -269,7 +271,7 @@ def failure_kind(error: Exception) -> str:
     return "data" if isinstance(error, DataError) else "error"
 
 
-def one_line(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """The kind and message of an error, in one line."""
     lines = str(error).strip().splitlines()
     if isinstance(error, RankError):

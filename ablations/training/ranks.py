@@ -29,11 +29,11 @@ from ablations.errors import ConfigError
 # How long a process waits for the others in a collective: rank 0 may have a slow disk or network.
 TIMEOUT = timedelta(minutes=30)
 CONNECT = timedelta(minutes=10)  # for rank 0 to be there: its machine may come up last
-LOOK_SECONDS = 0.1  # between two looks at what another process has told
+POLL_SECONDS = 0.1  # between two looks at what another process has told
 
 
 @dataclass(frozen=True)
-class Seat:
+class RankInfo:
     """A process's place among those that train a run.
 
     Args:
@@ -57,13 +57,13 @@ class Seat:
     attempt: str = "0"
 
 
-ALONE = Seat()
+SINGLE_PROCESS = RankInfo()
 
 
-class Place(ClusterEnvironment):
+class RankEnvironment(ClusterEnvironment):
     """Tells Lightning a seat, whatever the environment says."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: RankInfo) -> None:
         self.seat = seat
 
     @property
@@ -101,7 +101,7 @@ class Place(ClusterEnvironment):
         return self.seat.node
 
 
-class Together(DDPStrategy):
+class ExternalDDPStrategy(DDPStrategy):
     """DDP among processes that are there already.
 
     Lightning's launcher is left out: it would set the number of threads, on which a sum's last
@@ -120,7 +120,7 @@ class Together(DDPStrategy):
 
 
 @contextlib.contextmanager
-def joined(seat: Seat, store: dist.Store, gpu: bool) -> Iterator[None]:
+def process_group(seat: RankInfo, store: dist.Store, gpu: bool) -> Iterator[None]:
     """A process group for the block; all ranks enter it, each with its own GPU where it has one."""
     dist.init_process_group(
         "nccl" if gpu else "gloo",
@@ -133,32 +133,32 @@ def joined(seat: Seat, store: dist.Store, gpu: bool) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        abort()  # NCCL would wait for the others until it may end
+        abort_process_group()  # NCCL would wait for the others until it may end
         raise
     finally:
         dist.destroy_process_group()
 
 
-def abort() -> None:
+def abort_process_group() -> None:
     """End what this process waits for in its group: there it raises. gloo does so by itself."""
     with contextlib.suppress(Exception):
         dist.distributed_c10d._get_default_group().abort()
 
 
-def broken_off(error: BaseException) -> bool:
+def is_lost_connection(error: BaseException) -> bool:
     """Whether an error is an exchange that others have left."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
-class Wire:
+class MessageStore:
     """What the ranks tell each other beside their collectives: JSON values by name, in a store."""
 
     def __init__(self, store: dist.Store) -> None:
         self.store = store
 
-    def another(self) -> Wire:
+    def another(self) -> MessageStore:
         """A second connection: what waits in the first one keeps others from using it."""
-        return Wire(self.store.clone())
+        return MessageStore(self.store.clone())
 
     def tell(self, name: str, value: Any) -> None:
         """Say something to whoever asks."""
@@ -174,11 +174,11 @@ class Wire:
         while (value := self.heard(name)) is None:
             if seconds is not None and time.monotonic() - begun > seconds:
                 return None
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return value
 
 
-def connect(seat: Seat) -> Wire:
+def connect_store(seat: RankInfo) -> MessageStore:
     """The wire of a seat. Rank 0 keeps the store, unless somebody else does.
 
     Raises:
@@ -194,10 +194,10 @@ def connect(seat: Seat) -> Wire:
             f"process {seat.rank} of {seat.world} does not find the others at {seat.address}:"
             f"{seat.port} (MASTER_ADDR and MASTER_PORT): {str(error).splitlines()[0]}"
         ) from error
-    return Wire(dist.PrefixStore(f"ablations {seat.attempt}", store))
+    return MessageStore(dist.PrefixStore(f"ablations {seat.attempt}", store))
 
 
-def port_of(wire: Wire) -> int:
+def port_of(wire: MessageStore) -> int:
     """The port that a wire's store has taken."""
     store = wire.store
     while isinstance(store, dist.PrefixStore):
@@ -206,7 +206,7 @@ def port_of(wire: Wire) -> int:
     return store.port
 
 
-def outside(system: SystemConfig) -> Seat | None:
+def rank_from_launcher(system: SystemConfig) -> RankInfo | None:
     """The seat that torchrun or srun has given this process; None where neither has.
 
     Raises:
@@ -218,23 +218,23 @@ def outside(system: SystemConfig) -> Seat | None:
     by, seat = _seat()
     if seat is None:
         if system.nodes > 1:
-            raise ConfigError(f"system.nodes {system.nodes}: {how_to_start(system)}")
+            raise ConfigError(f"system.nodes {system.nodes}: {launch_hint(system)}")
         return None
     if (seat.world, seat.local_rank < system.devices) != (system.processes, True):
         raise ConfigError(
             f"system.devices {system.devices} on system.nodes {system.nodes} are "
             f"{system.processes} processes, {system.devices} a machine, and {by} has started "
-            f"{seat.world}: {how_to_start(system)}"
+            f"{seat.world}: {launch_hint(system)}"
         )
     return seat
 
 
-def _seat() -> tuple[str, Seat | None]:
+def _seat() -> tuple[str, RankInfo | None]:
     """Who has started this process as one of several, and its seat."""
     env = os.environ
     if TorchElasticEnvironment.detect():
         given = TorchElasticEnvironment()
-        seat = Seat(
+        seat = RankInfo(
             rank=given.global_rank(),
             local_rank=given.local_rank(),
             node=given.node_rank(),
@@ -251,7 +251,7 @@ def _seat() -> tuple[str, Seat | None]:
     if "SLURM_STEP_ID" in env and tasks > 1:
         nodes = env.get("SLURM_STEP_NODELIST", env.get("SLURM_JOB_NODELIST", "127.0.0.1"))
         job, step = env.get("SLURM_JOB_ID", "0"), env["SLURM_STEP_ID"]
-        seat = Seat(
+        seat = RankInfo(
             rank=int(env["SLURM_PROCID"]),
             local_rank=int(env["SLURM_LOCALID"]),
             node=int(env["SLURM_NODEID"]),
@@ -265,7 +265,7 @@ def _seat() -> tuple[str, Seat | None]:
     return "nobody", None
 
 
-def how_to_start(system: SystemConfig) -> str:
+def launch_hint(system: SystemConfig) -> str:
     """The commands that start a run's processes."""
     nodes, devices = system.nodes, system.devices
     return (

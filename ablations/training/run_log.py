@@ -34,7 +34,7 @@ class _Plain(logging.Formatter):
 
 
 @contextlib.contextmanager
-def to_file(path: Path) -> Iterator[None]:
+def log_to_file(path: Path) -> Iterator[None]:
     """Append the log messages of this block to a file, and keep them off the screen.
 
     Raises:

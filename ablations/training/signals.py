@@ -17,12 +17,12 @@ class Interrupted(KeyboardInterrupt):
             SIGTERM.
 
     Attributes:
-        told: Whether the run's tracker knows.
+        reported: Whether the tracker knows of the signal.
     """
 
     def __init__(self, code: int) -> None:
         super().__init__()
-        self.code, self.told = code, False
+        self.code, self.reported = code, False
 
 
 class Signals:

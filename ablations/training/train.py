@@ -31,19 +31,19 @@ from ablations.store.validation import CheckpointJson, validate_values
 from ablations.tracking import mirror
 from ablations.training import code_hash, environment
 from ablations.training.cost import run_cost
-from ablations.training.ddp_workers import Team, followed
+from ablations.training.ddp_workers import RankContext, ddp_workers
 from ablations.training.history import History, Progress, summarize
 from ablations.training.loop import (
     Batches,
     check_devices,
-    ended,
     failure_kind,
     fit,
-    on_gpu,
-    one_line,
+    has_diverged,
+    summarize_error,
+    uses_gpu,
 )
-from ablations.training.ranks import ALONE, how_to_start
-from ablations.training.run_log import to_file
+from ablations.training.ranks import SINGLE_PROCESS, launch_hint
+from ablations.training.run_log import log_to_file
 from ablations.training.signals import Interrupted, Signals
 
 log = logging.getLogger("ablations")
@@ -52,26 +52,26 @@ log = logging.getLogger("ablations")
 def train(
     config: RunConfig,
     results: Path,
-    progress: Progress | None = None,
+    on_epoch: Progress | None = None,
     reuse: bool = True,
-    unsent: Callable[[Path], None] | None = None,
+    on_unsent: Callable[[Path], None] | None = None,
     signals: Signals | None = None,
-    team: Team | None = None,
-    report: Callable[[RunProgress], None] | None = None,
+    team: RankContext | None = None,
+    on_progress: Callable[[RunProgress], None] | None = None,
 ) -> Record:
     """Train one cell to its end, from where it was left, and write its record.
 
     Args:
         config: The fully resolved cell.
         results: The folder of all runs; this one's files go to ``<results>/<run_id>``.
-        progress: Called after each epoch with ``epoch``, ``epochs``, the metrics and ``speed``
-            (training pictures a second).
+        on_epoch: Called after each epoch with ``epoch``, ``epochs``, the metrics and ``speed``
+            (training images per second).
         reuse: Whether a record that is there already is enough.
-        unsent: Called with the tracker's folder where not all of it has arrived.
+        on_unsent: Called with the tracker's folder if W&B has not received all of it.
         signals: Where the caller handles SIGTERM already.
         team: Where the processes of the run have been started already, and this is rank 0; else
             it starts those of its machine itself.
-        report: Called within epochs, once a second at most, with where the run is.
+        on_progress: Called within epochs, at most once a second.
 
     Returns:
         The record on disk; the one that was there already if the cell is done. A run that fails
@@ -92,9 +92,9 @@ def train(
     signals = signals or Signals()
     with signals.handled():
         if team is None and config.system.nodes > 1:
-            raise ConfigError(f"system.nodes {config.system.nodes}: {how_to_start(config.system)}")
+            raise ConfigError(f"system.nodes {config.system.nodes}: {launch_hint(config.system)}")
         plugins.load(config.system.plugins)
-        on_gpu(config.system.accelerator)
+        uses_gpu(config.system.accelerator)
         pictures = data.load_dataset(config.data)
         check_classes(config, len(pictures.classes))
         check_devices(config, pictures)
@@ -115,7 +115,7 @@ def train(
                 return known
             given = config, results, pictures, batches
             try:
-                return _train(*given, progress, unsent, signals, lease, team, report)
+                return _train(*given, on_epoch, on_unsent, signals, lease, team, on_progress)
             except OSError as error:
                 raise records.storage_error(error, results / config.run_id) or error from error
 
@@ -143,7 +143,7 @@ def _train(
     unsent: Callable[[Path], None] | None,
     signals: Signals,
     lease: Lease,
-    team: Team | None,
+    team: RankContext | None,
     report: Callable[[RunProgress], None] | None,
 ) -> Record:
     started = time.perf_counter()
@@ -152,11 +152,11 @@ def _train(
     where = environment.describe(found, config.system.threads)
     known = records.find_record(results, config.run_id)
     checkpoint = results / config.run_id / CHECKPOINT_FILE
-    state = usable(checkpoint, config.run_id)
+    state = load_run_checkpoint(checkpoint, config.run_id)
     epoch = state["epoch"] + 1 if state else 0
     if state:
         reuse_check.check_checkpoint(state, config, checkpoint)
-        code_hash.check_same(checkpoint, state.get("code", {}))
+        code_hash.check_unchanged(checkpoint, state.get("code", {}))
         set_first_epoch(batches[0], epoch)
     records.remove_leftovers(results / config.run_id)
     shared: dict[str, Any] = {
@@ -171,7 +171,7 @@ def _train(
     }
     with (
         run_state.run_folder(results, config.run_id) as folder,
-        to_file(folder / run_state.LOG_FILE),
+        log_to_file(folder / run_state.LOG_FILE),
     ):
         with signals.held():  # so that W&B hears of a signal that comes meanwhile
             before = run_state.find_tracker_ids(results, config.run_id, known)
@@ -189,11 +189,11 @@ def _train(
                         signals.check()
                         lease.check()
 
-                    alone = config.system.processes == 1 or ended(state)
+                    alone = config.system.processes == 1 or has_diverged(state)
                     others = (
-                        contextlib.nullcontext(ALONE)
+                        contextlib.nullcontext(SINGLE_PROCESS)
                         if alone
-                        else followed(config, results, pictures.identity, epoch, team, signals)
+                        else ddp_workers(config, results, pictures.identity, epoch, team, signals)
                     )
                     with others as seat:
                         given = config, batches, folder, history, signals, check, state
@@ -202,7 +202,7 @@ def _train(
                         status=status,
                         metrics=summarize(history.rows),
                         timing=history.timing(time.perf_counter() - started),
-                        environment=where | history.device | environment.ended(),
+                        environment=where | history.device | environment.end_date(),
                         **shared,
                     )
                 except (LeaseLostError, ProcessLostError):
@@ -214,9 +214,9 @@ def _train(
                     record = Record(
                         status="failed",
                         failure=failures.describe_failure(
-                            failure_kind(error), one_line(error), folder
+                            failure_kind(error), summarize_error(error), folder
                         ),
-                        environment=where | environment.ended(),
+                        environment=where | environment.end_date(),
                         **shared,
                     )
                 lease.check(now=True)
@@ -227,7 +227,7 @@ def _train(
         except KeyboardInterrupt as stopped:
             tracker.interrupt(getattr(stopped, "code", 130))
             if isinstance(stopped, Interrupted):
-                stopped.told = True
+                stopped.reported = True
             if tracker.unsent and unsent:
                 unsent(tracker.unsent)
             raise
@@ -253,11 +253,11 @@ def cost_or_none(config: RunConfig) -> dict[str, Any]:
     try:
         return run_cost(config)
     except Exception as error:  # whatever fvcore makes of a new operator
-        log.warning("the cost cannot be counted: %s", one_line(error))
+        log.warning("the cost cannot be counted: %s", summarize_error(error))
         return {}
 
 
-def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
+def load_run_checkpoint(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
     """The checkpoint of this run, or None where there is none that can be read.
 
     A broken one is put aside, not overwritten. A file system that fails is an error, not a reason
@@ -274,7 +274,7 @@ def usable(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # torch raises what the broken file makes it raise
-        reason = f"cannot be read ({one_line(error)})"
+        reason = f"cannot be read ({summarize_error(error)})"
     aside = checkpoint.with_name(BROKEN_CHECKPOINT_FILE)
     checkpoint.replace(aside)
     screen.note(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}")

@@ -15,10 +15,16 @@ import torch.nn.functional as F
 from timm.models.metaformer import checkpoint_filter_fn
 
 from poolformer import SIZES, MetaFormer, MetaFormerConfig
-from poolformer.checkpoints import encode_weights, load_checkpoint, read_weights
+from poolformer.checkpoints import (
+    LAYOUTS,
+    convert_layout,
+    detect_layout,
+    encode_weights,
+    load_checkpoint,
+    read_weights,
+)
 from poolformer.config import MIXER_NAMES
 from poolformer.errors import CheckpointError
-from poolformer.layouts import LAYOUTS, convert, layout_of
 from tests.factories.models import perturbed, write_weights
 
 SMALL = MetaFormerConfig(
@@ -45,11 +51,11 @@ def test_there_and_back_is_exact(name, layout):
     own = perturbed(MetaFormer(VARIANTS[name])).state_dict()
     if layout == "timm" and VARIANTS[name].position_embedding:
         with pytest.raises(CheckpointError, match="the timm layout has no name for"):
-            convert(own, layout)
+            convert_layout(own, layout)
         return
-    theirs = convert(own, layout)
-    assert layout_of(theirs) == layout
-    back = convert(theirs, "own")
+    theirs = convert_layout(own, layout)
+    assert detect_layout(theirs) == layout
+    back = convert_layout(theirs, "own")
     assert list(back) == list(own)
     assert all(torch.equal(back[key], own[key]) for key in own)
 
@@ -58,7 +64,7 @@ def test_there_and_back_is_exact(name, layout):
 def test_timms_model_has_the_keys_and_shapes_that_we_write(size):
     with torch.device("meta"):
         theirs = timm.create_model(f"poolformer_{size}").state_dict()
-        ours = convert(MetaFormer(SIZES[size]).state_dict(), "timm")
+        ours = convert_layout(MetaFormer(SIZES[size]).state_dict(), "timm")
     assert {key: value.shape for key, value in ours.items()} == {
         key: value.shape for key, value in theirs.items()
     }
@@ -69,8 +75,8 @@ def test_timm_itself_reads_what_we_write_in_the_papers_layout(size):
     """Its own filter for the released files is a second renaming, written by others."""
     theirs = timm.create_model(f"poolformer_{size}")
     own = MetaFormer(SIZES[size]).state_dict()
-    read = checkpoint_filter_fn(convert(own, "official"), theirs)
-    ours = convert(own, "timm")
+    read = checkpoint_filter_fn(convert_layout(own, "official"), theirs)
+    ours = convert_layout(own, "timm")
     assert read.keys() == ours.keys()
     assert all(torch.equal(read[key], ours[key]) for key in ours)
 
@@ -94,15 +100,15 @@ def test_the_head_is_that_of_the_code_that_the_layout_belongs_to(tmp_path):
         ("timm", timms),
         ("official", official),
     ):
-        write_weights(convert(source.state_dict(), layout), tmp_path / "w.pt")
+        write_weights(convert_layout(source.state_dict(), layout), tmp_path / "w.pt")
         load_checkpoint(model, tmp_path / "w.pt")
         torch.testing.assert_close(model(x), expected, atol=1e-6, rtol=1e-5)
     with pytest.raises(CheckpointError.__bases__[0], match="did you mean 'timm'"):
-        model.order_head("tim")
+        model.set_head_order("tim")
 
 
 def test_the_official_names_are_those_of_the_released_files():
-    keys = convert(MetaFormer(VARIANTS["ppaa"]).state_dict(), "official")
+    keys = convert_layout(MetaFormer(VARIANTS["ppaa"]).state_dict(), "official")
     assert {
         "patch_embed.proj.weight",
         "network.0.0.norm1.weight",
@@ -123,7 +129,7 @@ def test_the_official_names_are_those_of_the_released_files():
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "state_dict_ema"])
 def test_files_of_every_layout_load(tmp_path, layout, file, wrapper):
     source, target = perturbed(MetaFormer(SMALL)), MetaFormer(SMALL)
-    weights = convert(source.state_dict(), layout)
+    weights = convert_layout(source.state_dict(), layout)
     if wrapper is None:
         write_weights(weights, tmp_path / file)
     elif file.endswith("pth"):
@@ -221,16 +227,16 @@ def test_missing_files_folders_and_foreign_contents_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="holds no state dict"):
         read_weights(tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="unknown layout"):
-        convert({"conv1.weight": torch.zeros(1)}, "own")
+        convert_layout({"conv1.weight": torch.zeros(1)}, "own")
     with torch.device("meta"):
         follow_up = timm.create_model("caformer_s18").state_dict()  # in timm's layout, too
     with pytest.raises(CheckpointError, match="a MetaFormer of ours has no name for stem.norm"):
-        convert(follow_up, "own")
+        convert_layout(follow_up, "own")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
     with pytest.raises(CheckpointError, match=r"checkpoint .*resnet.pth: weights of an unknown"):
         load_checkpoint(MetaFormer(SMALL), tmp_path / "resnet.pth")
     with pytest.raises(CheckpointError, match="did you mean 'official'"):
-        convert(MetaFormer(SMALL).state_dict(), "offical")
+        convert_layout(MetaFormer(SMALL).state_dict(), "offical")
 
 
 def test_what_training_scripts_leave_can_be_read(tmp_path):
@@ -298,7 +304,7 @@ def test_an_unknown_suffix_is_refused(name):
 def test_odd_weights_are_one_line_and_nothing_is_loaded(tmp_path, spoil, told):
     model = MetaFormer(SMALL)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    torch.save(spoil(convert(before, "official")), tmp_path / "w.pth")
+    torch.save(spoil(convert_layout(before, "official")), tmp_path / "w.pth")
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(model, tmp_path / "w.pth", new_head=True, resize_position_embedding=True)
     assert "\n" not in str(caught.value)

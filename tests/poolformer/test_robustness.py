@@ -107,7 +107,7 @@ def test_it_trains_in_bfloat16(config):
 @every_variant
 def test_it_can_be_copied_pickled_and_stored(config):
     model = perturbed(MetaFormer(config))
-    model.order_head("timm")
+    model.set_head_order("timm")
     expected = model(pictures())
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other(pictures()), expected)
@@ -117,5 +117,5 @@ def test_it_can_be_copied_pickled_and_stored(config):
     file.seek(0)
     other = MetaFormer(config).eval()
     other.load_state_dict(torch.load(file, weights_only=True))
-    other.order_head("timm")
+    other.set_head_order("timm")
     assert torch.equal(other(pictures()), expected)

@@ -205,7 +205,7 @@ class RayCluster:
             return
         finally:
             node.asked = None
-        changed = code_hash.differing(sight.code)
+        changed = code_hash.changed_roles(sight.code)
         if changed or sight.schema != records.SCHEMA_VERSION:
             why = "it has other code of this package than this machine"
             why += (

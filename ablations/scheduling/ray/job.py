@@ -76,7 +76,7 @@ def look(log: str, word: str) -> Sight:
         shared = word in Path(log).read_text(encoding="utf-8", errors="replace")
     except OSError:
         shared = False
-    return Sight(shared, code_hash.versions(), SCHEMA_VERSION)
+    return Sight(shared, code_hash.current_hashes(), SCHEMA_VERSION)
 
 
 def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, Files | None]:

@@ -11,7 +11,7 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.machine import files
-from ablations.training.run_log import to_file
+from ablations.training.run_log import log_to_file
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_an_error_about_space_names_the_file(tmp_path, little_space):
 
 
 def test_a_log_without_space_loses_its_end_and_raises_nothing(tmp_path, capfd, little_space):
-    with to_file(tmp_path / "log.txt"):
+    with log_to_file(tmp_path / "log.txt"):
         for number in range(100):
             logging.getLogger("ablations").info("line %s", number)
     assert capfd.readouterr() == ("", "")

@@ -15,7 +15,7 @@ from ablations.config.resolve import resolve
 from ablations.store import records
 from poolformer import ConfigError, MetaFormerConfig, register_mixer
 from poolformer.config import MIXER_NAMES
-from poolformer.mixers import MIXERS, REGISTRARS
+from poolformer.mixers import MIXERS, REGISTERED_BY
 from tests.factories.configs import TINY_FLAGS
 
 SHIFT = """
@@ -38,7 +38,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder to work in; what is registered there is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     modules, path = set(sys.modules), list(sys.path)
-    mixers, names, registrars = dict(MIXERS), list(MIXER_NAMES), dict(REGISTRARS)
+    mixers, names, registrars = dict(MIXERS), list(MIXER_NAMES), dict(REGISTERED_BY)
     yield tmp_path
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
@@ -48,8 +48,8 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.path[:] = path
     MIXERS.clear()
     MIXERS.update(mixers)
-    REGISTRARS.clear()
-    REGISTRARS.update(registrars)
+    REGISTERED_BY.clear()
+    REGISTERED_BY.update(registrars)
     MIXER_NAMES[:] = names
 
 

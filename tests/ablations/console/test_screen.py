@@ -13,7 +13,7 @@ import pytest
 
 from ablations.console import screen
 from ablations.tracking import client
-from ablations.training.run_log import to_file
+from ablations.training.run_log import log_to_file
 
 FULL = "/dev/full"
 
@@ -175,7 +175,7 @@ def test_no_password_of_an_address_is_shown(text, shown, capsys, tmp_path):
     screen.out(text)
     screen.note(text)
     assert capsys.readouterr() == (f"{shown}\n", f"{shown}\n")
-    with to_file(tmp_path / "log.txt"):
+    with log_to_file(tmp_path / "log.txt"):
         logging.getLogger("ablations").warning("%s", text)
     assert (tmp_path / "log.txt").read_text().endswith(f"WARNING {shown}\n")
 

@@ -13,7 +13,7 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import DataConfig
 from ablations.data.batches import create_loaders, fit_images
 from ablations.errors import DataError
-from ablations.training.loop import failure_kind, one_line
+from ablations.training.loop import failure_kind, summarize_error
 
 TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch_size": 400}).data
 
@@ -146,7 +146,7 @@ def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers)
         with pytest.raises(DataError, match=f"^{path} cannot be decoded: .*") as caught:
             list(train)
         assert failure_kind(caught.value) == "data"
-        assert one_line(caught.value) == f"DataError: {caught.value}"
+        assert summarize_error(caught.value) == f"DataError: {caught.value}"
         assert "\n" not in str(caught.value)
     finally:
         path.write_bytes(whole)

@@ -18,7 +18,7 @@ from ablations.data import batches, memory
 from ablations.data.batches import create_loaders, create_validation_loader
 from ablations.errors import DataError, InsufficientMemoryError
 from ablations.scheduling.worker import trained
-from ablations.training.loop import failure_kind, one_line
+from ablations.training.loop import failure_kind, summarize_error
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_source_that_does_not_fit_is_out_of_memory(monkeypatch):
 )
 def test_every_lack_of_memory_is_known(error):
     assert failure_kind(error) == "oom"
-    assert "\n" not in one_line(error)
+    assert "\n" not in summarize_error(error)
     with pytest.raises(InsufficientMemoryError), memory.memory_guard("x"):
         raise error
 
@@ -114,7 +114,7 @@ def test_loader_processes_that_are_killed_say_how(signal, kind, told):
     error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     error.__cause__ = RuntimeError(before if signal else "Empty")
     assert failure_kind(error) == kind
-    assert told in one_line(error)
+    assert told in summarize_error(error)
     with pytest.raises(DataError, match="x: "), memory.memory_guard("x"):
         raise error
 

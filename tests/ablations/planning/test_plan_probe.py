@@ -15,7 +15,7 @@ from ablations.planning import probe
 from ablations.planning.pictures import IMAGENET, KNOWN, some, source
 from ablations.planning.probe import Measured, attempt, measure, wanted
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
-from ablations.training.environment import processor
+from ablations.training.environment import cpu_model
 from ablations.training.train import train
 from poolformer import ConfigError
 
@@ -62,7 +62,7 @@ def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
     monkeypatch.setattr(probe.Probed, "training_step", step)
     found = probed(config)
     assert found.loading
-    assert found.device == f"cpu ({processor()})"  # as in records
+    assert found.device == f"cpu ({cpu_model()})"  # as in records
     assert found.batch == 250
     assert found.cost["params"] > 0
     assert min(found.picture_seconds, found.val_picture_seconds, found.share) > 0

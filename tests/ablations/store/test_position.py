@@ -98,7 +98,7 @@ def reports(tiny, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
 
         try:
-            record = train(config, tmp_path, reuse=reuse, report=report)
+            record = train(config, tmp_path, reuse=reuse, on_progress=report)
         except KeyboardInterrupt:
             record = None
         assert not list((tmp_path / config.run_id).glob("*progress*"))
@@ -137,12 +137,12 @@ def test_a_run_reports_its_batches_also_where_it_goes_on(reports, tiny, tmp_path
 def test_reports_keep_their_distance(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(batch_progress, "REPORT_SECONDS", 1e9)
     found: list[RunProgress] = []
-    train(tiny(**{"optim.epochs": 1}), tmp_path, report=found.append)
+    train(tiny(**{"optim.epochs": 1}), tmp_path, on_progress=found.append)
     assert [(here.epoch, here.batch) for here in found] == [(1, 1)]
 
 
 def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
-    made = batch_progress.Watch.__new__(batch_progress.Watch)
+    made = batch_progress.ProgressCallback.__new__(batch_progress.ProgressCallback)
     made.folder = tmp_path
     run_progress.write_progress(tmp_path, HERE)
     with pytest.raises(LeaseLostError), made.removed():

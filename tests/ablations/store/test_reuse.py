@@ -254,7 +254,7 @@ def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):
     """Lightning's own loader obeys TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD; ours does not."""
     import pickle
 
-    from ablations.training.loop import WholeFiles
+    from ablations.training.loop import AtomicCheckpointIO
 
     class Planted:
         def __reduce__(self):
@@ -262,7 +262,7 @@ def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):
 
     torch.save({"state_dict": Planted()}, tmp_path / "last.ckpt")
     with pytest.raises(pickle.UnpicklingError):
-        WholeFiles().load_checkpoint(tmp_path / "last.ckpt", weights_only=False)
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt", weights_only=False)
     assert not (tmp_path / "ran").exists()
 
 

@@ -89,11 +89,11 @@ def test_no_command_runs_what_a_folder_of_results_brings(planted, words, capsys)
 
 
 def test_a_checkpoint_that_is_a_pickle_is_put_aside(planted, tiny, capsys):
-    from ablations.training.train import usable
+    from ablations.training.train import load_run_checkpoint
 
     results, ran, _ = planted
     run_id = tiny(seed=2).run_id
-    assert usable(results / run_id / records.CHECKPOINT_FILE, run_id) is None
+    assert load_run_checkpoint(results / run_id / records.CHECKPOINT_FILE, run_id) is None
     assert (results / run_id / records.BROKEN_CHECKPOINT_FILE).is_file()
     assert not ran.exists()
     assert "starting anew" in capsys.readouterr().err
@@ -106,11 +106,11 @@ def test_a_plugin_that_only_a_record_names_is_reported(planted, tiny):
     record.config["model"]["token_mixers"] = ["not_built_in"] * 4
     record.write(results)
     with pytest.raises(ConfigError, match=r"'planted_mixer'.*--plugins planted_mixer") as refused:
-        evaluate.of_run(run_id, results, {})
+        evaluate.model_from_run(run_id, results, {})
     assert "\n" not in str(refused.value)
     assert not ran.exists()
     with pytest.raises(ConfigError, match="plugin planted_mixer registers no token mixer"):
-        evaluate.of_run(run_id, results, {"system.plugins": ["planted_mixer"]})
+        evaluate.model_from_run(run_id, results, {"system.plugins": ["planted_mixer"]})
     assert ran.exists()
 
 

@@ -13,11 +13,16 @@ from PIL import Image
 from timm.data import create_transform
 
 from ablations.cli.main import main
-from ablations.training.evaluate import _crop, measure, of_checkpoint, of_run, pictures_of
+from ablations.training.evaluate import (
+    _crop,
+    evaluate_model,
+    model_from_checkpoint,
+    model_from_run,
+    validation_images,
+)
 from ablations.training.train import train
 from poolformer import MODELS, ConfigError, MetaFormer, create
-from poolformer.checkpoints import fitting
-from poolformer.layouts import LAYOUTS, convert
+from poolformer.checkpoints import LAYOUTS, convert_layout, matching_models
 from tests.factories.models import perturbed, write_weights
 
 
@@ -45,7 +50,7 @@ def test_a_checkpoint_scores_what_timms_own_code_gives(
     """Our own layout and the paper's have the paper's head: almost the same answers."""
     labels = [label for label in range(3) for _ in range(8)]
     right = sum(a == b for a, b in zip(timms_answers, labels, strict=True))
-    write_weights(convert(timms.state_dict(), layout), tmp_path / "poolformer_s12.pth")
+    write_weights(convert_layout(timms.state_dict(), layout), tmp_path / "poolformer_s12.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "poolformer_s12.pth"), "--data.name", "folder"]
     assert main([*words, "--data.root", str(picture_folder), "--system.accelerator=cpu"]) == 0
     out, err = capsys.readouterr()
@@ -61,11 +66,11 @@ def test_a_checkpoint_scores_what_timms_own_code_gives(
 def test_a_run_scores_what_its_record_has(tiny, tmp_path, capsys):
     config = tiny(**{"model.norm": "batch"})
     record = train(config, tmp_path)
-    subject = of_run(config.run_id, tmp_path, {"system.accelerator": "cpu"})
-    found = measure(subject, pictures_of(subject.config))
+    subject = model_from_run(config.run_id, tmp_path, {"system.accelerator": "cpu"})
+    found = evaluate_model(subject, validation_images(subject.config))
     assert found.top1 == record.metric("val/top1")
     assert found.top5 == record.metric("val/top5")
-    assert found.pictures == 2000
+    assert found.images == 2000
     assert main(["eval", config.run_id, "--results", str(tmp_path)]) == 0
     assert f"its record has top-1 {found.top1:.2f}%" in capsys.readouterr().out
     wrong = "x" + config.run_id[1:]
@@ -96,11 +101,13 @@ def test_the_crop_is_the_papers_for_the_model(crop, names):
 def test_weights_are_recognised_and_the_files_name_decides_between_equals(name):
     with torch.device("meta"):
         weights = MetaFormer(MODELS[name]).state_dict()
-    assert name in fitting(weights)
-    assert fitting(weights, f"downloads/{name}.pth.tar")[0] == name
-    assert fitting(weights, "weights.pth")[0] == fitting(weights)[0]
-    assert fitting(weights, "poolformer_s12.pth")[0] == (
-        "poolformer_s12" if "poolformer_s12" in fitting(weights) else fitting(weights)[0]
+    assert name in matching_models(weights)
+    assert matching_models(weights, f"downloads/{name}.pth.tar")[0] == name
+    assert matching_models(weights, "weights.pth")[0] == matching_models(weights)[0]
+    assert matching_models(weights, "poolformer_s12.pth")[0] == (
+        "poolformer_s12"
+        if "poolformer_s12" in matching_models(weights)
+        else matching_models(weights)[0]
     )
 
 
@@ -108,14 +115,14 @@ def test_the_validation_pictures_alone_are_enough(timms, picture_folder, tmp_pat
     shutil.copytree(picture_folder / "val", tmp_path / "only" / "val")
     write_weights(timms.state_dict(), tmp_path / "w.safetensors")
     fields = {"data.root": str(tmp_path / "only"), "system.accelerator": "cpu"}
-    subject = of_checkpoint(tmp_path / "w.safetensors", fields, arch="metaformer_id_s12")
+    subject = model_from_checkpoint(tmp_path / "w.safetensors", fields, arch="metaformer_id_s12")
     assert subject.model.config.token_mixers == "identity"
-    assert len(pictures_of(subject.config).val) == 24
+    assert len(validation_images(subject.config).val) == 24
 
 
 def test_a_position_embedding_is_resized_when_asked_for(picture_folder, tmp_path, capsys):
     model = perturbed(create("metaformer_ppaa_s12_224", num_classes=3))
-    write_weights(convert(model.state_dict(), "official"), tmp_path / "w.pth")
+    write_weights(convert_layout(model.state_dict(), "official"), tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
     words += ["--data.image_size=96", "--system.accelerator=cpu"]
     assert main(words) == 2
@@ -156,7 +163,7 @@ def test_what_cannot_be_evaluated_is_one_line_and_exit_2(
         (["--checkpoint", "module.pth", root], "it asks for timm.models.resnet.ResNet"),
         (["--checkpoint", "resnet.pth", root], "weights of an unknown layout"),
         (["--checkpoint", "headless.pth", root], "has no head"),
-        (["--checkpoint", "small.pth", root], "its weights fit no model by name"),
+        (["--checkpoint", "small.pth", root], "its weights fit no named model"),
         (["--checkpoint", "w.pth", root, "--arch", "poolformer_s24"], "120 missing: stages.0"),
         (["--checkpoint", "w.pth", root, "--arch", "poolformr_s12"], "did you mean"),
         (["--checkpoint", "w.pth", root, "--model.pool_siz=3"], "did you mean"),
@@ -197,14 +204,14 @@ def test_logits_that_are_not_numbers_are_told(timms, picture_folder, tmp_path, c
 def test_a_model_with_changed_fields_says_so(timms, picture_folder, tmp_path):
     write_weights(timms.state_dict(), tmp_path / "w.pth")
     fields = {"data.root": str(picture_folder), "model.pool_size": "5"}
-    subject = of_checkpoint(tmp_path / "w.pth", fields)
+    subject = model_from_checkpoint(tmp_path / "w.pth", fields)
     assert subject.config.model.pool_size == 5
-    assert "with model.pool_size=5" in subject.told
-    assert subject.told[-1].startswith("the same weights fit metaformer_id_s12, ")
+    assert "with model.pool_size=5" in subject.notes
+    assert subject.notes[-1].startswith("the same weights fit metaformer_id_s12, ")
     with pytest.raises(ConfigError, match="must be odd"):
-        of_checkpoint(tmp_path / "w.pth", {**fields, "model.pool_size": "4"})
+        model_from_checkpoint(tmp_path / "w.pth", {**fields, "model.pool_size": "4"})
     small = create("poolformer_s12", dims=(8, 8, 8, 8), num_classes=3)
     write_weights(small.state_dict(), tmp_path / "small.pth")
     fields = {"data.root": str(picture_folder), "model.dims": "[8, 8, 8, 8]"}
-    subject = of_checkpoint(tmp_path / "small.pth", fields, arch="poolformer_s12")
+    subject = model_from_checkpoint(tmp_path / "small.pth", fields, arch="poolformer_s12")
     assert torch.equal(subject.model.head.weight, small.head.weight)

@@ -30,7 +30,7 @@ from ablations.errors import ConfigError
 from ablations.store import leases, records, run_state
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.training import ranks
-from ablations.training.ranks import Seat
+from ablations.training.ranks import RankInfo
 from ablations.training.train import train
 from poolformer.mixers import MIXERS
 from tests.factories.configs import TINY_FLAGS
@@ -569,22 +569,22 @@ def test_what_srun_leaves_in_the_environment_changes_nothing(start, tmp_path, ti
 def test_a_step_of_srun_gives_its_tasks_their_seats(monkeypatch):
     for name, value in STEP.items():
         monkeypatch.setenv(name, value)
-    seat = ranks.outside(SystemConfig(nodes=2))
+    seat = ranks.rank_from_launcher(SystemConfig(nodes=2))
     named = {"address": "node07", "port": 19711, "attempt": "4711.0.0"}
-    assert seat == Seat(rank=1, node=1, world=2, **named)
+    assert seat == RankInfo(rank=1, node=1, world=2, **named)
     monkeypatch.setenv("SLURM_STEP_ID", "3")
-    assert ranks.outside(SystemConfig(nodes=2)).port == 22711
+    assert ranks.rank_from_launcher(SystemConfig(nodes=2)).port == 22711
     # Whose port is the same has another store none the less.
-    assert ranks.outside(SystemConfig(nodes=2)).attempt == "4711.3.0"
+    assert ranks.rank_from_launcher(SystemConfig(nodes=2)).attempt == "4711.3.0"
     with pytest.raises(ConfigError, match="are 3 processes, 3 a machine, and srun has started 2"):
-        ranks.outside(SystemConfig(devices=3))
-    assert ranks.outside(SystemConfig()) is None
+        ranks.rank_from_launcher(SystemConfig(devices=3))
+    assert ranks.rank_from_launcher(SystemConfig()) is None
     # One task, or a batch script without srun: the run's processes are started here.
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    assert ranks.outside(SystemConfig(devices=2)) is None
+    assert ranks.rank_from_launcher(SystemConfig(devices=2)) is None
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.delenv("SLURM_STEP_ID")
-    assert ranks.outside(SystemConfig(devices=2)) is None
+    assert ranks.rank_from_launcher(SystemConfig(devices=2)) is None
 
 
 # Wrong input

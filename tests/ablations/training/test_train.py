@@ -20,8 +20,8 @@ from ablations.errors import AccessError, LeaseLostError
 from ablations.store import leases, records, run_state
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.training import code_hash
-from ablations.training.environment import processor
-from ablations.training.train import train, usable
+from ablations.training.environment import cpu_model
+from ablations.training.train import load_run_checkpoint, train
 from poolformer import MetaFormer
 from tests.factories.configs import TINY, TINY_FLAGS
 
@@ -61,8 +61,8 @@ def test_a_run_learns_and_leaves_a_whole_record(trained):
     }
     assert record.cost["params"] == sum(p.numel() for p in MetaFormer(config.model).parameters())
     assert record.cost["paper"] is None  # no size of the recipe has these widths
-    assert record.environment["device"] == f"cpu ({processor()})"
-    assert "(R)" not in processor()
+    assert record.environment["device"] == f"cpu ({cpu_model()})"
+    assert "(R)" not in cpu_model()
     assert record.environment["precision"] == "32-true"
     assert torch.__version__.startswith(record.environment["versions"]["torch"])
     assert record.timing["pictures_per_second"] > 0
@@ -379,7 +379,7 @@ def checkpoint(tmp_path_factory):
 
 
 def test_a_sound_checkpoint_is_usable(checkpoint):
-    assert usable(checkpoint, checkpoint.parent.name)["epoch"] == 0
+    assert load_run_checkpoint(checkpoint, checkpoint.parent.name)["epoch"] == 0
 
 
 @pytest.mark.parametrize("name", ODD_CHECKPOINTS)
@@ -388,7 +388,7 @@ def test_an_odd_checkpoint_is_put_aside(checkpoint, tmp_path, name, capsys):
     ODD_CHECKPOINTS[name](state)
     odd = tmp_path / CHECKPOINT_FILE
     torch.save(state, odd)
-    assert usable(odd, state["run_id"]) is None
+    assert load_run_checkpoint(odd, state["run_id"]) is None
     assert "cannot be read (SchemaError: " in capsys.readouterr().err
     assert (tmp_path / records.BROKEN_CHECKPOINT_FILE).is_file()
 
@@ -445,8 +445,10 @@ def test_half_a_run_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, 
         train(config, tmp_path, stop)
     checkpoint = tmp_path / config.run_id / CHECKPOINT_FILE
     before = checkpoint.read_bytes()
-    now = code_hash.versions()
-    monkeypatch.setattr(code_hash, "versions", lambda: now | {"poolformer/mixers.py": "0" * 12})
+    now = code_hash.current_hashes()
+    monkeypatch.setattr(
+        code_hash, "current_hashes", lambda: now | {"poolformer/mixers.py": "0" * 12}
+    )
     assert main(["train", *TINY_FLAGS, "--results", str(tmp_path)]) == 2
     line = capsys.readouterr().err
     assert f"{checkpoint} was made by other code than this (poolformer/mixers.py)" in line
@@ -469,4 +471,7 @@ def test_what_a_file_does_counts_and_what_it_says_does_not(tmp_path):
     assert version(same[0]) == version(same[1])
     for other in ("def f(x):\n    return 3 * x\n", "def f(y):\n    return 2 * y\n", ""):
         assert version(other) != version(same[0])
-    assert {"poolformer/mixers.py", "ablations/training/loop.py"} <= code_hash.versions().keys()
+    assert {
+        "poolformer/mixers.py",
+        "ablations/training/loop.py",
+    } <= code_hash.current_hashes().keys()

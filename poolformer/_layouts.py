@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from poolformer.config import unknown
+from poolformer.config import unknown_name
 from poolformer.errors import CheckpointError
 
 LAYOUTS = {
@@ -46,7 +46,7 @@ BLOCK = {
 MLP = re.compile(r"\.(mlp|channel\.body)\.fc[12]\.weight$")
 
 
-def layout_of(weights: Mapping[str, Tensor]) -> str:
+def detect_layout(weights: Mapping[str, Tensor]) -> str:
     """own, official or timm.
 
     Raises:
@@ -62,7 +62,9 @@ def layout_of(weights: Mapping[str, Tensor]) -> str:
     )
 
 
-def convert(weights: Mapping[str, Tensor], to: str, strict: bool = True) -> dict[str, Tensor]:
+def convert_layout(
+    weights: Mapping[str, Tensor], to: str, strict: bool = True
+) -> dict[str, Tensor]:
     """The same tensors under the names of another layout; there and back is exact.
 
     Args:
@@ -75,8 +77,8 @@ def convert(weights: Mapping[str, Tensor], to: str, strict: bool = True) -> dict
             for.
     """
     if to not in LAYOUTS:
-        raise CheckpointError(unknown("layout", to, LAYOUTS))
-    layout = layout_of(weights)
+        raise CheckpointError(unknown_name("layout", to, LAYOUTS))
+    layout = detect_layout(weights)
     own = weights if layout == "own" else _renamed(weights, layout, strict, back=True)
     return dict(own) if to == "own" else _renamed(own, to, strict)
 

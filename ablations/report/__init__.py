@@ -73,7 +73,7 @@ def build_report(
         "report.html",
         runs=counted(len(found.records), "run"),
         studies=list(zip(all_studies, parts, strict=True)),
-        told=counted(len(all_studies), "study", "build_studies"),
+        told=counted(len(all_studies), "study", "studies"),
         problems=told,
         version=version("metaformer-ablations"),
         commits=provenance.commits(found.records),

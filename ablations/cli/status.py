@@ -157,7 +157,7 @@ def read(results: Path) -> tuple[list[Line], list[str]]:
     except RecordError as error:
         held = {}
         problems.append(str(error))
-    problems += [holder.hidden for holder in held.values() if holder.hidden]
+    problems += [holder.problem for holder in held.values() if holder.problem]
     for run_id in sorted(filter(RUN_ID.fullmatch, os.listdir(results))):
         path = results / run_id / run_state.RUN_STATE_FILE
         try:
@@ -216,11 +216,11 @@ def _of_start(start: RunState, holder: Holder | None, results: Path, problems: l
         # What was written before the last epoch ended, or by another start, says nothing.
         if here.epochs == line.epochs and here.epoch == line.epoch + 1:
             # Both times are of one clock, the file system's; a lease is touched every few seconds.
-            progress = {**here.to_json(), "seconds_ago": round(max(0.0, holder.at - at), 1)}
+            progress = {**here.to_json(), "seconds_ago": round(max(0.0, holder.heartbeat - at), 1)}
             left = left if here.seconds_left is None else here.seconds_left
             speed = here.images_per_second or line.pictures_per_second
             line = replace(line, pictures_per_second=speed)
-    shown = None if holder.hidden else who
+    shown = None if holder.problem else who
     return replace(line, holder=shown, seconds_left=left, progress=progress)
 
 

@@ -288,7 +288,7 @@ class Work:
         # Another runner may have found its lease without a holder. That of another machine counts
         # as alive for two minutes and may be the one of the process that has just ended.
         holder = leases.active_leases(self.results).get(cell.run_id)
-        if holder and holder.here:
+        if holder and holder.on_this_machine:
             self._give_way(cell.run_id, str(holder))
             return
         if self._ended_elsewhere(cell.run_id):

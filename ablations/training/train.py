@@ -177,7 +177,7 @@ def _train(
             before = run_state.find_tracker_ids(results, config.run_id, known)
             tracker = mirror.start_tracker(config, results, before)
         try:
-            with run_state.track_run_state(config, results, tracker.ids) as lease.mine:
+            with run_state.track_run_state(config, results, tracker.ids) as lease.is_unchanged:
                 signals.check()
                 if known and known.done:
                     records.move_to_previous(results, config.run_id)

@@ -18,7 +18,7 @@ def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) ->
     """A lease as another process would have left it."""
     path = results / leases.LEASE_FOLDER / f"{holder.run_id}.{number}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "at"}))
+    path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "heartbeat"}))
     os.utime(path, (time.time() - age,) * 2)
     return path
 

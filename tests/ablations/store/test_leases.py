@@ -19,7 +19,9 @@ import pytest
 from ablations.errors import BusyError, LeaseError, LeaseLostError
 from ablations.machine import files
 from ablations.store import leases
-from ablations.store.leases import Holder
+from ablations.store.leases import Holder, heartbeat, holder
+from ablations.store.leases.lease_file import remove_lease_file
+from ablations.store.leases.takeover import claim_lease
 from tests.factories.leases import CELL, ended, written
 
 
@@ -88,7 +90,7 @@ def test_another_machine_that_is_silent_is_followed(tmp_path):
 
 
 def test_a_heartbeat_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.05)
     with leases.hold_lease(tmp_path, CELL) as lease:
         os.utime(lease.path, (0, 0))
         deadline = time.monotonic() + 20
@@ -109,14 +111,14 @@ def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
 
 def test_two_that_find_a_dead_holder_at_once_do_not_both_follow(tmp_path, monkeypatch):
     """The other one's lease appears after this one has looked: this one gives way."""
-    link = leases._link_draft
+    link = os.link
 
     def late(draft: Path, path: Path) -> None:
         far = Holder(CELL, host="far", machine="another boot")
         written(tmp_path, far, number=9)
         link(draft, path)
 
-    monkeypatch.setattr(leases, "_link_draft", late)
+    monkeypatch.setattr(os, "link", late)
     with pytest.raises(BusyError, match="on far"):
         leases.acquire_lease(tmp_path, CELL)
     names = [path.name for path in (tmp_path / leases.LEASE_FOLDER).iterdir()]
@@ -168,7 +170,7 @@ def unreadable(monkeypatch, path: Path) -> None:
 def test_an_unreadable_lease_is_alive_while_it_is_touched(tmp_path, monkeypatch):
     path = written(tmp_path, ended())
     unreadable(monkeypatch, path)
-    assert leases.active_leases(tmp_path)[CELL].hidden == f"lease {path}: permission denied"
+    assert leases.active_leases(tmp_path)[CELL].problem == f"lease {path}: permission denied"
     with pytest.raises(BusyError, match=f"run {CELL} is being trained .lease .*permission denied"):
         leases.acquire_lease(tmp_path, CELL)
     os.utime(path, (time.time() - leases.EXPIRY_SECONDS - 20,) * 2)
@@ -189,7 +191,7 @@ def test_a_process_that_the_system_hides_is_alive_while_its_lease_is_touched(
     path = written(tmp_path, replace(ended(), pid=1, birth="1"))
     monkeypatch.setattr(os, "kill", refuse)
     if hidden == "proc":
-        monkeypatch.setattr(leases, "process_start", lambda pid: None)
+        monkeypatch.setattr(holder, "process_start", lambda pid: None)
         assert CELL in leases.active_leases(tmp_path)
         os.utime(path, (time.time() - leases.EXPIRY_SECONDS - 20,) * 2)
     assert not leases.active_leases(tmp_path)  # another process has that id, or its heart is still
@@ -287,8 +289,8 @@ def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
 
     def take_and_release(number: int) -> None:
         for _ in range(150):
-            path = leases._acquire(tmp_path, f"cell-{number}")
-            leases._remove(path)
+            path = claim_lease(tmp_path, f"cell-{number}")
+            remove_lease_file(path)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(take_and_release, range(8)))

@@ -26,6 +26,7 @@ KINDS = {
     "failed": "it could write no record itself: why",
     "oom": "its process was killed for want of memory: how that is known",
     "died": "its process, or one of several, is gone: how",
+    "unstarted": "its node was gone before a process there could begin it: how",
 }
 # After the others a run has ended.
 ON_THE_WAY = ("unfit", "began", "batch", "epoch", "unsent", "files")

@@ -253,6 +253,8 @@ class Work:
             else:
                 message = f"{event.body}, {retry.ATTEMPTS} times in a row"
                 self._fails(cell, "killed", message, event.place)
+        elif event.kind == "unstarted":  # no fault of the cell's: it does not count
+            self._again(cell, event.body)
         elif event.kind == "oom":
             if self.attempts.after_oom(cell.run_id):
                 self._again(cell, event.body)

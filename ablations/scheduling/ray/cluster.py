@@ -25,7 +25,7 @@ from ablations.errors import BusyError, ConfigError, LeaseError, LeaseLostError
 from ablations.machine.files import open_append
 from ablations.scheduling.launcher import GRACE_SECONDS, LOG, ON_THE_WAY, Event
 from ablations.scheduling.ray import file_sync
-from ablations.scheduling.ray.connection import connect, loaded, loss, plain
+from ablations.scheduling.ray.connection import connect, gone, loaded, loss, plain
 from ablations.scheduling.ray.job import Errand, Sight, carry_out, look
 from ablations.scheduling.ray.resources import Needs, room
 from ablations.scheduling.worker_env import tracking
@@ -45,7 +45,7 @@ class Node:
         id: Ray's.
         place: Its name, for people.
         resources: What Ray gives to tasks there.
-        asked: The task that looks at it, until it has answered.
+        asked: The task that looks at it, until it has answered; meanwhile it gets no cells.
         sight: What it is like.
     """
 
@@ -133,6 +133,7 @@ class RayCluster:
         asked = [node.asked for node in self._nodes.values() if node.asked]
         ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)
         self._look_around()
+        self._hear_answers()
         if self._slots:
             return
         if self._told:
@@ -166,7 +167,8 @@ class RayCluster:
         """All room on the nodes that are there now, spread over them."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._look_around()
-        return list(self._slots)
+        self._hear_answers()
+        return [slot for slot in self._slots if slot.cell or not slot.node.asked]
 
     def may_grow(self) -> bool:
         """Yes: a node may come, or come back."""
@@ -178,16 +180,18 @@ class RayCluster:
         self._looked = time.monotonic()
         there = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         for node_id in self._nodes.keys() - there.keys():
-            gone = self._nodes.pop(node_id)
+            left = self._nodes.pop(node_id)
             # Those with a cell stay until its task has ended, as Ray will say.
-            self._slots = [s for s in self._slots if s.node is not gone or s.cell]
+            self._slots = [s for s in self._slots if s.node is not left or s.cell]
         for node_id, found in there.items():
             if node_id not in self._nodes:
                 place = f"node {found['NodeManagerHostname']} ({node_id[:6]})"
                 self._nodes[node_id] = Node(node_id, place, found["Resources"])
                 self._nodes[node_id].asked = self._ask(self._nodes[node_id])
+
+    def _hear_answers(self) -> None:
         for node in list(self._nodes.values()):
-            if node.asked and ray.wait([node.asked], timeout=0)[0]:
+            if node.asked and loaded().wait([node.asked], timeout=0)[0]:
                 self._hear_of(node)
 
     def _ask(self, node: Node) -> Any:
@@ -196,15 +200,19 @@ class RayCluster:
 
     def _hear_of(self, node: Node) -> None:
         """A node has answered: there is room on it, or it is told why not."""
+        asked, node.asked = node.asked, None
         try:
-            sight: Sight = loaded().get(node.asked)
+            sight: Sight = loaded().get(asked)
         except Exception as error:  # whatever keeps a task from being run there
+            if node.sight or gone(error):
+                node.asked = self._ask(node)  # until it answers, or Ray lists it no more
+                return
             self._told.append(
                 Event("unfit", "", f"no task can be run there: {plain(error)}", node.place)
             )
             return
-        finally:
-            node.asked = None
+        if node.sight:
+            return  # it was asked once more after a loss, and has its slots
         changed = code_hash.changed_roles(sight.code)
         if changed or sight.schema != records.SCHEMA_VERSION:
             why = "it has other code of this package than this machine"
@@ -278,13 +286,31 @@ class RayCluster:
             time.sleep(timeout)
         yield from self._letters()  # first what an ended cell has told on its way
         for ref in ended:
-            self._told.append(self._ended(busy[ref]))
+            event = self._ended(busy[ref])
+            if event.kind in ("died", "unstarted"):
+                event = self._after_loss(busy[ref].node, event)
+            self._told.append(event)
         while self._told:
             event = self._told.popleft()
             for slot in self._slots:
                 if event.kind not in ON_THE_WAY and slot.cell and slot.cell.run_id == event.run_id:
                     self._leave(slot)
             yield event
+
+    def _after_loss(self, node: Node, event: Event) -> Event:
+        """Give no more cells to a node that has lost one, until it has answered once more.
+
+        Ray fails what is sent to a dead node at once: between two looks at which nodes there are,
+        a cell would lose all its tries there. And Ray lists a node that was killed as alive until
+        it has missed some health checks.
+        """
+        self._look_around()
+        if node.id in self._nodes:
+            node.asked = node.asked or self._ask(node)
+            if event.kind == "unstarted":  # the node's death is no excuse: the try counts
+                body = f"Ray starts no task on {node.place}"
+                event = replace(event, kind="died", body=body)
+        return event
 
     def _leave(self, slot: Slot) -> None:
         """A slot is free again, or goes where its node has gone."""

@@ -81,7 +81,16 @@ def loss(error: Exception, run_id: str, place: str) -> tuple[str, str, str]:
         return "died", run_id, "it was ended"
     if isinstance(error, exceptions.WorkerCrashedError):
         return "died", run_id, f"its process on {place} ended"
+    if isinstance(error, exceptions.TaskUnschedulableError):
+        return "unstarted", run_id, f"{place} is gone"
     return "died", run_id, f"{place} is gone"
+
+
+def gone(error: Exception) -> bool:
+    """Whether an error of Ray's says that a node is dead, or not there yet."""
+    from ray import exceptions
+
+    return isinstance(error, exceptions.NodeDiedError | exceptions.TaskUnschedulableError)
 
 
 def plain(error: Exception) -> str:

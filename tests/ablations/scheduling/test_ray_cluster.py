@@ -336,6 +336,7 @@ def test_what_a_node_has_removed_is_removed_here_too(tmp_path):
         ("OutOfMemoryError", "oom", "node a was short of memory"),
         ("WorkerCrashedError", "died", "its process on node a ended"),
         ("NodeDiedError", "died", "node a is gone"),
+        ("TaskUnschedulableError", "unstarted", "node a is gone"),
         ("TaskCancelledError", "died", "it was ended"),
         ("OwnerDiedError", "died", "node a is gone"),
     ],

@@ -148,6 +148,16 @@ def test_an_epoch_between_two_losses_makes_up_for_the_first(play):
     assert (len(given), outcome.trained) == (6, 1)
 
 
+def test_a_try_that_no_process_began_does_not_count(play):
+    """Between the losses that do count, too: these are no more and no less for it."""
+    outcome, given = play(1, ["cpu"], lambda _, __, tries: "unstarted" if tries < 5 else "done")
+    assert (len(given), outcome.trained) == (6, 1)
+    outcome, given = play(
+        1, ["cpu"], lambda _, __, tries: ["unstarted", "died"][tries % 2], reuse=False
+    )
+    assert (len(given), outcome.failed[0].failure["kind"]) == (2 * retry.ATTEMPTS, "killed")
+
+
 def test_a_cell_without_memory_is_tried_once_more_and_alone(play):
     """Two slots share the place; the third cell fails beside another and succeeds alone."""
     outcome, given = play(

@@ -107,6 +107,7 @@ def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 0, (told, stderr)
     assert any(event["event"] == "again" and place in event["why"] for event in told), told
+    assert not [event for event in told if event["event"] == "aside"], told  # no run failed
     assert told[-1]["trained"] == 8
     assert metrics(results) == metrics(undisturbed)
     assert {path: stamps(results)[path] for path in done} == done  # none written once more

@@ -19,7 +19,7 @@ import timm
 import torch
 
 from ablations.cli.main import main
-from ablations.config.sweep import expand
+from ablations.config.sweep import expand_sweeps
 from ablations.paper import published
 from poolformer import MODELS, SIZES, create, load_checkpoint
 from tests.factories.configs import TINY_FLAGS
@@ -148,7 +148,7 @@ def test_the_models_by_name_are_the_cells_of_the_sweeps():
     But for the controls, which are for training beside a row.
     """
     files = [path for path in sorted(Path("sweeps").glob("*.yaml")) if path.stem != "controls"]
-    cells = expand(files, "imagenet", seeds=[0])
+    cells = expand_sweeps(files, "imagenet", seeds=[0])
     models = {replace(cell.config.model, drop_path=0.0) for cell in cells}
     assert models == set(MODELS.values())
     assert len(models) == len(MODELS)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ablations.config.diff import SHAPE, Changes, own_field
+from ablations.config.diff import SHAPE_FIELDS, Changes, primary_field
 
 KINDS = RECIPE, SIZE, BOTH = "recipe", "size", "recipe and size"
 AXIS = "Controls"
@@ -22,7 +22,7 @@ TOLERANCE = 0.03
 # and none of what an attention mixer brings with it, and depths and widths are one size.
 WITH_OWN = {
     "model.token_mixers": ["model.position_embedding", "model.head_dim"],
-    **dict.fromkeys(SHAPE, SHAPE),
+    **dict.fromkeys(SHAPE_FIELDS, SHAPE_FIELDS),
 }
 
 
@@ -87,7 +87,7 @@ class ControlFinder:
         changes, that is within 3% of the row's MACs already is the one to compare with. Of several
         sizes the closest is taken. A row that is itself a size of the model has no size control.
         """
-        own = own_field(row.changed)
+        own = primary_field(row.changed)
         if own is None:
             return []
         rest = _besides(own, row.changed)
@@ -97,7 +97,9 @@ class ControlFinder:
         if apart := _apart_from_shape(rest):
             unsized.append((BOTH, apart, recipe))
         for kind, wanted, start in unsized:
-            if own in SHAPE or (start is not None and macs_match(self.every[start].macs, row.macs)):
+            if own in SHAPE_FIELDS or (
+                start is not None and macs_match(self.every[start].macs, row.macs)
+            ):
                 continue
             fitting = [
                 index
@@ -151,14 +153,14 @@ class ControlFinder:
 
     def _alone(self, row: ControlCandidate) -> bool:
         """Whether a row's own change is a variant without its other changes."""
-        own = own_field(row.changed) or ""
+        own = primary_field(row.changed) or ""
         rest = _besides(own, row.changed)
         return _key({n: c for n, c in row.changed.items() if n not in rest}) in self.same
 
 
 def _ablates(variant: ControlCandidate) -> bool:
-    name = own_field(variant.changed) or ""
-    one = len(variant.changed) == 1 and name not in SHAPE and name.startswith("model.")
+    name = primary_field(variant.changed) or ""
+    one = len(variant.changed) == 1 and name not in SHAPE_FIELDS and name.startswith("model.")
     return variant.in_paper or one
 
 
@@ -173,4 +175,4 @@ def _key(changed: Changes) -> str:
 
 
 def _apart_from_shape(changed: Changes) -> Changes:
-    return {name: change for name, change in changed.items() if name not in SHAPE}
+    return {name: change for name, change in changed.items() if name not in SHAPE_FIELDS}

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from ablations.analysis import controls, stats
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.diff import Changes
 from ablations.paper import matching
 from ablations.paper.published import PaperRow
 from ablations.store.load import MAIN_METRIC
 from ablations.store.records import Record
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 from poolformer.config import unknown_name
 
 # Axes in the order of the paper's table; what it lacks follows.
 AXIS_ORDER = [
-    diff.BASELINE,
+    naming.BASELINE,
     "Token mixers",
     "Normalization",
     "Activation",
     "Other components",
-    diff.HYBRID,
+    naming.HYBRID,
     controls.AXIS,
     "Model size",
 ]
@@ -97,7 +97,7 @@ class Row:
     @property
     def also_changes(self) -> list[str]:
         """Changes that its name leaves out, in words: those that go with a row of the paper."""
-        return [] if self.label_is_complete else diff.besides(self.changed)
+        return [] if self.label_is_complete else naming.other_change_labels(self.changed)
 
     @cached_property
     def top1_by_seed(self) -> dict[int, float]:
@@ -164,9 +164,9 @@ class Study:
     @property
     def training_length(self) -> str:
         """How long its runs train, in words."""
-        told = counted(self.epochs, "epoch")
+        told = pluralize(self.epochs, "epoch")
         if self.cooldown is not None:
-            told += f" and {counted(self.cooldown, 'epoch')} of cool-down"
+            told += f" and {pluralize(self.cooldown, 'epoch')} of cool-down"
         return told
 
     @property
@@ -225,7 +225,7 @@ def row_position(row: Row) -> tuple[Any, ...]:
     paper = row.paper or (matching.find_paper_row(row.changed) if row.changed else None)
     paper = paper or matching.row_of(row.label)
     position = paper.position if paper and row.axis == paper.axis else float("inf")
-    several = 2 if row.axis == diff.SEVERAL else 1 if " + " in row.axis else 0
+    several = 2 if row.axis == naming.SEVERAL else 1 if " + " in row.axis else 0
     return (
         AXIS_ORDER.index(row.axis) if known else len(AXIS_ORDER) + several,
         "" if known else row.axis,
@@ -245,7 +245,7 @@ def match_rows(rows: Sequence[Row], words: str) -> list[Row]:
     searched: tuple[Callable[[Row], bool], ...] = (
         lambda row: text == _simple(row.label),
         lambda row: any(
-            text in (run.run_id, _simple(diff.run_name(run.config))) for run in row.records
+            text in (run.run_id, _simple(naming.run_name(run.config))) for run in row.records
         ),
         lambda row: text in _simple(row.label),
         lambda row: any(text in told for told in _spelled(row.changed)),
@@ -267,7 +267,7 @@ def _simple(text: str) -> str:
 
 def _spelled(changed: Changes) -> list[str]:
     """Changes as a user may spell them: ``model.norm=batch``, ``norm batch``."""
-    pairs = zip(changed.items(), diff.listed(changed), strict=True)
+    pairs = zip(changed.items(), naming.format_assignments(changed), strict=True)
     return [
         f"{field} {field}={after} {field.rpartition('.')[2]} {after} {told}".lower()
         for (field, (_, after)), told in pairs

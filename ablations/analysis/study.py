@@ -24,10 +24,10 @@ from ablations.analysis.rows import (
     row_position,
     unknown_row_message,
 )
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.diff import Changes
 from ablations.config.resolve import unknown_recipe
-from ablations.config.schema import id_of
+from ablations.config.schema import run_id_of
 from ablations.errors import ConfigError
 from ablations.paper import matching
 from ablations.store.load import record_task
@@ -88,7 +88,7 @@ def build_studies(
     for study in found:
         study.results = results
     there = {record.run_id for record in records}
-    _expect(found, [config for config in launched if id_of(config) not in there])
+    _expect(found, [config for config in launched if run_id_of(config) not in there])
     return sorted(found, key=lambda study: (study.recipe, study.data, study.epochs))
 
 
@@ -122,7 +122,7 @@ def _expect(found: Sequence[Study], launched: Iterable[Mapping[str, Any]]) -> No
         if not matching_studies:
             continue
         study = max(matching_studies, key=lambda each: len(each.records))
-        changed = diff.changes(study.base_config, flat)
+        changed = diff.changed_fields(study.base_config, flat)
         rows = [row for row in (*study.rows, *study.pending_rows) if row.changed == changed]
         if not rows:
             row = _row(study.recipe, changed, flat, [])
@@ -210,18 +210,18 @@ def _study(
     for record in records:
         variants.setdefault(record.variant, []).append(record)
     flats = [diff.flat_config(runs[0].config) for runs in variants.values()]
-    against_recipe = [diff.changes(default, flat) for flat in flats]
+    against_recipe = [diff.changed_fields(default, flat) for flat in flats]
     candidates = _baselines(against_recipe)
     for number, runs in enumerate(variants.values()):
         if chosen & {run.run_id for run in runs}:
             candidates = [number]
     base = flats[candidates[0]] if len(candidates) == 1 else _common(recipe, flats)
     study.base_config = base
-    study.shared_changes = diff.changes(default, base)
+    study.shared_changes = diff.changed_fields(default, base)
     study.shared_changes.pop("optim.epochs", None)  # a study says its epochs anyway
     changed = against_recipe
     if base != default:
-        changed = [diff.changes(base, flat) for flat in flats]
+        changed = [diff.changed_fields(base, flat) for flat in flats]
     for own, flat, runs in zip(changed, flats, variants.values(), strict=True):
         runs.sort(key=lambda record: record.config["seed"])
         study.rows.append(_row(recipe, own, flat, runs))
@@ -254,11 +254,13 @@ def _common(recipe: str, flats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     A lone variant's changes are its own; only its length is not, and its data set.
     """
     default = diff.flat_recipe(recipe)
-    every = [diff.told(recipe, diff.changes(default, flat), flat) for flat in flats]
+    every = [
+        naming.named_changes(recipe, diff.changed_fields(default, flat), flat) for flat in flats
+    ]
     shared = set.intersection(*({*map(repr, changed.items())} for changed in every))
     found = dict(default)
     for name, change in every[0].items():
-        if repr((name, change)) in shared and (len(every) > 1 or name in diff.LENGTH):
+        if repr((name, change)) in shared and (len(every) > 1 or name in naming.LENGTH_FIELDS):
             found[name] = change[1]
     if flats[0]["data.name"] != default["data.name"]:  # which all of a study have
         found |= {name: flats[0][name] for name in ("data.name", "data.image_size")}
@@ -276,11 +278,11 @@ def _distinct(rows: Sequence[Row]) -> None:
 
 def _fields(row: Row) -> str:
     row.label_is_complete = True
-    return ", ".join(diff.listed(row.changed)) or "as it is"
+    return ", ".join(naming.format_assignments(row.changed)) or "as it is"
 
 
 def _run(row: Row) -> str:
-    return row.records[0].run_id if row.records else id_of(row.config or {})
+    return row.records[0].run_id if row.records else run_id_of(row.config or {})
 
 
 def _compare(study: Study) -> None:
@@ -368,7 +370,12 @@ def _baselines(variants: Sequence[Changes]) -> list[int]:
 def _row(recipe: str, changed: Changes, flat: dict[str, Any], runs: list[Record]) -> Row:
     axis, label, paper = matching.describe_variant(recipe, changed, flat)
     row = Row(
-        axis, label, changed, runs, paper, label_is_complete=diff.tells_all(recipe, changed, flat)
+        axis,
+        label,
+        changed,
+        runs,
+        paper,
+        label_is_complete=naming.names_all_changes(recipe, changed, flat),
     )
     row.top1 = stats.spread(list(row.top1_by_seed.values()))
     return row

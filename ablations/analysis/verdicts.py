@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row, Study
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.paper import matching, published
 from ablations.paper.claims import ABOVE, BELOW, MARGIN, WITHIN, Claim, load_claims
 from ablations.paper.matching import PAPER_BASELINE
@@ -242,14 +242,15 @@ def _other_baseline(study: Study, rows: Sequence[Row]) -> str:
     if study.baseline is None or not any(row is study.baseline for row in rows):
         return ""
     own = diff.flat_config(study.baseline.records[0].config)
-    fields = [diff.own_field(row.changed) for row in rows if row is not study.baseline]
+    fields = [diff.primary_field(row.changed) for row in rows if row is not study.baseline]
     fields = fields or list(PAPER_BASELINE)  # both rows are the baseline: the user chose another's
     if "model.pool_size" in fields:
         fields.append("model.token_mixers")
     for name in fields:
         if name in PAPER_BASELINE and own[name] != PAPER_BASELINE[name]:
             ours, theirs = (
-                diff.listed({name: (None, value)})[0] for value in (own[name], PAPER_BASELINE[name])
+                naming.format_assignments({name: (None, value)})[0]
+                for value in (own[name], PAPER_BASELINE[name])
             )
             return f"the baseline has {ours}, the paper's {theirs}"
     return ""

@@ -9,7 +9,7 @@ from torch import nn
 
 from ablations import data
 from ablations.config.schema import RunConfig
-from ablations.config.seeding import derive
+from ablations.config.seeding import derive_seed
 from ablations.data.batches import create_loaders, set_first_epoch
 from poolformer.metaformer import MetaFormer
 
@@ -24,7 +24,7 @@ def train_bare(config: RunConfig) -> float:
     torch.use_deterministic_algorithms(False)  # a run in this process may have set it
     pictures = data.load_dataset(config.data)
     train, val = create_loaders(pictures, config.data, config.seed)
-    torch.manual_seed(derive(config.seed, "weights"))
+    torch.manual_seed(derive_seed(config.seed, "weights"))
     model = MetaFormer(config.model).to(memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(
         model,
@@ -48,7 +48,7 @@ def train_bare(config: RunConfig) -> float:
     criterion = nn.CrossEntropyLoss(label_smoothing=optim.label_smoothing)
     step, right = 0, 0
     for epoch in range(optim.all_epochs):
-        torch.manual_seed(derive(config.seed, "training", epoch) % 2**32)
+        torch.manual_seed(derive_seed(config.seed, "training", epoch) % 2**32)
         set_first_epoch(train, epoch)
         model.train()
         for images, labels in train:

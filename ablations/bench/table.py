@@ -24,7 +24,7 @@ from ablations.bench.timing import (
     time_in_turns,
 )
 from ablations.config.resolve import resolve
-from ablations.config.schema import RunConfig, id_of
+from ablations.config.schema import RunConfig, run_id_of
 from ablations.store import load
 from ablations.store.records import RECORD_FILE, Record
 
@@ -102,7 +102,7 @@ def write_records(folder: Path, count: int, recipe: str) -> None:
     for config in itertools.islice(_configs(recipe), count):
         top1 = 80 + noise.gauss(0, 0.3)
         record = Record(
-            run_id=id_of(config),
+            run_id=run_id_of(config),
             status="finished",
             config=config,
             metrics={"val/top1": {"last": top1, "best": top1}},

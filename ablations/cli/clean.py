@@ -17,7 +17,7 @@ from ablations.store.cleanup import (
     remove_path,
     restore_interrupted,
 )
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 
 def add(commands: Any) -> None:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     from rich.filesize import decimal
 
-    from ablations.console.grid import Grid
+    from ablations.console.grid import TextTable
     from ablations.store import records
 
     results: Path = arguments.results
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if not found:
         screen.out(f"nothing to remove in {results}")
         return 1 if problems else 0
-    table = Grid()
+    table = TextTable()
     for name in ("what", "files", "size"):
         table.add_column(name, justify="left" if name == "what" else "right")
     for kind, words in REMOVABLE_KINDS.items():
@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         if paths:
             table.add_row(words, str(len(paths)), decimal(sum(map(file_size, paths))))
     total = decimal(sum(file_size(path) for _, path in found))
-    screen.table(
-        table, f"{counted(len(found), 'file')}, {total}, in {results}; no record is touched"
+    screen.print_table(
+        table, f"{pluralize(len(found), 'file')}, {total}, in {results}; no record is touched"
     )
     if arguments.dry_run:
         return 1 if problems else 0
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     # What has become somebody's meanwhile stays.
     still = set(find_removable(results))
     gone = [remove_path(path) for kind, path in found if (kind, path) in still]
-    screen.out(f"removed {counted(len(gone), 'file')}, {decimal(sum(gone))}")
+    screen.out(f"removed {pluralize(len(gone), 'file')}, {decimal(sum(gone))}")
     return 1 if problems else 0
 
 

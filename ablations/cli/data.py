@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablations.cli.options import location, refuse_fields
 from ablations.console import screen
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
     from ablations.data.survey import SplitSurvey, Survey
@@ -68,7 +68,7 @@ def _progress() -> Iterator[Callable[[int, int, int], None]]:
         TimeRemainingColumn,
     )
 
-    console = screen.console()
+    console = screen.stderr_console()
     if not console.is_terminal:
         yield _Lines()
         return
@@ -97,24 +97,24 @@ class _Lines:
     def __call__(self, done: int, total: int, broken: int) -> None:
         if time.monotonic() - self.told >= EVERY and done < total:
             self.told = time.monotonic()
-            of_all = f"{done:,} of {counted(total, 'file')} ({done / total:.0%})"
+            of_all = f"{done:,} of {pluralize(total, 'file')} ({done / total:.0%})"
             screen.note(f"checked {of_all}, {broken:,} broken")
 
 
 def _show(found: Survey) -> None:
-    from ablations.console.grid import Grid
+    from ablations.console.grid import TextTable
     from ablations.data.image_files import describe_skipped
     from ablations.text.escape import terminal
 
     images = sum(split.images for split in found.splits.values())
     classes = {name for split in found.splits.values() for name in split.classes}
-    table = Grid()
+    table = TextTable()
     for name in ("", *found.splits):
         table.add_column(name)
     for fact, value in FACTS.items():
         table.add_row(fact, *map(value, found.splits.values()))
-    of_all = f"{counted(images, 'image')} of {counted(len(classes), 'class', 'classes')}"
-    screen.table(table, "")
+    of_all = f"{pluralize(images, 'image')} of {pluralize(len(classes), 'class', 'classes')}"
+    screen.print_table(table, "")
     if 1 < len(classes) <= MOST_CLASSES:
         _show_classes(found)
     for name, split in found.splits.items():
@@ -124,12 +124,12 @@ def _show(found: Survey) -> None:
             )
         if split.black:
             screen.out(
-                f"{counted(split.black, 'image')} of {name} with 16 bits will be black: their "
+                f"{pluralize(split.black, 'image')} of {name} with 16 bits will be black: their "
                 "values are all below 256 of 65,536; scale them up"
             )
     if found.twice:
         one, other = (terminal(path.relative_to(found.root)) for path in found.twice[0])
-        twice = counted(len(found.twice), "image")
+        twice = pluralize(len(found.twice), "image")
         screen.out(f"{twice} of val also in train, byte by byte: {one} is {other}")
     for problem in found.problems:
         screen.out(f"problem: {problem}")
@@ -139,9 +139,9 @@ def _show(found: Survey) -> None:
 
 
 def _show_classes(found: Survey) -> None:
-    from ablations.console.grid import Grid
+    from ablations.console.grid import TextTable
 
-    table = Grid()
+    table = TextTable()
     table.add_column("class")
     for name in found.splits:
         table.add_column(name, justify="right")
@@ -149,7 +149,7 @@ def _show_classes(found: Survey) -> None:
     for name in names:
         counts = (split.classes.get(name) for split in found.splits.values())
         table.add_row(name, *("-" if count is None else f"{count:,}" for count in counts))
-    screen.table(table, "")
+    screen.print_table(table, "")
 
 
 def _range(split: SplitSurvey) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from ablations.cli.options import add_plugins, add_results, location
 from ablations.console import screen
-from ablations.console.display import Bar
+from ablations.console.display import ProgressBar
 from ablations.errors import ConfigError
 from ablations.store.run_progress import describe_stall
-from ablations.text.phrases import counted, duration
+from ablations.text.phrases import format_duration, pluralize
 
 
 def add(commands: Any) -> None:
@@ -64,30 +64,30 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     data = subject.config.data
     crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
     screen.out("; ".join([subject.name, *subject.notes]))
-    images = counted(len(pictures.val), "image")
+    images = pluralize(len(pictures.val), "image")
     screen.out(
         f"{data.root or data.name}: {images} of {len(pictures.classes)} "
         f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
         f"{evaluate.evaluation_precision(subject.config)}"
     )
-    with Bar(silent=describe_stall) as bar:
+    with ProgressBar(silent=describe_stall) as bar:
         progress = partial(shown, bar=bar, total=len(pictures.val))
         found = evaluate.evaluate_model(subject, pictures, progress)
     screen.out(
-        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {counted(found.images, 'image')}, "
+        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {pluralize(found.images, 'image')}, "
         f"{found.speed:.1f} images/s"
     )
     if found.nonfinite:
-        screen.note(f"{counted(found.nonfinite, 'image')} gave logits that are not finite")
+        screen.note(f"{pluralize(found.nonfinite, 'image')} gave logits that are not finite")
     return 1 if found.nonfinite else 0
 
 
-def shown(batches: Iterable[Any], bar: Bar, total: int) -> Iterator[Any]:
+def shown(batches: Iterable[Any], bar: ProgressBar, total: int) -> Iterator[Any]:
     """Batches, while the bar says how many of all images are done."""
     seen, begun = 0, time.perf_counter()
     for batch in batches:
         yield batch
         seen += len(batch[1])
         speed = seen / (time.perf_counter() - begun)
-        words = f"evaluated {seen:,} of {counted(total, 'image')}, {speed:,.1f} images/s"
-        bar.update(seen / total, f"{words}, {duration((total - seen) / speed)} left")
+        words = f"evaluated {seen:,} of {pluralize(total, 'image')}, {speed:,.1f} images/s"
+        bar.update(seen / total, f"{words}, {format_duration((total - seen) / speed)} left")

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from ablations.config.resolve import FIELDS, GROUPS, defaults, field_type
+from ablations.config.resolve import FIELDS, GROUPS, field_type, recipe_values
 from ablations.config.schema import SOURCES, RunConfig
 from ablations.errors import ConfigError
 
@@ -22,7 +22,7 @@ METAVARS = {int: "INT", float: "NUMBER", bool: "true|false", str: "NAME", type(N
 def text(recipe: str, preset: str | None = None) -> str:
     """All fields, grouped, with the defaults of a recipe and a preset of it."""
     try:
-        values = defaults(recipe, preset)
+        values = recipe_values(recipe, preset)
         values["model.num_classes"] = SOURCES[values["data.name"]][1] or "of the data"
     except ConfigError:
         values, recipe, preset = {}, f"{recipe}, which does not exist", None

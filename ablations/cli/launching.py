@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ablations.cli.options import integer
-from ablations.config.schema import SystemConfig, one_of
+from ablations.config.schema import SystemConfig, check_choice
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ablations.config.sweep import Cell
+    from ablations.config.sweep import SweepRun
     from ablations.scheduling.launcher import Launcher
 
 LAUNCHERS = ["local", "ray"]
@@ -58,7 +58,7 @@ def chosen(arguments: argparse.Namespace) -> str:
         ConfigError: Another name, or no workers.
     """
     name: str = arguments.launcher or ("ray" if arguments.ray_address else "local")
-    one_of("--launcher", name, LAUNCHERS)
+    check_choice("--launcher", name, LAUNCHERS)
     for flag in ("workers", "workers_per_gpu"):
         value = getattr(arguments, flag)
         if value is not None and value < 1:
@@ -66,7 +66,7 @@ def chosen(arguments: argparse.Namespace) -> str:
     return name
 
 
-def launcher(arguments: argparse.Namespace, cells: Sequence[Cell]) -> Callable[[int], Launcher]:
+def launcher(arguments: argparse.Namespace, cells: Sequence[SweepRun]) -> Callable[[int], Launcher]:
     """Given the number of cells to train, where they run.
 
     Raises:

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from ablations.cli import COMMANDS
-from ablations.cli.options import Parser, separate, short
+from ablations.cli.options import Parser, short
+from ablations.config.arguments import split_arguments
 from ablations.console import screen
 from ablations.errors import ConfigError, PoolformerError, TrackerError
 from ablations.machine import env_vars
@@ -34,15 +35,15 @@ def parser() -> Parser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    screen.prepare()
+    screen.set_up_streams()
     given = list(sys.argv[1:] if words is None else words)
     try:
         code = _run(given)
     except SystemExit:  # of --help
-        if not screen.lost():
+        if not screen.write_error():
             raise
         code = 1
-    if why := screen.lost():
+    if why := screen.write_error():
         screen.note(f"ablations: stdout cannot be written: {why}")
         # What a run came to is on disk; of any other command the result is lost.
         trains = given[:1] in (["train"], ["run"]) and "--dry-run" not in given
@@ -52,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(given: Sequence[str]) -> int:
     try:
-        own, fields_set = separate(given)
+        own, fields_set = split_arguments(given)
         top = parser()
         if own and own[0].startswith("--") and own[0] not in ("--help", "--version"):
             raise ConfigError(f"{own[0]} comes after a command: `ablations run {own[0]} ...`")
@@ -67,9 +68,9 @@ def _run(given: Sequence[str]) -> int:
             return 2
         short(arguments, fields_set)
         if getattr(arguments, "no_reuse", False) is None:
-            arguments.no_reuse = env_vars.switched_on("ABLATIONS_NO_REUSE")
+            arguments.no_reuse = env_vars.get_bool("ABLATIONS_NO_REUSE")
         _check_folder()
-        if told := env_vars.settle_temporary():
+        if told := env_vars.set_up_tmpdir():
             screen.note(f"ablations: {told}")
         done: int = arguments.run(arguments, fields_set)
         return done

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ablations.cli import field_help
-from ablations.config.arguments import separate as separate
 from ablations.config.resolve import recipe_names
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.machine import env_vars
 from ablations.text import parsing
-from ablations.text.parsing import decimal, whole
+from ablations.text.parsing import parse_float, parse_int
 from poolformer.config import unknown_name
 
 DEFAULT_RECIPE = "mini"
@@ -88,12 +87,12 @@ class Parser(argparse.ArgumentParser):
 
 def integer(text: str) -> int:
     """The type of a flag that is a whole number: no ``1_0``, which int() takes for 10."""
-    return whole(text)
+    return parse_int(text)
 
 
 def number(text: str) -> float:
     """The type of a flag that is a number."""
-    return decimal(text)
+    return parse_float(text)
 
 
 integer.__name__, number.__name__ = "int", "float"  # argparse's messages name them
@@ -110,7 +109,7 @@ def seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int
         return None
     if "seed" in fields_set:
         raise ConfigError("--seed and --seeds are both given: --seed sets it in every run")
-    found = parsing.seeds(arguments.seeds)
+    found = parsing.parse_seeds(arguments.seeds)
     if len(found) == 1 and found[0] > 1:
         screen.note(f"seed {found[0]} alone; {found[0]} seeds are --seeds 0-{found[0] - 1}")
     return found
@@ -129,7 +128,7 @@ def location(name: str) -> Path:
     """A file or a folder; an empty name, from an unset variable, is neither."""
     if not name:
         raise argparse.ArgumentTypeError("an empty name is no folder and no file")
-    return env_vars.path(name)
+    return env_vars.expand_path(name)
 
 
 def output(name: str) -> Path:
@@ -151,7 +150,7 @@ def output(name: str) -> Path:
 
 def default_results() -> Path:
     """The folder of all runs where none is named."""
-    return env_vars.path(env_vars.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
+    return env_vars.expand_path(env_vars.get("ABLATIONS_RESULTS") or DEFAULT_RESULTS)
 
 
 def add_recipe(command: argparse.ArgumentParser, default: str = DEFAULT_RECIPE) -> None:

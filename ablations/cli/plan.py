@@ -81,14 +81,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.probes is not None and arguments.probes < 1:
         raise ConfigError(f"--probes {arguments.probes} must be 1 or more")
 
-    from ablations.config.sweep import expand
+    from ablations.config.sweep import expand_sweeps
     from ablations.planning import show
     from ablations.planning.study import plan
     from ablations.store import records
 
     wanted = seeds(arguments, fields_set)
     recipe_given = given(arguments, "recipe")
-    cells = expand(
+    cells = expand_sweeps(
         arguments.sweeps,
         arguments.recipe,
         fields_set,
@@ -120,7 +120,7 @@ def tell(
     if arguments.json:
         screen.out(json.dumps(found, indent=2))
     else:
-        screen.table(*shown(found))
+        screen.print_table(*shown(found))
 
 
 def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:

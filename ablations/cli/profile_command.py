@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.format not in ("md", "csv"):
         raise ConfigError(unknown_name("format", arguments.format, ["md", "csv"]))
 
-    from ablations.config.sweep import expand
+    from ablations.config.sweep import expand_sweeps
 
     # A seed costs nothing.
     named = given(arguments, "recipe")
-    cells = expand(
+    cells = expand_sweeps(
         arguments.sweeps,
         arguments.recipe,
         fields_set,
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     show = functools.partial(
         track,
         description="counting",
-        console=screen.console(),
+        console=screen.stderr_console(),
         transient=True,
         disable=not sys.stderr.isatty(),
     )

@@ -25,8 +25,8 @@ from ablations.cli.options import (
 from ablations.console import screen
 from ablations.data import count_classes
 from ablations.errors import ConfigError, RecordError
-from ablations.text.parsing import decimal
-from ablations.text.phrases import counted
+from ablations.text.parsing import parse_float
+from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
     from ablations.scheduling.progress import Observer
@@ -74,11 +74,11 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Run them; 1 where a cell fails, 130 where the user stops it."""
-    from ablations.config.sweep import expand
+    from ablations.config.sweep import expand_sweeps
     from ablations.scheduling import runner
     from ablations.scheduling.progress import JsonLines, Progress
 
-    cells = expand(
+    cells = expand_sweeps(
         arguments.sweeps,
         arguments.recipe,
         fields_set,
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         screen.note(
-            f"interrupted with {done} of {counted(len(cells), 'run')} done; "
+            f"interrupted with {done} of {pluralize(len(cells), 'run')} done; "
             "the same command goes on from here"
         )
         return outcome.interrupted
@@ -143,7 +143,7 @@ def duration(flag: str, text: str | None) -> float | None:
         return None
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
     try:
-        seconds = decimal(number) * UNITS[unit]
+        seconds = parse_float(number) * UNITS[unit]
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
@@ -164,7 +164,7 @@ def summary(outcome: Outcome, cells: int) -> str:
     }
     always = ("trained", "reused", "failed")
     told = [f"{count} {name}" for name, count in parts.items() if count or name in always]
-    return f"{counted(cells, 'run')}: {', '.join(told)}"
+    return f"{pluralize(cells, 'run')}: {', '.join(told)}"
 
 
 def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
     for run_id, why in outcome.stale.items():
         yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN_HINT}"
     for place, cells in outcome.aside.items():
-        yield f"set aside: {named(place)}: {counted(len(cells), 'run')} failed there"
+        yield f"set aside: {named(place)}: {pluralize(len(cells), 'run')} failed there"
     for place, why in outcome.unfit.items():
         yield f"without runs: {place}: {why}"
     if any(keeps_failure(record, retry=False) for record in outcome.failed):
@@ -214,15 +214,15 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
 
 def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: bool) -> int:
     """What --dry-run prints; it refuses what `ablations run` would refuse."""
-    from ablations.config.diff import names
-    from ablations.console.grid import Grid
+    from ablations.config.naming import run_names
+    from ablations.console.grid import TextTable
     from ablations.store import records, reuse_check
 
     several = len({cell.config.recipe for cell in cells}) > 1  # which names do not tell
-    table = Grid()
+    table = TextTable()
     for name in ("run", *["recipe"] * several, "name", "sweeps", "state"):
         table.add_column(name)
-    cell_names = names({cell.config.run_id: cell.config.to_json() for cell in cells})
+    cell_names = run_names({cell.config.run_id: cell.config.to_json() for cell in cells})
     configs = [cell.config for cell in cells]
     there, unread = [], {}
     for config in configs:
@@ -248,7 +248,7 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
         state = states.get(run_id, "to do")
         table.add_row(run_id, *recipe, cell_names[run_id], sweeps, state)
     left = f"{len(configs) - done - stale} to do" + (f", {stale} stale" if stale else "")
-    screen.table(table, f"{counted(len(cells), 'run')}, {done} done, {left}")
+    screen.print_table(table, f"{pluralize(len(cells), 'run')}, {done} done, {left}")
     for line in [f"left out: {why}" for why in unread.values()] + found.told(results):
         screen.note(line)
     found.refuse(results, unread=False)

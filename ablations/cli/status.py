@@ -18,7 +18,7 @@ from ablations.console import screen
 from ablations.errors import ConfigError, RecordError
 from ablations.store import run_progress
 from ablations.store.run_progress import RunProgress, describe_stall
-from ablations.text.phrases import counted, duration
+from ablations.text.phrases import format_duration, pluralize
 
 if TYPE_CHECKING:
     from ablations.store.leases import Holder
@@ -91,15 +91,15 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     refuse_fields("status", fields_set)
     one_folder(arguments)
 
-    from ablations.config.diff import names
-    from ablations.console.grid import Grid
+    from ablations.config.naming import run_names
+    from ablations.console.grid import TextTable
 
     lines, problems = read(arguments.results)
     if not lines and not problems:
         raise ConfigError(f"no runs in {arguments.results}: `ablations run` makes them")
     for problem in problems:
         screen.note(f"left out: {problem}")
-    cells = names({line.run_id: line.config for line in lines})
+    cells = run_names({line.run_id: line.config for line in lines})
     lines.sort(key=lambda line: (ORDER.index(line.state), cells[line.run_id]))
     counts = Counter(line.state for line in lines)
     if arguments.json:
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         screen.out(json.dumps(tree, indent=2))
         return 1 if problems else 0
     several = len({line.config["recipe"] for line in lines}) > 1  # which names do not tell
-    table = Grid()
+    table = TextTable()
     for name in ("run", *["recipe"] * several, "name", "state", *NUMBERS, ""):
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for line in lines:
@@ -120,11 +120,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             line.where,
             "–" if line.top1 is None else f"{line.top1:.2f}",
             "–" if line.pictures_per_second is None else f"{line.pictures_per_second:.0f}",
-            "" if line.seconds_left is None else duration(line.seconds_left),
+            "" if line.seconds_left is None else format_duration(line.seconds_left),
             _remark(line),
         )
     told = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    screen.table(table, f"{counted(len(lines), 'run')}: {told}")
+    screen.print_table(table, f"{pluralize(len(lines), 'run')}: {told}")
     return 1 if problems else 0
 
 
@@ -190,7 +190,7 @@ def _of_record(record: Record, results: Path, problems: list[str]) -> Line:
 
     note = f"{record.failure['kind']}: {record.failure['message']}" if record.failure else ""
     named = record.config.get("system", {}).get("plugins", [])
-    if why := plugins.changed_on_disk(named, record.environment.get("plugins", {})):
+    if why := plugins.changed_mixers_on_disk(named, record.environment.get("plugins", {})):
         note = f"stale: {why}"
     line = _line(
         record.run_id, record.config, record.status, _history(record.run_id, results, problems)

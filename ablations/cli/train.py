@@ -19,7 +19,7 @@ from ablations.cli.options import (
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.console.display import Bar
+from ablations.console.display import ProgressBar
 from ablations.data import count_classes
 from ablations.store.run_progress import RunProgress, describe_progress, describe_stall
 from ablations.tracking import agent
@@ -115,7 +115,7 @@ def _run(
     def report(position: RunProgress) -> None:
         bar.update(position.done, describe_progress(position))
 
-    bar = Bar(line=screen.out, silent=describe_stall)
+    bar = ProgressBar(line=screen.out, silent=describe_stall)
     try:
         with bar:
             record = train(config, results, show, reuse, unsent.append, signals, team, report)

@@ -24,7 +24,7 @@ CHOICES = ["recipe", "preset"]
 TRUTH = re.compile(r"true|false|yes|no|on|off|0|1|none|null", re.IGNORECASE)
 
 
-def separate(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def split_arguments(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Split a command line into the command's own words and the fields of a run that it sets.
 
     ``["run", "a.yaml", "--model.pool_size", "5"]`` gives ``["run", "a.yaml"]`` and
@@ -113,13 +113,13 @@ def _value_of_a_flag(own: Sequence[str]) -> bool:
 def _fields(name: str, value: Any, what: str = "flag") -> dict[str, Any]:
     """One field, or a group of them: ``model``, ``{'norm': 'batch'}`` -> ``model.norm``."""
     if name in GROUPS:
-        return group(name, value)
+        return expand_group(name, value)
     if name not in FIELDS:
         raise ConfigError(unknown_field(what, name))
     return {name: value}
 
 
-def group(name: str, value: Any) -> dict[str, Any]:
+def expand_group(name: str, value: Any) -> dict[str, Any]:
     """``model``, ``{'norm': 'batch'}`` -> ``{"model.norm": "batch"}``.
 
     Raises:

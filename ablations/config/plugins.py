@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ablations.config.source_version import version as source_version
+from ablations.config.source_hash import source_hash as source_version
 from ablations.errors import ConfigError
 
 PREFIX = "ast:"  # of versions that ignore comments; those of older records have none
@@ -26,7 +26,7 @@ Stamps = dict[Path, tuple[int, int]]  # file -> time of its last change, and siz
 _loaded: dict[str, tuple[Stamps, str]] = {}  # plugin -> its files and version when it was imported
 
 
-def load(names: Sequence[str]) -> None:
+def load_plugins(names: Sequence[str]) -> None:
     """Import modules by name, from this folder or the environment; what they register can be used.
 
     One whose code has changed since it was imported is imported anew.
@@ -119,7 +119,7 @@ def _is_standard(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names
 
 
-def versions(mixers: Iterable[str]) -> dict[str, str]:
+def mixer_versions(mixers: Iterable[str]) -> dict[str, str]:
     """Mixer -> what tells its code from another; those of this package and of notebooks have none.
 
     It covers the files that define and register a mixer and the files beside them that these
@@ -129,7 +129,7 @@ def versions(mixers: Iterable[str]) -> dict[str, str]:
     return {name: _version(_every(homes), name) for name, homes in _homes(mixers).items()}
 
 
-def changed(before: Mapping[str, str], mixers: Iterable[str]) -> str | None:
+def changed_mixers(before: Mapping[str, str], mixers: Iterable[str]) -> str | None:
     """Which mixers have changed since a run, in words; None where all are the same.
 
     Args:
@@ -151,7 +151,7 @@ def changed(before: Mapping[str, str], mixers: Iterable[str]) -> str | None:
     return f"the code of its token mixer {', '.join(told)} has changed" if told else None
 
 
-def changed_on_disk(names: object, before: Mapping[str, str]) -> str | None:
+def changed_mixers_on_disk(names: object, before: Mapping[str, str]) -> str | None:
     """As ``changed``, of a record's plugins that are not imported: their files are only read.
 
     Args:

@@ -11,7 +11,7 @@ from ablations.config.schema import SystemConfig
 DRIVERS = ["/dev/nvidiactl", "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg"]
 
 
-def resolved(system: SystemConfig) -> str:
+def resolve_precision(system: SystemConfig) -> str:
     """``auto`` as bf16-mixed on a GPU that has it, else as 32-true: a CPU is faster in float32."""
     if system.precision != "auto":
         return system.precision

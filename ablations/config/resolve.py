@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ablations.config import plugins, unread
+from ablations.config import plugins, unused_fields
 from ablations.config.schema import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
 from ablations.errors import ConfigError
 from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
@@ -34,12 +34,12 @@ GROUPS: dict[str, type] = {
 }
 # Follow from the data; a flag for them would be a second place for one fact. The number of classes
 # of a folder is the exception: the recipe may state it, and the files must agree.
-DERIVED = ["model.in_channels", "model.image_size"]
+DERIVED_FIELDS = ["model.in_channels", "model.image_size"]
 FIELDS = [
     f"{group}.{item.name}"
     for group, kind in GROUPS.items()
     for item in fields(kind)
-    if f"{group}.{item.name}" not in DERIVED
+    if f"{group}.{item.name}" not in DERIVED_FIELDS
 ] + ["seed"]
 
 
@@ -92,7 +92,7 @@ def preset_names(recipe: str) -> list[str]:
     return list(_known_recipe(recipe)[1])
 
 
-def defaults(recipe: str, preset: str | None = None) -> dict[str, Any]:
+def recipe_values(recipe: str, preset: str | None = None) -> dict[str, Any]:
     """What a recipe and a preset of it set, by dotted name, as their files spell it.
 
     Raises:
@@ -128,7 +128,7 @@ def resolve(
         ConfigError: Anything that does not exist, is of another type, cannot be built or would not
             be read.
     """
-    values = defaults(recipe, preset)
+    values = recipe_values(recipe, preset)
     given = flatten(overrides or {})
     values.update(given)
     for name in values:
@@ -138,11 +138,11 @@ def resolve(
     seed: Any = 0
     for name, value in values.items():
         if name == "seed":
-            seed = typed(name, int, value)
+            seed = parse_value(name, int, value)
             continue
         group, field = name.split(".", 1)
-        grouped[group][field] = typed(name, _types(GROUPS[group])[field], value)
-    plugins.load(grouped["system"].get("plugins", ()))
+        grouped[group][field] = parse_value(name, _types(GROUPS[group])[field], value)
+    plugins.load_plugins(grouped["system"].get("plugins", ()))
     data = DataConfig(**grouped["data"])
     channels, classes = SOURCES[data.name]
     if classes is None:
@@ -174,8 +174,12 @@ def resolve(
         seed=seed,
         recipe=recipe,
     )
-    changed = {name: value for name, value in given.items() if changes(recipe, preset, name, value)}
-    unread.check(run, changed, kept)
+    changed = {
+        name: value
+        for name, value in given.items()
+        if differs_from_default(recipe, preset, name, value)
+    }
+    unused_fields.check_unused(run, changed, kept)
     return run
 
 
@@ -210,21 +214,21 @@ def field_type(name: str) -> Any:
     return _types(GROUPS[group])[field]
 
 
-def own_value(recipe: str, preset: str | None, name: str) -> Any:
+def default_value(recipe: str, preset: str | None, name: str) -> Any:
     """What a recipe and a preset of it give a field."""
     if name == "seed":
         return 0
     group, field = name.split(".", 1)
     default = GROUPS[group].__dataclass_fields__[field].default  # type: ignore[attr-defined]
-    return typed(name, field_type(name), defaults(recipe, preset).get(name, default))
+    return parse_value(name, field_type(name), recipe_values(recipe, preset).get(name, default))
 
 
-def changes(recipe: str, preset: str | None, name: str, value: Any) -> bool:
+def differs_from_default(recipe: str, preset: str | None, name: str, value: Any) -> bool:
     """Whether a value of a field is another than a recipe and a preset of it give."""
-    return bool(own_value(recipe, preset, name) != typed(name, field_type(name), value))
+    return bool(default_value(recipe, preset, name) != parse_value(name, field_type(name), value))
 
 
-def typed(name: str, kind: Any, value: Any) -> Any:
+def parse_value(name: str, kind: Any, value: Any) -> Any:
     """``value`` as the type of its field, from any spelling that YAML or a sweep agent gives it.
 
     Raises:

@@ -95,12 +95,12 @@ class DataConfig:
     mixup_switch_prob: float = 0.5
 
     def __post_init__(self) -> None:
-        one_of("data.name", self.name, SOURCES)
+        check_choice("data.name", self.name, SOURCES)
         if self.root == "":
             raise ConfigError("data.root is an empty name: give a folder, or null")
-        one_of("data.pipeline", self.pipeline, PIPELINES)
-        one_of("data.fit", self.fit, ["pad", "resize"])
-        one_of("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)
+        check_choice("data.pipeline", self.pipeline, PIPELINES)
+        check_choice("data.fit", self.fit, ["pad", "resize"])
+        check_choice("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)
         if self.pipeline == "tensor" and self.name in ("imagenette", "folder"):
             raise ConfigError(
                 f"data.pipeline tensor holds all images in memory and cannot read {self.name}: "
@@ -113,18 +113,18 @@ class DataConfig:
                     f"data.{name} is read by data.pipeline {other} only, and this run has "
                     f"{self.pipeline}: leave it out or change data.pipeline"
                 )
-        at_least("data.image_size", self.image_size, 1)
-        at_least("data.batch_size", self.batch_size, 1)
-        at_least("data.crop_padding", self.crop_padding, 0)
+        check_minimum("data.image_size", self.image_size, 1)
+        check_minimum("data.batch_size", self.batch_size, 1)
+        check_minimum("data.crop_padding", self.crop_padding, 0)
         if self.mixing and self.batch_size % 2:
             raise ConfigError(
                 f"data.batch_size {self.batch_size} must be even where mixup or cutmix is on"
             )
         for name in ("mixup", "cutmix", "color_jitter"):
-            at_least(f"data.{name}", getattr(self, name), 0)
+            check_minimum(f"data.{name}", getattr(self, name), 0)
         for name in ("hflip", "random_erasing", "mixup_prob", "mixup_switch_prob"):
-            within(f"data.{name}", getattr(self, name), 0, 1)
-        within("data.crop_pct", self.crop_pct, 0.05, 1)
+            check_range(f"data.{name}", getattr(self, name), 0, 1)
+        check_range("data.crop_pct", self.crop_pct, 0.05, 1)
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
             raise ConfigError(f"data.crop_scale {[low, high]} must rise within (0, 1]")
@@ -174,10 +174,10 @@ class OptimConfig:
     grad_clip: float | None = None
 
     def __post_init__(self) -> None:
-        one_of("optim.optimizer", self.optimizer, OPTIMIZERS)
-        one_of("optim.schedule_unit", self.schedule_unit, SCHEDULE_UNITS)
-        at_least("optim.epochs", self.epochs, 1)
-        at_least("optim.cooldown_epochs", self.cooldown_epochs, 0)
+        check_choice("optim.optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("optim.schedule_unit", self.schedule_unit, SCHEDULE_UNITS)
+        check_minimum("optim.epochs", self.epochs, 1)
+        check_minimum("optim.cooldown_epochs", self.cooldown_epochs, 0)
         if not 0 <= self.warmup_epochs < self.epochs:
             fitting = max(0, min(self.warmup_epochs, self.epochs - 1))
             cool = self.cooldown_epochs
@@ -194,10 +194,10 @@ class OptimConfig:
         if self.lr is None and self.lr_base is None:
             raise ConfigError("optim.lr and optim.lr_base are both null: set one")
         for name in ("weight_decay", "eps", "warmup_lr", "min_lr"):
-            at_least(f"optim.{name}", getattr(self, name), 0)
-        within("optim.label_smoothing", self.label_smoothing, 0, 0.999)
+            check_minimum(f"optim.{name}", getattr(self, name), 0)
+        check_range("optim.label_smoothing", self.label_smoothing, 0, 0.999)
         for beta in self.betas:
-            within("optim.betas", beta, 0, 0.999999)
+            check_range("optim.betas", beta, 0, 0.999999)
 
     @property
     def all_epochs(self) -> int:
@@ -239,12 +239,12 @@ class SystemConfig:
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        one_of("system.accelerator", self.accelerator, ACCELERATORS)
-        one_of("system.precision", self.precision, PRECISIONS)
-        one_of("system.tracker", self.tracker, TRACKERS)
+        check_choice("system.accelerator", self.accelerator, ACCELERATORS)
+        check_choice("system.precision", self.precision, PRECISIONS)
+        check_choice("system.tracker", self.tracker, TRACKERS)
         for name in ("devices", "nodes", "threads"):
-            within(f"system.{name}", getattr(self, name), 1, MOST_PROCESSES)
-        within("system.loader_workers", self.loader_workers, 0, MOST_PROCESSES)
+            check_range(f"system.{name}", getattr(self, name), 1, MOST_PROCESSES)
+        check_range("system.loader_workers", self.loader_workers, 0, MOST_PROCESSES)
 
     @property
     def processes(self) -> int:
@@ -271,7 +271,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if type(self.seed) is not int:  # true is 1 to Python, and would have an id of its own
             raise ConfigError(f"seed {self.seed!r} must be a whole number")
-        within("seed", self.seed, 0, 2**31 - 1)
+        check_range("seed", self.seed, 0, 2**31 - 1)
         if self.data.batch_size % self.system.processes:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} is the batch over all devices, and cannot "
@@ -288,7 +288,7 @@ class RunConfig:
     @property
     def run_id(self) -> str:
         """First 12 hex digits of a SHA-256 over the canonical JSON of what changes the result."""
-        return id_of(self.to_json())
+        return run_id_of(self.to_json())
 
     @property
     def variant_id(self) -> str:
@@ -314,7 +314,7 @@ FLOATS = {
 }
 
 
-def variant_of(config: Mapping[str, Any]) -> str:
+def variant_key(config: Mapping[str, Any]) -> str:
     """Canonical JSON of what changes the result of a config (as JSON values), the seed left out."""
     data = config["data"]
     if not data.keys().isdisjoint(NO_RESULT):
@@ -330,7 +330,7 @@ def _canonical(half: bytes) -> str:
     return json.dumps(orjson.loads(half), sort_keys=True, separators=(",", ":"))
 
 
-def id_of(config: Mapping[str, Any], variant: str | None = None) -> str:
+def run_id_of(config: Mapping[str, Any], variant: str | None = None) -> str:
     """The run id of a config as JSON values; ``RunConfig.run_id`` of a run that was never built.
 
     Args:
@@ -338,12 +338,12 @@ def id_of(config: Mapping[str, Any], variant: str | None = None) -> str:
         variant: Its ``variant_of``, where that is known.
     """
     # "seed" sorts after the groups, so the variant is the beginning of the whole.
-    half = (variant or variant_of(config)).removesuffix("}")
+    half = (variant or variant_key(config)).removesuffix("}")
     text = f'{half},"seed":{json.dumps(config["seed"])}}}'
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def with_floats(config: Mapping[str, Any]) -> dict[str, Any]:
+def restore_floats(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config whose whole numbers have lost their point on the way (1.0 -> 1), as it was."""
 
     def point(value: Any) -> Any:
@@ -358,19 +358,19 @@ def with_floats(config: Mapping[str, Any]) -> dict[str, Any]:
     return restored
 
 
-def one_of(what: str, value: object, valid: Any) -> None:
+def check_choice(what: str, value: object, valid: Any) -> None:
     """Raise ConfigError unless ``value`` is among the valid names."""
     if value not in valid:
         raise ConfigError(unknown_name(what, value, valid))
 
 
-def at_least(what: str, value: float, low: float) -> None:
+def check_minimum(what: str, value: float, low: float) -> None:
     """Raise ConfigError for a number below ``low`` (or NaN, or infinite)."""
     if not low <= value < float("inf"):
         raise ConfigError(f"{what} {value} must be {low} or more")
 
 
-def within(what: str, value: float, low: float, high: float) -> None:
+def check_range(what: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError for a number outside [low, high]."""
     if not low <= value <= high:
         raise ConfigError(f"{what} {value} must be between {low} and {high}")

@@ -13,7 +13,7 @@ import numpy as np
 STREAMS = ["weights", "order", "augmentation", "training"]
 
 
-def derive(seed: int, stream: str, *counters: int) -> int:
+def derive_seed(seed: int, stream: str, *counters: int) -> int:
     """A 63-bit seed for one stream at one place, such as ``derive(0, "order", epoch)``."""
     words = np.random.SeedSequence([seed, STREAMS.index(stream), *counters]).generate_state(2)
     return (int(words[0]) << 31) ^ int(words[1])

@@ -7,39 +7,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablations.config import sweep_file, unread
-from ablations.config.arguments import group
-from ablations.config.resolve import GROUPS, changes, flatten, own_value, resolve
+from ablations.config import sweep_file, unused_fields
+from ablations.config.arguments import expand_group
+from ablations.config.resolve import GROUPS, default_value, differs_from_default, flatten, resolve
 from ablations.config.schema import DataConfig, RunConfig
 from ablations.config.sweep_file import PARAMETERS, SweepFile
 from ablations.errors import ConfigError
 
-__all__ = ["PARAMETERS", "Cell", "expand", "read"]
+__all__ = ["PARAMETERS", "SweepRun", "expand_sweeps", "sweep_grid"]
 
 # What an override may set for a whole study although presets differ in it.
 SCALE = ["model.depths", "model.dims", "data.batch_size"]
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepRun:
     """One run of a study and the sweep files that ask for it."""
 
     config: RunConfig
     sweeps: tuple[str, ...]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def sweep_grid(path: Path) -> list[dict[str, Any]]:
     """The parameters of each run of one sweep file, in W&B's order: the last name runs fastest.
 
     Raises:
         ConfigError: As ``sweep_file.read``, or too many runs.
     """
-    made = sweep_file.read(path)
-    sweep_file.total([made], None)
+    made = sweep_file.load_sweep_file(path)
+    sweep_file.count_runs([made], None)
     return list(made)
 
 
-def expand(
+def expand_sweeps(
     paths: Iterable[Path],
     recipe: str,
     overrides: Mapping[str, Any] | None = None,
@@ -47,7 +47,7 @@ def expand(
     defaults: Mapping[str, Any] | None = None,
     recipe_given: bool = False,
     count_classes: Callable[[DataConfig], int] | None = None,
-) -> list[Cell]:
+) -> list[SweepRun]:
     """The runs of sweep files on a recipe: each once, whichever files ask for it.
 
     The first seed of every variant comes before the second of any, so that a study that is stopped
@@ -66,8 +66,8 @@ def expand(
         ConfigError: A file or a run that is wrong, too many runs, or an override that leaves
             nothing of what a file varies; names the file.
     """
-    files = [sweep_file.read(path) for path in paths]
-    sweep_file.total(files, seeds)
+    files = [sweep_file.load_sweep_file(path) for path in paths]
+    sweep_file.count_runs(files, seeds)
     overrides = flatten(overrides or {})
     study = _Study(recipe, overrides, seeds, defaults or {}, recipe_given, count_classes)
     for made in files:
@@ -76,7 +76,7 @@ def expand(
         except ConfigError as error:
             raise ConfigError(f"{made.path}: {error}") from error
     study.check_read()
-    cells = [Cell(config, tuple(names)) for config, names in study.configs.values()]
+    cells = [SweepRun(config, tuple(names)) for config, names in study.configs.values()]
     return sorted(cells, key=lambda cell: cell.config.seed)
 
 
@@ -112,7 +112,7 @@ class _Study:
         self.configs: dict[str, tuple[RunConfig, list[str]]] = {}
         # Overrides that no run has read so far, and why; None before the first run.
         self.unread: dict[str, ConfigError | None] = {
-            name: None for name in overrides if name in unread.READERS
+            name: None for name in overrides if name in unused_fields.READERS
         }
 
     def add(self, made: SweepFile) -> None:
@@ -138,7 +138,9 @@ class _Study:
                 _check_one(known, config)
                 if made.path.stem not in names:
                     names.append(made.path.stem)
-                before = {name: own_value(recipe, preset, name) for name in self.overrides} | own
+                before = {
+                    name: default_value(recipe, preset, name) for name in self.overrides
+                } | own
                 self._check_two(first.setdefault(config.run_id, before), before)
 
     def _names(self, made: SweepFile, values: dict[str, Any]) -> tuple[str, str | None]:
@@ -163,7 +165,7 @@ class _Study:
         for name, values in made.grid.items():
             fields = {name}
             if name in GROUPS:
-                fields = {field for value in values for field in group(name, value)}
+                fields = {field for value in values for field in expand_group(name, value)}
             for field in sorted(fields & given.keys()):
                 if len(values) > 1:
                     remedy = "use --seeds" if name == "seed" else "leave the flag out"
@@ -190,8 +192,10 @@ class _Study:
         """Strike out the overrides that this run reads, or that are its recipe's own values."""
         for name in list(self.unread):
             try:
-                if changes(recipe, preset, name, self.overrides[name]):
-                    unread.check(config, self.overrides, self.overrides.keys() - {name})
+                if differs_from_default(recipe, preset, name, self.overrides[name]):
+                    unused_fields.check_unused(
+                        config, self.overrides, self.overrides.keys() - {name}
+                    )
                 del self.unread[name]
             except ConfigError as error:
                 self.unread[name] = error

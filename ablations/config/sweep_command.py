@@ -9,7 +9,7 @@ import os
 import re
 from typing import Any
 
-from ablations.config.arguments import CHOICES, separate
+from ablations.config.arguments import CHOICES, split_arguments
 from ablations.errors import ConfigError
 
 ARGS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json"]
@@ -19,7 +19,7 @@ PROGRAM = "ablations.train"
 EXPECTED = '["${env}", "${interpreter}", "-m", "${program}", "${args}"]'
 
 
-def flags(program: Any, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def command_fields(program: Any, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields (and ``recipe``, ``preset``) that a command sets before and after its ``${args}``.
 
     Args:
@@ -71,7 +71,7 @@ def _expanded(word: Any) -> str:
 
 def _fixed(words: list[str]) -> dict[str, Any]:
     """The fields that flags set, with the recipe and the preset that they choose."""
-    own, found = separate(["train", *words])
+    own, found = split_arguments(["train", *words])
     rest = own[1:]
     while rest:
         name, equals, value = rest.pop(0).removeprefix("--").partition("=")

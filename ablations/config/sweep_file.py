@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config import sweep_command, yaml_file
-from ablations.config.arguments import CHOICES, group
+from ablations.config.arguments import CHOICES, expand_group
 from ablations.config.resolve import FIELDS, GROUPS, unknown_field
 from ablations.errors import ConfigError
 from ablations.text.parsing import MOST
@@ -74,18 +74,18 @@ class SweepFile:
         """A run's parameters with the flags of ``command``, as flat fields."""
         own: dict[str, Any] = {}
         for name, value in given.items():
-            own |= group(name, value) if name in GROUPS else {name: value}
+            own |= expand_group(name, value) if name in GROUPS else {name: value}
         return {**self.before, **own, **self.after}
 
 
-def read(path: Path) -> SweepFile:
+def load_sweep_file(path: Path) -> SweepFile:
     """A sweep file.
 
     Raises:
         ConfigError: No such file, no YAML mapping, a key or a parameter that is not understood or
             not a finite list, or what `ablations run` cannot do as an agent does it.
     """
-    tree = yaml_file.read(path)
+    tree = yaml_file.load_yaml(path)
     try:
         return _read(path, tree)
     except ConfigError as error:
@@ -108,7 +108,7 @@ def _read(path: Path, tree: Any) -> SweepFile:
     cap = tree.get("run_cap")
     if cap is not None and (type(cap) is not int or cap < 1):
         raise ConfigError(f"run_cap {cap!r} must be a whole number, 1 or more")
-    before, after = sweep_command.flags(tree.get("program"), tree.get("command"))
+    before, after = sweep_command.command_fields(tree.get("program"), tree.get("command"))
     if project := tree.get("project"):  # an agent's runs are in the sweep's
         before = {"system.project": project, **before}
     made = SweepFile(path, _grid(parameters), before, after, cap)
@@ -177,7 +177,7 @@ def _grid(parameters: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
                 raise ConfigError(f"{field} is given twice, nested and dotted: leave one")
             grid[field] = _values(field, each)
     for name in GROUPS:
-        inside = {field for value in grid.get(name, ()) for field in group(name, value)}
+        inside = {field for value in grid.get(name, ()) for field in expand_group(name, value)}
         if twice := sorted(inside & grid.keys()):
             raise ConfigError(f"{twice[0]} is given twice, within {name} and dotted: leave one")
     return grid
@@ -232,7 +232,7 @@ def _check_fixed(made: SweepFile) -> None:
     varied = dict(made.grid)
     for name in GROUPS:
         for value in made.grid.get(name, ()):
-            varied |= {field: [] for field in group(name, value)}
+            varied |= {field: [] for field in expand_group(name, value)}
     if twice := [name for name in CHOICES if name in made.before and name in made.grid]:
         raise ConfigError(f"{twice[0]} is both a parameter and a flag of command: leave one out")
     for name in made.after:
@@ -243,7 +243,7 @@ def _check_fixed(made: SweepFile) -> None:
             )
 
 
-def total(files: Sequence[SweepFile], seeds: Sequence[int] | None) -> int:
+def count_runs(files: Sequence[SweepFile], seeds: Sequence[int] | None) -> int:
     """How many runs files ask for, each counted as often as it is asked for.
 
     Raises:

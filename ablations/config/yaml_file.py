@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read(path: Path) -> Any:
+def load_yaml(path: Path) -> Any:
     """The one document of a file; None where it is empty.
 
     Raises:

@@ -21,7 +21,7 @@ SHARE = 20  # a line each twentieth of the time so far
 BAR = (10, 40)  # characters of a bar, at least and at most
 
 
-class Interval:
+class LogInterval:
     """Says when a log gets its next line: after half a minute, each half minute, then rarer."""
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class Interval:
         self.next = now + min(LONGEST_SECONDS, max(FIRST_SECONDS, (now - self.begun) / SHARE))
 
 
-def live(console: Console) -> bool:
+def can_redraw(console: Console) -> bool:
     """Whether a screen can be drawn on again and again: not a file, nor a dumb terminal."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
-class Bar:
+class ProgressBar:
     """One piece of work: a bar on a terminal while the block lasts, elsewhere a line now and then.
 
     Args:
@@ -64,16 +64,16 @@ class Bar:
         console: Console | None = None,
     ) -> None:
         self.words, self.line, self.silent = words, line, silent
-        self.console = console or screen.console()
+        self.console = console or screen.stderr_console()
         self.done, self.at = 0.0, time.monotonic()
-        self.lines = Interval()
+        self.lines = LogInterval()
         self.live: Live | None = None
         self.ended = threading.Event()
 
     def __enter__(self) -> Self:
         from rich.live import Live
 
-        if live(self.console):
+        if can_redraw(self.console):
             self.live = Live(
                 get_renderable=self._drawn,
                 console=self.console,

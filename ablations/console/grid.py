@@ -9,13 +9,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ablations.text.escape import rich_text, shortened, terminal
+from ablations.text.escape import rich_text, shorten, terminal
 
 # Below this many characters, columns would be a letter or two wide.
 NARROW = 60
 
 
-class Grid(Table):
+class TextTable(Table):
     """A table of rich without rules.
 
     A ``str`` in it is shown as it is, square brackets and all; what is too wide goes on below. On a
@@ -48,4 +48,4 @@ class Grid(Table):
 
 
 def _text(cell: Any) -> Any:
-    return rich_text(shortened(terminal(cell))) if isinstance(cell, str) else cell
+    return rich_text(shorten(terminal(cell))) if isinstance(cell, str) else cell

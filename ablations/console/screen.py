@@ -14,7 +14,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ablations.text.escape import terminal, without_credentials
+from ablations.text.escape import redact_credentials, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,9 +90,9 @@ class _Patient(io.FileIO):
         return len(data)
 
 
-def prepare() -> None:
+def set_up_streams() -> None:
     """Make the streams of this process safe to print to; once, when a command starts."""
-    reopen()
+    reopen_closed_streams()
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         try:
@@ -105,7 +105,7 @@ def prepare() -> None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def reopen() -> None:
+def reopen_closed_streams() -> None:
     """Give the standard streams that are closed to /dev/null.
 
     The next file to be opened would get the number of one of them, and what is meant for the
@@ -122,7 +122,7 @@ def reopen() -> None:
             os.set_inheritable(number, True)
 
 
-def send_to(log: str | os.PathLike[str]) -> None:
+def redirect_output(log: str | os.PathLike[str]) -> None:
     """Send all that this process prints from now on to the end of a file, its libraries included.
 
     Where the file cannot be written (another user's, a full disk, a link) it is lost: no run fails
@@ -137,13 +137,13 @@ def send_to(log: str | os.PathLike[str]) -> None:
         os.dup2(file, stream)
     if file > 2:
         os.close(file)
-    prepare()
+    set_up_streams()
 
 
 def _stream(old: Any, number: int) -> TextIO:
     if old is not None:
         old.flush()
-    return patient(
+    return lenient_stream(
         number,
         encoding=old.encoding if old is not None else "utf-8",
         line_buffering=number == 2 or os.isatty(number),
@@ -151,7 +151,7 @@ def _stream(old: Any, number: int) -> TextIO:
     )
 
 
-def patient(
+def lenient_stream(
     number: int, closefd: bool = False, encoding: str = "utf-8", **options: Any
 ) -> io.TextIOWrapper:
     """A text stream to a file descriptor; what cannot be written to it is lost without an error.
@@ -171,7 +171,7 @@ def _raw(stream: Any) -> _Patient | None:
     return raw if isinstance(raw, _Patient) else None
 
 
-def lost() -> str | None:
+def write_error() -> str | None:
     """Why results have not arrived on stdout; None where they have, or nobody reads them."""
     _write(sys.stdout, "")
     raw = _raw(sys.stdout)
@@ -182,15 +182,15 @@ def lost() -> str | None:
 
 def out(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
     """Print a result on stdout, or on what it was when the caller began."""
-    _write(stream or sys.stdout, terminal(without_credentials(text), lines=True) + end)
+    _write(stream or sys.stdout, terminal(redact_credentials(text), lines=True) + end)
 
 
 def note(text: str) -> None:
     """Print a message of one line on stderr."""
-    _write(sys.stderr, terminal(without_credentials(text).strip("\n")) + "\n")
+    _write(sys.stderr, terminal(redact_credentials(text).strip("\n")) + "\n")
 
 
-def table(made: Any, last: str) -> None:
+def print_table(made: Any, last: str) -> None:
     """Print a rich table on stdout and lines below it; in a file, lines keep their length."""
     from rich.console import Console
 
@@ -200,7 +200,7 @@ def table(made: Any, last: str) -> None:
     _write(sys.stdout, f"{printed.get()}{terminal(last, lines=True)}\n")
 
 
-def console(**options: Any) -> Console:
+def stderr_console(**options: Any) -> Console:
     """A rich console on stderr, for progress and messages."""
     from rich.console import Console
 

@@ -86,7 +86,7 @@ def is_available(data: DataConfig) -> bool:
 
 def _root(data: DataConfig) -> str | None:
     """Where the files lie; a config keeps the home folder ``~`` as it was given."""
-    return str(env_vars.path(data.root)) if data.root else None
+    return str(env_vars.expand_path(data.root)) if data.root else None
 
 
 @lru_cache(maxsize=2)

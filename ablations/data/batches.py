@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablations.config.schema import DataConfig
-from ablations.config.seeding import derive
+from ablations.config.seeding import derive_seed
 from ablations.data.dataset import ImageDataset, Split
 from ablations.data.decode import decode_image
 from ablations.data.memory import check_memory, memory_guard, workers_within_shared_memory
@@ -63,7 +63,7 @@ class EpochOrder(Sampler[SampleKey]):
         return self.size // self.batch * self.share
 
     def __iter__(self) -> Iterator[SampleKey]:
-        generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.epoch))
         order = torch.randperm(self.size, generator=generator).tolist()
         begins = range(self.begin, self.size // self.batch * self.batch, self.batch)
         return (
@@ -113,7 +113,7 @@ class TensorImages(Dataset[tuple[Tensor, Tensor]]):
         if epoch == VALIDATION_EPOCH:
             return torch.full((size, 2), self.shift), torch.zeros(size, dtype=torch.bool)
         if self._draws is None or self._draws[0] != epoch:
-            generator = torch.Generator().manual_seed(derive(self.seed, "augmentation", epoch))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", epoch))
             shifts = torch.randint(0, 2 * self.shift + 1, (size, 2), generator=generator)
             flips = torch.rand(size, generator=generator) < self.hflip
             self._draws = (epoch, shifts, flips)
@@ -198,7 +198,7 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
         label = int(self.split.labels[index])
         if epoch == VALIDATION_EPOCH:
             return self.transform(picture), label
-        with seeded_globals(derive(self.seed, "augmentation", epoch, index)):
+        with seeded_globals(derive_seed(self.seed, "augmentation", epoch, index)):
             return self.transform(picture), label
 
     def picture(self, index: int) -> Image.Image:

@@ -12,8 +12,8 @@ from typing import Any, Self
 from rich.filesize import decimal
 
 from ablations.console import screen
-from ablations.console.display import Bar, live
-from ablations.text.phrases import duration
+from ablations.console.display import ProgressBar, can_redraw
+from ablations.text.phrases import format_duration
 
 
 class _DownloadedFiles:
@@ -32,14 +32,14 @@ class _DownloadedFiles:
         """A file begins; in place of ``tqdm``."""
         if not self.begun:
             self.begun = time.monotonic()
-            if not live(screen.console()):
+            if not can_redraw(screen.stderr_console()):
                 screen.note(f"downloading {self.name} to {self.root}")
         return _FileProgress(self, total or 0)
 
     def ended(self) -> None:
         """Say how much it was, where it was something."""
         if self.begun:
-            took = duration(time.monotonic() - self.begun)
+            took = format_duration(time.monotonic() - self.begun)
             screen.note(f"downloaded {decimal(self.bytes)} of {self.name} in {took}")
 
 
@@ -49,7 +49,7 @@ class _FileProgress:
     def __init__(self, files: _DownloadedFiles, total: int) -> None:
         self.files, self.total, self.bytes = files, total, 0
         self.begun = time.monotonic()
-        self.bar = Bar(f"downloading {files.name}", line=lambda _: None)
+        self.bar = ProgressBar(f"downloading {files.name}", line=lambda _: None)
 
     def __enter__(self) -> Self:
         self.bar.__enter__()
@@ -65,7 +65,7 @@ class _FileProgress:
         speed = self.bytes / max(time.monotonic() - self.begun, 1e-9)
         words = f"downloading {self.files.name}: {decimal(self.bytes)}"
         if self.total:
-            left = duration((self.total - self.bytes) / max(speed, 1e-9))
+            left = format_duration((self.total - self.bytes) / max(speed, 1e-9))
             words += f" of {decimal(self.total)}, {decimal(int(speed))}/s, {left} left"
         else:
             words += f", {decimal(int(speed))}/s"

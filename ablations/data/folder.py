@@ -38,7 +38,7 @@ def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
     """
     if not data.root:
         raise DataError(f"data.name {data.name} needs --data.root DIR with {FOLDER_LAYOUT}")
-    return list_class_folders(env_vars.path(data.root) / split)
+    return list_class_folders(env_vars.expand_path(data.root) / split)
 
 
 def load_folder(data: DataConfig, training: bool = True) -> ImageDataset:

@@ -25,7 +25,7 @@ from ablations.data.decode import (
 from ablations.errors import DataError
 from ablations.machine.cores import usable_cores
 from ablations.text.escape import terminal
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 SPLITS = ("train", "val")
 _BLOCK_FILES = 256  # files that wait for a thread at a time
@@ -248,4 +248,4 @@ def _problems(made: Survey) -> Iterator[str]:
 
 def _list_classes(names: list[str]) -> str:
     shown = ", ".join(terminal(name) for name in names[:10])
-    return f"{counted(len(names), 'class', 'classes')} ({shown}{', ...' if names[10:] else ''})"
+    return f"{pluralize(len(names), 'class', 'classes')} ({shown}{', ...' if names[10:] else ''})"

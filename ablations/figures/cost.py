@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from ablations.analysis.rows import Row, Study
 from ablations.analysis.scale import bulk_limit
-from ablations.config.diff import BASELINE
+from ablations.config.naming import BASELINE
 from ablations.figures.drawing import (
     BLACK,
     BLUE,
@@ -33,7 +33,7 @@ from ablations.figures.drawing import (
     with_style,
 )
 from ablations.paper.published import ImageNetRow, imagenet_rows
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 # A test holds it against the numbers.
 TITLE = "At equal cost, PoolFormer is the most accurate of these published families"
@@ -276,7 +276,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
         _other_cost(study, row, "macs") or _other_cost(study, row, "params") for row in others
     )
     verb = "costs" if count < 2 else "cost"
-    told = f"{count or 'None'} of {counted(len(others), 'variant')} {verb}"
+    told = f"{count or 'None'} of {pluralize(len(others), 'variant')} {verb}"
     return f"{told} over a tenth more or less than the baseline"
 
 

@@ -193,7 +193,7 @@ def legend_entry(label: str, **look: Any) -> Line2D:
 
 def plot_label(text: str) -> str:
     """A label as print has it."""
-    return escape.shortened(escape.plot(text), NAME).replace("->", "→")
+    return escape.shorten(escape.plot(text), NAME).replace("->", "→")
 
 
 def fold(text: str) -> str:
@@ -334,7 +334,7 @@ def wrap(text: str, size: float, bold: bool = False) -> list[str]:
     """Text in lines as wide as a figure; a word that is wider is broken."""
     room = 72 * WIDTH - 8
     lines: list[str] = []
-    for word in escape.shortened(escape.plot(text), LONGEST).split():
+    for word in escape.shorten(escape.plot(text), LONGEST).split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_width([longer], size, bold) <= room:
             lines[-1] = longer

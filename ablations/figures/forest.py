@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from ablations.analysis.rows import Row, Study
 from ablations.analysis.scale import bulk_limit
 from ablations.analysis.stats import ALPHA
-from ablations.config import diff
+from ablations.config import naming
 from ablations.figures.drawing import (
     BLUE,
     GREY,
@@ -26,7 +26,7 @@ from ablations.figures.drawing import (
     text_width,
     with_style,
 )
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 OURS, PAPER = BLUE, VERMILLION
 OURS_HEADING = "ours [95% CI]"
@@ -194,7 +194,7 @@ def _numbers(row: Row) -> str:
 
 
 def _of_paper(row: Row) -> float | None:
-    return row.paper.delta if row.paper and row.axis != diff.BASELINE else None
+    return row.paper.delta if row.paper and row.axis != naming.BASELINE else None
 
 
 def _title(study: Study, rows: Sequence[Row]) -> str:
@@ -209,7 +209,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
         return f"Differences from {usual}, without an interval"
     sure = sum(map(_sure, rows))
     verb = "differs" if sure < 2 else "differ"
-    return f"{sure or 'None'} of {counted(len(rows), 'variant')} {verb} from {usual}"
+    return f"{sure or 'None'} of {pluralize(len(rows), 'variant')} {verb} from {usual}"
 
 
 def _sure(row: Row) -> bool:

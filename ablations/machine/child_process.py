@@ -30,7 +30,7 @@ def set_up_child(log: str | os.PathLike[str], ignore: Iterable[signal.Signals]) 
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
-    screen.send_to(log)
+    screen.redirect_output(log)
 
 
 def _exit_with(sentinel: int) -> None:

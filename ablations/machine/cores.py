@@ -20,7 +20,7 @@ def usable_cores() -> int:
     return max(1, min([allowed, *(int(share) for share in _quotas())]))
 
 
-def oom_kills() -> int:
+def count_oom_kills() -> int:
     """How many processes the system has killed for want of memory in this control group.
 
     Of the groups that it lies in the first that counts them is read; 0 where none does.

@@ -19,7 +19,7 @@ def get(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def switched_on(name: str) -> bool:
+def get_bool(name: str) -> bool:
     """Whether a variable says yes.
 
     Raises:
@@ -31,7 +31,7 @@ def switched_on(name: str) -> bool:
     return value in YES
 
 
-def path(text: str | os.PathLike[str]) -> Path:
+def expand_path(text: str | os.PathLike[str]) -> Path:
     """A path as a shell reads it: ``~`` and ``~user`` are home folders.
 
     A shell leaves the one in ``--results=~/runs`` alone, and a YAML file has no shell. Where there
@@ -40,7 +40,7 @@ def path(text: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def settle_temporary() -> str | None:
+def set_up_tmpdir() -> str | None:
     """Give the libraries a folder for temporary files; a line where TMPDIR cannot be used.
 
     The address of a socket is a path of 107 bytes at most, and W&B's, Ray's and those of loader
@@ -70,7 +70,7 @@ def settle_temporary() -> str | None:
 
 
 @contextlib.contextmanager
-def inherited(variables: Mapping[str, str | None]) -> Iterator[None]:
+def set_environ(variables: Mapping[str, str | None]) -> Iterator[None]:
     """Variables of the block, seen by the processes that are started in it; None: without it."""
     before = {name: os.environ.get(name) for name in variables}
     _set(variables)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.config import diff
-from ablations.config.diff import SHAPE, Changes, flat_recipe, own_field
+from ablations.config import diff, naming
+from ablations.config.diff import SHAPE_FIELDS, Changes, flat_recipe, primary_field
 from ablations.config.resolve import size_name
 from ablations.paper import csv_schema, published
 from ablations.paper.published import BASELINE, PaperRow
@@ -56,7 +56,7 @@ WITH = {
     for variant, stage in zip(ATTENTION, (4, 3), strict=True)
 }
 # What the paper gives a size besides depths and widths.
-WITH_SIZE = {*SHAPE, "model.layer_scale_init", "model.drop_path", "data.crop_pct"}
+WITH_SIZE = {*SHAPE_FIELDS, "model.layer_scale_init", "model.drop_path", "data.crop_pct"}
 
 
 def rows() -> dict[str, PaperRow]:
@@ -79,10 +79,10 @@ def problems() -> list[str]:
 def _trouble(row: PaperRow) -> str | None:
     """Why no cell makes a row, in words; None where one does."""
     if row.variant == BASELINE:
-        axis = diff.BASELINE
+        axis = naming.BASELINE
     elif row.variant in PAPER_CHANGES:
         name, value = PAPER_CHANGES[row.variant]
-        axis = diff.axis({name: (None, value)})
+        axis = naming.axis_of({name: (None, value)})
     else:
         valid = ", ".join([BASELINE, *PAPER_CHANGES])
         return f"{row.place}: variant {csv_schema.quoted(row.variant)} must be one of {valid}"
@@ -118,7 +118,7 @@ def changes_from_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -
     default = {**flat_recipe(recipe), **PAPER_BASELINE}
     return {
         name: change
-        for name, change in diff.changes(default, flat).items()
+        for name, change in diff.changed_fields(default, flat).items()
         if name.startswith("model.") or name in changed
     }
 
@@ -132,7 +132,7 @@ def find_paper_row(changed: Changes) -> PaperRow | None:
     """The paper's row for what a variant changes against the baseline, None where it has none."""
     if not changed:
         return row_of(BASELINE)
-    own = own_field(changed)
+    own = primary_field(changed)
     for variant, (name, value) in PAPER_CHANGES.items():
         if own == name and changed[name][1] == value:
             others = set(changed) - {name}
@@ -150,14 +150,17 @@ def describe_variant(
         changed: The variant's changes.
         flat: Its whole config, flat.
     """
-    axis, label = diff.heading(recipe, changed, flat), diff.name(recipe, changed, flat)
+    axis, label = (
+        naming.section_title(recipe, changed, flat),
+        naming.variant_name(recipe, changed, flat),
+    )
     return axis, label, _paper_row(recipe, changes_from_paper(recipe, changed, flat), flat)
 
 
 def _paper_row(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> PaperRow | None:
     """The paper's row that a variant is, by what tells it from the paper's baseline."""
-    if own_field(changed) in SHAPE:
-        size = size_name(recipe, *(flat[name] for name in SHAPE))
+    if primary_field(changed) in SHAPE_FIELDS:
+        size = size_name(recipe, *(flat[name] for name in SHAPE_FIELDS))
         return find_size_row(size, changed) if size else None
     found = find_paper_row(changed)
     wanted = WITH.get(found.variant, {}) if found else {}

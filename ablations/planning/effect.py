@@ -14,7 +14,7 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
 from ablations.store.records import Record
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 # Recipe -> standard deviation in points of a difference paired by seed, pooled over the rows of the
 # study that is committed in results/ (a test computes it again).
@@ -50,7 +50,7 @@ def spread(
     value, rows = pooled(measured)
     if value:
         return value, (
-            f"pooled over {counted(rows, 'row')} of records with two or more paired seeds"
+            f"pooled over {pluralize(rows, 'row')} of records with two or more paired seeds"
         )
     shipped = _likeness(resolve(recipe).to_json())
     if recipe in MEASURED and plan == {shipped}:

@@ -155,7 +155,7 @@ def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
         pictures: Those of the run; None for made-up ones of the same shape.
     """
     began = time.perf_counter()
-    plugins.load(config.system.plugins)
+    plugins.load_plugins(config.system.plugins)
     torch.set_num_threads(config.system.threads)
     cost = model_cost(config.model)
     gpu = uses_gpu(config.system.accelerator)

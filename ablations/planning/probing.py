@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ablations.console.display import Bar
+from ablations.console.display import ProgressBar
 from ablations.planning.probe import Measured
 from ablations.planning.processes import Job, probes
 from ablations.planning.variants import Variant
-from ablations.text.phrases import counted, duration
+from ablations.text.phrases import format_duration, pluralize
 from ablations.training.cost import model_cost
 
 SHARE = 0.1  # of the time that is planned; probes that take more say so before they go on
@@ -42,10 +42,10 @@ def probe(
 
     def where() -> str:
         now = ", ".join(found[index].name for index in islice(waiting, at_once))
-        done = f"probed {len(chosen) - len(waiting)} of {counted(len(chosen), 'variant')}"
+        done = f"probed {len(chosen) - len(waiting)} of {pluralize(len(chosen), 'variant')}"
         return f"{done}, now {now}" if now else done
 
-    with Bar(where(), silent=lambda _: f"{duration(elapsed())} elapsed") as bar:
+    with ProgressBar(where(), silent=lambda _: f"{format_duration(elapsed())} elapsed") as bar:
         for index, result in probes(chosen, min(at_once, len(chosen)), gpus):
             del waiting[index]
             if isinstance(result, str):
@@ -81,9 +81,9 @@ def too_dear(found: Sequence[Variant], first: float, count: int, at_once: int) -
     if cost <= SHARE * planned:
         return None
     return (
-        f"probing {counted(count, 'variant')} takes about {duration(cost)}, more than a tenth of "
-        f"the {duration(planned)} of {counted(runs, 'run')}: Ctrl-C ends it, and --probes 1 takes "
-        "the others from one variant by their MACs"
+        f"probing {pluralize(count, 'variant')} takes about {format_duration(cost)}, more than a "
+        f"tenth of the {format_duration(planned)} of {pluralize(runs, 'run')}: Ctrl-C ends it, and "
+        "--probes 1 takes the others from one variant by their MACs"
     )
 
 

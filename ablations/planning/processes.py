@@ -18,7 +18,7 @@ from typing import Any
 from ablations.config.schema import RunConfig
 from ablations.data import ImageDataset
 from ablations.machine.child_process import ONE_THREAD, set_up_child
-from ablations.machine.env_vars import inherited
+from ablations.machine.env_vars import set_environ
 from ablations.planning.probe import Measured, attempt
 
 Job = tuple[RunConfig, ImageDataset | None]
@@ -59,7 +59,7 @@ def _pooled(
         queue.put(",".join(gpus[index % len(gpus)]) if gpus else None)
     pool = ProcessPoolExecutor(at_once, spawn, initializer=_begin, initargs=(queue,))
     try:
-        with inherited(ONE_THREAD):
+        with set_environ(ONE_THREAD):
             names = {pool.submit(attempt, *job): name for name, job in jobs.items()}
             for job in islice(cycle(jobs.values()), at_once - 1):
                 pool.submit(attempt, *job)

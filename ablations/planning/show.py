@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from ablations.console.grid import Grid
-from ablations.text.phrases import counted, duration
+from ablations.console.grid import TextTable
+from ablations.text.phrases import format_duration, pluralize
 
 NONE = "–"
 BUSY = 0.9  # of its cores; a probe that has less shares them with others
@@ -17,15 +17,15 @@ BUSY = 0.9  # of its cores; a probe that has less shares them with others
 
 def hours(value: float | None) -> str:
     """Hours as ``words.duration``; a dash for none."""
-    return NONE if value is None else duration(3600 * value)
+    return NONE if value is None else format_duration(3600 * value)
 
 
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _table(left: Sequence[str], right: Sequence[str]) -> Grid:
-    table = Grid()
+def _table(left: Sequence[str], right: Sequence[str]) -> TextTable:
+    table = TextTable()
     for name in left:
         table.add_column(name)
     for name in right:
@@ -33,7 +33,7 @@ def _table(left: Sequence[str], right: Sequence[str]) -> Grid:
     return table
 
 
-def plan(found: Mapping[str, Any]) -> tuple[Grid, str]:
+def plan(found: Mapping[str, Any]) -> tuple[TextTable, str]:
     """A row a variant, and the lines below it.
 
     Args:
@@ -67,7 +67,7 @@ def _below(found: Mapping[str, Any]) -> Iterator[str]:
     it = "it" if failed == 1 else "them"
     told = f", {failed} failed (`ablations run --retry-failed` trains {it} again)" if failed else ""
     yield (
-        f"{counted(found['cells'], 'run')} of {counted(len(variants), 'variant')}: "
+        f"{pluralize(found['cells'], 'run')} of {pluralize(len(variants), 'variant')}: "
         f"{done} done{told}, {found['todo']} to do."
     )
     probed = [each for each in variants if each["probe_batch"]]
@@ -76,7 +76,7 @@ def _below(found: Mapping[str, Any]) -> Iterator[str]:
         without = f" (without {unknown} that cannot be planned)" if unknown else ""
         yield (
             f"To do{without}: {hours(found['device_hours'])} of device time; with "
-            f"{counted(found['cells_at_once'], 'run')} at once about "
+            f"{pluralize(found['cells_at_once'], 'run')} at once about "
             f"{hours(found['wall_hours'])}, and some seconds more to start each."
         )
         yield from _caveats(found, probed)
@@ -93,8 +93,8 @@ def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> I
     devices = " and ".join(found["devices"])
     if all(device.startswith("cpu") for device in found["devices"]):
         yield (
-            f"Measured on this machine's {devices}, {counted(found['cores'], 'core')}, "
-            f"{counted(found['threads'], 'thread')} a run: it says nothing of a GPU."
+            f"Measured on this machine's {devices}, {pluralize(found['cores'], 'core')}, "
+            f"{pluralize(found['threads'], 'thread')} a run: it says nothing of a GPU."
         )
     else:
         yield f"Measured on {devices}: it says nothing of another device."
@@ -110,8 +110,8 @@ def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> I
         )
     if estimated := sum(not each["probed"] for each in probed):
         yield (
-            f"{counted(estimated, 'variant')} not probed (--probes): estimated from the others by "
-            "their MACs."
+            f"{pluralize(estimated, 'variant')} not probed (--probes): estimated from the others "
+            "by their MACs."
         )
     shares = [each["cpu_share"] for each in probed if each["cpu_share"] is not None]
     if shares and (share := statistics.median(shares)) < BUSY:
@@ -124,9 +124,9 @@ def _caveats(found: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> I
 
 
 def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
-    head = f"Smallest true difference to expect to find with {counted(each['seeds'], 'seed')}"
+    head = f"Smallest true difference to expect to find with {pluralize(each['seeds'], 'seed')}"
     if len(found["minimum_effect"]) > 1:
-        head += f" ({counted(each['variants'], 'variant')})"
+        head += f" ({pluralize(each['variants'], 'variant')})"
     if each["in_std"] is None:
         return f"{head}: none; one seed has no spread to hold a difference against."
     power = "80% power at 5%, paired by seed, not corrected for the number of rows"
@@ -141,7 +141,7 @@ def _effect(found: Mapping[str, Any], each: Mapping[str, Any]) -> str:
     )
 
 
-def check(found: Sequence[Mapping[str, Any]]) -> tuple[Grid, str]:
+def check(found: Sequence[Mapping[str, Any]]) -> tuple[TextTable, str]:
     """A row a variant, and how many cells it speaks of.
 
     Args:
@@ -152,14 +152,17 @@ def check(found: Sequence[Mapping[str, Any]]) -> tuple[Grid, str]:
     for each in found:
         told = [NONE, NONE, NONE, ""]
         if each["compared"]:
-            told = [duration(each["expected_seconds"]), duration(each["took_seconds"])]
+            told = [
+                format_duration(each["expected_seconds"]),
+                format_duration(each["took_seconds"]),
+            ]
             told += [f"{each['ratio']:.2f}"]
             told += [f"{each['ratio_low']:.2f} to {each['ratio_high']:.2f}"]
         name, counts = each["variant"] or "all", (each["planned"], each["compared"])
         table.add_row(name, *map(str, counts), *told)
     whole = found[-1]
     apart = "; ".join(f"{count} {why}" for why, count in sorted(whole["not_compared"].items()))
-    line = f"{whole['compared']} of {counted(whole['planned'], 'planned run')} are compared"
+    line = f"{whole['compared']} of {pluralize(whole['planned'], 'planned run')} are compared"
     line += f" ({apart})." if apart else "."
     if whole["compared"]:
         line += " Times are of training and validation, summed; took/expected is the median run's."

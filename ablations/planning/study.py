@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from ablations.analysis.rows import row_position
 from ablations.analysis.study import assign_controls
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import Cell
+from ablations.config.sweep import SweepRun
 from ablations.machine.cores import usable_cores
 from ablations.planning import check
 from ablations.planning.effect import effects, spread
@@ -33,7 +33,7 @@ SCHEMA = 1
 
 
 def plan(
-    cells: Sequence[Cell],
+    cells: Sequence[SweepRun],
     overrides: Mapping[str, Any],
     results: Path,
     workers: int | None,

@@ -145,7 +145,7 @@ def variants(
     for cell in cells:
         if cell.variant_id not in found:
             flat = diff.flat_config(cell.to_json())
-            changed = diff.changes(base, flat)
+            changed = diff.changed_fields(base, flat)
             axis, label, paper = matching.describe_variant(recipe, changed, flat)
             found[cell.variant_id] = Variant(axis, label, changed, [], paper)
         variant = found[cell.variant_id]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from ablations.analysis.rows import Row, Study
 from ablations.analysis.study import build_studies
 from ablations.analysis.verdicts import NOT_RUN
-from ablations.config import diff
+from ablations.config import naming
 from ablations.page import fill_template, html_document
 from ablations.report import curves, runs, summary
 from ablations.report.curves import History
@@ -24,7 +24,7 @@ from ablations.store.load import LoadResult
 from ablations.store.records import RECORD_FILE
 from ablations.tables import Table, ablation_table, claims_table, missing, provenance
 from ablations.tables.html_tables import html_table
-from ablations.text.phrases import counted, duration
+from ablations.text.phrases import format_duration, pluralize
 
 TABLES: list[Callable[[Study], Table]] = [ablation_table, claims_table]
 
@@ -71,9 +71,9 @@ def build_report(
     ]
     body = fill_template(
         "report.html",
-        runs=counted(len(found.records), "run"),
+        runs=pluralize(len(found.records), "run"),
         studies=list(zip(all_studies, parts, strict=True)),
-        told=counted(len(all_studies), "study", "studies"),
+        told=pluralize(len(all_studies), "study", "studies"),
         problems=told,
         version=version("metaformer-ablations"),
         commits=provenance.commits(found.records),
@@ -131,7 +131,7 @@ def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
     sources = {_source(found.places[r.run_id]) for r in records if r.run_id in found.places}
     facts = {
         "Recipe": study.recipe,
-        "All runs with": ", ".join(diff.listed(study.shared_changes)),
+        "All runs with": ", ".join(naming.format_assignments(study.shared_changes)),
         "Images": f"{study.data}, fingerprint {study.fingerprint or 'unknown'}",
         "Length": study.training_length,
         "Precision": study.precision,
@@ -143,7 +143,7 @@ def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
         "Packages": ", ".join(versions),
         "Code": ", ".join(provenance.commits(records)),
         "Ended": provenance.dates(measured).removeprefix("ended ").removeprefix("dates "),
-        "Time": f"{duration(seconds)} of training and validation" if seconds else "",
+        "Time": f"{format_duration(seconds)} of training and validation" if seconds else "",
         "Records": ", ".join(sorted(sources)),
     }
     return [(name, value) for name, value in facts.items() if value]

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ablations.analysis.rows import Row
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.page import arrows
 from ablations.report.curves import History, curve_svg
 from ablations.store.records import Record
@@ -71,7 +71,10 @@ def describe_run(row: Row, record: Record, place: str, history: History, whole: 
             for line in _lines(record.config.get(group, {}), f"{group}.")
         ]
     else:
-        config = [(line, False) for line in diff.listed(diff.against_recipe(record.config))]
+        config = [
+            (line, False)
+            for line in naming.format_assignments(diff.changes_from_recipe(record.config))
+        ]
     groups = {
         "Environment": record.environment,
         "Cost": record.cost,

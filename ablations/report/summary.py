@@ -12,7 +12,7 @@ from ablations.analysis.verdicts import NOT_RUN, VERDICTS, judge_claims
 from ablations.store.records import STATUSES
 from ablations.tables.ablation import accuracy_text
 from ablations.tables.table import signed_text
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 LEVEL = f"{ALPHA:.0%}"
 
@@ -45,9 +45,9 @@ def _size(study: Study) -> str:
     seeds = sorted({record.config["seed"] for record in runs})
     statuses = Counter(record.status for record in runs)
     ends = ", ".join(f"{statuses[status]} {status}" for status in STATUSES if statuses[status])
-    variants = counted(len(study.rows), "variant")
+    variants = pluralize(len(study.rows), "variant")
     word = "seed" if len(seeds) == 1 else "seeds"
-    return f"{counted(len(runs), 'run')} of {variants} with {word} {seed_ranges(seeds)}: {ends}."
+    return f"{pluralize(len(runs), 'run')} of {variants} with {word} {seed_ranges(seeds)}: {ends}."
 
 
 def _baseline(study: Study) -> str:
@@ -74,7 +74,7 @@ def _differences(study: Study) -> list[str]:
         return [f"{of} {beyond}, which is no proof of equality."]
     verb = "differs" if len(apart) == 1 else "differ"
     names = "; ".join(map(_named, apart))
-    told = [f"{len(apart)} of {counted(len(tested), 'variant')} {verb} {beyond}: {names}."]
+    told = [f"{len(apart)} of {pluralize(len(tested), 'variant')} {verb} {beyond}: {names}."]
     if rest := len(tested) - len(apart):
         others = "The other one" if rest == 1 else f"The other {rest}"
         told.append(
@@ -104,9 +104,9 @@ def _claims(study: Study) -> str:
     if verdicts[NOT_RUN] == verdicts.total():
         return ""
     tally = ", ".join(f"{name} {verdicts[name]}" for name in VERDICTS if verdicts[name])
-    told = f"The paper's {counted(verdicts.total(), 'claim')} on ablations: {tally}"
+    told = f"The paper's {pluralize(verdicts.total(), 'claim')} on ablations: {tally}"
     if lost := sum(not each.survives_holm for each in held):
-        told += f"; {counted(lost, 'verdict')} would not stand after Holm's correction"
+        told += f"; {pluralize(lost, 'verdict')} would not stand after Holm's correction"
     return f"{told}."
 
 

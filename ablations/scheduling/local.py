@@ -20,12 +20,12 @@ from ablations.config.schema import RunConfig, SystemConfig
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.machine.child_process import ONE_THREAD
-from ablations.machine.cores import oom_kills, usable_cores
-from ablations.machine.env_vars import inherited
+from ablations.machine.cores import count_oom_kills, usable_cores
+from ablations.machine.env_vars import set_environ
 from ablations.scheduling.launcher import GRACE_SECONDS, ON_THE_WAY, Event
 from ablations.scheduling.worker import serve
 from ablations.scheduling.worker_env import OWN_CLIENT
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
 # What there is where the driver shows no GPUs of its own: in sandboxes, in WSL, with ROCm.
@@ -50,15 +50,16 @@ class Worker:
 
     def start(self) -> None:
         """Start the process."""
-        screen.reopen()  # the pipe to the worker must not have the number of one of its streams
+        # The pipe to the worker must not have the number of one of its streams.
+        screen.reopen_closed_streams()
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, self.results, self.reuse))
         own = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
-        with inherited({**ONE_THREAD, **OWN_CLIENT, **own}):
+        with set_environ({**ONE_THREAD, **OWN_CLIENT, **own}):
             self.process.start()
         theirs.close()  # so that this end sees the worker's death
-        self.oom_kills = oom_kills()
+        self.oom_kills = count_oom_kills()
 
     def give(self, cell: RunConfig) -> None:
         """Start a cell."""
@@ -85,7 +86,7 @@ class Worker:
         run_id = cell.run_id if cell else ""
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         kind, how = "died", f"its worker ended with {reason}"
-        if code == -signal.SIGKILL and self.oom_kills < oom_kills():
+        if code == -signal.SIGKILL and self.oom_kills < count_oom_kills():
             kind, how = "oom", f"{how}: the system has killed a process for want of memory"
         self.connection.close()
         self.cell = self.kill_at = None
@@ -237,7 +238,7 @@ def gpu_groups(devices: int, per_gpu: int) -> list[list[str]]:
     if devices > len(found):
         raise ConfigError(
             f"system.devices {devices}: this machine has "
-            f"{counted(len(found), 'GPU')} ({', '.join(found)})"
+            f"{pluralize(len(found), 'GPU')} ({', '.join(found)})"
         )
     groups = [found[at : at + devices] for at in range(0, len(found) - devices + 1, devices)]
     free = free_memory() if per_gpu > 1 else {}

@@ -15,15 +15,15 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 
-from ablations.config.diff import names
+from ablations.config.naming import run_names
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.console.display import Interval, live
-from ablations.console.grid import Grid
+from ablations.console.display import LogInterval, can_redraw
+from ablations.console.grid import TextTable
 from ablations.store.records import Record
 from ablations.store.run_progress import STALL_SECONDS, RunProgress
 from ablations.text.escape import rich_text, terminal
-from ablations.text.phrases import counted, duration
+from ablations.text.phrases import format_duration, pluralize
 
 NAMED = 3  # runs that a line of a log names
 READABLE = 40  # characters of a name that other columns make way for
@@ -128,7 +128,11 @@ class Running:
             told = "starting"
         silent = time.monotonic() - (self.begun if self.heard is None else self.heard)
         if silent > STALL_SECONDS:
-            told += f" ({duration(silent)} ago)" if self.heard else f" ({duration(silent)})"
+            told += (
+                f" ({format_duration(silent)} ago)"
+                if self.heard
+                else f" ({format_duration(silent)})"
+            )
         return told
 
 
@@ -149,8 +153,8 @@ class Progress:
         todo: Sequence[RunConfig],
         console: Console | None = None,
     ) -> None:
-        self.console = console or screen.console()
-        told = names({cell.run_id: cell.to_json() for cell in cells})
+        self.console = console or screen.stderr_console()
+        told = run_names({cell.run_id: cell.to_json() for cell in cells})
         self.names = {run_id: terminal(name) for run_id, name in told.items()}
         self.short = dict(zip(told, without_common(list(self.names.values())), strict=True))
         self.waiting = {cell.run_id: cell for cell in todo}
@@ -162,11 +166,11 @@ class Progress:
         self.total, self.reused = len(todo), len(cells) - len(todo)
         self.ended: set[str] = set()
         self.begun = time.monotonic()
-        self.lines = Interval()
+        self.lines = LogInterval()
         self.live: Live | None = None
 
     def __enter__(self) -> Self:
-        if live(self.console):
+        if can_redraw(self.console):
             self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
             self.live.start()
         return self
@@ -236,10 +240,10 @@ class Progress:
         if record.failure:
             result = f"{record.failure['kind']}: {record.failure['message']}"
         word = "" if record.status == "finished" else f" {record.status.upper()}"
-        how = "by another runner" if took is None else duration(took)
+        how = "by another runner" if took is None else format_duration(took)
         self.say(
             f"[{len(self.ended)}/{self.total}]{word} {self.names[record.run_id]}: {result}, "
-            f"{how}, {duration(self.left())} left"
+            f"{how}, {format_duration(self.left())} left"
         )
 
     def _leave(self, run_id: str) -> Running | None:
@@ -269,7 +273,7 @@ class Progress:
 
     def _summary(self) -> str:
         """Of the whole study, in a line."""
-        parts = [f"{len(self.ended)}/{counted(self.total, 'run')} ended"]
+        parts = [f"{len(self.ended)}/{pluralize(self.total, 'run')} ended"]
         counts = {
             "done before": self.reused,
             "waiting": len(self.waiting),
@@ -277,9 +281,9 @@ class Progress:
         }
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         if self.quarantined:
-            parts.append(f"{counted(len(self.quarantined), 'device')} set aside")
-        parts.append(f"{duration(time.monotonic() - self.begun)} elapsed")
-        return ", ".join([*parts, f"{duration(self.left())} left"])
+            parts.append(f"{pluralize(len(self.quarantined), 'device')} set aside")
+        parts.append(f"{format_duration(time.monotonic() - self.begun)} elapsed")
+        return ", ".join([*parts, f"{format_duration(self.left())} left"])
 
     def _line(self) -> str:
         """Of the study and of the runs that are on their way, for a log."""
@@ -308,7 +312,7 @@ class Progress:
         return Group(table, *rest, summary)
 
 
-def table_of(running: Sequence[tuple[str, str, Running]], width: int) -> Grid:
+def table_of(running: Sequence[tuple[str, str, Running]], width: int) -> TextTable:
     """A line a run, by as many columns as there is room for.
 
     Args:
@@ -321,8 +325,8 @@ def table_of(running: Sequence[tuple[str, str, Running]], width: int) -> Grid:
         "epoch": [run.where for run in runs],
         "top-1 (%)": [f"{run.last['val/top1']:.2f}" if run.last else "–" for run in runs],
         "images/s": ["–" if run.speed is None else f"{run.speed:,.0f}" for run in runs],
-        "elapsed": [duration(time.monotonic() - run.begun) for run in runs],
-        "left": [duration(run.left) for run in runs],
+        "elapsed": [format_duration(time.monotonic() - run.begun) for run in runs],
+        "left": [format_duration(run.left) for run in runs],
     }
 
     def room() -> int:
@@ -334,7 +338,7 @@ def table_of(running: Sequence[tuple[str, str, Running]], width: int) -> Grid:
         longest = max((cell_len(name) for name, *_ in running), default=0)
         if room() < min(longest, READABLE):
             del columns[name]
-    table = Grid()
+    table = TextTable()
     table.add_column("running")
     for name in columns:
         table.add_column(name, justify="left" if name == "on" else "right", no_wrap=True)

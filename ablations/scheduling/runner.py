@@ -13,7 +13,7 @@ from pathlib import Path
 from ablations import data
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import Cell
+from ablations.config.sweep import SweepRun
 from ablations.data.checks import check_classes
 from ablations.errors import RecordError
 from ablations.scheduling.launcher import Launcher
@@ -26,7 +26,7 @@ from ablations.training.signals import Signals
 
 
 def split(
-    cells: Sequence[Cell], results: Path, retry_failed: bool = False
+    cells: Sequence[SweepRun], results: Path, retry_failed: bool = False
 ) -> tuple[list[Record], list[RunConfig], dict[str, str]]:
     """The records of runs that are done or failed for good, and the runs that are to be trained.
 
@@ -53,7 +53,7 @@ def split(
 
 
 def sorted_out(
-    cells: Sequence[Cell],
+    cells: Sequence[SweepRun],
     results: Path,
     retry_failed: bool = False,
     retrain_stale: bool = False,
@@ -107,7 +107,7 @@ def _open(config: RunConfig) -> None:
 
 
 def run(
-    cells: Sequence[Cell],
+    cells: Sequence[SweepRun],
     results: Path,
     launcher: Callable[[int], Launcher],
     progress: Callable[[Sequence[RunConfig], Sequence[RunConfig]], Observer],
@@ -185,6 +185,6 @@ def _find_stale(outcome: Outcome, todo: Sequence[RunConfig]) -> None:
     trained = {config.run_id: config.model.mixers for config in todo}
     for record in list(outcome.records):
         before, mixers = record.environment.get("plugins", {}), trained.get(record.run_id, ())
-        if record.done and (why := plugins.changed(before, mixers)):
+        if record.done and (why := plugins.changed_mixers(before, mixers)):
             outcome.records.remove(record)
             outcome.stale[record.run_id] = why

@@ -17,7 +17,7 @@ from ablations.scheduling.progress import Observer
 from ablations.scheduling.retry import Attempts, Places
 from ablations.store import failures, leases, records
 from ablations.store.records import FileStamp, Record, record_stamp
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 PATIENCE_SECONDS = 600.0  # that a cluster may be without a place for cells
 LOOK_SECONDS = 2.0  # how often cells that another runner trains are looked after
@@ -325,7 +325,7 @@ class Work:
             return
         name = retry.named(place)
         if not known:
-            self.shown.aside(name, f"{counted(len(cells), 'run')} failed there one after another")
+            self.shown.aside(name, f"{pluralize(len(cells), 'run')} failed there one after another")
         if ours:
             self.outcome.records = [r for r in self.outcome.records if r.run_id not in cells]
             for run_id in cells:

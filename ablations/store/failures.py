@@ -8,7 +8,7 @@ from pathlib import Path
 from ablations.config.schema import RunConfig
 from ablations.store import records, run_state
 from ablations.store.records import Record
-from ablations.text.escape import without_credentials
+from ablations.text.escape import redact_credentials
 
 # What failure["kind"] may be.
 FAILURE_KINDS = {
@@ -63,7 +63,7 @@ def describe_failure(kind: str, message: str, folder: Path) -> dict[str, str]:
             tail = "".join(file.readlines()[-_LOG_TAIL_LINES:])
     except OSError:
         tail = ""
-    return {"kind": kind, "message": without_credentials(message)} | ({"log": tail} if tail else {})
+    return {"kind": kind, "message": redact_credentials(message)} | ({"log": tail} if tail else {})
 
 
 def keeps_failure(record: Record, retry: bool) -> bool:

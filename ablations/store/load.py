@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.resolve import FIELDS, unknown_recipe
-from ablations.config.schema import id_of
+from ablations.config.schema import run_id_of
 from ablations.store import records
 from ablations.store.records import LocatedRecord, Record
 
@@ -163,7 +163,7 @@ def config_problem(
     for group, names in _REQUIRED_FIELDS.items():
         if not config[group].keys() >= names:
             return f"its config lacks {group}.{min(names - config[group].keys())}"
-    if id_of(config, variant) != run_id:
+    if run_id_of(config, variant) != run_id:
         return f"its config does not give its run_id {run_id}"
     return None
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ablations.config.schema import RUN_ID, variant_of
+from ablations.config.schema import RUN_ID, variant_key
 from ablations.errors import AccessError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.machine.files import PARTIAL
@@ -77,7 +77,7 @@ class Record:
     @functools.cached_property
     def variant(self) -> str:
         """What its run shares with those of other seeds, as canonical JSON."""
-        return variant_of(self.config)
+        return variant_key(self.config)
 
     @property
     def done(self) -> bool:

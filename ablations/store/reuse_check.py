@@ -15,7 +15,7 @@ from typing import Any
 
 from ablations import data
 from ablations.config import plugins
-from ablations.config.precision import resolved
+from ablations.config.precision import resolve_precision
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, DataError, LeaseError, RecordError
 from ablations.store import leases, records
@@ -118,7 +118,9 @@ def check_records(
         decided = _precisions_known(record, config, here)
         if decided and (why := precision_mismatch(record.environment, config)):
             found.precision[run_id] = why
-        if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
+        if why := plugins.changed_mixers(
+            record.environment.get("plugins", {}), config.model.mixers
+        ):
             found.stale[run_id] = why
     return found
 
@@ -159,7 +161,7 @@ def check_record(record: Record, config: RunConfig, place: object, here: bool = 
         why := precision_mismatch(record.environment, config)
     ):
         raise ConfigError(f"run {record.run_id} ({place}): {why}, or {_OTHER_FOLDER_HINT}")
-    if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
+    if why := plugins.changed_mixers(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN_HINT}")
 
 
@@ -174,7 +176,7 @@ def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Pa
         raise DataError(f"{checkpoint}: {why}: {_OTHER_FOLDER_HINT}")
     if why := precision_mismatch(state, config):
         raise ConfigError(f"{checkpoint}: {why}, or remove the file to train the run anew")
-    if why := plugins.changed(state.get("plugins", {}), config.model.mixers):
+    if why := plugins.changed_mixers(state.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN_HINT}")
 
 
@@ -216,7 +218,7 @@ def precision_mismatch(before: Mapping[str, Any], config: RunConfig) -> str | No
         before: What has its ``precision``.
         config: The run.
     """
-    now, asked = resolved(config.system), config.system.precision
+    now, asked = resolve_precision(config.system), config.system.precision
     if (then := before.get("precision")) == now:
         return None
     machine = f" ({now} on this machine)" if asked == "auto" else ""
@@ -226,7 +228,7 @@ def precision_mismatch(before: Mapping[str, Any], config: RunConfig) -> str | No
 
 def is_stale(results: Path, config: RunConfig) -> bool:
     """Whether a run has a record or a checkpoint of other code of its token mixers."""
-    if not plugins.versions(config.model.mixers):
+    if not plugins.mixer_versions(config.model.mixers):
         return False
     known, checkpoint = (
         records.find_record(results, config.run_id),
@@ -240,7 +242,7 @@ def is_stale(results: Path, config: RunConfig) -> bool:
         with contextlib.suppress(Exception):
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
             before.append(dict(state["plugins"]))
-    return any(plugins.changed(each, config.model.mixers) for each in before)
+    return any(plugins.changed_mixers(each, config.model.mixers) for each in before)
 
 
 # Where somebody has a run, or this user has no right to write, it is left to who has one.

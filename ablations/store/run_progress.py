@@ -15,7 +15,7 @@ from typing import Any
 
 from ablations.machine import files
 from ablations.store.records import PROGRESS_FILE
-from ablations.text.phrases import duration
+from ablations.text.phrases import format_duration
 
 TRAINING, VALIDATING = "training", "validating"
 STALL_SECONDS = 60.0  # a last sign of life that is older is reported with its age
@@ -65,7 +65,7 @@ def describe_progress(position: RunProgress) -> str:
     if position.images_per_second is not None:
         parts.append(f"{position.images_per_second:,.0f} images/s")
     if position.seconds_left is not None:
-        parts.append(f"{duration(position.seconds_left)} left")
+        parts.append(f"{format_duration(position.seconds_left)} left")
     return ", ".join(parts)
 
 
@@ -75,7 +75,7 @@ def describe_stall(seconds: float) -> str:
     Args:
         seconds: Since the last batch.
     """
-    return f"last batch {duration(seconds)} ago" if seconds > STALL_SECONDS else ""
+    return f"last batch {format_duration(seconds)} ago" if seconds > STALL_SECONDS else ""
 
 
 def write_progress(folder: Path, position: RunProgress) -> None:

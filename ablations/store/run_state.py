@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ablations.config.schema import RunConfig, id_of
+from ablations.config.schema import RunConfig, run_id_of
 from ablations.errors import AccessError, LeaseLostError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.store import records
@@ -93,7 +93,7 @@ def read_run_state(results: Path, run_id: str) -> RunState | None:
         raise access_error(path, error) from error
     except (SchemaError, TypeError) as error:  # TypeError: it has other fields too
         raise RecordError(f"{path} is not of a start: {error}") from error
-    if start.run_id != run_id or id_of(start.config) != run_id:
+    if start.run_id != run_id or run_id_of(start.config) != run_id:
         raise RecordError(f"{path} is of another run")
     return start
 

@@ -9,7 +9,7 @@ import pandas as pd
 from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row, Study, row_position
 from ablations.analysis.verdicts import badge_of_row, judge_claims
-from ablations.config import diff
+from ablations.config import naming
 from ablations.errors import ConfigError
 from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.table import (
@@ -23,7 +23,7 @@ from ablations.tables.table import (
     signed_text,
     significant_text,
 )
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 from poolformer.config import unknown_name
 
 STYLES = ["full", "paper"]
@@ -109,8 +109,10 @@ def _tidy_row(study: Study, row: Row) -> csv_columns.Columns:
         **csv_columns.of_study(study),
         "ablation": row.axis,
         "variant": row.label,
-        "also_changes": "" if row.axis == controls.AXIS else "; ".join(diff.also(row.changed)),
-        "shared_changes": "; ".join(diff.listed(study.shared_changes)),
+        "also_changes": ""
+        if row.axis == controls.AXIS
+        else "; ".join(naming.other_changes(row.changed)),
+        "shared_changes": "; ".join(naming.format_assignments(study.shared_changes)),
         **csv_columns.of_outcome(row),
         "top1_bootstrap_low": row.bootstrap[0] if row.bootstrap else None,
         "top1_bootstrap_high": row.bootstrap[1] if row.bootstrap else None,
@@ -270,7 +272,7 @@ def _paper(row: Row, units: Units) -> dict[str, str]:
 
 
 def _drawn(row: Row) -> PlottedDifference:
-    paper = row.paper.delta if row.paper and row.axis != diff.BASELINE else None
+    paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
     if row.delta is None:
         return PlottedDifference(paper=paper)
     return PlottedDifference(row.delta.mean, row.delta.low, row.delta.high, paper)
@@ -366,7 +368,9 @@ def interval_text(delta: stats.Difference | None) -> str:
 
 def study_title(study: Study) -> str:
     """What the numbers of a study were measured on."""
-    shared = f", all with {diff.described(study.shared_changes)}" if study.shared_changes else ""
+    shared = (
+        f", all with {naming.describe_values(study.shared_changes)}" if study.shared_changes else ""
+    )
     return f"{study.name}{shared}"
 
 
@@ -407,7 +411,7 @@ def _of_paper(study: Study) -> str:
     classes = next((found for r in study.records if (found := r.data.get("classes"))), None)
     if study.data == "folder" and classes == 1000:
         return f"{line}."
-    count = f" ({counted(classes, 'class', 'classes')})" if isinstance(classes, int) else ""
+    count = f" ({pluralize(classes, 'class', 'classes')})" if isinstance(classes, int) else ""
     return f"{line}; this study's data set is another one: {study.data}{count}."
 
 
@@ -418,7 +422,7 @@ def _seeds(study: Study, style: str) -> str:
     counts = {row.label: row.top1.n for row in study.rows if row.top1}
     most = max(counts.values(), default=0)
     fewer = "; ".join(f"{n} of {label}" for label, n in counts.items() if n != most)
-    told = f"n = {counted(most, 'seed')}"
+    told = f"n = {pluralize(most, 'seed')}"
     return f"{told} ({fewer})" if fewer else told
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from rich.cells import cell_len
 
-from ablations.text.escape import line_of_markdown
+from ablations.text.escape import escape_line_start
 
 LEAST = 14  # columns of a screen that a folded column keeps
 BORDERS = 3  # of a column: a line and two blanks; one more line ends the table
@@ -75,7 +75,7 @@ def fold_footnote(line: str, width: int) -> str:
             else:
                 lines.append(piece)
                 used = cell_len(piece)
-    return "- " + "\n  ".join(map(line_of_markdown, lines))
+    return "- " + "\n  ".join(map(escape_line_start, lines))
 
 
 def table_width(frame: pd.DataFrame) -> int:

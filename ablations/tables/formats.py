@@ -87,7 +87,7 @@ def _size(frame: pd.DataFrame, room: float) -> str:
 
 def shown(table: Table, safe: Callable[[str], str], bold: str) -> pd.DataFrame:
     """What a format shows: safe text, what is singled out in ``bold``, a section named once."""
-    frame = table.frame.map(lambda text: safe(escape.shortened(text)))
+    frame = table.frame.map(lambda text: safe(escape.shorten(text)))
     for row, column in table.bold:
         frame.loc[row, column] = bold.format(frame.loc[row, column])
     if table.section:

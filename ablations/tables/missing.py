@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablations.analysis.rows import Row, Study
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.diff import Changes
 from ablations.paper import matching
 from ablations.paper.matching import PAPER_BASELINE
@@ -15,12 +15,12 @@ from ablations.paper.published import PaperRow
 
 # The sweep file of each section of the paper's table; pool sizes have one of their own.
 SWEEPS = {
-    diff.BASELINE: "token_mixer",
+    naming.BASELINE: "token_mixer",
     "Token mixers": "token_mixer",
     "Normalization": "normalization",
     "Activation": "activation",
     "Other components": "components",
-    diff.HYBRID: "hybrid_stages",
+    naming.HYBRID: "hybrid_stages",
     diff.AXES["model.depths"]: "model_size",
 }
 
@@ -85,7 +85,7 @@ def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
 def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
     """The command that trains seeds that a row lacks."""
     config = row.records[0].config if row.records else row.config or {}
-    changed = config_flags(diff.against_recipe(config))
+    changed = config_flags(diff.changes_from_recipe(config))
     words = ["ablations", "train", "--recipe", config["recipe"], *changed, *_surroundings(study)]
     return _each_seed(shlex.join(words), lacking)
 
@@ -102,7 +102,7 @@ def variant_command(study: Study, flat: Mapping[str, Any]) -> str:
         study: The study.
         flat: The variant's whole config, flat.
     """
-    changed = diff.changes(diff.flat_recipe(study.recipe), flat)
+    changed = diff.changed_fields(diff.flat_recipe(study.recipe), flat)
     words = ["ablations", "train", "--recipe", study.recipe, *config_flags(changed)]
     return _each_seed(shlex.join([*words, *_surroundings(study)]), expected_seeds(study))
 
@@ -131,7 +131,7 @@ def shared_changes(study: Study) -> Changes:
     Fields that the paper's rows change are left out: as flags they would override what a sweep
     varies.
     """
-    changed = diff.changes(diff.flat_recipe(study.recipe), study.base_config)
+    changed = diff.changed_fields(diff.flat_recipe(study.recipe), study.base_config)
     return {name: change for name, change in changed.items() if name not in PAPER_BASELINE}
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ablations.analysis import rows
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import Cell
+from ablations.config.sweep import SweepRun
 from ablations.data import count_classes
 from ablations.errors import ConfigError
 from ablations.paper import matching, published
@@ -58,7 +58,7 @@ class Variant:
 
 
 def models_to_count(
-    recipe: str, cells: Iterable[Cell], overrides: Mapping[str, Any]
+    recipe: str, cells: Iterable[SweepRun], overrides: Mapping[str, Any]
 ) -> list[Variant]:
     """The sizes of a recipe, then what cells of it change in the model; each model once.
 
@@ -73,10 +73,10 @@ def models_to_count(
     plain = diff.flat_config(resolve(recipe).to_json())
     changed = {
         name: values
-        for name, values in diff.changes(plain, flat_base).items()
+        for name, values in diff.changed_fields(plain, flat_base).items()
         if name == "data.image_size" or (name.startswith("model.") and name != "model.drop_path")
     }
-    suffix = f" with {', '.join(diff.listed(changed))}" if changed else ""
+    suffix = f" with {', '.join(naming.format_assignments(changed))}" if changed else ""
     found: dict[MetaFormerConfig, Variant] = {}
 
     def add(run: RunConfig, axis: str, label: str, paper: PaperRow | None) -> None:
@@ -99,7 +99,9 @@ def models_to_count(
             )
     for cell in cells:
         flat = diff.flat_config(cell.config.to_json())
-        own = {k: v for k, v in diff.changes(flat_base, flat).items() if k.startswith("model.")}
+        own = {
+            k: v for k, v in diff.changed_fields(flat_base, flat).items() if k.startswith("model.")
+        }
         axis, label, row = matching.describe_variant(recipe, own, flat)
         add(cell.config, axis, label, row)
     return sorted(found.values(), key=_place)

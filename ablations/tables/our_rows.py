@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ablations.analysis.rows import Row, Study
-from ablations.config import diff
-from ablations.config.diff import SHAPE, Changes
+from ablations.config import diff, naming
+from ablations.config.diff import SHAPE_FIELDS, Changes
 from ablations.config.resolve import size_name
 from ablations.paper.published import SIZE_NAMES
 from ablations.tables import csv_columns, provenance
@@ -82,11 +82,13 @@ def find_our_rows(studies: Sequence[Study]) -> list[OurRow]:
         for row in study.rows:
             config = row.records[0].config
             model, changed = name_model(config)
-            also = diff.also(changed) + diff.moved(training_changes(config))
+            also = naming.other_changes(changed) + naming.format_transitions(
+                training_changes(config)
+            )
             mixer = config["model"]["token_mixers"]
             section = "Hybrid"
             if isinstance(mixer, str):
-                section = SECTIONS.get(mixer, diff.MIXERS.get(mixer, mixer))
+                section = SECTIONS.get(mixer, naming.MIXER_LABELS.get(mixer, mixer))
             found.append(OurRow(study, row, model, section, also, told))
     return found
 
@@ -99,15 +101,15 @@ def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
     plain = diff.flat_recipe("imagenet", size)
     changed = {
         name: change
-        for name, change in diff.changes(plain, diff.flat_config(config)).items()
+        for name, change in diff.changed_fields(plain, diff.flat_config(config)).items()
         if name.startswith("model.") and name not in TRAINED
     }
     if size is None:
-        name = f"MetaFormer of {diff.size_label({n: c for n, c in changed.items() if n in SHAPE})}"
-        changed = {name: change for name, change in changed.items() if name not in SHAPE}
+        name = f"MetaFormer of {naming.size_label(changed)}"
+        changed = {name: change for name, change in changed.items() if name not in SHAPE_FIELDS}
     else:
         name = SIZE_NAMES[size]
-    return (f"{name} with {diff.label(changed)}" if changed else name), changed
+    return (f"{name} with {naming.change_label(changed)}" if changed else name), changed
 
 
 def training_changes(config: Mapping[str, Any]) -> Changes:
@@ -116,7 +118,7 @@ def training_changes(config: Mapping[str, Any]) -> Changes:
     plain = diff.flat_recipe(config["recipe"], size)
     return {
         name: change
-        for name, change in diff.changes(plain, diff.flat_config(config)).items()
+        for name, change in diff.changed_fields(plain, diff.flat_config(config)).items()
         if name != "optim.epochs" and (name in TRAINED or not name.startswith("model."))
     }
 
@@ -185,7 +187,7 @@ def sources_note(file: str) -> str:
 def left_out_note(kinds: Sequence[str], why: str) -> str:
     """A line on records that belong to another table, by their kind."""
     told = ", ".join(f"{count} of {kind}" for kind, count in sorted(Counter(kinds).items()))
-    return f"{phrases.counted(len(kinds), 'record')} left out, {why}: {told}."
+    return f"{phrases.pluralize(len(kinds), 'record')} left out, {why}: {told}."
 
 
 def our_provenance(found: Sequence[OurRow]) -> list[str]:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row, Study
-from ablations.config import diff
-from ablations.config.diff import FIELDS, Changes
+from ablations.config import diff, naming
+from ablations.config.diff import Changes
+from ablations.config.naming import FIELD_LABELS
 from ablations.errors import ConfigError
 from ablations.tables import csv_columns, missing, provenance
 from ablations.tables.ablation import WIDTH, accuracy_text, study_title
@@ -107,7 +108,7 @@ def _short(name: str) -> str:
 
 def _called(name: str) -> list[str]:
     """What a field may be called."""
-    return [name, _short(name), FIELDS.get(name, name).lower()]
+    return [name, _short(name), FIELD_LABELS.get(name, name).lower()]
 
 
 def _fields(asked: str, known: Sequence[str]) -> tuple[str, str]:
@@ -132,7 +133,7 @@ def _pairs(found: Sequence[Study]) -> list[tuple[str, str]]:
     for study in found:
         for row in study.rows:
             if len(row.changed) >= 2 and row.axis != controls.AXIS:
-                names = diff.in_order(row.changed)
+                names = diff.sort_fields(row.changed)
                 together |= dict.fromkeys(
                     (a, b) for i, a in enumerate(names) for b in names[i + 1 :]
                 )
@@ -204,15 +205,17 @@ def _less(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
 
 def pivot_table(grid: Grid) -> Table:
     """A grid as a reader sees it: mean ± standard deviation (n) of each variant."""
-    down, across = (FIELDS.get(name, name) for name in (grid.down, grid.across))
-    rest = f", with {diff.described(grid.rest)}" if grid.rest else ""
+    down, across = (FIELD_LABELS.get(name, name) for name in (grid.down, grid.across))
+    rest = f", with {naming.describe_values(grid.rest)}" if grid.rest else ""
     title = f"Pivot: {down} by {across}{rest}: {study_title(grid.study)}"
-    head = diff.capital(down)
+    head = naming.capitalize(down)
     lines = []
     for value in grid.downs:
         line = {head: _axis(grid.down, value)}
         for other in grid.acrosses:
-            line[diff.capital(diff.part(grid.across, other))] = _cell(grid.cell(value, other))
+            line[naming.capitalize(naming.value_label(grid.across, other))] = _cell(
+                grid.cell(value, other)
+            )
         lines.append(line)
     table = Table(title, pd.DataFrame(lines).astype(str), [head])
     table.width = WIDTH
@@ -222,11 +225,12 @@ def pivot_table(grid: Grid) -> Table:
         first, left = grid.downs[0], grid.acrosses[0]
         table.foot.append(
             f"Interaction: what both change together, less what each changes alone against "
-            f"{diff.part(grid.down, first)}, {diff.part(grid.across, left)}; in points, paired "
-            "by seed, ± half of its 95% t interval, p after Holm's correction over this grid."
+            f"{naming.value_label(grid.down, first)}, {naming.value_label(grid.across, left)}; in "
+            "points, paired by seed, ± half of its 95% t interval, p after Holm's correction over "
+            "this grid."
         )
     table.foot += [
-        f"Missing {diff.described(_changes(grid, *pair))}: "
+        f"Missing {naming.describe_values(_changes(grid, *pair))}: "
         f"`{missing.variant_command(grid.study, grid.flat(*pair))}`"
         for pair in _absent(grid)
     ]
@@ -241,8 +245,10 @@ def _of(study: Study, rows: list[Row]) -> Study:
 
 def _axis(name: str, value: Any) -> str:
     """A value below the heading of its field: ``2``, ``BatchNorm``."""
-    words = diff.part(name, value)
-    return diff.capital(re.sub(rf"^{re.escape(FIELDS.get(name, name))} (?=\S)", "", words))
+    words = naming.value_label(name, value)
+    return naming.capitalize(
+        re.sub(rf"^{re.escape(FIELD_LABELS.get(name, name))} (?=\S)", "", words)
+    )
 
 
 def _cell(row: Row | None) -> str:
@@ -252,7 +258,8 @@ def _cell(row: Row | None) -> str:
 
 
 def _told(grid: Grid, each: Interaction) -> str:
-    names = f"{diff.part(grid.down, each.down)} with {diff.part(grid.across, each.across)}"
+    down = naming.value_label(grid.down, each.down)
+    names = f"{down} with {naming.value_label(grid.across, each.across)}"
     if each.delta is None:
         return f"Interaction, {names}: a run is missing."
     half = each.delta.half_width
@@ -288,7 +295,7 @@ def pivot_frame(grid: Grid) -> pd.DataFrame:
                     "down_value": _axis(grid.down, down),
                     "across": grid.across,
                     "across_value": _axis(grid.across, across),
-                    "with": "; ".join(diff.listed(grid.rest)),
+                    "with": "; ".join(naming.format_assignments(grid.rest)),
                     **csv_columns.of_outcome(row),
                     "top1_by_seed": csv_columns.by_seed(row),
                     **csv_columns.of_interval(delta, "interaction"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ablations.analysis.rows import Study
 from ablations.config import plugins
 from ablations.store.records import Record
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 
 
 def provenance_notes(study: Study) -> list[str]:
@@ -17,7 +17,7 @@ def provenance_notes(study: Study) -> list[str]:
         return []
     measured = [record for record in records if record.environment]
     facts = [
-        counted(len(records), "record"),
+        pluralize(len(records), "record"),
         f"recipe {study.recipe}",
         f"images {study.fingerprint or 'unknown'}",
         f"commit {', '.join(commits(records)) or 'unknown'}",
@@ -64,7 +64,7 @@ def stale(records: Sequence[Record]) -> list[str]:
     for record in records:
         before = record.environment.get("plugins", {})
         named = record.config.get("system", {}).get("plugins", [])
-        if record.done and (why := plugins.changed_on_disk(named, before)):
+        if record.done and (why := plugins.changed_mixers_on_disk(named, before)):
             found.setdefault(why, []).append(record.run_id)
     return [
         f"Warning: stale runs, {why} since: {', '.join(run_ids)}; `ablations run --retrain-stale` "

@@ -11,7 +11,7 @@ import pandas as pd
 from ablations.analysis import stats
 from ablations.analysis.rows import Row, Study
 from ablations.analysis.stats import Difference
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.resolve import size_name
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
@@ -155,7 +155,7 @@ def _size_of(study: Study, row: Row) -> str | None:
         return None
     preset = diff.flat_recipe(study.recipe, name)
     shared = _shared(study)
-    beyond = diff.changes(preset, diff.flat_config(config))
+    beyond = diff.changed_fields(preset, diff.flat_config(config))
     own = {field for field, (_, value) in beyond.items() if shared.get(field) != value}
     return name if own <= {"optim.epochs"} else None
 
@@ -250,7 +250,7 @@ def _tidy_row(study: Study, size: Size) -> csv_columns.Columns:
     return {
         "source": "ours",
         **csv_columns.of_study(study),
-        "shared_changes": "; ".join(diff.listed(study.shared_changes)),
+        "shared_changes": "; ".join(naming.format_assignments(study.shared_changes)),
         "model": size.name.upper(),
         "depths": " ".join(map(str, size.depths)),
         "widths": " ".join(map(str, size.widths)),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST = 240  # characters of a label in a table
 
 
-def without_credentials(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """``https://user:password@host`` -> ``https://***@host``: for messages, logs and records."""
     return _CREDENTIALS.sub(r"\1***@", text) if "://" in text else text
 
@@ -73,7 +73,7 @@ def rich_text(text: object, lines: bool = False) -> Text:
     return Text(terminal(text, lines))
 
 
-def shortened(text: str, most: int = LONGEST) -> str:
+def shorten(text: str, most: int = LONGEST) -> str:
     """Text of at most so many characters; what is too long loses its middle."""
     if len(text) <= most:
         return text
@@ -97,10 +97,10 @@ def markdown(text: object, cell: bool = True) -> str:
     made = _by_piece(terminal(text), lambda words: _MARKDOWN.sub(r"\\\g<0>", words), str)
     if cell:
         return made.replace("|", r"\|")
-    return line_of_markdown(made.strip())
+    return escape_line_start(made.strip())
 
 
-def line_of_markdown(text: str) -> str:
+def escape_line_start(text: str) -> str:
     """Markdown that begins a line, without the list, heading or quotation that it would be."""
     return re.sub(r"^(\d*)([#>=]|[+-](?=\s|$|-)|(?<=\d)[.)])", r"\1\\\2", text)
 

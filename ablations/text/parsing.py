@@ -17,7 +17,7 @@ MOST = 100_000  # runs or seeds that are listed at once
 _SEEDS = re.compile(r"([0-9]+)(?:\s*(?:-|\.\.)\s*([0-9]+))?", re.ASCII)
 
 
-def whole(text: str) -> int:
+def parse_int(text: str) -> int:
     """``"12"`` -> 12.
 
     Raises:
@@ -28,7 +28,7 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def decimal(text: str) -> float:
+def parse_float(text: str) -> float:
     """``"0.5"``, ``"1e-3"`` or ``"inf"`` -> a float.
 
     Raises:
@@ -39,7 +39,7 @@ def decimal(text: str) -> float:
     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
-def seeds(texts: Iterable[str]) -> list[int]:
+def parse_seeds(texts: Iterable[str]) -> list[int]:
     """Lists and ranges of seeds: ``0,1,2``, ``0-4``, ``0..4`` and ``0 1 2``, each seed once.
 
     Args:
@@ -57,7 +57,9 @@ def seeds(texts: Iterable[str]) -> list[int]:
             match = _SEEDS.fullmatch(part)
             try:
                 first, last = (
-                    (whole(end) for end in (match[1], match[2] or match[1])) if match else (1, 0)
+                    (parse_int(end) for end in (match[1], match[2] or match[1]))
+                    if match
+                    else (1, 0)
                 )
             except ValueError as error:
                 raise ConfigError(remedy) from error

@@ -14,7 +14,7 @@ UNITS = (
 )
 
 
-def counted(count: int, name: str, plural: str | None = None) -> str:
+def pluralize(count: int, name: str, plural: str | None = None) -> str:
     """``1 run``, ``3 runs``, ``12,000 images``.
 
     Args:
@@ -25,7 +25,7 @@ def counted(count: int, name: str, plural: str | None = None) -> str:
     return f"{count:,} {name if count == 1 else plural or name + 's'}"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """``0.52 s``, ``42 s``, ``3 min``, ``5.2 h``, ``12 days``, ``383 years``; ``?`` for unknown."""
     if seconds is None or not math.isfinite(seconds):
         return "?"

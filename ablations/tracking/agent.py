@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.config.arguments import group
+from ablations.config.arguments import expand_group
 from ablations.config.resolve import FIELDS, GROUPS, flatten, resolve, unknown_field
 from ablations.config.schema import RunConfig
 from ablations.data import count_classes
@@ -41,7 +41,7 @@ def check_sweep_parameters(
     for name, value in given.items():
         if name not in FIELDS and name not in GROUPS:
             raise ConfigError(unknown_field("parameter of the sweep", name))
-        wanted |= group(name, value) if name in GROUPS else {name: value}
+        wanted |= expand_group(name, value) if name in GROUPS else {name: value}
     asked = resolve(config.recipe, {**fields_set, **wanted}, preset, count_classes=count_classes)
     here, there = flatten(config.to_json()), flatten(asked.to_json())
     # A learning rate by its rule is no field of the resolved run: then the rate is named.

@@ -16,7 +16,7 @@ from typing import Any
 from ablations.config.schema import SystemConfig
 from ablations.errors import TrackerError
 from ablations.machine import env_vars
-from ablations.text.escape import without_credentials
+from ablations.text.escape import redact_credentials
 
 # What the client says where nobody answers, or only with errors of the server, or too late.
 _UNREACHABLE = re.compile(
@@ -145,7 +145,7 @@ def _silent_client() -> Any:
     import wandb
 
     _ensure_home()
-    with env_vars.inherited(hidden_variables()):
+    with env_vars.set_environ(hidden_variables()):
         wandb.setup(settings=wandb.Settings(silent=True))
     return wandb
 
@@ -187,7 +187,7 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
         options["id"] = secrets.token_hex(4)
     _ensure_home()
     try:
-        with env_vars.inherited(hidden_variables()), _utf8_arguments():
+        with env_vars.set_environ(hidden_variables()), _utf8_arguments():
             return wandb.init(
                 mode=mode,  # type: ignore[arg-type]
                 settings=wandb.Settings(
@@ -243,7 +243,7 @@ def entity_and_project(system: SystemConfig) -> tuple[str | None, str]:
 
 def wandb_folder(results: Any) -> str:
     """Where the client keeps its files: WANDB_DIR as for any program, else the results folder."""
-    return str(env_vars.path(env_vars.get("WANDB_DIR") or results))
+    return str(env_vars.expand_path(env_vars.get("WANDB_DIR") or results))
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -256,7 +256,7 @@ def describe_error(error: BaseException) -> str:
     import wandb
 
     told = redact(" ".join(str(error).split()))
-    place = without_credentials(env_vars.get("WANDB_BASE_URL") or "its server")
+    place = redact_credentials(env_vars.get("WANDB_BASE_URL") or "its server")
     if "invalid character" in told or "Expecting value" in told:
         return (
             f"W&B: {place} does not answer as W&B does ({told}): check WANDB_BASE_URL and the "
@@ -275,7 +275,7 @@ def redact(text: str) -> str:
     """A text without the API key, wherever the client may have it from, and without passwords."""
     for key in _api_keys():
         text = text.replace(key, "***")
-    return without_credentials(text)
+    return redact_credentials(text)
 
 
 def _api_keys() -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.schema import RunConfig
 from ablations.errors import TrackerError
 from ablations.store.records import HISTORY_FILE, RECORD_FILE, Record
@@ -212,13 +212,13 @@ def run_options(config: RunConfig) -> dict[str, Any]:
     """How a run is found in W&B: project, name, group, job type and tags."""
     entity, project = client.entity_and_project(config.system)
     whole = config.to_json()
-    changed = diff.against_recipe(whole)
-    changed = {name: change for name, change in changed.items() if name not in diff.LENGTH}
-    axis, name = diff.axis(changed), diff.run_name(whole)
+    changed = diff.changes_from_recipe(whole)
+    changed = {name: change for name, change in changed.items() if name not in naming.LENGTH_FIELDS}
+    axis, name = naming.axis_of(changed), naming.run_name(whole)
     if len(name) > _MAX_LENGTH:  # the seed is at its end
         end = name[name.rindex(", seed ") :]
         name = f"{name[: _MAX_LENGTH - len(end) - 1]}…{end}"
-    cell = f"{config.recipe}: {diff.describe(whole)}"
+    cell = f"{config.recipe}: {naming.describe_config(whole)}"
     return {
         "entity": entity,
         "project": project,

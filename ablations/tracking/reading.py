@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ablations.config.schema import id_of, with_floats
+from ablations.config.schema import restore_floats, run_id_of
 from ablations.errors import ProjectNotFoundError, RecordError, TrackerError
 from ablations.store.records import HISTORY_COLUMNS, RECORD_FILE, Record
 from ablations.tracking import client
@@ -145,8 +145,8 @@ def record_from_run(run: Any, source: str) -> Record:
     }
     record = Record.of(tree, source)
     try:
-        restored = with_floats(record.config)
-        same = id_of(restored) == record.run_id
+        restored = restore_floats(record.config)
+        same = run_id_of(restored) == record.run_id
     except (KeyError, TypeError, ValueError):
         same = False
     if not same:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from ablations.config.source_version import version
+from ablations.config.source_hash import source_hash
 from ablations.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ FILES = [
 def current_hashes() -> dict[str, str]:
     """File -> 12 hex digits over what it does; comments and docstrings do not count."""
     paths = sorted(path for pattern in FILES for path in ROOT.glob(pattern))
-    return {path.relative_to(ROOT).as_posix(): version(path) for path in paths}
+    return {path.relative_to(ROOT).as_posix(): source_hash(path) for path in paths}
 
 
 def check_unchanged(checkpoint: Path, before: Mapping[str, str]) -> None:

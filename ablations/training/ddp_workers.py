@@ -25,7 +25,7 @@ import torch.distributed as dist
 
 from ablations import data
 from ablations.config import plugins
-from ablations.config.precision import resolved
+from ablations.config.precision import resolve_precision
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.data.batches import create_loaders
@@ -115,15 +115,15 @@ def _share(config: RunConfig, seat: RankInfo, order: dict[str, Any]) -> Batches:
     """A seat's batches, of the same pictures and by the same code as rank 0's."""
     if changed := code_hash.changed_roles(order["code"]):
         raise ConfigError(f"this process has other code than rank 0 ({', '.join(changed)})")
-    plugins.load(config.system.plugins)
+    plugins.load_plugins(config.system.plugins)
     pictures = data.load_dataset(config.data)
     check_devices(config, pictures)
-    if (mine := resolved(config.system)) != order["precision"]:
+    if (mine := resolve_precision(config.system)) != order["precision"]:
         raise ConfigError(
             f"this process would train in {mine}, rank 0 in {order['precision']}: set "
             "--system.precision"
         )
-    if why := plugins.changed(order["plugins"], config.model.mixers):
+    if why := plugins.changed_mixers(order["plugins"], config.model.mixers):
         raise ConfigError(f"{why}: this process has other code of it than rank 0")
     if order["pictures"] != pictures.identity:
         raise DataError(
@@ -237,8 +237,8 @@ def ddp_workers(
     seat = team.seat if team else RankInfo(world=config.system.processes)
     wire = team.wire if team else connect_store(seat)
     order: dict[str, Any] = {"code": code_hash.current_hashes()}
-    order |= {"plugins": plugins.versions(config.model.mixers)}
-    order |= {"precision": resolved(config.system)}
+    order |= {"plugins": plugins.mixer_versions(config.model.mixers)}
+    order |= {"precision": resolve_precision(config.system)}
     order |= {"pictures": dict(identity), "epoch": epoch}
     wire.tell("order", order)
     crew = DDPWorkers(config, results, seat, wire, start=team is None)

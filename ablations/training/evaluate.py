@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ablations import data
 from ablations.config import plugins
-from ablations.config.resolve import DERIVED, flatten, resolve, typed
+from ablations.config.resolve import DERIVED_FIELDS, flatten, parse_value, resolve
 from ablations.config.schema import SOURCES, RunConfig
 from ablations.data.batches import VALIDATION_BATCH, create_validation_loader
 from ablations.data.memory import memory_guard
@@ -150,7 +150,7 @@ def _model_fields(model: MetaFormerConfig) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in values.items()
-        if name not in DERIVED
+        if name not in DERIVED_FIELDS
     }
 
 
@@ -189,11 +189,11 @@ def model_from_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> 
             f"run {run_id} ({record.status}) has no {records.WEIGHTS_FILE} in {results / run_id}"
         )
     stored = {name: record.config[name] for name in ("model", "data", "optim")}
-    values = {name: value for name, value in flatten(stored).items() if name not in DERIVED}
+    values = {name: value for name, value in flatten(stored).items() if name not in DERIVED_FIELDS}
     values["seed"] = record.config["seed"]
     _load_plugins(record, overrides)
     config = resolve(record.config["recipe"], {**values, **overrides}, kept=values)
-    if why := plugins.changed(record.environment.get("plugins", {}), config.model.mixers):
+    if why := plugins.changed_mixers(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {run_id} is stale: {why}: evaluate it with the code it has")
     model = MetaFormer(config.model)
     load_checkpoint(model, results / run_id / records.WEIGHTS_FILE)
@@ -207,8 +207,8 @@ def _load_plugins(record: Record, overrides: Mapping[str, Any]) -> None:
 
     A record may come from anywhere, so it never decides which code is imported.
     """
-    named = typed("system.plugins", tuple[str, ...], overrides.get("system.plugins", []))
-    plugins.load(named)
+    named = parse_value("system.plugins", tuple[str, ...], overrides.get("system.plugins", []))
+    plugins.load_plugins(named)
     mixers = record.config["model"].get("token_mixers", [])
     recorded = record.config.get("system", {}).get("plugins", [])
     unnamed = [str(name) for name in recorded if name not in named]

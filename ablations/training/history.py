@@ -60,7 +60,7 @@ class History(pl.Callback):
         checkpoint["diverged"] = pl_module.diverged
         checkpoint["code"] = code_hash.current_hashes()
         checkpoint["precision"] = str(trainer.precision)
-        checkpoint["plugins"] = plugins.versions(pl_module.run.model.mixers)
+        checkpoint["plugins"] = plugins.mixer_versions(pl_module.run.model.mixers)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Here, because Lightning moves the model back to the CPU when it is done.

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ablations.config.precision import resolved
+from ablations.config.precision import resolve_precision
 from ablations.config.schema import RunConfig
 from ablations.data import ImageDataset
 from ablations.data.memory import loader_death, memory_shortage
@@ -23,7 +23,7 @@ from ablations.errors import ConfigError, DataError, RankError
 from ablations.machine import files
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
 from ablations.store.run_progress import RunProgress
-from ablations.text.phrases import counted
+from ablations.text.phrases import pluralize
 from ablations.training.batch_progress import ProgressCallback
 from ablations.training.history import History
 from ablations.training.ranks import SINGLE_PROCESS, ExternalDDPStrategy, RankEnvironment, RankInfo
@@ -199,7 +199,7 @@ def trainer_options(config: RunConfig, seat: RankInfo = SINGLE_PROCESS) -> dict[
         **where,
         "accelerator": config.system.accelerator,
         "plugins": [RankEnvironment(seat)],
-        "precision": resolved(config.system),
+        "precision": resolve_precision(config.system),
         "max_epochs": config.optim.all_epochs,
         "gradient_clip_val": config.optim.grad_clip,
         "logger": False,
@@ -226,7 +226,7 @@ def check_devices(config: RunConfig, pictures: ImageDataset) -> None:
     if gpu and torch.cuda.device_count() < system.devices:
         raise ConfigError(
             f"system.devices {system.devices}: this process sees "
-            f"{counted(torch.cuda.device_count(), 'GPU')}"
+            f"{pluralize(torch.cuda.device_count(), 'GPU')}"
         )
     if not gpu and normalizes_batches(config):
         raise ConfigError(
@@ -236,7 +236,7 @@ def check_devices(config: RunConfig, pictures: ImageDataset) -> None:
         )
     if len(pictures.val) < system.processes:
         raise DataError(
-            f"{counted(len(pictures.val), 'validation image')} cannot be shared out among "
+            f"{pluralize(len(pictures.val), 'validation image')} cannot be shared out among "
             f"{system.processes} processes"
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ablations.console import screen
 from ablations.machine import files
-from ablations.text.escape import without_credentials
+from ablations.text.escape import redact_credentials
 
 LEVELS = {
     "ablations": logging.INFO,
@@ -25,12 +25,12 @@ LEVELS = {
 class _Appended(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
         # A disk that fills ends no run by its log; what the run itself writes says so.
-        return screen.patient(files.open_append(Path(self.baseFilename)), closefd=True)
+        return screen.lenient_stream(files.open_append(Path(self.baseFilename)), closefd=True)
 
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return without_credentials(super().format(record))
+        return redact_credentials(super().format(record))
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def train(
     with signals.handled():
         if team is None and config.system.nodes > 1:
             raise ConfigError(f"system.nodes {config.system.nodes}: {launch_hint(config.system)}")
-        plugins.load(config.system.plugins)
+        plugins.load_plugins(config.system.plugins)
         uses_gpu(config.system.accelerator)
         pictures = data.load_dataset(config.data)
         check_classes(config, len(pictures.classes))
@@ -147,7 +147,7 @@ def _train(
     report: Callable[[RunProgress], None] | None,
 ) -> Record:
     started = time.perf_counter()
-    mixers = plugins.versions(config.model.mixers)
+    mixers = plugins.mixer_versions(config.model.mixers)
     found = {"plugins": mixers, "processes": config.system.processes}
     where = environment.describe(found, config.system.threads)
     known = records.find_record(results, config.run_id)

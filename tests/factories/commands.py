@@ -6,10 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
-from ablations.cli.options import separate
+from ablations.config.arguments import split_arguments
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import expand
+from ablations.config.sweep import expand_sweeps
 
 
 def commands(text: str) -> list[str]:
@@ -22,11 +22,11 @@ def configs_of(command: str) -> list[RunConfig]:
         return [run for seed in loop[1].split() for run in configs_of(f"{loop[2]} {seed}")]
     ablations, name, *words = shlex.split(command)
     assert ablations == "ablations"
-    own, fields = separate(words)
+    own, fields = split_arguments(words)
     sweeps = own[: len(own) % 2]
     options = dict(zip(own[len(sweeps) :: 2], own[len(sweeps) + 1 :: 2], strict=True))
     if name == "train":
         return [resolve(options["--recipe"], fields)]
     seeds = list(map(int, options["--seeds"].split(",")))
-    found = expand(list(map(Path, sweeps)), options["--recipe"], fields, seeds)
+    found = expand_sweeps(list(map(Path, sweeps)), options["--recipe"], fields, seeds)
     return [cell.config for cell in found]

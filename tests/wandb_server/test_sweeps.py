@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ablations.config.sweep import read
+from ablations.config.sweep import sweep_grid
 from tests.wandb_server import WandbServer, grid
 from tests.wandb_server.client import ROOT, ask, end, start, wandb
 
@@ -57,7 +57,7 @@ def test_a_grid_is_in_the_servers_order() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_sweep_has_the_cells_of_ablations_run(path: Path) -> None:
-    assert grid(yaml.safe_load(path.read_text())["parameters"]) == read(path)
+    assert grid(yaml.safe_load(path.read_text())["parameters"]) == sweep_grid(path)
 
 
 def test_a_sweep_is_made(server: WandbServer, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ class RayCluster:
             shared=shared,
             reuse=self.reuse,
             files=files,
-            mixers=plugins.versions(cell.model.mixers),
+            mixers=plugins.mixer_versions(cell.model.mixers),
             variables=tracking(shared),
         )
         task = self._alone if alone else self._task

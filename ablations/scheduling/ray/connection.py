@@ -8,7 +8,7 @@ from typing import Any
 
 from ablations.errors import ConfigError
 from ablations.machine.child_process import ONE_THREAD
-from ablations.machine.env_vars import inherited
+from ablations.machine.env_vars import set_environ
 from ablations.scheduling.local import default_workers
 from ablations.scheduling.worker_env import OWN_CLIENT
 from ablations.store import records
@@ -44,7 +44,7 @@ def connect(address: str | None) -> None:
     elif address != "auto":
         _reach(said, address)
     try:
-        with inherited({**ONE_THREAD, **OWN_CLIENT}):
+        with set_environ({**ONE_THREAD, **OWN_CLIENT}):
             ray.init(address=address, **options)
     except Exception as error:  # whatever it finds wrong with address, version or token
         raise ConfigError(f"{said} {address}: {plain(error)}") from error

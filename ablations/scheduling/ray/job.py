@@ -12,7 +12,7 @@ from pathlib import Path
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
-from ablations.machine.env_vars import inherited
+from ablations.machine.env_vars import set_environ
 from ablations.scheduling.launcher import Event
 from ablations.scheduling.ray.file_sync import Courier, Files, unpack, whole
 from ablations.scheduling.worker_env import OWN_CLIENT
@@ -94,7 +94,7 @@ def carry_out(errand: Errand, post: Callable[[Letter], object]) -> tuple[Event, 
             post((errand.key, pickle.dumps(event)))
 
     cell = errand.cell
-    with inherited({**OWN_CLIENT, **errand.variables}), contextlib.ExitStack() as folder:
+    with set_environ({**OWN_CLIENT, **errand.variables}), contextlib.ExitStack() as folder:
         if Path(errand.where).is_dir():
             folder.enter_context(contextlib.chdir(errand.where))
         tell(Event("began", cell.run_id))
@@ -115,8 +115,8 @@ def _other_mixers(errand: Errand) -> str | None:
         return None
     system = errand.cell.system
     with contextlib.suppress(ConfigError):  # what keeps a plugin from being imported is told later
-        plugins.load(system.plugins)
-    why = plugins.changed(errand.mixers, errand.cell.model.mixers)
+        plugins.load_plugins(system.plugins)
+    why = plugins.changed_mixers(errand.mixers, errand.cell.model.mixers)
     return f"{why}: this node has other code of it than the runner" if why else None
 
 

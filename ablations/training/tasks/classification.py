@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from ablations.config.schema import RunConfig
-from ablations.config.seeding import derive
+from ablations.config.seeding import derive_seed
 from poolformer.metaformer import MetaFormer
 
 # How often a GPU is asked whether the loss is still finite: every time would wait for every step.
@@ -36,7 +36,7 @@ class Classification(pl.LightningModule):
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
         self.run = config
-        torch.manual_seed(derive(config.seed, "weights"))
+        torch.manual_seed(derive_seed(config.seed, "weights"))
         model = MetaFormer(config.model).to(memory_format=torch.channels_last)
         self.model: nn.Module = model
         if config.system.compile:
@@ -87,7 +87,7 @@ class Classification(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         # Drop path and mixup draw from the global generators: an epoch starts them anew.
         own = [self.global_rank] if self.global_rank else []  # other pictures, other draws
-        seed = derive(self.run.seed, "training", self.current_epoch, *own)
+        seed = derive_seed(self.run.seed, "training", self.current_epoch, *own)
         pl.seed_everything(seed % 2**32, verbose=False)
         self.train_loss = torch.zeros((), device=self.device)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ablations.analysis.controls import KINDS, Control, ControlCandidate, ControlFinder, macs_match
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.sweep import read
+from ablations.config.sweep import sweep_grid
 from ablations.paper.matching import find_paper_row
 from ablations.training.cost import model_cost
 from scripts import size_matched
@@ -24,7 +24,7 @@ COUNTED = [
 ROWS = ["s12", "pppf", "ppff", "pppa", "ppaa"]
 CONTROLS = [
     cell["preset"]
-    for cell in read(Path("sweeps/controls.yaml"))
+    for cell in sweep_grid(Path("sweeps/controls.yaml"))
     if cell["seed"] == 0 and cell["preset"] != "s12"
 ]
 # Kind -> preset, where the baseline is not the control already.
@@ -47,7 +47,7 @@ SHIPPED |= {"fashion": SHIPPED["mini"], "imagenet-fast": SHIPPED["imagenette"]}
 
 def changes(recipe: str, preset: str) -> diff.Changes:
     base, run = (diff.flat_config(resolve(recipe, preset=p).to_json()) for p in ("s12", preset))
-    return diff.changes(base, run)
+    return diff.changed_fields(base, run)
 
 
 def candidates(recipe: str, presets: list[str]) -> dict[str, ControlCandidate]:
@@ -75,7 +75,7 @@ def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
     # Nothing is there in vain, and no row of the table is taken for a control.
     used = {names[index] for index in found.only_controls(assigned)}
     assert used == set(names) - set(ROWS)
-    assert len({diff.described(variants[name].changed) for name in used}) == len(used)
+    assert len({naming.describe_values(variants[name].changed) for name in used}) == len(used)
 
 
 @pytest.mark.parametrize("recipe", recipe_names())

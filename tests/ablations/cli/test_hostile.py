@@ -22,7 +22,7 @@ from rich.console import Console
 
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
-from ablations.config.schema import id_of
+from ablations.config.schema import run_id_of
 from ablations.scheduling.progress import Progress
 from ablations.text import escape
 from tests.factories.hostile import HOSTILE
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in range(2):
             made = record(seed, 50.0 + number + seed)
             made.config["model"]["token_mixers"] = label
-            made = replace(made, run_id=id_of(made.config))
+            made = replace(made, run_id=run_id_of(made.config))
             versions = {label or "none": label}
             made.environment.update(device=label, platform=label, versions=versions)
             made.environment.update(plugins=versions, commit=label)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ablations.analysis.study import build_studies
 from ablations.cli.main import main
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
@@ -43,7 +43,7 @@ def label(preset: str | None = None, **overrides) -> str:
     """The name of a variant against its recipe."""
     plain = {name.replace("__", "."): value for name, value in overrides.items()}
     config = resolve("mini", plain, preset).to_json()
-    return diff.name("mini", diff.against_recipe(config), diff.flat_config(config))
+    return naming.variant_name("mini", diff.changes_from_recipe(config), diff.flat_config(config))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_no_two_presets_have_one_name(recipe):
     every = {}
     for preset in [None, *preset_names(recipe)]:
         config = resolve(recipe, preset=preset)
-        every.setdefault(diff.run_name(config.to_json()), set()).add(config.run_id)
+        every.setdefault(naming.run_name(config.to_json()), set()).add(config.run_id)
     assert all(len(runs) == 1 for runs in every.values()), every
 
 
@@ -116,7 +116,7 @@ def test_two_variants_never_share_a_name_in_a_study_whatever_its_baseline(config
         for study in build_studies(records, baseline):
             rows = [row.label for row in study.rows]
             assert len(set(rows)) == len(rows)
-    names = diff.names({config.run_id: config.to_json() for config in configs})
+    names = naming.run_names({config.run_id: config.to_json() for config in configs})
     assert len(set(names.values())) == len(names)
 
 
@@ -126,7 +126,7 @@ def test_a_runs_name_is_one_everywhere_and_does_not_depend_on_other_runs():
         for norm in ("layer", "batch")
         for ratio in (2.0, 8.0)
     ]
-    wanted = [diff.run_name(cell.to_json()) for cell in cells]
+    wanted = [naming.run_name(cell.to_json()) for cell in cells]
     assert wanted[3] == "BatchNorm, MLP ratio 8, seed 0"
     assert [run_options(cell)["name"] for cell in cells] == wanted
     for some in (cells, cells[:1]):
@@ -140,7 +140,7 @@ def test_a_runs_name_is_one_everywhere_and_does_not_depend_on_other_runs():
 def test_another_length_stands_last_in_a_runs_name():
     config = resolve("mini", {"model.norm": "batch", "optim.epochs": 1, "optim.warmup_epochs": 0})
     wanted = "Modified LayerNorm -> BatchNorm, seed 0, 1 epoch, warm-up epochs 0"
-    assert diff.run_name(config.to_json()) == wanted
+    assert naming.run_name(config.to_json()) == wanted
 
 
 def test_runs_of_several_recipes_are_told_apart(tmp_path, capsys):
@@ -232,4 +232,4 @@ def test_rows_without_a_baseline_are_named_against_what_they_share():
     (study,) = build_studies(found)
     assert study.baseline is None
     assert [row.label for row in study.rows] == ["MLP ratio 4 -> 2", "MLP ratio 4 -> 8"]
-    assert diff.described(study.shared_changes) == "BatchNorm"
+    assert naming.describe_values(study.shared_changes) == "BatchNorm"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
 from ablations.cli.main import main, parser
-from ablations.config.arguments import separate
+from ablations.config.arguments import split_arguments
 from ablations.config.resolve import resolve
 from ablations.errors import ConfigError
 from ablations.text import parsing
@@ -36,7 +36,7 @@ MACROS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", 
 
 def started(words):
     """The run that `ablations train WORDS` would train."""
-    own, fields = separate(["train", *words])
+    own, fields = split_arguments(["train", *words])
     arguments = parser().parse_args(own)
     return resolve(arguments.recipe, fields, arguments.preset)
 
@@ -60,17 +60,17 @@ def test_a_file_of_parameters_is_read(tmp_path):
 
 
 def test_a_flag_without_a_value_is_true_where_that_is_a_value():
-    assert separate(["train", "--model.residual", "--seed", "3"])[1] == {
+    assert split_arguments(["train", "--model.residual", "--seed", "3"])[1] == {
         "model.residual": "true",
         "seed": "3",
     }
-    assert separate(["train", "--model.residual", "False"])[1] == {"model.residual": "False"}
-    own, fields = separate(["run", "--system.compile", "a.yaml"])
+    assert split_arguments(["train", "--model.residual", "False"])[1] == {"model.residual": "False"}
+    own, fields = split_arguments(["run", "--system.compile", "a.yaml"])
     assert (own, fields) == (["run", "a.yaml"], {"system.compile": "true"})
     with pytest.raises(ConfigError, match="--seed needs a value"):
-        separate(["train", "--seed"])
+        split_arguments(["train", "--seed"])
     with pytest.raises(ConfigError, match="--system.project=VALUE"):
-        separate(["train", "--system.project", "--x"])
+        split_arguments(["train", "--system.project", "--x"])
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,9 @@ def test_near_misses_say_what_to_type(words, told, capsys):
      "(pool, pool, attention, attention)", "[pool,pool,attention,attention]"],
 )  # fmt: skip
 def test_a_list_is_read_as_people_type_it(spelled):
-    _, fields = separate(["train", "--model.token_mixers", spelled, "--model.depths=1,1,(1,1)"])
+    _, fields = split_arguments(
+        ["train", "--model.token_mixers", spelled, "--model.depths=1,1,(1,1)"]
+    )
     with pytest.raises(ConfigError, match="is not a list of whole numbers"):
         resolve("mini", fields)
     config = resolve("mini", {**fields, "model.depths": "1,1,1,1"})
@@ -154,7 +156,7 @@ def test_a_list_is_read_as_people_type_it(spelled):
 
 def test_a_group_is_read_as_json_and_as_an_agent_spells_it():
     for spelled in ('{"residual": false, "norm": "batch"}', "{'residual': False, 'norm': 'batch'}"):
-        _, fields = separate(["train", f"--model={spelled}"])
+        _, fields = split_arguments(["train", f"--model={spelled}"])
         assert fields == {"model.residual": False, "model.norm": "batch"}
 
 
@@ -166,7 +168,7 @@ def test_zero_has_one_id():
 @given(st.text(max_size=12))
 def test_only_plain_decimal_digits_are_a_number(text):
     try:
-        found = parsing.whole(text)
+        found = parsing.parse_int(text)
     except ValueError:
         return
     assert text.isascii()
@@ -187,22 +189,22 @@ def test_only_plain_decimal_digits_are_a_number(text):
     ],
 )
 def test_seeds_are_read_as_people_type_them(texts, expected):
-    assert parsing.seeds(texts) == expected
+    assert parsing.parse_seeds(texts) == expected
 
 
 @pytest.mark.parametrize("text", ["", ",", "a", "1_0", "٣", "4-0", "-1", "0-", "1.5", "0x1", "--1"])
 def test_other_seeds_are_refused(text):
     with pytest.raises(ConfigError, match="must be numbers, such as 0,1,2, or a range"):
-        parsing.seeds([text])
+        parsing.parse_seeds([text])
 
 
 def test_seeds_are_counted_before_they_are_listed():
     with pytest.raises(ConfigError, match=r"2,000,000,001 seeds: at most 100,000"):
-        parsing.seeds(["0-2000000000"])
+        parsing.parse_seeds(["0-2000000000"])
 
 
 def test_seeds_that_follow_each_other_are_one_list():
-    assert separate(["run", "--seeds", "0", "1", "2", "a.yaml"])[0] == [
+    assert split_arguments(["run", "--seeds", "0", "1", "2", "a.yaml"])[0] == [
         "run",
         "--seeds=0 1 2",
         "a.yaml",

@@ -61,7 +61,7 @@ def test_a_plugins_mixer_has_a_name_in_configs_and_no_influence_on_other_ids():
     found = resolve("mini", {"model.token_mixers": "shift", "system.plugins": ["shifty"]})
     assert found.model.mixers == ("shift",) * 4
     assert resolve("mini", {"system.plugins": ["shifty"]}).run_id == before
-    assert set(plugins.versions(["pool", "shift"])) == {"shift"}
+    assert set(plugins.mixer_versions(["pool", "shift"])) == {"shift"}
 
 
 def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
@@ -131,19 +131,21 @@ def test_the_version_of_a_mixer_follows_what_its_files_do(workshop, way):
     Path("helped.py").write_text(f"{way}\n{text}")
 
     def version() -> str:
-        plugins.load(["helped"])
-        return plugins.versions(["helped"])["helped"]
+        plugins.load_plugins(["helped"])
+        return plugins.mixer_versions(["helped"])["helped"]
 
     first = version()
     before = {"helped": first}
     Path("helper.py").write_text('"""By how much."""\nBY = (1)  # one\n')
     assert version() == first
-    assert plugins.changed(before, ["helped"]) is None
-    assert plugins.changed_on_disk(["helped"], before) is None
+    assert plugins.changed_mixers(before, ["helped"]) is None
+    assert plugins.changed_mixers_on_disk(["helped"], before) is None
     Path("helper.py").write_text("BY = 3\n")
     assert version() != first
-    assert f"'helped' ({first} then, {version()} now)" in str(plugins.changed(before, ["helped"]))
-    assert "'helped' has changed" in str(plugins.changed_on_disk(["helped"], before))
+    assert f"'helped' ({first} then, {version()} now)" in str(
+        plugins.changed_mixers(before, ["helped"])
+    )
+    assert "'helped' has changed" in str(plugins.changed_mixers_on_disk(["helped"], before))
     # What was edited is what runs from now on.
     assert MIXERS["helped"].forward.__globals__["helper"].BY == 3
 
@@ -151,20 +153,20 @@ def test_the_version_of_a_mixer_follows_what_its_files_do(workshop, way):
 def test_what_a_file_has_for_other_mixers_does_not_count(workshop):
     first = SHIFT.format(name="first_of_two", by="BY").replace("@", "BY = 1\n\n@")
     Path("two.py").write_text(first)
-    plugins.load(["two"])
-    before = plugins.versions(["first_of_two"])
+    plugins.load_plugins(["two"])
+    before = plugins.mixer_versions(["first_of_two"])
     one = first[first.index("BY = 1") :]
     other = one.replace("first_of", "second_of").replace("Shift", "Other").replace("BY", "MORE")
     both = first.replace("import nn", "import nn, optim") + other
     for text in (both, both.replace("MORE = 1", "MORE = 2")):
         Path("two.py").write_text(text)
-        plugins.load(["two"])
-        assert plugins.changed(before, ["first_of_two"]) is None
-        assert plugins.changed_on_disk(["two"], before) is None
+        plugins.load_plugins(["two"])
+        assert plugins.changed_mixers(before, ["first_of_two"]) is None
+        assert plugins.changed_mixers_on_disk(["two"], before) is None
     for text in (both.replace("BY = 1", "BY = 2"), f"{both}nn.Module.forward = print\n"):
         Path("two.py").write_text(text)
-        assert "'first_of_two' has changed" in str(plugins.changed_on_disk(["two"], before))
-        assert "'first_of_two' (ast:" in str(plugins.changed(before, ["first_of_two"]))
+        assert "'first_of_two' has changed" in str(plugins.changed_mixers_on_disk(["two"], before))
+        assert "'first_of_two' (ast:" in str(plugins.changed_mixers(before, ["first_of_two"]))
 
 
 @pytest.mark.parametrize(
@@ -181,29 +183,29 @@ def test_what_registers_a_mixer_counts_though_another_module_defines_it(workshop
     )
     head = "import functools\nimport built\nfrom poolformer import register_mixer\n"
     Path("builder.py").write_text(f'{head}register_mixer("built_here")({made})\n')
-    plugins.load(["builder"])
-    before = plugins.versions(["built_here"])
-    assert plugins.changed(before, ["built_here"]) is None
-    assert plugins.changed_on_disk(["builder"], before) is None
+    plugins.load_plugins(["builder"])
+    before = plugins.mixer_versions(["built_here"])
+    assert plugins.changed_mixers(before, ["built_here"]) is None
+    assert plugins.changed_mixers_on_disk(["builder"], before) is None
     Path("builder.py").write_text(f'{head}register_mixer("built_here")({other})\n')
-    assert "'built_here' has changed" in str(plugins.changed_on_disk(["builder"], before))
-    assert "'built_here' (ast:" in str(plugins.changed(before, ["built_here"]))
+    assert "'built_here' has changed" in str(plugins.changed_mixers_on_disk(["builder"], before))
+    assert "'built_here' (ast:" in str(plugins.changed_mixers(before, ["built_here"]))
 
 
 def test_a_run_that_does_not_tell_its_code_is_stale(workshop):
     Path("untold.py").write_text(SHIFT.format(name="untold_shift", by=1))
-    plugins.load(["untold"])
-    assert "'untold_shift' (unknown then, ast:" in str(plugins.changed({}, ["untold_shift"]))
-    assert plugins.changed({}, ["pool"]) is None
+    plugins.load_plugins(["untold"])
+    assert "'untold_shift' (unknown then, ast:" in str(plugins.changed_mixers({}, ["untold_shift"]))
+    assert plugins.changed_mixers({}, ["pool"]) is None
 
 
 def test_old_records_have_the_version_of_a_whole_file(workshop):
     Path("older.py").write_text(SHIFT.format(name="older_shift", by=1))
-    plugins.load(["older"])
+    plugins.load_plugins(["older"])
     whole = hashlib.sha256(Path("older.py").read_bytes()).hexdigest()[:12]
-    assert plugins.changed({"older_shift": whole}, ["older_shift"]) is None
-    assert plugins.changed_on_disk(["older"], {"older_shift": whole}) is None
-    told = plugins.changed({"older_shift": "0" * 12}, ["older_shift"])
+    assert plugins.changed_mixers({"older_shift": whole}, ["older_shift"]) is None
+    assert plugins.changed_mixers_on_disk(["older"], {"older_shift": whole}) is None
+    told = plugins.changed_mixers({"older_shift": "0" * 12}, ["older_shift"])
     assert "whose comments count in this old record" in str(told)
 
 
@@ -220,11 +222,11 @@ def test_a_node_with_other_code_of_a_mixer_does_not_train_it(workshop):
 
 def test_status_reads_a_changed_plugin_and_imports_nothing(workshop):
     Path("sly.py").write_text("raise SystemExit('imported')\n")
-    told = plugins.changed_on_disk(["sly"], {"sly_mixer": "ast:" + "0" * 12})
+    told = plugins.changed_mixers_on_disk(["sly"], {"sly_mixer": "ast:" + "0" * 12})
     assert told == "the code of its token mixer 'sly_mixer' has changed"
     assert "sly" not in sys.modules
     for odd in ("../sly", "sly.py", 7, None, "no_such_module"):
-        assert plugins.changed_on_disk([odd], {"sly_mixer": "0"}) is None
+        assert plugins.changed_mixers_on_disk([odd], {"sly_mixer": "0"}) is None
 
 
 @pytest.mark.parametrize(

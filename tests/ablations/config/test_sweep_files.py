@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.main import main, parser, separate
+from ablations.cli.main import main, parser
+from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.sweep import expand, read
+from ablations.config.sweep import expand_sweeps, sweep_grid
 from ablations.errors import ConfigError
 from tests.wandb_server.sweeps import grid
 
@@ -34,7 +35,7 @@ def by_agent(tree, recipe="mini"):
         words = []
         for word in tree.get("command") or ["${args}"]:
             words += made[word[2:-1]] if word.startswith("${") else [word]
-        own, fields = separate(["train", *[word for word in words if word != "-m"]])
+        own, fields = split_arguments(["train", *[word for word in words if word != "-m"]])
         arguments = parser().parse_args(own)
         named = "recipe" in vars(arguments).get("given", {})
         chosen = arguments.recipe if named else recipe
@@ -43,7 +44,7 @@ def by_agent(tree, recipe="mini"):
 
 
 def by_run(path, recipe="mini", **options):
-    return [cell.config.run_id for cell in expand([path], recipe, **options)]
+    return [cell.config.run_id for cell in expand_sweeps([path], recipe, **options)]
 
 
 def write(tmp_path, tree):
@@ -118,7 +119,7 @@ def test_the_order_is_wandbs_at_each_level(tmp_path):
         "model": {"parameters": {"norm": {"values": ["batch", "layer"]}}},
     }
     path = write(tmp_path, {"method": "grid", "parameters": parameters, "run_cap": 3})
-    assert read(path) == [
+    assert sweep_grid(path) == [
         {"model.norm": "batch", "model.pool_size": 3},
         {"model.norm": "batch", "model.pool_size": 5},
         {"model.norm": "layer", "model.pool_size": 3},
@@ -199,7 +200,7 @@ REFUSED = [
 def test_what_is_not_understood_is_refused_in_one_line(tmp_path, text, told):
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        expand([path], "mini")
+        expand_sweeps([path], "mini")
     message = str(caught.value)
     assert told in message
     assert message.startswith(str(path))
@@ -211,7 +212,7 @@ def test_a_file_that_grows_when_its_aliases_are_written_out_is_refused(tmp_path)
     lines = ["a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
     with pytest.raises(ConfigError, match="aliases written out"):
-        read(write(tmp_path, "\n".join(lines)))
+        sweep_grid(write(tmp_path, "\n".join(lines)))
 
 
 def test_what_people_write_is_read(tmp_path):
@@ -219,10 +220,10 @@ def test_what_people_write_is_read(tmp_path):
         "\ufeffmethod: grid\r\nrun_cap: ~\r\nx: &no 1\r\n"
         "parameters:\r\n  seed: &seeds {values: [0, 1]}\r\n"
     ).replace("x: &no 1\r\n", "")
-    assert read(write(tmp_path, text)) == [{"seed": 0}, {"seed": 1}]
+    assert sweep_grid(write(tmp_path, text)) == [{"seed": 0}, {"seed": 1}]
     text = GRID + "  seed: {<<: {values: [0]}, values: [1e-3, 2]}\n"
     with pytest.raises(ConfigError, match="seed '1e-3' is not a whole number"):
-        expand([write(tmp_path, text)], "mini")
+        expand_sweeps([write(tmp_path, text)], "mini")
     text = GRID + "  optim.lr: {values: [1e-3, 0.001]}\n"
     assert len(by_run(write(tmp_path, text))) == 1
 
@@ -232,10 +233,10 @@ def test_a_product_of_lists_is_counted_and_never_made(tmp_path):
     text = GRID + "".join(f"  {name}: {{values: {list(range(1, 999))}}}\n" for name in names)
     begun = time.process_time()
     with pytest.raises(ConfigError, match="992,023,968,016 runs: at most 100,000"):
-        expand([write(tmp_path, text)], "mini")
+        expand_sweeps([write(tmp_path, text)], "mini")
     assert time.process_time() - begun < 20
     huge = write(tmp_path, GRID + "  seed: {min: 0, max: 2000000000}\n")
-    assert len(expand([huge], "mini", seeds=[4, 2])) == 2
+    assert len(expand_sweeps([huge], "mini", seeds=[4, 2])) == 2
 
 
 # The flags of `command`
@@ -272,10 +273,12 @@ def test_flags_of_the_command_are_the_runs_too(
 def test_precedence_is_a_command_lines(tmp_path):
     lr = {"optim.lr": {"values": [0.1, 0.2]}}
     path = write(tmp_path, with_command("--optim.lr=0.5", "--optim.min_lr=0", "${args}", **lr))
-    found = [cell.config.optim for cell in expand([path], "mini", {"optim.min_lr": 0.01})]
+    found = [cell.config.optim for cell in expand_sweeps([path], "mini", {"optim.min_lr": 0.01})]
     assert [(optim.lr, optim.min_lr) for optim in found] == [(0.1, 0.01), (0.2, 0.01)]
     path = write(tmp_path, with_command("--recipe=cifar10", "${args}"))
-    assert {cell.config.recipe for cell in expand([path], "mini", recipe_given=True)} == {"mini"}
+    assert {cell.config.recipe for cell in expand_sweeps([path], "mini", recipe_given=True)} == {
+        "mini"
+    }
 
 
 @pytest.mark.parametrize(
@@ -295,7 +298,7 @@ def test_precedence_is_a_command_lines(tmp_path):
 )
 def test_a_command_that_cannot_be_followed_is_refused(tmp_path, words, told):
     with pytest.raises(ConfigError) as caught:
-        expand([write(tmp_path, with_command(*words))], "mini")
+        expand_sweeps([write(tmp_path, with_command(*words))], "mini")
     assert told in str(caught.value)
 
 
@@ -312,7 +315,7 @@ def test_a_command_that_cannot_be_followed_is_refused(tmp_path, words, told):
 def test_another_command_is_refused(tmp_path, command, told):
     tree = {"method": "grid", "command": command, "parameters": {"seed": {"value": 1}}}
     with pytest.raises(ConfigError) as caught:
-        expand([write(tmp_path, tree)], "mini")
+        expand_sweeps([write(tmp_path, tree)], "mini")
     assert told in str(caught.value)
 
 
@@ -353,7 +356,7 @@ def test_another_command_is_refused(tmp_path, command, told):
 def test_a_flag_does_not_silently_undo_a_sweep(tmp_path, parameters, overrides, told):
     path = write(tmp_path, {"method": "grid", "parameters": parameters})
     with pytest.raises(ConfigError, match=told):
-        expand([path], "mini", overrides)
+        expand_sweeps([path], "mini", overrides)
 
 
 @pytest.mark.parametrize(
@@ -367,30 +370,34 @@ def test_a_flag_does_not_silently_undo_a_sweep(tmp_path, parameters, overrides, 
 def test_values_that_tell_no_runs_apart_are_refused(tmp_path, name, values):
     together = write(tmp_path, {"method": "grid", "parameters": {name: {"values": values}}})
     with pytest.raises(ConfigError, match="two of its runs are one"):
-        expand([together], "mini")
+        expand_sweeps([together], "mini")
     apart = []
     for number, value in enumerate(values):
         apart.append(tmp_path / f"{number}.yaml")
         tree = {"method": "grid", "parameters": {name: {"value": value}}}
         apart[-1].write_text(yaml.safe_dump(tree))
-    assert len(expand(apart[:1], "mini")) == 1
+    assert len(expand_sweeps(apart[:1], "mini")) == 1
     with pytest.raises(ConfigError, match=r"1.yaml: two of its runs are one"):
-        expand(apart, "mini")
+        expand_sweeps(apart, "mini")
 
 
 def test_a_flag_for_the_whole_study_is_taken_where_one_of_its_runs_reads_it(tmp_path):
     mixers = {"model.token_mixers": {"values": ["pool", "identity"]}}
     path = write(tmp_path, {"method": "grid", "parameters": mixers})
-    assert {c.config.model.pool_size for c in expand([path], "mini", {"model.pool_size": 5})} == {5}
+    assert {
+        c.config.model.pool_size for c in expand_sweeps([path], "mini", {"model.pool_size": 5})
+    } == {5}
     one = write(tmp_path, {"method": "grid", "parameters": {"model.mlp_ratio": {"values": [2]}}})
-    assert [c.config.model.mlp_ratio for c in expand([one], "mini", {"model.mlp_ratio": 8})] == [8]
+    assert [
+        c.config.model.mlp_ratio for c in expand_sweeps([one], "mini", {"model.mlp_ratio": 8})
+    ] == [8]
 
 
 def test_a_files_project_is_the_runs(tmp_path):
     path = write(tmp_path, f"project: own\n{ONE}")
-    (cell,) = expand([path], "mini")
+    (cell,) = expand_sweeps([path], "mini")
     assert cell.config.system.project == "own"
-    (cell,) = expand([path], "mini", {"system.project": "flag"})
+    (cell,) = expand_sweeps([path], "mini", {"system.project": "flag"})
     assert cell.config.system.project == "flag"
 
 
@@ -414,4 +421,4 @@ def test_one_seed_that_may_have_been_meant_as_a_number_of_seeds_is_said(tmp_path
 def test_deep_or_odd_files_never_end_in_a_traceback(tmp_path):
     for opening, depth in itertools.product(["[", "{a: ", "- ", "? "], [29, 31, 600, 3000]):
         with pytest.raises(ConfigError):
-            expand([write(tmp_path, opening * depth)], "mini")
+            expand_sweeps([write(tmp_path, opening * depth)], "mini")

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.main import parser, separate
-from ablations.config import diff
+from ablations.cli.main import parser
+from ablations.config import diff, naming
+from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.sweep import PARAMETERS, expand, read
+from ablations.config.sweep import PARAMETERS, expand_sweeps, sweep_grid
 from ablations.paper import matching, published
 from poolformer import SIZES, ConfigError
 
@@ -45,17 +46,17 @@ def test_the_file_is_one_that_wandb_takes(path):
     assert "early_terminate" not in config  # it would truncate cells
     assert set(config["parameters"]) <= set(PARAMETERS)
     sizes = [len(parameter["values"]) for parameter in config["parameters"].values()]
-    assert len(read(path)) == math.prod(sizes)
+    assert len(sweep_grid(path)) == math.prod(sizes)
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_cell_is_the_same_run_as_the_agent_starts_it(path, recipe):
     """The client's own function turns a cell into the arguments of a process."""
-    for cell in read(path):
+    for cell in sweep_grid(path):
         sent = {"args": {name: {"value": value} for name, value in cell.items()}}
         words = wandb_sweeps.create_sweep_command_args(sent)["args"]
-        own, fields = separate(["train", f"--recipe={recipe}", *words])
+        own, fields = split_arguments(["train", f"--recipe={recipe}", *words])
         arguments = parser().parse_args(own)
         started = resolve(arguments.recipe, fields, arguments.preset)
         preset = cell.pop("preset", None)
@@ -64,16 +65,16 @@ def test_every_cell_is_the_same_run_as_the_agent_starts_it(path, recipe):
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_the_sweeps_give_every_row_of_the_papers_table_once_a_seed(recipe):
-    cells = expand(TABLE, recipe)
+    cells = expand_sweeps(TABLE, recipe)
     base = diff.flat_config(resolve(recipe).to_json())
     rows = []
     for cell in cells:
-        changed = diff.changes(base, diff.flat_config(cell.config.to_json()))
+        changed = diff.changed_fields(base, diff.flat_config(cell.config.to_json()))
         paper = matching.find_paper_row(changed)
         assert paper is not None, changed
-        assert diff.axis(changed) == paper.axis
+        assert naming.axis_of(changed) == paper.axis
         if paper.variant in matching.PAPER_CHANGES:
-            assert diff.label(changed) == paper.variant
+            assert naming.change_label(changed) == paper.variant
         rows.append((paper.variant, cell.config.seed))
     assert len(published.ablation_rows()) == 18
     assert sorted(rows) == sorted(
@@ -82,19 +83,21 @@ def test_the_sweeps_give_every_row_of_the_papers_table_once_a_seed(recipe):
 
 
 def test_the_size_sweep_gives_the_five_sizes():
-    models = {cell.config.model for cell in expand([Path("sweeps/model_size.yaml")], "imagenet")}
+    models = {
+        cell.config.model for cell in expand_sweeps([Path("sweeps/model_size.yaml")], "imagenet")
+    }
     assert {(m.depths, m.dims) for m in models} == {(s.depths, s.dims) for s in SIZES.values()}
 
 
 def test_the_follow_ups_entries_change_one_field_each():
     base = diff.flat_config(resolve("mini").to_json())
-    cells = expand([Path("sweeps/follow_up.yaml")], "mini", seeds=[0])
+    cells = expand_sweeps([Path("sweeps/follow_up.yaml")], "mini", seeds=[0])
     told = {}
     for cell in cells:
-        changed = diff.changes(base, diff.flat_config(cell.config.to_json()))
+        changed = diff.changed_fields(base, diff.flat_config(cell.config.to_json()))
         assert matching.find_paper_row(changed) is None or not changed
         assert len(changed) <= 1
-        told[diff.label(changed)] = diff.axis(changed)
+        told[naming.change_label(changed)] = naming.axis_of(changed)
     assert told == {
         "Baseline": "Baseline",
         "Pooling -> Separable convolution": "Token mixers",
@@ -104,14 +107,14 @@ def test_the_follow_ups_entries_change_one_field_each():
 
 
 def test_a_cell_of_several_files_is_one_and_the_first_seed_of_all_comes_first():
-    cells = expand(TABLE, "mini", seeds=[5, 3])
+    cells = expand_sweeps(TABLE, "mini", seeds=[5, 3])
     shared = [cell for cell in cells if len(cell.sweeps) == len(TABLE)]
     assert [cell.config.seed for cell in shared] == [3, 5]
     assert [cell.config.seed for cell in cells] == [3] * 18 + [5] * 18
 
 
 def test_overrides_win_in_every_cell():
-    cells = expand(TABLE, "mini", {"optim.epochs": "7", "data.batch_size": 64})
+    cells = expand_sweeps(TABLE, "mini", {"optim.epochs": "7", "data.batch_size": 64})
     assert {(cell.config.optim.epochs, cell.config.data.batch_size) for cell in cells} == {(7, 64)}
 
 
@@ -126,7 +129,7 @@ def test_order_and_duplicates_are_wandbs(tmp_path):
         },
     }
     path.write_text(yaml.safe_dump(tree))
-    assert read(path) == [
+    assert sweep_grid(path) == [
         {"model.norm": norm, "model.pool_size": 5, "seed": seed}
         for norm in ("layer", "batch")
         for seed in (0, 1)
@@ -159,11 +162,11 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, text, told):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=told) as caught:
-        expand([path], "mini")
+        expand_sweeps([path], "mini")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
-        expand([tmp_path / "none.yaml"], "mini")
+        expand_sweeps([tmp_path / "none.yaml"], "mini")

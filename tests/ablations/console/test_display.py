@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console, Group
 
 from ablations.console import display
-from ablations.console.display import Bar
+from ablations.console.display import ProgressBar
 
 
 def drawn(width: int, words: str, done: float = 0.5) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    bar = Bar(words, console=console)
+    bar = ProgressBar(words, console=console)
     bar.update(done, words)
     console.print(Group(bar._drawn()))
     return re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue()).rstrip("\n")
@@ -39,7 +39,7 @@ def test_a_log_has_no_bar_and_a_line_when_one_is_due(monkeypatch):
     monkeypatch.setattr(display, "LOOK_SECONDS", 0.001)
     lines: list[str] = []
     console = Console(file=io.StringIO())
-    with Bar("starting", lines.append, lambda _: "no news", console) as bar:
+    with ProgressBar("starting", lines.append, lambda _: "no news", console) as bar:
         bar.update(0.1, "one")
         assert lines == []
         bar.say("two")
@@ -53,7 +53,7 @@ def test_a_log_has_no_bar_and_a_line_when_one_is_due(monkeypatch):
 
 def test_a_bar_is_gone_when_it_ends_also_by_ctrl_c():
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    bar = Bar("starting", console=console)
+    bar = ProgressBar("starting", console=console)
 
     def work() -> None:
         with bar:

@@ -8,15 +8,15 @@ import pytest
 from rich.console import Console
 
 from ablations.console import screen
-from ablations.console.grid import Grid
-from ablations.text.escape import shortened, terminal
+from ablations.console.grid import TextTable
+from ablations.text.escape import shorten, terminal
 from tests.factories.hostile import HOSTILE
 
 CELLS = ("8371e69ff805", "[Pool,Pool,Pool,Attention], seed 1", "hybrid_stages", "finished")
 
 
 def drawn(width: int) -> list[str]:
-    grid = Grid()
+    grid = TextTable()
     for name in ("run", "name", "sweeps", ""):
         grid.add_column(name)
     grid.add_row(*CELLS)
@@ -44,15 +44,15 @@ def test_a_narrow_terminal_has_a_block_of_lines_a_row():
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_cells_and_headings_are_shown_as_they_are(text):
-    grid = Grid()
+    grid = TextTable()
     grid.add_column(text)
     grid.add_row(text)
     out = io.StringIO()
     Console(file=out, width=10_000).print(grid)
     shown = [line.strip() for line in out.getvalue().splitlines()]
-    assert shown == [shortened(terminal(text)).strip()] * 2
+    assert shown == [shorten(terminal(text)).strip()] * 2
 
 
 def test_lines_below_a_table_stay_lines(capsys):
-    screen.table(Grid(), "\n- one\x1b[2J\n- two")
+    screen.print_table(TextTable(), "\n- one\x1b[2J\n- two")
     assert capsys.readouterr().out.endswith("\n- one\n- two\n")

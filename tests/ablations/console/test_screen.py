@@ -22,7 +22,7 @@ def run_python(code: str, **options) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, **options)
 
 
-SAYS = "from ablations.console import screen; screen.prepare(); "
+SAYS = "from ablations.console import screen; screen.set_up_streams(); "
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,19 @@ def test_an_encoding_of_the_environment_loses_nothing(encoding):
 
 
 def test_a_full_disk_takes_the_output_and_the_reason_is_known():
-    code = SAYS + "[screen.out('x' * 9999) for _ in range(9)]; sys.stderr.write(screen.lost())"
+    code = (
+        SAYS + "[screen.out('x' * 9999) for _ in range(9)]; sys.stderr.write(screen.write_error())"
+    )
     with open(FULL, "w") as full:
         done = run_python("import sys; " + code, stdout=full)
     assert (done.returncode, done.stderr.decode()) == (0, os.strerror(errno.ENOSPC))
 
 
 def test_a_reader_that_has_gone_is_no_loss():
-    code = SAYS + "[screen.out('x' * 9999) for _ in range(9)]; sys.stderr.write(str(screen.lost()))"
+    code = (
+        SAYS
+        + "[screen.out('x' * 9999) for _ in range(9)]; sys.stderr.write(str(screen.write_error()))"
+    )
     reading, writing = os.pipe()
     os.close(reading)
     done = run_python("import sys; " + code, stdout=writing)
@@ -112,7 +117,8 @@ def test_the_output_of_a_worker_goes_to_its_log_or_is_lost(tmp_path):
     link.symlink_to(tmp_path / "not ours")
     for path in (log, link, tmp_path / "nosuch" / "log"):
         code = (
-            f"import os, sys; from ablations.console import screen; screen.send_to({str(path)!r});"
+            "import os, sys; from ablations.console import screen; "
+            f"screen.redirect_output({str(path)!r}); "
             "print('by Python'); os.write(2, b'by C\\n'); screen.note('by us')"
         )
         done = run_python(code, stdout=subprocess.PIPE)

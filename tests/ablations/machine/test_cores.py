@@ -95,8 +95,8 @@ def test_affinity_counts_without_control_groups(proc, monkeypatch):
 def test_kills_for_want_of_memory_are_those_of_the_own_group(proc, name):
     files = {f"fs/job/{name}": "oom 9\noom_kill 4", f"fs/{name}": "oom_kill 70"}
     proc("0::/job\n", V2.format(root="/", mount=proc.tmp / "fs"), files)
-    assert cores.oom_kills() == 4
+    assert cores.count_oom_kills() == 4
 
 
 def test_nothing_is_known_of_kills_without_control_groups(proc):
-    assert cores.oom_kills() == 0
+    assert cores.count_oom_kills() == 0

@@ -13,7 +13,7 @@ from ablations import data
 from ablations.cli import options
 from ablations.cli.main import main, parser
 from ablations.config.resolve import resolve
-from ablations.data import folder
+from ablations.data import count_classes, folder
 from ablations.machine import env_vars
 from ablations.tracking import client
 
@@ -30,7 +30,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
     arguments = parser().parse_args(["train"])
     assert (arguments.recipe, arguments.results) == ("mini", Path("runs"))
     assert options.data_root() == {}
-    assert not env_vars.switched_on("ABLATIONS_NO_REUSE")
+    assert not env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
 def test_nonsense_in_a_variable_is_one_line(monkeypatch, capsys):
@@ -77,8 +77,8 @@ def test_a_tilde_in_a_variable_is_the_home_folder(home, monkeypatch):
 
 
 def test_a_user_that_nobody_knows_has_no_home():
-    assert env_vars.path("~nobody knows/x") == Path("~nobody knows/x")
-    assert env_vars.path("~root/x") == Path(os.path.expanduser("~root"), "x")
+    assert env_vars.expand_path("~nobody knows/x") == Path("~nobody knows/x")
+    assert env_vars.expand_path("~root/x") == Path(os.path.expanduser("~root"), "x")
     with pytest.raises(argparse.ArgumentTypeError, match="an empty name"):
         options.location("")
 
@@ -86,8 +86,10 @@ def test_a_user_that_nobody_knows_has_no_home():
 def test_a_root_keeps_its_tilde_and_is_found(home, picture_folder):
     (home / "pictures").symlink_to(picture_folder)
     fields = {"data.name": "folder", "data.image_size": 32, "data.batch_size": 16}
-    given = resolve("imagenette", {**fields, "data.root": "~/pictures"})
-    plain = resolve("imagenette", {**fields, "data.root": str(picture_folder)})
+    given, plain = (
+        resolve("imagenette", {**fields, "data.root": root}, count_classes=count_classes)
+        for root in ("~/pictures", str(picture_folder))
+    )
     assert given.data.root == "~/pictures"
     assert given.run_id == plain.run_id
     assert len(folder.class_names(given.data)) == 3
@@ -108,11 +110,11 @@ def test_a_folder_for_temporary_files_that_cannot_be_used(tmp_path, monkeypatch,
     (tmp_path / ("long" * 20)).mkdir()
     monkeypatch.setenv("TMPDIR", str(make(tmp_path)))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    line = env_vars.settle_temporary()
+    line = env_vars.set_up_tmpdir()
     assert line is not None
     assert told in line
     assert os.environ["TMPDIR"] == tempfile.gettempdir() != str(make(tmp_path))
-    assert env_vars.settle_temporary() is None
+    assert env_vars.set_up_tmpdir() is None
 
 
 def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import pytest
 from ablations.analysis.study import build_studies
 from ablations.analysis.verdicts import VERDICTS, badge_of_row, judge_claims
 from ablations.cli.main import main
-from ablations.config.sweep import expand
+from ablations.config.sweep import expand_sweeps
 from ablations.paper import claims as paper_claims
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHER_CLAIMS, WITHIN, load_claims
@@ -60,7 +60,7 @@ def test_the_papers_words_make_the_kinds():
 
 
 def test_every_claim_finds_its_rows_in_the_study_of_the_sweeps():
-    cells = expand([Path(f"sweeps/{name}.yaml") for name in SWEEPS], "mini", seeds=[0])
+    cells = expand_sweeps([Path(f"sweeps/{name}.yaml") for name in SWEEPS], "mini", seeds=[0])
     found = [
         replace(record(), run_id=cell.config.run_id, config=cell.config.to_json(), metrics=top1)
         for place, cell in enumerate(cells)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablations.analysis.study import build_studies
-from ablations.config import diff
+from ablations.config import diff, naming
 from ablations.config.resolve import recipe_names, resolve
 from ablations.paper import matching, published
 from ablations.tables import render
@@ -19,7 +19,7 @@ def changes(recipe="mini", preset=None, **overrides):
     """What a cell changes against its recipe, and its whole config."""
     plain = {name.replace("__", "."): value for name, value in overrides.items()}
     flat = diff.flat_config(resolve(recipe, plain, preset).to_json())
-    return diff.changes(diff.flat_recipe(recipe), flat), flat
+    return diff.changed_fields(diff.flat_recipe(recipe), flat), flat
 
 
 def test_every_row_of_the_papers_table_has_a_change_and_its_name_follows_from_that():
@@ -27,10 +27,10 @@ def test_every_row_of_the_papers_table_has_a_change_and_its_name_follows_from_th
     assert list(matching.rows()) == [published.BASELINE, *matching.PAPER_CHANGES]
     for variant, (name, value) in matching.PAPER_CHANGES.items():
         changed = {name: (diff.flat_recipe("mini")[name], value)}
-        assert diff.label(changed) == variant
+        assert naming.change_label(changed) == variant
         paper = matching.find_paper_row(changed)
         assert paper is not None
-        assert (paper.variant, paper.axis) == (variant, diff.axis(changed))
+        assert (paper.variant, paper.axis) == (variant, naming.axis_of(changed))
 
 
 def test_no_change_is_the_baseline_and_an_unknown_one_is_no_row():

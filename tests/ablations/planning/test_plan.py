@@ -20,7 +20,7 @@ from ablations.planning.study import complaints, disk, wall_seconds
 from ablations.planning.variants import Variant
 from ablations.store import records
 from ablations.store.records import Record
-from ablations.text.phrases import duration
+from ablations.text.phrases import format_duration
 from ablations.training.cost import model_cost
 from tests.factories.configs import TINY_FLAGS
 
@@ -206,13 +206,13 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     out = " ".join(capsys.readouterr().out.split())
     # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
     hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
-    assert duration(3600 * hours) in out  # years
+    assert format_duration(3600 * hours) in out  # years
     assert "Measured on this machine's cpu (Z80), " in out
     assert "1 thread a run: it says nothing of a GPU" in out
     assert "Loading the images is not in it" in out
     assert "the probes had fewer images a step, and their seconds are scaled up" in out
     assert "The machine is busy: the probes had 50% of their cores" in out
-    assert f"would take about {duration(3600 * 4 * hours / 2)} of device time" in out
+    assert f"would take about {format_duration(3600 * 4 * hours / 2)} of device time" in out
     assert "with 1 seed: none" in out
     assert main(["plan", *words[:-1], "--recipe=imagenet", "--system.devices=2"]) == 0
     assert "what they tell each other is not in it" in " ".join(capsys.readouterr().out.split())

@@ -17,7 +17,7 @@ import yaml
 
 from ablations import data
 from ablations.cli.main import main
-from ablations.config.sweep import Cell
+from ablations.config.sweep import SweepRun
 from ablations.scheduling import retry, runner
 from ablations.scheduling.launcher import Event
 from ablations.scheduling.local import LocalWorkers
@@ -121,7 +121,7 @@ def play(tiny, tmp_path):
     """``play(cells, places, fate)``: what the runner makes of it, and who got what."""
 
     def run(count: int, places: list[str], fate, later: Sequence[str] = (), **options):
-        cells = [Cell(tiny(seed=seed), ()) for seed in range(count)]
+        cells = [SweepRun(tiny(seed=seed), ()) for seed in range(count)]
         script = Script(tmp_path, places, fate, later)
         outcome = runner.run(cells, tmp_path, lambda _: script, Silent, **options)
         return outcome, script.given

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ablations.cli.main import main
-from ablations.config.sweep import expand
+from ablations.config.sweep import expand_sweeps
 from ablations.scheduling import local, runner
 from ablations.scheduling.local import LocalWorkers, Worker
 from ablations.scheduling.progress import Progress
@@ -121,7 +121,7 @@ def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_p
                 killed.append(event.run_id)
 
     monkeypatch.setattr(LocalWorkers, "events", events)
-    cells = expand(
+    cells = expand_sweeps(
         [Path(path) for path in sweeps], "mini", dict(w[2:].split("=") for w in TINY_FLAGS)
     )
     outcome = runner.run(cells, tmp_path, lambda _: LocalWorkers(tmp_path, 2), Progress)

@@ -12,9 +12,9 @@ import torch
 
 from ablations import data
 from ablations.cli.main import main
-from ablations.config.precision import resolved
+from ablations.config.precision import resolve_precision
 from ablations.config.resolve import resolve
-from ablations.config.sweep import Cell
+from ablations.config.sweep import SweepRun
 from ablations.errors import DataError, RecordError
 from ablations.scheduling import runner
 from ablations.store import records, reuse_check
@@ -55,9 +55,9 @@ def done(config, results, **environment) -> Record:
     return record
 
 
-def cells(tiny, root, **overrides) -> list[Cell]:
+def cells(tiny, root, **overrides) -> list[SweepRun]:
     values = {**FOLDER, "data.root": str(root), **overrides}
-    return [Cell(tiny(**values, seed=seed), ("grid",)) for seed in (0, 1)]
+    return [SweepRun(tiny(**values, seed=seed), ("grid",)) for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("left", [0, 1])
@@ -137,7 +137,8 @@ def test_each_data_set_is_read_once(tiny, picture_folder, other_folder, tmp_path
     asked = [cell for root in (picture_folder, other_folder, third) for cell in cells(tiny, root)]
     # The same runs by their ids, so give each another seed.
     asked = [
-        Cell(replace(cell.config, seed=number), cell.sweeps) for number, cell in enumerate(asked)
+        SweepRun(replace(cell.config, seed=number), cell.sweeps)
+        for number, cell in enumerate(asked)
     ]
     for cell in asked[::2]:
         done(cell.config, tmp_path / "runs")
@@ -234,11 +235,11 @@ def test_what_auto_means_on_this_machine(monkeypatch):
     native = {"bf16": True}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native["bf16"])
-    assert resolved(system) == "bf16-mixed"
-    assert resolved(replace(system, accelerator="cpu")) == "32-true"
-    assert resolved(replace(system, precision="16-mixed")) == "16-mixed"
+    assert resolve_precision(system) == "bf16-mixed"
+    assert resolve_precision(replace(system, accelerator="cpu")) == "32-true"
+    assert resolve_precision(replace(system, precision="16-mixed")) == "16-mixed"
     native["bf16"] = False  # emulated on older GPUs
-    assert resolved(system) == "32-true"
+    assert resolve_precision(system) == "32-true"
 
 
 def test_auto_is_not_decided_here_for_runs_of_other_machines(tiny, tmp_path):

@@ -182,5 +182,5 @@ def test_csv_reads_back_with_its_numbers():
 
 
 def test_what_is_too_long_loses_its_middle():
-    assert escape.shortened("a" * 50 + "b" * 50, 11) == "aaaaa…bbbbb"
-    assert escape.shortened("abc", 3) == "abc"
+    assert escape.shorten("a" * 50 + "b" * 50, 11) == "aaaaa…bbbbb"
+    assert escape.shorten("abc", 3) == "abc"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.text.phrases import counted, duration
+from ablations.text.phrases import format_duration, pluralize
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_557_600
 
@@ -26,7 +26,7 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_557_600
     ],
 )
 def test_counts(count, words, told):
-    assert counted(count, *words) == told
+    assert pluralize(count, *words) == told
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_counts(count, words, told):
     ],
 )
 def test_durations(seconds, told):
-    assert duration(seconds) == told
+    assert format_duration(seconds) == told
 
 
 @given(st.floats(0, 1e15))
 def test_durations_are_short_and_right(seconds):
-    number, unit = duration(seconds).split()
+    number, unit = format_duration(seconds).split()
     assert re.fullmatch(r"\d\.\d\d?|[\d,]+", number)
     size = {"s": 1, "min": MINUTE, "h": HOUR, "day": DAY, "days": DAY, "year": YEAR, "years": YEAR}
     assert float(number.replace(",", "")) * size[unit] == pytest.approx(

@@ -78,7 +78,7 @@ def test_what_an_agent_says_of_its_run_counts(monkeypatch):
 def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
     for name in (*EXPORTED, "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "given")
-    with env_vars.inherited(OWN_CLIENT):
+    with env_vars.set_environ(OWN_CLIENT):
         assert client.agent_run_id() is None
         assert {name for name in os.environ if name.startswith("WANDB")} == {
             *("WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT")
@@ -107,16 +107,16 @@ def test_a_mode_that_no_study_can_have_is_refused(monkeypatch, variable):
 @pytest.mark.parametrize("value", ["1", "true", "YES", "On"])
 def test_yes(monkeypatch, value):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", value)
-    assert env_vars.switched_on("ABLATIONS_NO_REUSE")
+    assert env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "no", "OFF"])
 def test_no(monkeypatch, value):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", value)
-    assert not env_vars.switched_on("ABLATIONS_NO_REUSE")
+    assert not env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
 def test_neither_yes_nor_no(monkeypatch):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", "perhaps")
     with pytest.raises(ConfigError, match="ABLATIONS_NO_REUSE 'perhaps' must be one of 1, true"):
-        env_vars.switched_on("ABLATIONS_NO_REUSE")
+        env_vars.get_bool("ABLATIONS_NO_REUSE")

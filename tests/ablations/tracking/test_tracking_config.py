@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.options import separate
+from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.schema import id_of, with_floats
+from ablations.config.schema import restore_floats, run_id_of
 from ablations.errors import ConfigError
 from ablations.tracking import client
 from ablations.tracking.mirror import config_for_wandb, run_options
@@ -47,7 +47,7 @@ VALUES = {
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
 def test_values_arrive_as_they_were_however_the_agent_spells_them(values):
-    _, fields = separate(["train", *sent(**values)])
+    _, fields = split_arguments(["train", *sent(**values)])
     assert resolve("mini", fields) == resolve("mini", values)
 
 
@@ -60,13 +60,13 @@ def test_nested_parameters_arrive_as_one_python_dict(values):
             groups.setdefault(group, {})[field] = value
         else:
             groups[group] = value
-    _, fields = separate(["train", *sent(**groups)])
+    _, fields = split_arguments(["train", *sent(**groups)])
     assert resolve("mini", fields) == resolve("mini", values)
 
 
 def test_what_wandb_adds_to_a_requeued_run_is_left_out():
     words = sent(**{"_wandb": {"t": {"1": [5.0, "a"]}}, "model.norm": "batch"})
-    assert separate(["train", *words]) == (["train"], {"model.norm": "batch"})
+    assert split_arguments(["train", *words]) == (["train"], {"model.norm": "batch"})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_wandb_adds_to_a_requeued_run_is_left_out():
 )
 def test_a_wrong_parameter_is_named(word, told):
     with pytest.raises(ConfigError, match=told):
-        separate(["train", word])
+        split_arguments(["train", word])
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_a_config_that_lost_its_points_is_found_again(recipe):
         return int(value) if isinstance(value, float) and value == int(value) else value
 
     lost = whole(config.to_json())
-    assert json.dumps(with_floats(lost)) == json.dumps(config.to_json())
-    assert id_of(with_floats(lost)) == config.run_id
+    assert json.dumps(restore_floats(lost)) == json.dumps(config.to_json())
+    assert run_id_of(restore_floats(lost)) == config.run_id
 
 
 # What a run is called

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ablations.config.resolve import resolve
-from ablations.config.sweep import read
+from ablations.config.sweep import sweep_grid
 from ablations.paper import matching, published
 from ablations.training.cost import at_paper_size, macs, model_cost
 from poolformer import SIZES, MetaFormer
@@ -18,7 +18,7 @@ from tests.ablations.config.test_sweeps import TABLE
 def rows() -> list[tuple[dict, str | None]]:
     found = []
     for path in TABLE:
-        for cell in read(path):
+        for cell in sweep_grid(path):
             preset, seed = cell.pop("preset", None), cell.pop("seed")
             if seed == 0 and (cell, preset) not in found:
                 found.append((cell, preset))
@@ -36,7 +36,7 @@ def test_a_row_of_any_recipe_costs_at_the_papers_size_what_the_paper_says(cell, 
 
     run = resolve("mini", cell, preset)
     base = diff.flat_config(resolve("mini").to_json())
-    paper = matching.find_paper_row(diff.changes(base, diff.flat_config(run.to_json())))
+    paper = matching.find_paper_row(diff.changed_fields(base, diff.flat_config(run.to_json())))
     assert paper is not None
     config = at_paper_size(run)
     assert config == at_paper_size(resolve("cifar10", cell, preset))

@@ -104,7 +104,7 @@ READERS: dict[str, Reader] = {
 WITH = {"model.head_dim": "model.dims"}
 
 
-def check(run: RunConfig, given: Mapping[str, object], kept: Collection[str]) -> None:
+def check_unused(run: RunConfig, given: Mapping[str, object], kept: Collection[str]) -> None:
     """Refuse what is set and not read.
 
     Args:

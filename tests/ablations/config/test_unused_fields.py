@@ -10,7 +10,7 @@ from timm.data import create_transform
 from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler import create_scheduler_v2
 
-from ablations.config import unread
+from ablations.config import unused_fields
 from ablations.config.resolve import FIELDS, resolve
 from ablations.config.schema import OPTIMIZERS, PIPELINES, SOURCES
 from poolformer import ConfigError, MetaFormer
@@ -62,7 +62,7 @@ def test_a_field_that_a_run_does_not_read_is_refused(name, value, without, readi
 
 
 def test_every_field_of_the_table_is_tested():
-    assert {name for name, *_ in UNREAD} | {"data.color_jitter"} == set(unread.READERS)
+    assert {name for name, *_ in UNREAD} | {"data.color_jitter"} == set(unused_fields.READERS)
 
 
 def test_colour_jitter_is_read_where_no_policy_replaces_it():
@@ -75,10 +75,10 @@ def test_colour_jitter_is_read_where_no_policy_replaces_it():
 def test_the_table_says_what_timm_does():
     for name in OPTIMIZERS:
         known = get_optimizer_info(name)
-        assert known.has_betas == (name in unread.WITH_BETAS)
+        assert known.has_betas == (name in unused_fields.WITH_BETAS)
         # Its information has lamb and lion right; it says what the constructor takes.
         created = create_optimizer_v2(torch.nn.Linear(1, 1), opt=name, lr=0.1)
-        assert ("eps" in created.defaults) == (name in unread.WITH_EPS)
+        assert ("eps" in created.defaults) == (name in unused_fields.WITH_EPS)
     for policy, jittered in (("rand-m9-mstd0.5-inc1", False), ("3a", True), (None, True)):
         transform = create_transform(
             32, is_training=True, color_jitter=0.4, auto_augment=policy, separate=False
@@ -142,7 +142,7 @@ def test_every_field_that_is_part_of_the_id_is_among_these():
     timm |= {"train_interpolation", "pipeline", "name", "root"}
     assert left == {f"data.{name}" for name in timm} | {"model.num_classes"}
     assert set(PIPELINES) == {"tensor", "timm"}
-    assert set(unread.SIDES) == {n for n in SOURCES if n not in ("imagenette", "folder")}
+    assert set(unused_fields.SIDES) == {n for n in SOURCES if n not in ("imagenette", "folder")}
 
 
 def signature(run):
@@ -183,7 +183,7 @@ def signature(run):
         [mixes and data.mixup, mixes and data.cutmix, mixes and data.mixup_prob],
         mixes and both and data.mixup_switch_prob,
         [optim.optimizer, optim.weight_decay, betas, optim.grad_clip, optim.label_smoothing],
-        optim.eps if optim.optimizer in unread.WITH_EPS else "",
+        optim.eps if optim.optimizer in unused_fields.WITH_EPS else "",
         rates,
     )
 

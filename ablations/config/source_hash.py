@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def version(file: Path, mixer: str | None = None) -> str:
+def source_hash(file: Path, mixer: str | None = None) -> str:
     """12 hex digits over what a file of Python does; comments, docstrings, layout do not count.
 
     Args:

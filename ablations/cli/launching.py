@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ablations.cli.options import integer
-from ablations.config.schema import SystemConfig, check_choice
+from ablations.config.schema import check_choice
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ablations.config.sweep import SweepRun
     from ablations.scheduling.launcher import Launcher
 
 LAUNCHERS = ["local", "ray"]
@@ -66,64 +63,25 @@ def chosen(arguments: argparse.Namespace) -> str:
     return name
 
 
-def launcher(arguments: argparse.Namespace, cells: Sequence[SweepRun]) -> Callable[[int], Launcher]:
-    """Given the number of cells to train, where they run.
+def launcher(arguments: argparse.Namespace) -> Launcher:
+    """Where the runs train.
 
     Raises:
-        ConfigError: As ``chosen``, more GPUs a cell than there are, an unknown name,
-            several machines a cell.
+        ConfigError: An unknown name, a number of workers below 1, or a flag of the other launcher.
     """
-    name = chosen(arguments)
-    systems = [cell.config.system for cell in cells]
-    if (nodes := max((system.nodes for system in systems), default=1)) > 1:
-        raise ConfigError(
-            f"system.nodes {nodes}: `ablations run` trains each run on one machine; for one over "
-            "several start `ablations train` by srun or torchrun, a process a device"
+    if chosen(arguments) == "ray":
+        from ablations.scheduling.ray.launcher import RayLauncher
+
+        memory = size("--memory-per-cell", arguments.memory_per_cell)
+        return RayLauncher(
+            arguments.ray_address, arguments.workers, arguments.workers_per_gpu, memory
         )
-    if name == "ray":
-        return _ray(arguments, systems)
     for name in ("ray_address", "memory_per_cell"):
         if getattr(arguments, name):
             raise ConfigError(f"--{name.replace('_', '-')} goes with --launcher ray, not local")
-    return _local(arguments, systems)
+    from ablations.scheduling.local import LocalLauncher
 
-
-def _local(
-    arguments: argparse.Namespace, systems: Sequence[SystemConfig]
-) -> Callable[[int], Launcher]:
-    from ablations.scheduling.local import LocalWorkers, room
-
-    workers, groups = room(systems, arguments.workers, arguments.workers_per_gpu)
-
-    def launch(count: int) -> Launcher:
-        reuse = not arguments.no_reuse
-        return LocalWorkers(arguments.results, min(workers, count), groups, reuse)
-
-    return launch
-
-
-def _ray(
-    arguments: argparse.Namespace, systems: Sequence[SystemConfig]
-) -> Callable[[int], Launcher]:
-    from ablations.scheduling.ray.resources import needs
-
-    per_gpu = arguments.workers_per_gpu or 1
-    if per_gpu > 1 and any(system.devices > 1 for system in systems):
-        raise ConfigError(
-            f"--workers-per-gpu {per_gpu}: runs on a Ray cluster share GPUs only where each has "
-            "one, system.devices 1"
-        )
-    memory = size("--memory-per-cell", arguments.memory_per_cell)
-    wanted = partial(needs, systems, per_gpu=per_gpu, memory=memory)
-
-    def launch(count: int) -> Launcher:
-        from ablations.scheduling.ray.cluster import RayCluster
-
-        at_once = min(arguments.workers or count, count)
-        reuse, address = not arguments.no_reuse, arguments.ray_address
-        return RayCluster(arguments.results, at_once, wanted, reuse, address)
-
-    return launch
+    return LocalLauncher(arguments.workers, arguments.workers_per_gpu)
 
 
 def size(flag: str, text: str | None) -> float | None:

@@ -29,7 +29,6 @@ from ablations.text.parsing import parse_float
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
-    from ablations.scheduling.progress import Observer
     from ablations.scheduling.scheduler import Outcome
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -75,8 +74,9 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Run them; 1 where a cell fails, 130 where the user stops it."""
     from ablations.config.sweep import expand_sweeps
-    from ablations.scheduling import runner
-    from ablations.scheduling.progress import JsonLines, Progress
+    from ablations.scheduling.json_lines import JsonLines
+    from ablations.scheduling.progress import Progress
+    from ablations.scheduling.runner import run_study
 
     cells = expand_sweeps(
         arguments.sweeps,
@@ -93,24 +93,18 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         if arguments.json:
             raise ConfigError("--json is not for --dry-run")
         return list_cells(cells, arguments.results, here, arguments.retrain_stale)
-    launcher = launching.launcher(arguments, cells)
-
-    def progress(every: Any, todo: Any) -> Observer:
-        return JsonLines() if arguments.json else Progress(every, todo)
-
     unsent: list[Path] = []
     try:
-        outcome = runner.run(
-            cells,
+        outcome = run_study(
+            [cell.config for cell in cells],
             arguments.results,
-            launcher,
-            progress,
+            launching.launcher(arguments),
+            JsonLines if arguments.json else Progress,
             reuse=not arguments.no_reuse,
             retry_failed=arguments.retry_failed,
             retrain_stale=arguments.retrain_stale,
-            here=here,
-            cell_timeout=limit,
-            unsent=unsent.append,
+            run_timeout=limit,
+            on_unsynced=unsent.append,
         )
     finally:
         if unsent:
@@ -134,7 +128,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         screen.out(render_studies(found, "md"), end="")
     for line in complaints(outcome, arguments.results):
         screen.note(line)
-    return 0 if outcome.whole else 1
+    return 0 if outcome.complete else 1
 
 
 def duration(flag: str, text: str | None) -> float | None:
@@ -178,15 +172,15 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
         "failed": [record.run_id for record in outcome.failed],
         "refused": outcome.refused,
         **({"stale": outcome.stale} if outcome.stale else {}),
-        "aside": outcome.aside,
-        "unfit": outcome.unfit,
+        "aside": outcome.quarantined,
+        "unfit": outcome.unusable,
         "left": outcome.left,
     }
 
 
 def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
-    """A line for each cell without a result and each place that was set aside."""
-    from ablations.scheduling.retry import named
+    """A line for each run without a result and each device or node that was quarantined."""
+    from ablations.scheduling.retry import with_hostname
     from ablations.store.failures import keeps_failure
     from ablations.store.load import NO_PRECISION_MESSAGE
     from ablations.store.reuse_check import RETRAIN_HINT
@@ -204,10 +198,10 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
             yield f"left out: {results / record.run_id}: {NO_PRECISION_MESSAGE}"
     for run_id, why in outcome.stale.items():
         yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN_HINT}"
-    for place, cells in outcome.aside.items():
-        yield f"set aside: {named(place)}: {pluralize(len(cells), 'run')} failed there"
-    for place, why in outcome.unfit.items():
-        yield f"without runs: {place}: {why}"
+    for device, runs in outcome.quarantined.items():
+        yield f"quarantined: {with_hostname(device)}: {pluralize(len(runs), 'run')} failed there"
+    for node, why in outcome.unusable.items():
+        yield f"unusable: {node}: {why}"
     if any(keeps_failure(record, retry=False) for record in outcome.failed):
         yield "`ablations run --retry-failed` with the same files trains failed runs again"
 

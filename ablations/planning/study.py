@@ -23,8 +23,8 @@ from ablations.planning.probe import wanted
 from ablations.planning.probing import probe
 from ablations.planning.processes import Job
 from ablations.planning.variants import HOUR, Variant, variants
-from ablations.scheduling.local import room
-from ablations.scheduling.runner import split
+from ablations.scheduling.gpus import local_capacity
+from ablations.scheduling.runner import Selection, select_by_record
 from ablations.store import load
 from ablations.store.reuse_check import check_records
 from ablations.training.loop import uses_gpu
@@ -66,8 +66,9 @@ def plan(
     check.read(results)  # a broken one is told before minutes of probes
     for accelerator in {config.system.accelerator for config in configs}:
         uses_gpu(accelerator)
-    at_once, gpus = room([config.system for config in configs], workers)
-    there, todo, _ = split(cells, results) if reuse else ([], configs, {})  # told with the others
+    at_once, gpus = local_capacity([config.system for config in configs], workers)
+    selection = select_by_record(configs, results) if reuse else Selection(todo=configs)
+    there, todo = selection.reused, selection.todo
     compared = check_records(configs, there, download=False)
     compared.refuse(results, unread=False)
     left = compared.stale.keys() | compared.failed

@@ -1,94 +1,71 @@
-"""Where cells run: this machine's warm workers or a Ray cluster, and what both tell the runner."""
+"""The launcher protocol, which local workers and a Ray cluster implement."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from ablations.config.schema import RunConfig
+from ablations.scheduling.events import Event
 
-LOG = "workers.log"  # what the libraries print, and what a crash leaves
-# How long a worker may take to end its batch and to tell W&B before it is killed.
-GRACE_SECONDS = 15
-# What an event says of its cell, or of a place.
-KINDS = {
-    "unfit": "a place can have no cells: why",
-    "began": "its training begins, now that a process is there for it",
-    "batch": "how far it is within an epoch, once a second at most: a Position",
-    "epoch": "it has finished one: its metrics",
-    "unsent": "the folder of its tracker, of which not all has arrived",
-    "files": "what it has written where the runner does not see it",
-    "done": "it has a record: that",
-    "busy": "another process trains it: who, in a line",
-    "refused": "it cannot be trained here, and nothing was written: why",
-    "stop": "no run can be trained: why",
-    "failed": "it could write no record itself: why",
-    "oom": "its process was killed for want of memory: how that is known",
-    "died": "its process, or one of several, is gone: how",
-    "unstarted": "its node was gone before a process there could begin it: how",
-}
-# After the others a run has ended.
-ON_THE_WAY = ("unfit", "began", "batch", "epoch", "unsent", "files")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a worker tells of its cell.
-
-    Args:
-        kind: One of ``KINDS``, which says what the body is.
-        run_id: The cell; empty where there is none.
-        body: More of it.
-        place: Where that was.
-    """
-
-    kind: str
-    run_id: str
-    body: Any = None
-    place: str = ""
+LOG = "workers.log"  # output of libraries and crash reports, in the results folder
+GRACE_SECONDS = 15  # for a worker to finish its batch and close its W&B run before it is killed
 
 
 class Slot(Protocol):
-    """Room for one cell.
+    """Room for one run.
 
     Attributes:
-        place: The device or the node that it is on, by name.
-        device: Whose memory it shares with other slots of the same device.
-        cell: The cell that it has.
+        location: The name of its device or node.
+        device: Slots of the same device share its memory.
+        run: The run that occupies it.
     """
 
-    place: str
+    location: str
     device: str
-    cell: RunConfig | None
+    run: RunConfig | None
 
 
 class Launcher(Protocol):
-    """What the runner asks of either.
+    """Starts runs in slots and reports what happens to them.
 
     Attributes:
-        count: How many cells at once, at most.
+        on_this_machine: Whether runs train here, so that precision ``auto`` can be resolved.
+        max_runs: How many runs may train at once; known after ``start``.
+        may_grow: Whether slots may appear later.
     """
 
-    count: int
+    on_this_machine: bool
+    max_runs: int
+    may_grow: bool
 
-    def start(self) -> None:
-        """Start the processes."""
+    def check(self, runs: Sequence[RunConfig]) -> None:
+        """Raise ConfigError for runs that it cannot train."""
+
+    def start(self, runs: Sequence[RunConfig], results: Path, reuse: bool) -> None:
+        """Start the processes.
+
+        Args:
+            runs: The runs to train.
+            results: The folder of all runs.
+            reuse: Whether a record that is already there is enough.
+
+        Raises:
+            ConfigError: It cannot be reached, or has no room for such runs.
+        """
 
     def slots(self) -> Sequence[Slot]:
-        """All room that there is now, taken or not."""
+        """All current slots, occupied or not."""
 
-    def may_grow(self) -> bool:
-        """Whether room may come where there is none now."""
-
-    def give(self, slot: Any, cell: RunConfig, alone: bool = False) -> None:
-        """Start a cell; alone: what others on that device keep in memory is freed first."""
+    def submit(self, slot: Any, run: RunConfig, alone: bool = False) -> None:
+        """Start a run; ``alone``: free the memory that idle workers hold on its device first."""
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
 
-    def end(self, run_id: str) -> None:
-        """End a cell; ``died`` follows."""
+    def cancel(self, run_id: str) -> None:
+        """End a run; ``WorkerDied`` follows."""
 
     def stop(self) -> None:
-        """End all; what was trained so far lies in checkpoints."""
+        """End all processes; checkpoints keep what was trained."""

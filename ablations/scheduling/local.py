@@ -1,139 +1,137 @@
-"""Warm worker processes on this machine.
+"""Trains runs on this machine, in worker processes that stay alive between runs.
 
-A worker imports torch once and trains cell after cell. A worker that dies takes nothing with it:
-its cell comes back to the runner and continues from its checkpoint in a fresh worker.
+A worker imports torch once and trains run after run. When a worker dies, its run returns to the
+scheduler and continues from its checkpoint in a new worker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from ablations.config.schema import RunConfig, SystemConfig
+from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.errors import ConfigError
 from ablations.machine.child_process import ONE_THREAD
-from ablations.machine.cores import count_oom_kills, usable_cores
+from ablations.machine.cores import count_oom_kills
 from ablations.machine.env_vars import set_environ
-from ablations.scheduling.launcher import GRACE_SECONDS, ON_THE_WAY, Event
-from ablations.scheduling.worker import serve
-from ablations.scheduling.worker_env import OWN_CLIENT
-from ablations.text.phrases import pluralize
-
-DRIVER = Path("/proc/driver/nvidia/gpus")
-# What there is where the driver shows no GPUs of its own: in sandboxes, in WSL, with ROCm.
-DEVICES = [Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd")]
+from ablations.scheduling.events import Event, OutOfMemory, RunEnd, WorkerDied
+from ablations.scheduling.gpus import local_capacity
+from ablations.scheduling.launcher import GRACE_SECONDS
+from ablations.scheduling.local_worker import serve
+from ablations.scheduling.worker_env import NO_WANDB_IDENTITY
 
 
-class Worker:
-    """One process, once it has had a cell, and the cell that it has.
+class LocalWorker:
+    """A slot of this machine: a worker process and the run that it trains.
 
     Args:
         results: The folder of all runs.
-        gpus: The ids of the GPUs that it sees; none: the CPU.
-        reuse: Whether records that are there already are enough.
+        gpus: The ids of the GPUs that it may use; empty for the CPU.
+        reuse: Whether a record that is already there is enough.
     """
 
     def __init__(self, results: Path, gpus: Sequence[str] = (), reuse: bool = True) -> None:
         self.results, self.gpus, self.reuse = results, list(gpus), reuse
-        self.place = self.device = f"gpu {', '.join(gpus)}" if gpus else "cpu"
-        self.cell: RunConfig | None = None
-        self.kill_at: float | None = None  # when it is killed, if asking has not ended it
+        self.location = self.device = f"gpu {', '.join(gpus)}" if gpus else "cpu"
+        self.run: RunConfig | None = None
+        self.kill_at: float | None = None  # when to kill a worker that was asked to end
         self.start()
 
     def start(self) -> None:
         """Start the process."""
-        # The pipe to the worker must not have the number of one of its streams.
+        # The pipe must not get the file number of a closed standard stream.
         screen.reopen_closed_streams()
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, self.results, self.reuse))
-        own = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
-        with set_environ({**ONE_THREAD, **OWN_CLIENT, **own}):
+        self.connection, worker_end = context.Pipe()
+        self.process = context.Process(target=serve, args=(worker_end, self.results, self.reuse))
+        devices = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
+        with set_environ({**ONE_THREAD, **NO_WANDB_IDENTITY, **devices}):
             self.process.start()
-        theirs.close()  # so that this end sees the worker's death
+        worker_end.close()  # so that the connection ends when the worker dies
         self.oom_kills = count_oom_kills()
 
-    def give(self, cell: RunConfig) -> None:
-        """Start a cell."""
-        if not self.connection.closed:
-            # Where the process has just died, its end of the pipe says so at the next look.
-            with contextlib.suppress(OSError):
-                self.connection.send(cell)
-        else:
+    def submit(self, run: RunConfig) -> None:
+        """Start a run."""
+        if self.connection.closed:
             self.start()
-            self.connection.send(cell)
-        self.cell = cell
+        with contextlib.suppress(OSError):  # a worker that has just died is noticed by `events`
+            self.connection.send(run)
+        self.run = run
 
-    def rest(self) -> None:
-        """End the process, so that nothing of it is in memory; the next cell starts another."""
+    def shut_down(self) -> None:
+        """End the process and free its memory; the next run starts another one."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
-    def died(self) -> Event:
-        """What the end of the process was."""
+    def ended(self) -> RunEnd:
+        """Why the process ended."""
         self.process.join()
         code = self.process.exitcode or 0
-        cell = self.cell
-        run_id = cell.run_id if cell else ""
-        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        kind, how = "died", f"its worker ended with {reason}"
-        if code == -signal.SIGKILL and self.oom_kills < count_oom_kills():
-            kind, how = "oom", f"{how}: the system has killed a process for want of memory"
+        run_id = self.run.run_id if self.run else ""
+        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        reason = f"its worker ended with {cause}"
         self.connection.close()
-        self.cell = self.kill_at = None
-        return Event(kind, run_id, how, self.place)
+        self.run = self.kill_at = None
+        if code == -signal.SIGKILL and self.oom_kills < count_oom_kills():
+            return OutOfMemory(
+                run_id, f"{reason}: the system killed a process because memory ran out"
+            )
+        return WorkerDied(run_id, reason)
 
 
-class LocalWorkers:
-    """Warm workers, spread over the GPUs; dead ones are replaced.
+class LocalLauncher:
+    """Trains runs in workers on this machine, spread over its GPUs; dead workers are replaced.
 
     Args:
-        results: The folder of all runs.
-        count: How many cells at once.
-        groups: GPUs by the cells that may run on them, as ``gpu_groups`` gives them; none: the CPU.
-        reuse: Whether records that are there already are enough.
+        workers: Runs at once; None for one a GPU, or one a core.
+        workers_per_gpu: Runs on a GPU; None for one.
     """
 
-    def __init__(
-        self,
-        results: Path,
-        count: int,
-        groups: Sequence[Sequence[str]] = (),
-        reuse: bool = True,
-    ) -> None:
-        self.results, self.count, self.groups, self.reuse = results, count, groups, reuse
-        self.workers: list[Worker] = []
+    on_this_machine = True
+    may_grow = False
 
-    def start(self) -> None:
-        """Start the processes."""
-        for index in range(self.count):
-            gpus = self.groups[index % len(self.groups)] if self.groups else []
-            self.workers.append(Worker(self.results, gpus, self.reuse))
+    def __init__(self, workers: int | None = None, workers_per_gpu: int | None = None) -> None:
+        self.requested, self.workers_per_gpu = workers, workers_per_gpu
+        self.max_runs = 0
+        self.gpu_groups: list[list[str]] = []
+        self.workers: list[LocalWorker] = []
 
-    def slots(self) -> list[Worker]:
+    def check(self, runs: Sequence[RunConfig]) -> None:
+        """Find room on this machine.
+
+        Raises:
+            ConfigError: A run wants more GPUs than there are, or ``workers_per_gpu`` is set but no
+                GPU is used.
+        """
+        self.max_runs, self.gpu_groups = local_capacity(
+            [run.system for run in runs], self.requested, self.workers_per_gpu
+        )
+
+    def start(self, runs: Sequence[RunConfig], results: Path, reuse: bool) -> None:
+        """Start the worker processes, no more than there are runs."""
+        self.max_runs = min(self.max_runs, len(runs))
+        for index in range(self.max_runs):
+            gpus = self.gpu_groups[index % len(self.gpu_groups)] if self.gpu_groups else []
+            self.workers.append(LocalWorker(results, gpus, reuse))
+
+    def slots(self) -> list[LocalWorker]:
         """The workers."""
         return list(self.workers)
 
-    def may_grow(self) -> bool:
-        """No: a machine has the devices that it has."""
-        return False
-
-    def give(self, slot: Worker, cell: RunConfig, alone: bool = False) -> None:
-        """Start a cell; alone: in a fresh process, while no other is on that device."""
+    def submit(self, slot: LocalWorker, run: RunConfig, alone: bool = False) -> None:
+        """Start a run; ``alone``: in a new process, while no other one uses the device."""
         if alone:
             for worker in self.workers:
                 if worker.device == slot.device and not worker.connection.closed:
-                    worker.rest()
-        slot.give(cell)
+                    worker.shut_down()
+        slot.submit(run)
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
@@ -141,129 +139,39 @@ class LocalWorkers:
         for worker in self.workers:
             if worker.kill_at is not None and now > worker.kill_at:
                 worker.process.kill()
-        open_ones = [worker for worker in self.workers if not worker.connection.closed]
-        ready = wait([worker.connection for worker in open_ones], timeout)
-        for worker in [worker for worker in open_ones if worker.connection in ready]:
+        connected = [worker for worker in self.workers if not worker.connection.closed]
+        ready = wait([worker.connection for worker in connected], timeout)
+        for worker in [worker for worker in connected if worker.connection in ready]:
             try:
-                event: Event = worker.connection.recv()
+                event = worker.connection.recv()
             except (EOFError, OSError):
-                event = worker.died()
+                event = worker.ended()
                 worker.start()
-            if event.kind not in ON_THE_WAY:
-                worker.cell = worker.kill_at = None
-            yield Event(event.kind, event.run_id, event.body, worker.place)
+            if isinstance(event, RunEnd):
+                worker.run = worker.kill_at = None
+            yield replace(event, location=worker.location)
 
-    def end(self, run_id: str) -> None:
-        """Ask a cell's worker to end, and kill it where it does not."""
+    def cancel(self, run_id: str) -> None:
+        """Ask the run's worker to end, and kill it later if it does not."""
         for worker in self.workers:
-            if worker.cell and worker.cell.run_id == run_id and worker.kill_at is None:
+            if worker.run and worker.run.run_id == run_id and worker.kill_at is None:
                 worker.process.terminate()
                 worker.kill_at = time.monotonic() + GRACE_SECONDS
 
     def stop(self) -> None:
-        """End all workers; what they trained so far lies in their checkpoints.
+        """End all workers; checkpoints keep what was trained.
 
-        Those with a cell are asked first, so that W&B hears of it.
+        Busy workers are asked first, so that they can close their W&B runs.
         """
-        for worker in self.workers:
-            if worker.cell:
-                worker.process.terminate()
+        busy = [worker for worker in self.workers if worker.run]
+        for worker in busy:
+            worker.process.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
+        for worker in busy:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
         for worker in self.workers:
-            if worker.cell:
-                worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
         for worker in self.workers:
             worker.process.join()
             worker.connection.close()
-
-
-def gpus() -> list[str]:
-    """The ids of the GPUs that this process may use, found without importing torch.
-
-    CUDA_VISIBLE_DEVICES is believed as far as there are such devices; as for CUDA, the list ends
-    before the first that is none.
-    """
-    there = len(list(DRIVER.glob("*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [str(index) for index in range(there)]
-    if not there and not any(path.exists() for path in DEVICES):
-        return []
-    found: list[str] = []
-    for name in (word.strip() for word in visible.split(",")):
-        if not name or name.startswith("-") or (there and name.isdigit() and int(name) >= there):
-            break
-        found.append(name)
-    return found
-
-
-def room(
-    systems: Sequence[SystemConfig], workers: int | None, per_gpu: int | None = None
-) -> tuple[int, list[list[str]]]:
-    """How many cells train at once on this machine, and the GPUs that each may have; none: the CPU.
-
-    Args:
-        systems: Of the cells.
-        workers: As many as the user wants; None for one a GPU, or one a core.
-        per_gpu: Cells on a GPU; None for one.
-
-    Raises:
-        ConfigError: More GPUs a cell than there are, or several cells a GPU where none is used.
-    """
-    on_gpus = any(system.accelerator != "cpu" for system in systems)
-    devices = max((system.devices for system in systems), default=1)
-    groups = gpu_groups(devices, per_gpu or 1) if on_gpus else []
-    if per_gpu and not groups:
-        raise ConfigError(
-            f"--workers-per-gpu {per_gpu}: "
-            + ("there is no GPU here" if on_gpus else "the runs are to be trained on the CPU")
-        )
-    return workers or len(groups) or default_workers(devices), groups
-
-
-def gpu_groups(devices: int, per_gpu: int) -> list[list[str]]:
-    """The GPUs of each cell that may run at once, none where there are none.
-
-    Args:
-        devices: GPUs of a cell.
-        per_gpu: Cells on a GPU that is free; fewer on one of whose memory others have a part.
-
-    Raises:
-        ConfigError: More GPUs a cell than there are.
-    """
-    found = gpus()
-    if not found:
-        return []
-    if devices > len(found):
-        raise ConfigError(
-            f"system.devices {devices}: this machine has "
-            f"{pluralize(len(found), 'GPU')} ({', '.join(found)})"
-        )
-    groups = [found[at : at + devices] for at in range(0, len(found) - devices + 1, devices)]
-    free = free_memory() if per_gpu > 1 else {}
-    shares = [max(1, round(per_gpu * min(free.get(gpu, 1.0) for gpu in own))) for own in groups]
-    # Round by round, so that fewer cells than there is room for spread over all GPUs.
-    return [
-        own
-        for turn in range(per_gpu)
-        for own, share in zip(groups, shares, strict=True)
-        if turn < share
-    ]
-
-
-def free_memory() -> dict[str, float]:
-    """GPU, by index and by UUID -> share of its memory that is free; empty where none is known."""
-    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.free,memory.total"]
-    query.append("--format=csv,noheader,nounits")
-    try:
-        done = subprocess.run(query, capture_output=True, encoding="utf-8", check=True, timeout=20)
-        rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
-        return {name: float(row[2]) / float(row[3]) for row in rows for name in row[:2]}
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError, ZeroDivisionError):
-        return {}
-
-
-def default_workers(devices: int = 1) -> int:
-    """One worker a core that this process may use, or fewer where a cell takes several."""
-    return max(1, usable_cores() // devices)
+        self.workers.clear()

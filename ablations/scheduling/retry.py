@@ -1,4 +1,4 @@
-"""Which failed runs are tried again, and which devices get no more of them."""
+"""Which failed runs are tried again, and which devices or nodes get no more runs."""
 
 from __future__ import annotations
 
@@ -6,87 +6,89 @@ import platform
 from collections import Counter
 from dataclasses import dataclass, field
 
-# How often a cell may lose its process within one `ablations run` without an epoch in between.
-ATTEMPTS = 3
-IN_A_ROW = 3  # so many cells that fail one after another at a place make it suspect
+MAX_LOSSES = 3  # processes that a run may lose in a row without finishing an epoch
+QUARANTINE_AFTER = 3  # consecutive failed runs on a device or node
 
 
-def named(place: str) -> str:
-    """A place for people who do not know on which machine the runner is."""
-    return f"{place} of {platform.node()}" if place.startswith(("cpu", "gpu")) else place
+def with_hostname(location: str) -> str:
+    """The name of a device or node for people who do not know the runner's machine."""
+    if location.startswith(("cpu", "gpu")):
+        return f"{location} of {platform.node()}"
+    return location
 
 
 @dataclass
-class Places:
-    """Where cells fail again and again: a place whose cells do, one after another, is set aside.
+class Quarantine:
+    """Quarantines a device or node after ``QUARANTINE_AFTER`` consecutive failures.
 
-    A cell that fails at a second place is bad itself and speaks against neither.
+    A run that also fails at a second location is bad itself and counts against neither.
 
     Args:
-        failing: Place -> the cells that failed there since one succeeded.
-        aside: The places that get no more cells -> the cells that speak against them.
-        where: Cell -> the places where it failed.
+        failing: Location -> runs that failed there since one succeeded.
+        quarantined: Location -> the runs whose failures count against it.
+        failed_at: Run id -> the locations where it failed.
     """
 
     failing: dict[str, list[str]] = field(default_factory=dict)
-    aside: dict[str, list[str]] = field(default_factory=dict)
-    where: dict[str, set[str]] = field(default_factory=dict)
+    quarantined: dict[str, list[str]] = field(default_factory=dict)
+    failed_at: dict[str, set[str]] = field(default_factory=dict)
 
-    def succeeded(self, place: str) -> None:
-        """A cell has come to its end there."""
-        self.failing.pop(place, None)
+    def succeeded(self, location: str) -> None:
+        """A run finished there."""
+        self.failing.pop(location, None)
 
-    def failed(self, place: str, run_id: str, elsewhere: bool) -> list[str]:
-        """A cell has failed there; where that sets the place aside, the cells to try elsewhere.
+    def failed(self, location: str, run_id: str, others: bool) -> list[str]:
+        """A run failed there. If the location is quarantined, return the runs to retry elsewhere.
 
         Args:
-            place: The place.
-            run_id: The cell.
-            elsewhere: Whether there is another place to go on at: the last one is never set aside.
+            location: The device or node.
+            run_id: The run.
+            others: Whether another location is usable: the last one is never quarantined.
         """
-        known = self.where.setdefault(run_id, set())
-        known.add(place)
-        if len(known) > 1:
+        locations = self.failed_at.setdefault(run_id, set())
+        locations.add(location)
+        if len(locations) > 1:
             self._clear(run_id)
             return []
-        if place in self.aside:  # it had several cells when it was set aside
-            self.aside[place].append(run_id)
-            return [run_id] if elsewhere else []
-        cells = self.failing.setdefault(place, [])
-        if run_id not in cells:
-            cells.append(run_id)
-        if len(cells) < IN_A_ROW or not elsewhere:
+        if location in self.quarantined:  # more runs were training there when it was quarantined
+            self.quarantined[location].append(run_id)
+            return [run_id] if others else []
+        runs = self.failing.setdefault(location, [])
+        if run_id not in runs:
+            runs.append(run_id)
+        if len(runs) < QUARANTINE_AFTER or not others:
             return []
-        self.aside[place] = self.failing.pop(place)
-        return list(self.aside[place])
+        self.quarantined[location] = self.failing.pop(location)
+        return list(self.quarantined[location])
 
     def _clear(self, run_id: str) -> None:
-        """A cell is bad itself: places that were set aside for it get cells again."""
-        for cells in (*self.failing.values(), *self.aside.values()):
-            if run_id in cells:
-                cells.remove(run_id)
-        for place in [place for place, cells in self.aside.items() if len(cells) < IN_A_ROW]:
-            self.failing[place] = self.aside.pop(place)
+        """Forget the failures of a bad run; release locations that were quarantined for it."""
+        for runs in (*self.failing.values(), *self.quarantined.values()):
+            if run_id in runs:
+                runs.remove(run_id)
+        for location, runs in list(self.quarantined.items()):
+            if len(runs) < QUARANTINE_AFTER:
+                self.failing[location] = self.quarantined.pop(location)
 
 
 @dataclass
 class Attempts:
-    """How often a cell was tried within one `ablations run`."""
+    """Counts the attempts of each run within one ``ablations run``."""
 
-    lost: Counter[str] = field(default_factory=Counter)
-    alone: set[str] = field(default_factory=set)
+    losses: Counter[str] = field(default_factory=Counter)
+    alone: set[str] = field(default_factory=set)  # runs that get a device for themselves
 
-    def after_loss(self, run_id: str) -> bool:
-        """Whether a cell that lost its process is tried again."""
-        self.lost[run_id] += 1
-        return self.lost[run_id] < ATTEMPTS
+    def retry_after_loss(self, run_id: str) -> bool:
+        """Count a lost process; whether to try the run again."""
+        self.losses[run_id] += 1
+        return self.losses[run_id] < MAX_LOSSES
 
-    def went_on(self, run_id: str) -> None:
-        """A cell has finished an epoch: what it lost before is made up for."""
-        self.lost.pop(run_id, None)
-
-    def after_oom(self, run_id: str) -> bool:
-        """Whether a cell without enough memory is tried again: once, alone on its device."""
-        again = run_id not in self.alone
+    def retry_after_oom(self, run_id: str) -> bool:
+        """Whether to try a run that ran out of memory again: once, alone on its device."""
+        retry = run_id not in self.alone
         self.alone.add(run_id)
-        return again
+        return retry
+
+    def reset_losses(self, run_id: str) -> None:
+        """The run finished an epoch, or moves to another location."""
+        self.losses.pop(run_id, None)

@@ -1,190 +1,234 @@
-"""Cells -> records: skip what is done, launch the rest, retry what was killed, report progress.
+"""Trains the runs of a study: reuse finished ones, launch the others, retry, report progress.
 
-The truth is on disk: a cell is done once its record is there, whoever wrote it, and somebody has it
-as long as its lease says so. Runners that share a folder so share the work.
+The results folder decides: a run is done once its record is there, whoever wrote it, and is being
+trained while its lease is alive. So several runners can share a folder and its work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablations import data
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import SweepRun
 from ablations.data.checks import check_classes
-from ablations.errors import RecordError
+from ablations.errors import ConfigError, RecordError
 from ablations.scheduling.launcher import Launcher
-from ablations.scheduling.progress import Observer
-from ablations.scheduling.scheduler import Outcome, Work
+from ablations.scheduling.local import LocalLauncher
+from ablations.scheduling.observer import Observer
+from ablations.scheduling.scheduler import Outcome, Scheduler
 from ablations.store import failures, leases, records, reuse_check
 from ablations.store.records import Record, record_stamp
 from ablations.tracking.reuse import fetch_finished_runs
 from ablations.training.signals import Signals
 
 
-def split(
-    cells: Sequence[SweepRun], results: Path, retry_failed: bool = False
-) -> tuple[list[Record], list[RunConfig], dict[str, str]]:
-    """The records of runs that are done or failed for good, and the runs that are to be trained.
-
-    A run whose record cannot be read is neither: its id comes with the reason.
+@dataclass
+class Selection:
+    """The runs of a study by what happens to them.
 
     Args:
-        cells: What is wanted.
-        results: The folder of all runs.
-        retry_failed: Whether runs that failed are all trained again, not only those whose process
-            was killed.
+        reused: Records of runs that are done, or that failed and are not retried.
+        todo: The runs to train.
+        unreadable: Run id -> why its record cannot be read.
+        stale: Run id -> which of its token mixers have changed since it was trained.
     """
-    there, todo, unread = [], [], {}
-    for cell in cells:
+
+    reused: list[Record] = field(default_factory=list)
+    todo: list[RunConfig] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
+
+    def retrain(self, run_ids: set[str], runs: Sequence[RunConfig]) -> None:
+        """Train runs again although they have a record; ``todo`` keeps the order of ``runs``."""
+        self.reused = [record for record in self.reused if record.run_id not in run_ids]
+        todo = {run.run_id for run in self.todo} | run_ids
+        self.todo = [run for run in runs if run.run_id in todo]
+
+
+def select_by_record(
+    runs: Sequence[RunConfig], results: Path, retry_failed: bool = False
+) -> Selection:
+    """Select the runs to train by the records in a folder alone.
+
+    Args:
+        runs: All runs of the study.
+        results: The folder of all runs.
+        retry_failed: Whether to train all failed runs again, not only those that were killed.
+    """
+    selection = Selection()
+    for run in runs:
         try:
-            record = records.find_record(results, cell.config.run_id)
+            record = records.find_record(results, run.run_id)
         except RecordError as error:
-            unread[cell.config.run_id] = str(error)
+            selection.unreadable[run.run_id] = str(error)
             continue
         if record and (record.done or failures.keeps_failure(record, retry_failed)):
-            there.append(record)
+            selection.reused.append(record)
         else:
-            todo.append(cell.config)
-    return there, todo, unread
+            selection.todo.append(run)
+    return selection
 
 
-def sorted_out(
-    cells: Sequence[SweepRun],
+def select_runs(
+    runs: Sequence[RunConfig],
     results: Path,
     retry_failed: bool = False,
     retrain_stale: bool = False,
-    here: bool = True,
-) -> tuple[list[Record], list[RunConfig], dict[str, str], dict[str, str]]:
-    """``split`` held against the images, the precision and the mixers that are asked for now.
+    on_this_machine: bool = True,
+) -> Selection:
+    """Select the runs to train, and compare records with the images, precision and mixers of now.
 
-    Every data set is opened once, before any worker starts.
+    It opens each data set once, before any worker starts.
 
     Args:
-        cells: What is wanted.
+        runs: All runs of the study.
         results: The folder of all runs.
-        retry_failed: As of ``split``.
-        retrain_stale: Whether runs whose token mixer has changed are trained again; what they have
-            is kept.
-        here: Whether the runs train on this machine, so that precision ``auto`` is known.
-
-    Returns:
-        The records that are reused, what is to be trained, run id -> why a run is stale, and
-        run id -> why its record cannot be read.
+        retry_failed: Whether to train all failed runs again, not only those that were killed.
+        retrain_stale: Whether to train runs again whose token mixer has changed; their files are
+            kept.
+        on_this_machine: Whether runs train here, so that precision ``auto`` can be resolved.
 
     Raises:
-        DataError: Images that are missing, broken, or others than those of a done record.
-        ConfigError: Another number of classes than the models', or a done record of another
+        DataError: Images are missing or broken, or differ from those of a finished record.
+        ConfigError: The number of classes is not the model's, or a finished record has another
             precision.
-        BusyError: Somebody trains a run that is to be set aside.
+        BusyError: Another process trains a stale run.
     """
-    reuse_check.finish_interrupted_moves(results, [cell.config.run_id for cell in cells])
-    there, todo, unread = split(cells, results, retry_failed)
-    configs = [cell.config for cell in cells if cell.config.run_id not in unread]
-    found = reuse_check.check_records(configs, there, here, on_missing=_open)
-    found.refuse(results)
-    reuse_check.remove_finished_leftovers(
-        results, (record.run_id for record in there if record.done)
+    reuse_check.finish_interrupted_moves(results, [run.run_id for run in runs])
+    selection = select_by_record(runs, results, retry_failed)
+    readable = [run for run in runs if run.run_id not in selection.unreadable]
+    compared = reuse_check.check_records(
+        readable, selection.reused, on_this_machine, on_missing=_check_data
     )
+    compared.refuse(results)
+    reuse_check.remove_finished_leftovers(
+        results, (record.run_id for record in selection.reused if record.done)
+    )
+    selection.retrain(compared.failed, readable)
     if retrain_stale:
-        for config in configs:
-            if config.run_id in found.stale or reuse_check.is_stale(results, config):
-                reuse_check.move_stale_files(results, config.run_id)
-    left = found.stale.keys() | found.failed
-    again = left if retrain_stale else found.failed
-    there = [record for record in there if record.run_id not in left]
-    wanted = {config.run_id for config in todo} | again
-    todo = [config for config in configs if config.run_id in wanted]
-    return there, todo, {} if retrain_stale else found.stale, unread
+        for run in readable:
+            if run.run_id in compared.stale or reuse_check.is_stale(results, run):
+                reuse_check.move_stale_files(results, run.run_id)
+        selection.retrain(set(compared.stale), readable)
+    else:
+        selection.stale = compared.stale
+        selection.reused = [r for r in selection.reused if r.run_id not in compared.stale]
+    return selection
 
 
-def _open(config: RunConfig) -> None:
-    """Read the images of a run that is to be trained."""
-    check_classes(config, len(data.load_dataset(config.data).classes))
+def _check_data(run: RunConfig) -> None:
+    """Open the images of a run; raise DataError or ConfigError for those it cannot train on."""
+    check_classes(run, len(data.load_dataset(run.data).classes))
 
 
-def run(
-    cells: Sequence[SweepRun],
+def run_study(
+    runs: Sequence[RunConfig],
     results: Path,
-    launcher: Callable[[int], Launcher],
-    progress: Callable[[Sequence[RunConfig], Sequence[RunConfig]], Observer],
+    launcher: Launcher | None = None,
+    observer: Callable[[Sequence[RunConfig], Sequence[RunConfig]], Observer] = Observer,
+    *,
     reuse: bool = True,
     retry_failed: bool = False,
     retrain_stale: bool = False,
-    here: bool = True,
-    cell_timeout: float | None = None,
-    unsent: Callable[[Path], None] = lambda _: None,
+    run_timeout: float | None = None,
+    on_unsynced: Callable[[Path], None] = lambda folder: None,
 ) -> Outcome:
-    """Train all cells that are not done yet.
+    """Train all runs that are not done yet.
 
-    SIGINT and SIGTERM end it; nothing that was trained is lost, because every epoch
-    leaves a checkpoint.
+    SIGINT and SIGTERM stop it. Each epoch leaves a checkpoint, from which the next call goes on.
 
     Args:
-        cells: What to train.
+        runs: All runs of the study.
         results: The folder of all runs.
-        launcher: Given the number of cells to train, where they run.
-        progress: Given all cells and those to train, who is told of what happens.
-        reuse: Whether cells that are done, here or in W&B, are left as they are.
-        retry_failed: Whether cells that failed before are all tried again.
-        retrain_stale: Whether runs whose token mixer has changed are trained again.
-        here: Whether the runs train on this machine, so that precision ``auto`` is known.
-        cell_timeout: Seconds that a cell may take from its start here; None for any.
-        unsent: Called with a tracker's folder where not all of a run has arrived.
+        launcher: Where runs train; by default workers on this machine, one a GPU or one a core.
+        observer: Given all runs and those to train, makes the observer of what happens, such as the
+            class ``Progress``; by default nothing is shown.
+        reuse: Whether to reuse records, from the folder or from W&B.
+        retry_failed: Whether to train all failed runs again, not only those that were killed.
+        retrain_stale: Whether to train runs again whose token mixer has changed.
+        run_timeout: Seconds that a run may take from its start here; None for any.
+        on_unsynced: Called with the folder of each run that W&B did not receive completely.
 
     Raises:
-        ConfigError: The launcher cannot be had, or a done record is of another precision; nothing
-            was trained.
+        ConfigError: The launcher cannot train such runs, or a finished record has another
+            precision; nothing was trained.
         RecordError: The folder cannot be written or takes no leases.
-        DataError: Missing or broken images, or others than those of a done record.
-        TrackerError: W&B refuses: no API key, no such entity.
+        DataError: Images are missing or broken, or differ from those of a finished record.
+        TrackerError: W&B refuses: no API key, or no such entity.
     """
-    # Before anything is read: what another runner writes meanwhile is seen as its work.
-    before = {cell.config.run_id: record_stamp(results, cell.config.run_id) for cell in cells}
-    stale: dict[str, str] = {}
-    unread: dict[str, str] = {}
+    launcher = launcher or LocalLauncher()
+    if (nodes := max((run.system.nodes for run in runs), default=1)) > 1:
+        raise ConfigError(
+            f"system.nodes {nodes}: `ablations run` trains each run on one machine. To train one "
+            "run on several, start `ablations train` with srun or torchrun, a process per device"
+        )
+    launcher.check(runs)
+    # Taken before anything else is read, so that what other runners write meanwhile is noticed.
+    before = {run.run_id: record_stamp(results, run.run_id) for run in runs}
     if reuse:
-        fetch_finished_runs([cell.config for cell in cells], results, here)
-        given = results, retry_failed, retrain_stale, here
-        there, todo, stale, unread = sorted_out(cells, *given)
+        fetch_finished_runs(runs, results, launcher.on_this_machine)
+        selection = select_runs(
+            runs, results, retry_failed, retrain_stale, launcher.on_this_machine
+        )
     else:
-        there, todo = [], [cell.config for cell in cells]
-        for config in todo:
-            _open(config)
+        selection = Selection(todo=list(runs))
+        for run in runs:
+            _check_data(run)
     records.check_writable(results)
     leases.check_leases_work(results)
-    outcome = Outcome(there, reused=sum(record.done for record in there), stale=stale)
-    outcome.refused = unread
+    outcome = Outcome(
+        records=selection.reused,
+        reused=sum(record.done for record in selection.reused),
+        refused=selection.unreadable,
+        stale=selection.stale,
+    )
+    todo = selection.todo
     if not todo:
         return outcome
-    pool = launcher(len(todo))
     signals = Signals()
+    shown = observer(runs, todo)
     try:
-        with signals.handled(), progress([cell.config for cell in cells], todo) as shown:
-            pool.start()
-            work = Work(todo, before, results, pool, shown, outcome, cell_timeout, unsent)
-            while work.goes_on():
+        launcher.start(todo, results, reuse)
+        with signals.handled(), shown:
+            scheduler = Scheduler(
+                todo, before, results, launcher, shown, outcome, run_timeout, on_unsynced
+            )
+            while scheduler.unfinished():
                 signals.check()
-                work.step()
+                scheduler.step()
     except KeyboardInterrupt as stopped:
         outcome.interrupted = getattr(stopped, "code", 130)
     finally:
-        # A second Ctrl-C must not leave half of the workers running.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        pool.stop()
-        signal.signal(signal.SIGINT, handler)
-    _find_stale(outcome, todo)
+        with _sigint_ignored():  # a second Ctrl-C must not leave half of the workers running
+            launcher.stop()
+    _drop_stale(outcome, todo)
     return outcome
 
 
-def _find_stale(outcome: Outcome, todo: Sequence[RunConfig]) -> None:
-    """Leave out what was trained before a token mixer was changed, while the study ran."""
-    trained = {config.run_id: config.model.mixers for config in todo}
+@contextlib.contextmanager
+def _sigint_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _drop_stale(outcome: Outcome, todo: Sequence[RunConfig]) -> None:
+    """Move runs from ``records`` to ``stale`` if their token mixer was changed during the study."""
+    mixers = {run.run_id: run.model.mixers for run in todo}
     for record in list(outcome.records):
-        before, mixers = record.environment.get("plugins", {}), trained.get(record.run_id, ())
-        if record.done and (why := plugins.changed_mixers(before, mixers)):
+        trained_with = record.environment.get("plugins", {})
+        reason = plugins.changed_mixers(trained_with, mixers.get(record.run_id, ()))
+        if record.done and reason:
             outcome.records.remove(record)
-            outcome.stale[record.run_id] = why
+            outcome.stale[record.run_id] = reason

@@ -1,4 +1,4 @@
-"""Cells on their way: who gets which next, and what becomes of each."""
+"""Assigns runs to slots and decides what happens after each event: retry, quarantine or record."""
 
 from __future__ import annotations
 
@@ -11,32 +11,49 @@ from pathlib import Path
 
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, RecordError
-from ablations.scheduling import retry
-from ablations.scheduling.launcher import Event, Launcher, Slot
-from ablations.scheduling.progress import Observer
-from ablations.scheduling.retry import Attempts, Places
+from ablations.scheduling.events import (
+    BatchDone,
+    Busy,
+    EpochDone,
+    Event,
+    Failed,
+    LocationUnusable,
+    NotStarted,
+    OutOfMemory,
+    Recorded,
+    Refused,
+    RunEnd,
+    RunEvent,
+    Started,
+    StudyAborted,
+    Unsynced,
+    WorkerDied,
+)
+from ablations.scheduling.launcher import Launcher, Slot
+from ablations.scheduling.observer import Observer
+from ablations.scheduling.retry import MAX_LOSSES, Attempts, Quarantine, with_hostname
 from ablations.store import failures, leases, records
 from ablations.store.records import FileStamp, Record, record_stamp
 from ablations.text.phrases import pluralize
 
-PATIENCE_SECONDS = 600.0  # that a cluster may be without a place for cells
-LOOK_SECONDS = 2.0  # how often cells that another runner trains are looked after
+NO_SLOT_SECONDS = 600.0  # how long a cluster may have no usable slot before the study ends
+LEASE_POLL_SECONDS = 2.0  # how often to look after runs that other runners train
 
 
 @dataclass
 class Outcome:
-    """What a run of the runner did.
+    """What became of a study.
 
     Args:
-        records: All cells' records, those reused included.
+        records: The records of all runs, reused ones included.
         reused: How many were done before.
-        elsewhere: How many another runner trained meanwhile.
+        elsewhere: How many were trained by other runners meanwhile.
         refused: Run id -> why it could not be trained, and has no record.
         stale: Run id -> which of its token mixers have changed since it was trained.
-        aside: Places that were set aside -> the cells that failed there one after another.
-        unfit: Places that could have no cells -> why.
-        left: How many cells are left, because there is no place for them any more.
-        interrupted: The exit code of the signal that stopped it, 0 where none did.
+        quarantined: Device or node -> the runs that failed there consecutively.
+        unusable: Device or node -> why it could not train runs.
+        left: How many runs are left because no usable device or node remained.
+        interrupted: The exit code of the signal that stopped the study, else 0.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -44,41 +61,39 @@ class Outcome:
     elsewhere: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     stale: dict[str, str] = field(default_factory=dict)
-    aside: dict[str, list[str]] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)
+    quarantined: dict[str, list[str]] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
     left: int = 0
     interrupted: int = 0
 
     @property
     def failed(self) -> list[Record]:
-        """Records of cells that failed, now or before."""
+        """Records of runs that failed, now or before."""
         return [record for record in self.records if record.status == "failed"]
 
     @property
     def trained(self) -> int:
-        """How many cells were trained to their end here."""
+        """How many runs finished or diverged here."""
         return len(self.records) - self.reused - self.elsewhere - len(self.failed)
 
     @property
-    def whole(self) -> bool:
-        """Whether each cell has its result."""
+    def complete(self) -> bool:
+        """Whether each run has its result."""
         return not (self.failed or self.refused or self.stale or self.left)
 
 
-class Work:
-    """The cells that are to be trained.
-
-    Each is waiting, running (here), elsewhere (another runner has it) or at its end.
+class Scheduler:
+    """Trains the runs of a study. Each run is waiting, running here, elsewhere, or ended.
 
     Args:
-        todo: The cells.
-        before: Run id -> ``stamp`` of its record when the runner began.
+        todo: The runs to train.
+        before: Run id -> ``stamp`` of its record when the study began.
         results: The folder of all runs.
-        pool: Where they run.
-        shown: Who is told.
-        outcome: Where they end.
-        cell_timeout: Seconds a cell; None for any.
-        unsent: Called with a tracker's folder where not all of a run has arrived.
+        launcher: Where they train.
+        observer: Sees what happens.
+        outcome: Filled in.
+        run_timeout: Seconds that a run may take; None for any.
+        on_unsynced: Called with the folder of each run that W&B did not receive completely.
     """
 
     def __init__(
@@ -86,254 +101,242 @@ class Work:
         todo: Sequence[RunConfig],
         before: Mapping[str, FileStamp | None],
         results: Path,
-        pool: Launcher,
-        shown: Observer,
+        launcher: Launcher,
+        observer: Observer,
         outcome: Outcome,
-        cell_timeout: float | None,
-        unsent: Callable[[Path], None],
+        run_timeout: float | None,
+        on_unsynced: Callable[[Path], None],
     ) -> None:
-        self.by_id = {cell.run_id: cell for cell in todo}
-        self.waiting = deque(self.by_id)
-        self.running: dict[str, float] = {}  # when its training began; inf: it has not yet
+        self.runs = {run.run_id: run for run in todo}
+        self.waiting = deque(self.runs)
+        self.running: dict[str, float] = {}  # run id -> when its training began; inf: not yet
         self.elsewhere: set[str] = set()
-        self.late: set[str] = set()  # told to end, for the time they took
-        self.results, self.pool, self.shown, self.outcome = results, pool, shown, outcome
-        self.cell_timeout, self.unsent = cell_timeout, unsent
-        self.attempts, self.places = Attempts(), Places(aside=outcome.aside)
-        # What is on disk of cells that failed before is not what becomes of them now.
-        self.before = dict(before)
-        self.looked = self.had_place = time.monotonic()
-        self.emptying: str | None = None  # the device that is kept for a cell that needs it alone
+        self.timed_out: set[str] = set()
+        self.results, self.launcher = results, launcher
+        self.observer, self.outcome = observer, outcome
+        self.run_timeout, self.on_unsynced = run_timeout, on_unsynced
+        self.attempts = Attempts()
+        self.quarantine = Quarantine(quarantined=outcome.quarantined)
+        self.stamps = dict(before)  # a record with another stamp was written by another runner
+        self.polled = self.had_slot = time.monotonic()
+        self.reserved: str | None = None  # the device that is emptied for a run that needs it alone
 
-    def goes_on(self) -> bool:
+    def unfinished(self) -> bool:
         """Whether there is more to do, or to wait for."""
         now = time.monotonic()
-        if self.running or self._places():
-            self.had_place = now
-        patience = PATIENCE_SECONDS if self.pool.may_grow() else 0.0
-        if self.waiting and now - self.had_place > patience:
+        if self.running or self._usable_slots():
+            self.had_slot = now
+        patience = NO_SLOT_SECONDS if self.launcher.may_grow else 0.0
+        if self.waiting and now - self.had_slot > patience:
             self.outcome.left = len(self.waiting) + len(self.elsewhere)
             return False
         return bool(self.waiting or self.running or self.elsewhere)
 
     def step(self) -> None:
-        """Give cells to whoever has room, and hear what has happened for half a second."""
-        self._look_elsewhere()
-        for slot in self._usable():
-            if slot.cell is None and len(self.running) < self.pool.count:
+        """Fill free slots, and handle the events of half a second."""
+        self._poll_leases()
+        for slot in self._usable_slots():
+            if slot.run is None and len(self.running) < self.launcher.max_runs:
                 self._fill(slot)
-        for event in self.pool.events(timeout=0.5):
-            self._hear(event)
-        self.shown.tick()
-        for run_id, since in self.running.items():
-            if self.cell_timeout and time.monotonic() - since > self.cell_timeout:
-                self.late.add(run_id)
-                self.pool.end(run_id)
+        for event in self.launcher.events(timeout=0.5):
+            self._handle(event)
+        self.observer.tick()
+        for run_id, begun in self.running.items():
+            if self.run_timeout and time.monotonic() - begun > self.run_timeout:
+                self.timed_out.add(run_id)
+                self.launcher.cancel(run_id)
 
-    # Giving
+    # Assigning runs to slots
 
     def _fill(self, slot: Slot) -> None:
-        """Give the next cell to a slot, unless somebody has or needs its device alone."""
-        there = self._cells_on(slot.device)
-        if self.attempts.alone.intersection(there):
+        """Submit the next run to a slot, unless another run has or needs its device alone."""
+        on_device = self._runs_on(slot.device)
+        if self.attempts.alone.intersection(on_device):
             return
-        alone = self._kept_for_one(slot)
-        if alone and there:
+        alone = self._reserve(slot)
+        if alone and on_device:
             return  # the device empties first
-        for run_id in [run_id for run_id in self.waiting if self._may_have(run_id, alone)]:
-            self.waiting.remove(run_id)
-            if self._taken(run_id):
+        for run_id in list(self.waiting):
+            if (run_id in self.attempts.alone) != alone:
                 continue
-            self.pool.give(slot, self.by_id[run_id], run_id in self.attempts.alone)
-            self.running[run_id] = math.inf
-            return
+            self.waiting.remove(run_id)
+            if not self._taken_by_another_runner(run_id):
+                self.launcher.submit(slot, self.runs[run_id], alone)
+                self.running[run_id] = math.inf
+                return
 
-    def _may_have(self, run_id: str, alone: bool) -> bool:
-        return (run_id in self.attempts.alone) == alone
-
-    def _kept_for_one(self, slot: Slot) -> bool:
-        """Whether a slot's device is kept for a cell that waits for one that it has alone."""
+    def _reserve(self, slot: Slot) -> bool:
+        """Whether a slot's device is reserved for a waiting run that needs a device alone."""
         if not self.attempts.alone.intersection(self.waiting):
-            self.emptying = None
+            self.reserved = None
             return False
-        devices = {slot.device, *(each.device for each in self._usable())}
-        if self.emptying not in devices:  # the one that is empty soonest
-            self.emptying = min(sorted(devices), key=lambda name: len(self._cells_on(name)))
-        return slot.device == self.emptying
+        devices = {slot.device, *(each.device for each in self._usable_slots())}
+        if self.reserved not in devices:  # choose the one that empties soonest
+            self.reserved = min(sorted(devices), key=lambda device: len(self._runs_on(device)))
+        return slot.device == self.reserved
 
-    def _cells_on(self, device: str) -> list[str]:
-        return [s.cell.run_id for s in self.pool.slots() if s.device == device and s.cell]
+    def _runs_on(self, device: str) -> list[str]:
+        slots = self.launcher.slots()
+        return [slot.run.run_id for slot in slots if slot.device == device and slot.run]
 
-    def _taken(self, run_id: str) -> bool:
-        """Whether another runner has a cell, or has ended it."""
-        if holder := leases.active_leases(self.results).get(run_id):
-            self._give_way(run_id, str(holder))
-            return True
-        return self._ended_elsewhere(run_id)
-
-    def _give_way(self, run_id: str, who: str) -> None:
-        self.elsewhere.add(run_id)
-        self.shown.elsewhere(self.by_id[run_id], who)
+    def _usable_slots(self) -> list[Slot]:
+        """Slots on devices and nodes that are not quarantined."""
+        slots = self.launcher.slots()
+        return [slot for slot in slots if slot.location not in self.quarantine.quarantined]
 
     # Other runners
 
-    def _look_elsewhere(self) -> None:
-        """See what has become of cells that other runners have."""
-        if not self.elsewhere or time.monotonic() - self.looked < LOOK_SECONDS:
+    def _taken_by_another_runner(self, run_id: str) -> bool:
+        if holder := leases.active_leases(self.results).get(run_id):
+            self._leave_to(run_id, str(holder))
+            return True
+        return self._ended_elsewhere(run_id)
+
+    def _leave_to(self, run_id: str, holder: str) -> None:
+        self.elsewhere.add(run_id)
+        self.observer.elsewhere(self.runs[run_id], holder)
+
+    def _poll_leases(self) -> None:
+        """See what became of the runs that other runners train."""
+        if not self.elsewhere or time.monotonic() - self.polled < LEASE_POLL_SECONDS:
             return
-        self.looked = time.monotonic()
-        living = leases.active_leases(self.results)
-        for run_id in self.elsewhere - living.keys():
+        self.polled = time.monotonic()
+        for run_id in self.elsewhere - leases.active_leases(self.results).keys():
             self.elsewhere.discard(run_id)
             if not self._ended_elsewhere(run_id):
-                self.waiting.append(run_id)  # its runner is gone
-                self.shown.again(self.by_id[run_id], "the runner that had it is gone")
+                self.waiting.append(run_id)
+                self.observer.retried(self.runs[run_id], "the runner that trained it is gone")
 
     def _ended_elsewhere(self, run_id: str) -> bool:
-        """Take a record that another runner has written since this one began."""
-        if record_stamp(self.results, run_id) in (None, self.before[run_id]):
+        """Take over a record that another runner has written since the study began."""
+        if record_stamp(self.results, run_id) in (None, self.stamps[run_id]):
             return False
         try:
             record = records.find_record(self.results, run_id)
-        except RecordError:  # it is being replaced, or a network hides it
+        except RecordError:  # it is being replaced, or a network file system hides it
             return False
         if record is None:
             return False
         self.outcome.elsewhere += record.done
-        self._ends(record)
+        self._add_record(record)
         return True
 
-    # Hearing
+    # Events
 
-    def _hear(self, event: Event) -> None:
-        run_id = event.run_id
-        if event.kind == "stop":
-            raise ConfigError(event.body)
-        if event.kind == "unsent":
-            self.unsent(event.body)
-        elif event.kind == "unfit":
-            self.outcome.unfit[event.place] = event.body
-            self.shown.aside(event.place, event.body)
-        elif run_id not in self.running:
-            return  # a worker died without a cell
-        elif event.kind == "began":
-            self._begins(run_id, event.place)
-        elif event.kind in ("batch", "epoch"):
-            if self.running[run_id] == math.inf:
-                self._begins(run_id, event.place)  # the word of its beginning was lost
-            if event.kind == "batch":
-                self.shown.batch(run_id, event.body)
-                return
-            self.attempts.went_on(run_id)
-            self.shown.epoch(run_id, event.body)
-        else:
-            del self.running[run_id]
-            self._end_of(event)
+    def _handle(self, event: Event) -> None:
+        match event:
+            case StudyAborted():
+                raise ConfigError(event.reason)
+            case LocationUnusable():
+                self.outcome.unusable[event.location] = event.reason
+                self.observer.quarantined(event.location, event.reason)
+            case Unsynced():
+                self.on_unsynced(event.folder)
+            case RunEvent() if event.run_id not in self.running:
+                pass  # a worker died without a run
+            case Started():
+                self._begin(event)
+            case BatchDone() | EpochDone():
+                if self.running[event.run_id] == math.inf:
+                    self._begin(event)  # its Started event was lost
+                if isinstance(event, BatchDone):
+                    self.observer.batch(event.run_id, event.progress)
+                else:
+                    self.attempts.reset_losses(event.run_id)
+                    self.observer.epoch(event.run_id, event.metrics)
+            case RunEnd():
+                del self.running[event.run_id]
+                self._end(self.runs[event.run_id], event)
 
-    def _begins(self, run_id: str, place: str) -> None:
-        self.running[run_id] = time.monotonic()
-        self.shown.started(self.by_id[run_id], place)
+    def _begin(self, event: RunEvent) -> None:
+        self.running[event.run_id] = time.monotonic()
+        self.observer.started(self.runs[event.run_id], event.location)
 
-    def _end_of(self, event: Event) -> None:
-        """A worker is done with its cell, one way or another."""
-        cell = self.by_id[event.run_id]
-        if event.kind == "busy":
-            self._give_way(cell.run_id, event.body)
-        elif event.kind == "refused":
-            self.outcome.refused[cell.run_id] = event.body
-            self.shown.refused(cell, event.body)
-            self._suspect(cell, event.place)
-        elif cell.run_id in self.late and event.kind in ("died", "oom"):
-            assert self.cell_timeout
-            took = f"longer than --cell-timeout, {self.cell_timeout:g} seconds"
-            self._fails(cell, "timeout", took, event.place)
-        elif event.kind == "died":
-            if self.attempts.after_loss(cell.run_id):
-                self._again(cell, event.body)
-            else:
-                message = f"{event.body}, {retry.ATTEMPTS} times in a row"
-                self._fails(cell, "killed", message, event.place)
-        elif event.kind == "unstarted":  # no fault of the cell's: it does not count
-            self._again(cell, event.body)
-        elif event.kind == "oom":
-            if self.attempts.after_oom(cell.run_id):
-                self._again(cell, event.body)
-            else:
-                self._fails(cell, "oom", event.body, event.place)
-        elif event.kind == "failed":
-            self._fails(cell, "error", event.body, event.place)
-        else:
-            self._has_record(cell, event.body, event.place)
+    def _end(self, run: RunConfig, event: RunEnd) -> None:
+        """Decide what follows when a worker has stopped working on a run."""
+        timed_out, location = run.run_id in self.timed_out, event.location
+        match event:
+            case Recorded():
+                self._handle_record(run, event.record, location)
+            case Busy():
+                self._leave_to(run.run_id, event.holder)
+            case Refused():
+                self.outcome.refused[run.run_id] = event.reason
+                self.observer.refused(run, event.reason)
+                self._count_failure(run, location)
+            case WorkerDied() | OutOfMemory() if timed_out:
+                reason = f"longer than --cell-timeout, {self.run_timeout:g} seconds"
+                self._record_failure(run, "timeout", reason, location)
+            case WorkerDied():
+                if self.attempts.retry_after_loss(run.run_id):
+                    self._retry(run, event.reason)
+                else:
+                    reason = f"{event.reason}, {MAX_LOSSES} times in a row"
+                    self._record_failure(run, "killed", reason, location)
+            case NotStarted():
+                self._retry(run, event.reason)
+            case OutOfMemory():
+                if self.attempts.retry_after_oom(run.run_id):
+                    self._retry(run, event.reason)
+                else:
+                    self._record_failure(run, "oom", event.reason, location)
+            case Failed():
+                self._record_failure(run, "error", event.reason, location)
 
-    def _has_record(self, cell: RunConfig, record: Record, place: str) -> None:
+    def _handle_record(self, run: RunConfig, record: Record, location: str) -> None:
+        failure = record.failure
         if record.done:
-            self.places.succeeded(place)
-        elif (
-            record.failure
-            and record.failure["kind"] == "oom"
-            and self.attempts.after_oom(cell.run_id)
-        ):
-            self._again(cell, record.failure["message"])
+            self.quarantine.succeeded(location)
+        elif failure and failure["kind"] == "oom" and self.attempts.retry_after_oom(run.run_id):
+            self._retry(run, failure["message"])
             return
-        self._ends(record)
+        self._add_record(record)
         if not record.done:
-            self._suspect(cell, place)
+            self._count_failure(run, location)
 
-    def _again(self, cell: RunConfig, why: str) -> None:
-        # Its failed record, if it has one, is not another runner's.
-        self.before[cell.run_id] = record_stamp(self.results, cell.run_id)
-        self.late.discard(cell.run_id)
-        self.waiting.appendleft(cell.run_id)
-        self.shown.again(cell, why)
+    def _retry(self, run: RunConfig, reason: str) -> None:
+        # If it has a failed record, that is not another runner's.
+        self.stamps[run.run_id] = record_stamp(self.results, run.run_id)
+        self.timed_out.discard(run.run_id)
+        self.waiting.appendleft(run.run_id)
+        self.observer.retried(run, reason)
 
-    def _fails(self, cell: RunConfig, kind: str, message: str, place: str) -> None:
-        # Another runner may have found its lease without a holder. That of another machine counts
-        # as alive for two minutes and may be the one of the process that has just ended.
-        holder = leases.active_leases(self.results).get(cell.run_id)
+    def _record_failure(self, run: RunConfig, kind: str, message: str, location: str) -> None:
+        # Another runner may have taken over the lease. A lease of another machine counts as alive
+        # for two minutes, and may be that of the process that has just ended.
+        holder = leases.active_leases(self.results).get(run.run_id)
         if holder and holder.on_this_machine:
-            self._give_way(cell.run_id, str(holder))
+            self._leave_to(run.run_id, str(holder))
             return
-        if self._ended_elsewhere(cell.run_id):
+        if self._ended_elsewhere(run.run_id):
             return
-        self._ends(failures.write_failed_record(cell, self.results, kind, message))
+        self._add_record(failures.write_failed_record(run, self.results, kind, message))
         if kind != "timeout":
-            self._suspect(cell, place)
+            self._count_failure(run, location)
 
-    def _ends(self, record: Record) -> None:
+    def _add_record(self, record: Record) -> None:
         self.outcome.records.append(record)
-        self.shown.done(record)
+        self.observer.done(record)
 
-    # Places
-
-    def _usable(self) -> list[Slot]:
-        """Room at places that get cells."""
-        return [slot for slot in self.pool.slots() if slot.place not in self.places.aside]
-
-    def _places(self) -> set[str]:
-        """Those that get cells."""
-        return {slot.place for slot in self._usable()}
-
-    def _suspect(self, cell: RunConfig, place: str) -> None:
-        """Set a place aside where cells fail one after another and there is another to go on at.
-
-        The cells that failed there are tried elsewhere: it may have been the place.
-        """
-        known = place in self.places.aside
-        ours = len(self._places() - {place}) > 0
-        cells = self.places.failed(place, cell.run_id, ours or self._other_runners())
-        if not cells:
+    def _count_failure(self, run: RunConfig, location: str) -> None:
+        """Count a failure against a location; if it is quarantined, retry its runs elsewhere."""
+        quarantined = location in self.quarantine.quarantined
+        others_here = bool({slot.location for slot in self._usable_slots()} - {location})
+        others = others_here or self._other_runners()
+        run_ids = self.quarantine.failed(location, run.run_id, others)
+        if not run_ids:
             return
-        name = retry.named(place)
-        if not known:
-            self.shown.aside(name, f"{pluralize(len(cells), 'run')} failed there one after another")
-        if ours:
-            self.outcome.records = [r for r in self.outcome.records if r.run_id not in cells]
-            for run_id in cells:
+        name = with_hostname(location)
+        if not quarantined:
+            reason = f"{pluralize(len(run_ids), 'run')} failed there one after another"
+            self.observer.quarantined(name, reason)
+        if others_here:
+            self.outcome.records = [r for r in self.outcome.records if r.run_id not in run_ids]
+            for run_id in run_ids:
                 self.outcome.refused.pop(run_id, None)
-                self.attempts.lost.pop(run_id, None)
-                self._again(self.by_id[run_id], f"failed on {name}, which is set aside")
+                self.attempts.reset_losses(run_id)
+                self._retry(self.runs[run_id], f"failed on {name}, which is quarantined")
 
     def _other_runners(self) -> bool:
-        """Whether another runner works in the folder."""
-        ours = set(self.running)
-        return any(run_id not in ours for run_id in leases.active_leases(self.results))
+        """Whether another runner works in the results folder."""
+        return bool(leases.active_leases(self.results).keys() - self.running.keys())

@@ -1,4 +1,4 @@
-"""Environment variables of the processes that train runs."""
+"""Environment variables that the runner gives to the processes that train runs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 
 from ablations.tracking.client import IDENTITY_VARIABLES
 
-# A worker trains run after run: each has an identity of its own in W&B, and the worker a client of
-# its own. With the runner's, its end would end their runs well.
-OWN_CLIENT = dict.fromkeys(IDENTITY_VARIABLES)
+# Unset for workers. Each run has its own identity in W&B, and each worker its own client: with the
+# runner's client, a worker that ends would mark runs of others as finished.
+NO_WANDB_IDENTITY = dict.fromkeys(IDENTITY_VARIABLES)
 
 
-def tracking(shared: bool) -> dict[str, str]:
-    """What tells a worker on another machine where its runs are mirrored, a key among it.
+def wandb_variables(shared: bool) -> dict[str, str]:
+    """The W&B settings for a worker on another machine, the API key included.
 
     Args:
-        shared: Whether that machine sees this one's folders.
+        shared: Whether that machine mounts this one's folders.
     """
-    here = {*OWN_CLIENT} if shared else {*OWN_CLIENT, "WANDB_DIR"}
-    names = [name for name in os.environ if name.startswith("WANDB_") and name not in here]
+    skipped = {*NO_WANDB_IDENTITY} if shared else {*NO_WANDB_IDENTITY, "WANDB_DIR"}
+    names = [name for name in os.environ if name.startswith("WANDB_") and name not in skipped]
     return {name: os.environ[name] for name in names}

@@ -1,73 +1,76 @@
-"""What a cell needs of a folder of results on a node that does not see it, and what comes back."""
+"""Copies a run's files to and from a node that does not mount the results folder."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ablations.machine.files import PARTIAL
 from ablations.store import records
-from ablations.store.run_state import LOG_FILE
-from ablations.store.run_state import RUN_STATE_FILE as BEGUN
+from ablations.store.run_state import LOG_FILE, RUN_STATE_FILE
 
-Files = dict[str, bytes]  # path below a folder of results -> content
-# Of a run, what its next start goes on from. Weights are not: they follow from a checkpoint.
-NEEDED = [records.RECORD_FILE, records.HISTORY_FILE, BEGUN, LOG_FILE, records.CHECKPOINT_FILE]
-NEEDED += [
+Files = Mapping[str, bytes]  # path below a results folder -> content
+# What a run resumes from. Weights are not sent, because they follow from a checkpoint.
+RESUME_FILES = [
+    records.RECORD_FILE,
+    records.HISTORY_FILE,
+    RUN_STATE_FILE,
+    LOG_FILE,
+    records.CHECKPOINT_FILE,
+]
+RESUME_FILES += [
     f"{records.PREVIOUS_FOLDER}/{name}" for name in (records.RECORD_FILE, records.HISTORY_FILE)
 ]
-LOOK_SECONDS = 5.0
-CHECKPOINT_SECONDS = 60.0  # between two of a cell's checkpoints, which may have gigabytes
+POLL_SECONDS = 5.0
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, which may be gigabytes
 
 
-def needed(results: Path, run_id: str) -> Files:
-    """What a start of a run goes on from, as far as it is there."""
-    return _read(results, (results / run_id / name for name in NEEDED))
+def resume_files(results: Path, run_id: str) -> Files:
+    """The files that a run resumes from, as far as they exist."""
+    return _read(results, (results / run_id / name for name in RESUME_FILES))
 
 
-def whole(results: Path) -> Files:
-    """All files of a folder of results, but for those that are not whole and those of leases."""
+def all_files(results: Path) -> Files:
+    """All files of a results folder, except leases and files that are being written."""
     paths = (path for path in results.rglob("*") if path.is_file() and not path.is_symlink())
-    return _read(results, (path for path in paths if not _passing(path.relative_to(results))))
+    return _read(results, (path for path in paths if not _temporary(path.relative_to(results))))
 
 
-def _passing(path: Path) -> bool:
+def _temporary(path: Path) -> bool:
     return path.parts[0].startswith(".") or path.name.endswith(PARTIAL)
 
 
 def _read(results: Path, paths: Iterable[Path]) -> Files:
-    files: Files = {}
+    files = {}
     for path in paths:
-        try:
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
             files[path.relative_to(results).as_posix()] = path.read_bytes()
-        except FileNotFoundError:  # replaced by another, or gone, meanwhile
-            continue
     return files
 
 
-def take_back(files: Files, results: Path, run_id: str) -> None:
-    """Make a run's files what they are on the node where it ended.
+def replace_files(files: Files, results: Path, run_id: str) -> None:
+    """Make a run's files those of the node where it ended.
 
     Args:
-        files: All that there is of it.
+        files: All files that the node has of the run.
         results: The folder of all runs.
         run_id: The run.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    unpack(files, results)
-    for name in (f"{run_id}/{name}" for name in NEEDED):
-        if name not in files:  # the checkpoint of a cell that is done, say
+    write_files(files, results)
+    for name in (f"{run_id}/{name}" for name in RESUME_FILES):
+        if name not in files:  # such as the checkpoint of a finished run
             (results / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # it has files, or is not there
+    with contextlib.suppress(OSError):  # not empty, or not there
         (results / run_id / records.PREVIOUS_FOLDER).rmdir()
 
 
-def unpack(files: Files, results: Path) -> None:
-    """Write files where they belong, each whole or not at all; records come last.
+def write_files(files: Files, results: Path) -> None:
+    """Write each file atomically; records come last.
 
     Raises:
         OSError: The folder cannot be written.
@@ -76,55 +79,58 @@ def unpack(files: Files, results: Path) -> None:
         records.write_atomically(results / name, files[name])
 
 
-class Courier:
-    """Sends what changes in the folder of a run, from a thread, while the block lasts.
+class FileSync:
+    """Sends the changed files of a run from a thread, while the block lasts.
 
-    Not of a cell that is trained once more: what it had stays as it was until it has a new record.
+    A run that is trained again sends nothing: its old files stay until it has a new record.
 
     Args:
-        results: The folder of results in which the run is trained.
+        results: The results folder in which the run is trained.
         run_id: The run.
-        send: Called with files.
+        send: Called with the changed files.
     """
 
     def __init__(self, results: Path, run_id: str, send: Callable[[Files], None]) -> None:
         self.results, self.run_id, self.send = results, run_id, send
         self._ended = threading.Event()
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._waited = CHECKPOINT_SECONDS
-        self._thread = threading.Thread(target=self._work, name=f"courier {run_id}", daemon=True)
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._since_checkpoint = CHECKPOINT_SECONDS
+        self._thread = threading.Thread(target=self._run, name=f"sync {run_id}", daemon=True)
 
     def __enter__(self) -> None:
-        self._changed()  # what was brought along is known at the other end
+        self._changed()  # the files that the run came with need not be sent back
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
 
-    def _work(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
-            if (self.results / self.run_id / records.PREVIOUS_FOLDER).exists():
+    def _run(self) -> None:
+        folder = self.results / self.run_id
+        while not self._ended.wait(POLL_SECONDS):
+            if (folder / records.PREVIOUS_FOLDER).exists():
                 return
-            self._waited += LOOK_SECONDS
-            names = self._changed(self._waited >= CHECKPOINT_SECONDS)
+            self._since_checkpoint += POLL_SECONDS
+            names = self._changed(self._since_checkpoint >= CHECKPOINT_SECONDS)
             if records.CHECKPOINT_FILE in names:
-                self._waited = 0.0
-            folder = self.results / self.run_id
+                self._since_checkpoint = 0.0
             if files := _read(self.results, (folder / name for name in names)):
                 self.send(files)
 
     def _changed(self, checkpoint: bool = True) -> list[str]:
-        """Names of the files that are others than at the last look."""
-        found = []
-        for name in (records.HISTORY_FILE, BEGUN, LOG_FILE, records.CHECKPOINT_FILE):
-            if name == records.CHECKPOINT_FILE and not checkpoint:
-                continue
+        """Names of the files that have changed since the last call."""
+        changed = []
+        for name in (
+            records.HISTORY_FILE,
+            RUN_STATE_FILE,
+            LOG_FILE,
+            *[records.CHECKPOINT_FILE] * checkpoint,
+        ):
             try:
                 stat = (self.results / self.run_id / name).stat()
             except OSError:
                 continue
-            if self._seen.get(name) != (stamp := (stat.st_mtime_ns, stat.st_ino)):
-                self._seen[name] = stamp
-                found.append(name)
-        return found
+            if self._sent.get(name) != (stamp := (stat.st_mtime_ns, stat.st_ino)):
+                self._sent[name] = stamp
+                changed.append(name)
+        return changed

@@ -210,14 +210,16 @@ def test_old_records_have_the_version_of_a_whole_file(workshop):
 
 
 def test_a_node_with_other_code_of_a_mixer_does_not_train_it(workshop):
-    from ablations.scheduling.ray.job import Errand, carry_out
+    from ablations.scheduling.events import Refused
+    from ablations.scheduling.ray.remote_job import RemoteJob, run_remote_job
 
     Path("there.py").write_text(SHIFT.format(name="there_shift", by=1))
     config = resolve("mini", {"model.token_mixers": "there_shift", "system.plugins": ["there"]})
-    errand = Errand("key", config, ".", "runs", True, True, mixers={"there_shift": "ast:0"})
-    event, files = carry_out(errand, lambda letter: None)
-    assert (event.kind, files) == ("refused", None)
-    assert "this node has other code of it than the runner" in event.body
+    job = RemoteJob("key", config, ".", "runs", True, True, mixers={"there_shift": "ast:0"})
+    event, files = run_remote_job(job, lambda message: None)
+    assert isinstance(event, Refused)
+    assert files is None
+    assert "this node has other code of it than the runner" in event.reason
 
 
 def test_status_reads_a_changed_plugin_and_imports_nothing(workshop):

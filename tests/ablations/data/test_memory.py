@@ -17,7 +17,8 @@ from ablations.config.resolve import resolve
 from ablations.data import batches, memory
 from ablations.data.batches import create_loaders, create_validation_loader
 from ablations.errors import DataError, InsufficientMemoryError
-from ablations.scheduling.worker import trained
+from ablations.scheduling.events import OutOfMemory
+from ablations.scheduling.local_worker import train_run
 from ablations.training.loop import failure_kind, summarize_error
 
 
@@ -48,9 +49,9 @@ def test_an_allocation_that_fails_all_the_same_is_said_in_one_line(monkeypatch):
 
 def test_a_run_whose_images_do_not_fit_is_out_of_memory(tmp_path):
     config = resolve("mini", {"data.image_size": 40_000, "system.tracker": "none"})
-    event = trained(config, tmp_path, True, lambda _: None)
-    assert event.kind == "oom"
-    assert "8000 images of mini at 40000" in event.body
+    event = train_run(config, tmp_path, True, lambda _: None)
+    assert isinstance(event, OutOfMemory)
+    assert "8000 images of mini at 40000" in event.reason
 
 
 def test_a_source_that_does_not_fit_is_out_of_memory(monkeypatch):

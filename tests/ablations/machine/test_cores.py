@@ -7,7 +7,7 @@ import os
 import pytest
 
 from ablations.machine import cores
-from ablations.scheduling.local import default_workers
+from ablations.scheduling.gpus import default_workers
 
 V2 = "35 30 0:30 {root} {mount} ro,nosuid - cgroup2 cgroup rw\n"
 V1 = "34 30 0:29 {root} {mount} ro,nosuid master:9 - cgroup cgroup rw,{controllers}\n"

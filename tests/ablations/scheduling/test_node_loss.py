@@ -1,11 +1,11 @@
-"""Nodes of a Ray cluster that die: which runs count it, and who gets work next; without Ray's time.
+"""Nodes of a Ray cluster that die: which runs count it, and which node gets runs next.
 
-Ray is played: what a node does with its tasks, and whether Ray still lists it, is written here.
+Ray is a fake: the tests decide what a node does with its tasks, and whether Ray still lists it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,51 +13,51 @@ import pytest
 from ray import exceptions
 
 from ablations import data
-from ablations.config.sweep import Cell
-from ablations.scheduling import retry, runner
-from ablations.scheduling.ray import cluster
-from ablations.scheduling.ray.cluster import RayCluster, Slot
-from ablations.scheduling.ray.job import Errand, Sight
-from ablations.scheduling.ray.resources import Needs
+from ablations.scheduling.events import NotStarted, Recorded, WorkerDied
+from ablations.scheduling.ray import launcher as ray_launcher
+from ablations.scheduling.ray.launcher import RayLauncher, RaySlot
+from ablations.scheduling.ray.remote_job import NodeInfo, RemoteJob
+from ablations.scheduling.ray.resources import Resources
+from ablations.scheduling.retry import MAX_LOSSES
+from ablations.scheduling.runner import run_study
 from ablations.store.records import SCHEMA_VERSION, Record
 from ablations.training import code_hash
-from tests.ablations.scheduling.test_retry import Silent
 
 DIED = exceptions.NodeDiedError("the node it was running on is dead")
-# What Ray says at once of a task for a node that it knows to be dead.
+# What Ray raises at once for a task on a node that it knows to be dead.
 NOWHERE = exceptions.TaskUnschedulableError("the node doesn't exist any more")
 
 
 @dataclass(eq=False)
 class Task:
-    """A task on a node; its answer, or what Ray raises for it."""
+    """A task on a node, with its result or the error that Ray raises for it."""
 
     node: str
     answer: Any = None
 
 
 @dataclass
-class Ray:
-    """A cluster whose nodes die when they are told to.
+class FakeRay:
+    """A cluster whose nodes die on command.
 
     Args:
         listed: Nodes that Ray lists as alive, whether they are or not.
-        cpus: Of each; a run takes one.
-        fate: Run and node -> what comes of the run's task there; None: it goes on.
-        dead: The nodes that are.
-        refusal: What comes of a task for a dead node; None: nothing yet.
+        cpus: CPUs of each node; a run takes one.
+        fate: Run and node -> the result of the run's task there; None: it goes on.
+        dead: The nodes that are dead.
+        refusal: The result of a task on a dead node; None: none yet.
     """
 
     listed: list[str]
     cpus: float = 2
-    fate: Callable[[Any, str], Any] = lambda cell, node: None
+    fate: Callable[[Any, str], Any] = lambda run, node: None
     dead: set[str] = field(default_factory=set)
     refusal: Exception | None = NOWHERE
     tasks: list[Task] = field(default_factory=list)
-    given: list[tuple[int, str]] = field(default_factory=list)
+    submitted: list[tuple[int, str]] = field(default_factory=list)
 
     def die(self, node: str, listed: bool = False) -> None:
-        """A node dies with its tasks; listed: Ray has not missed it yet."""
+        """Kill a node with its tasks; ``listed``: Ray has not noticed it yet."""
         self.dead.add(node)
         if not listed:
             self.listed.remove(node)
@@ -98,137 +98,146 @@ class Ray:
 class _Remote:
     """A function that is bound to a node."""
 
-    ray: Ray
+    ray: FakeRay
     node: str
 
     def remote(self, what: Any, _: Any) -> Task:
         task = Task(self.node)
         self.ray.tasks.append(task)
-        cell = what.cell if isinstance(what, Errand) else None
-        if cell:
-            self.ray.given.append((cell.seed, self.node))
+        run = what.run if isinstance(what, RemoteJob) else None
+        if run:
+            self.ray.submitted.append((run.seed, self.node))
         if self.node in self.ray.dead:
             task.answer = self.ray.refusal
-        elif cell:
-            task.answer = self.ray.fate(cell, self.node) or task.answer
+        elif run:
+            task.answer = self.ray.fate(run, self.node) or task.answer
         else:
-            task.answer = Sight(True, code_hash.current_hashes(), SCHEMA_VERSION)
+            task.answer = NodeInfo(True, code_hash.current_hashes(), SCHEMA_VERSION)
         return task
 
 
-class Played(RayCluster):
+class FakeRayLauncher(RayLauncher):
     """A launcher without a mailbox."""
 
-    def start(self) -> None:
-        self._task = self._alone = cluster.loaded()
+    def _make_mailbox(self) -> None:
+        self._task = self._fresh_task = ray_launcher.import_ray()
         self._mailbox = None
 
 
 @pytest.fixture
-def played(monkeypatch, tmp_path) -> Iterator[Callable[[Ray], Played]]:
-    """``played(ray)``: a launcher on it, which looks at Ray's nodes only when it has a reason."""
-    monkeypatch.setattr(cluster, "LOOK_SECONDS", 1e9)
-    monkeypatch.setattr(cluster, "connect", lambda address: None)
-    monkeypatch.setattr(cluster, "_on", lambda node: node.id)
+def launcher_on(monkeypatch) -> Callable[[FakeRay], RayLauncher]:
+    """``launcher_on(ray)``: a launcher that looks at the nodes of Ray only after a loss."""
+    monkeypatch.setattr(ray_launcher, "POLL_SECONDS", 1e9)
+    monkeypatch.setattr(ray_launcher, "connect", lambda address: None)
+    monkeypatch.setattr(ray_launcher, "_on", lambda node: node.id)
+    monkeypatch.setattr(ray_launcher, "run_resources", lambda *_: Resources(1, 0, 1e9))
 
-    def make(ray: Ray) -> Played:
-        monkeypatch.setattr(cluster, "loaded", lambda: ray)
-        return Played(tmp_path, 4, lambda gpus: Needs(1, 0, 1e9))
+    def make(ray: FakeRay) -> RayLauncher:
+        monkeypatch.setattr(ray_launcher, "import_ray", lambda: ray)
+        return FakeRayLauncher(workers=4)
 
     return make
 
 
 @pytest.fixture
-def play(played, tiny, tmp_path) -> Callable:
-    """``play(ray, kills)``: what the runner makes of eight runs.
+def play(launcher_on, tiny, tmp_path) -> Callable:
+    """``play(ray, kills)``: the outcome of a study of eight runs.
 
-    A run ends well, unless ``kills(seed, node)``: the node dies as soon as it has the run.
+    A run finishes, unless ``kills(seed, node)``: then its node dies.
     """
 
-    def run(ray: Ray, kills: Callable[[int, str], bool], listed: bool = False) -> Any:
-        def fate(cell: Any, node: str) -> Any:
-            if kills(cell.seed, node):
+    def run(ray: FakeRay, kills: Callable[[int, str], bool], listed: bool = False) -> Any:
+        def fate(run: Any, node: str) -> Any:
+            if kills(run.seed, node):
                 return ray.die(node, listed)
-            pictures = {"fingerprint": data.load_dataset(cell.data).fingerprint}
-            record = Record(cell.run_id, "finished", cell.to_json(), data=pictures)
+            images = {"fingerprint": data.load_dataset(run.data).fingerprint}
+            record = Record(run.run_id, "finished", run.to_json(), data=images)
             record.write(tmp_path)
-            return cluster.Event("done", cell.run_id, record), None
+            return Recorded(run.run_id, record), None
 
         ray.fate = fate
-        cells = [Cell(tiny(seed=seed), ()) for seed in range(8)]
-        return runner.run(cells, tmp_path, lambda _: played(ray), Silent)
+        return run_study([tiny(seed=seed) for seed in range(8)], tmp_path, launcher_on(ray))
 
     return run
 
 
-def there(pool: Played, node: str) -> list[Slot]:
-    """The room that the runner is offered on a node."""
-    return [slot for slot in pool.slots() if slot.node.id == node]
+@pytest.fixture
+def start(launcher_on, tiny, tmp_path) -> Callable[[FakeRay], RayLauncher]:
+    """``start(ray)``: a started launcher."""
+
+    def make(ray: FakeRay) -> RayLauncher:
+        launcher = launcher_on(ray)
+        launcher.start([tiny(seed=seed) for seed in range(4)], tmp_path, True)
+        return launcher
+
+    return make
 
 
-def events(pool: Played) -> list[tuple[str, str]]:
-    return [(event.kind, event.body) for event in pool.events(timeout=0)]
+def slots_on(launcher: RayLauncher, node: str) -> list[RaySlot]:
+    """The slots that the scheduler sees on a node."""
+    return [slot for slot in launcher.slots() if slot.node.id == node]
+
+
+def ends(launcher: RayLauncher) -> list[tuple[type, str]]:
+    return [(type(event), event.reason) for event in launcher.events(timeout=0)]
 
 
 @pytest.mark.parametrize("listed", [False, True], ids=["unlisted", "listed"])
 @pytest.mark.parametrize("refusal", [NOWHERE, DIED, None], ids=["nowhere", "died", "silent"])
-def test_a_dead_node_gets_no_more_runs_and_costs_its_run_one_try(play, listed, refusal):
-    """Between two looks at the nodes it had all tries of one run after another."""
-    ray = Ray(["a", "b"], cpus=1, refusal=refusal)
+def test_a_dead_node_gets_no_more_runs_and_costs_its_run_one_attempt(play, listed, refusal):
+    """Between two polls of the nodes, a dead one used up all attempts of one run after another."""
+    ray = FakeRay(["a", "b"], cpus=1, refusal=refusal)
     outcome = play(ray, lambda seed, node: (seed, node) == (0, "a"), listed)
-    assert (outcome.trained, outcome.whole, outcome.aside, outcome.unfit) == (8, True, {}, {})
-    tries = [node for seed, node in ray.given if seed == 0]
-    assert tries == ["a", "b"]
+    assert (outcome.trained, outcome.complete) == (8, True)
+    assert (outcome.quarantined, outcome.unusable) == ({}, {})
+    assert [node for seed, node in ray.submitted if seed == 0] == ["a", "b"]
 
 
-def test_a_run_that_kills_each_node_that_it_gets_is_given_up(play):
-    ray = Ray(list("abcde"))
+def test_a_run_that_kills_each_node_it_gets_is_given_up(play):
+    ray = FakeRay(list("abcde"))
     outcome = play(ray, lambda seed, node: seed == 1)
     (failed,) = outcome.failed
     assert failed.failure["kind"] == "killed"
     assert failed.config["seed"] == 1
     assert outcome.trained == 7
-    assert len(ray.dead) == retry.ATTEMPTS
+    assert len(ray.dead) == MAX_LOSSES
 
 
-def test_a_run_that_is_sent_to_a_dead_node_has_lost_nothing(played, tiny):
-    ray = Ray(["a", "b"])
-    pool = played(ray)
-    pool.start()
-    slot, _ = there(pool, "b")
+def test_a_run_submitted_to_a_dead_node_has_not_lost_a_process(start, tiny):
+    ray = FakeRay(["a", "b"])
+    launcher = start(ray)
+    slot, _ = slots_on(launcher, "b")
     ray.die("b")
-    pool.give(slot, tiny())
-    assert events(pool) == [("unstarted", "node vm (b) is gone")]
-    assert not there(pool, "b")
-    assert len(there(pool, "a")) == 2
-    pool.stop()
+    launcher.submit(slot, tiny())
+    assert ends(launcher) == [(NotStarted, "node vm (b) is gone")]
+    assert not slots_on(launcher, "b")
+    assert len(slots_on(launcher, "a")) == 2
+    launcher.stop()
 
 
-def test_a_node_that_refuses_a_run_but_is_there_counts(played, tiny):
-    """Else a run for which no process is ever started would be tried for ever."""
-    ray = Ray(["a"], fate=lambda cell, node: NOWHERE)
-    pool = played(ray)
-    pool.start()
-    pool.give(there(pool, "a")[0], tiny())
-    assert events(pool) == [("died", "Ray starts no task on node vm (a)")]
-    pool.stop()
+def test_a_live_node_that_refuses_a_run_counts_as_a_loss(start, tiny):
+    """Otherwise a run for which no process ever starts would be tried for ever."""
+    ray = FakeRay(["a"], fate=lambda run, node: NOWHERE)
+    launcher = start(ray)
+    launcher.submit(slots_on(launcher, "a")[0], tiny())
+    assert ends(launcher) == [(WorkerDied, "Ray starts no task on node vm (a)")]
+    launcher.stop()
 
 
-def test_a_node_that_has_lost_a_run_gets_the_next_once_it_answers(played, tiny):
-    ray = Ray(["a"], refusal=None)
-    pool = played(ray)
-    pool.start()
-    first, second = there(pool, "a")
-    pool.give(first, tiny())
-    pool.give(second, tiny(seed=1))
-    ray.dead.add("a")  # it answers nothing for a while; one of its processes has crashed
+def test_a_node_that_lost_a_run_gets_the_next_one_after_it_answers(start, tiny):
+    ray = FakeRay(["a"], refusal=None)
+    launcher = start(ray)
+    first, second = slots_on(launcher, "a")
+    launcher.submit(first, tiny())
+    launcher.submit(second, tiny(seed=1))
+    ray.dead.add("a")  # it does not answer for a while; one of its processes has crashed
     ray.tasks[-1].answer = exceptions.WorkerCrashedError()
-    assert events(pool) == [("died", "its process on node vm (a) ended")]
-    assert there(pool, "a") == [first]  # which has its run
-    asked = ray.tasks[-1]
-    asked.answer = DIED  # the question is lost: it is put once more
-    assert there(pool, "a") == [first]
-    assert ray.tasks[-1] is not asked
-    ray.tasks[-1].answer = Sight(True, code_hash.current_hashes(), SCHEMA_VERSION)
-    assert there(pool, "a") == [first, second]
-    pool.stop()
+    assert ends(launcher) == [(WorkerDied, "its process on node vm (a) ended")]
+    assert slots_on(launcher, "a") == [first]  # which has its run
+    inspection = ray.tasks[-1]
+    inspection.answer = DIED  # the inspection is lost, and repeated
+    assert slots_on(launcher, "a") == [first]
+    assert ray.tasks[-1] is not inspection
+    ray.tasks[-1].answer = NodeInfo(True, code_hash.current_hashes(), SCHEMA_VERSION)
+    assert slots_on(launcher, "a") == [first, second]
+    launcher.stop()

@@ -13,7 +13,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ablations.scheduling import progress
-from ablations.scheduling.progress import JsonLines, Progress, shortened, without_common
+from ablations.scheduling.json_lines import JsonLines
+from ablations.scheduling.live_table import drop_common_parts, shorten_middle
+from ablations.scheduling.progress import Progress
 from ablations.store.records import Record
 from ablations.store.run_progress import RunProgress
 from ablations.text.escape import terminal
@@ -38,14 +40,14 @@ def test_the_time_left_is_known_from_the_first_epoch(tiny, clock):
     """Two cells at once, two waiting: of ten epochs of 3 s each, one is done."""
     cells = [tiny(seed=seed) for seed in range(4)]
     shown = Progress(cells, cells, Console(file=io.StringIO()))
-    assert shown.left() is None
+    assert shown.seconds_left() is None
     for cell in cells[:2]:
         shown.started(cell, "cpu")
-    assert shown.left() is None
+    assert shown.seconds_left() is None
     clock.now = 3.0
     for cell in cells[:2]:
         shown.epoch(cell.run_id, epoch(1))
-    assert shown.left() == pytest.approx((2 * 27 + 2 * 30) / 2)
+    assert shown.seconds_left() == pytest.approx((2 * 27 + 2 * 30) / 2)
 
 
 def test_a_cell_that_goes_on_from_its_checkpoint_tells_what_a_whole_one_takes(tiny, clock):
@@ -57,7 +59,7 @@ def test_a_cell_that_goes_on_from_its_checkpoint_tells_what_a_whole_one_takes(ti
         shown.epoch(cells[0].run_id, epoch(number))
     shown.done(Record(cells[0].run_id, "finished", cells[0].to_json()))
     shown.started(cells[1], "cpu")
-    assert shown.left() == pytest.approx(30)
+    assert shown.seconds_left() == pytest.approx(30)
 
 
 def at(epoch: int, fraction: float, epochs: int = 3, **more) -> RunProgress:
@@ -71,10 +73,10 @@ def test_the_time_left_is_known_within_the_first_epoch(tiny, clock):
     shown.started(cells[0], "cpu")
     clock.now = 50.0  # loading images is no part of it
     shown.batch(cells[0].run_id, at(2, 0.4))
-    assert shown.left() is None
+    assert shown.seconds_left() is None
     clock.now = 53.0
     shown.batch(cells[0].run_id, at(2, 0.7))
-    assert shown.left() == pytest.approx(30 * (1 - 1.7 / 3) + 30)
+    assert shown.seconds_left() == pytest.approx(30 * (1 - 1.7 / 3) + 30)
 
 
 LONG = ["token_mixers=[pool,pool,attention,attention]", "lr=[/red] \x1b[31m0.1"]
@@ -98,7 +100,9 @@ def busy(tiny, clock):
         for number, cell in enumerate(cells):
             shown.names[cell.run_id] = terminal(f"{LONG[number % 2]}, seed {number}, 3 epochs")
             shown.started(cell, "node trainer-0123 (abcdef)" if number % 2 else "cpu")
-        shown.short = dict(zip(shown.names, without_common([*shown.names.values()]), strict=True))
+        shown.short_names = dict(
+            zip(shown.names, drop_common_parts([*shown.names.values()]), strict=True)
+        )
         for step in (0.40, 0.45):
             clock.now += 3.0
             for cell in cells:
@@ -134,24 +138,24 @@ def test_a_run_that_is_silent_says_for_how_long(busy, clock):
     shown = busy(1)
     clock.now += 180
     assert "2/3 45% (3 min ago)" in screen_of(shown, 120)[1]
-    shown.aside("gpu 0", "3 runs failed there one after another")
-    shown.others.add("elsewhere")
+    shown.quarantined("gpu 0", "3 runs failed there one after another")
+    shown.with_others.add("elsewhere")
     told = " ".join(screen_of(shown, 80))
-    assert "1 with other runners, 1 device set aside" in told
+    assert "1 with other runners, 1 device quarantined" in told
 
 
 def test_a_log_gets_a_line_now_and_then(tiny, clock):
     """Half a minute apart, then rarer: a day of two runs is no flood."""
     cells = [tiny(seed=seed) for seed in range(6)]
     shown = Progress(cells, cells, Console(file=io.StringIO(), width=60))
-    shown.short = {cell.run_id: f"baseline, seed {cell.seed}" for cell in cells}
+    shown.short_names = {cell.run_id: f"baseline, seed {cell.seed}" for cell in cells}
     for cell in cells[:5]:
         shown.started(cell, "cpu")
     lines = []
     for second in range(24 * 3600):
         clock.now = float(second)
         for number, cell in enumerate(cells[:2]):
-            shown.running[cell.run_id].reach(at(1 + number, second / 86_400))
+            shown.running[cell.run_id].batch_done(at(1 + number, second / 86_400))
         shown.tick()
         if second in (29, 59, 119):
             lines.append(len(shown.console.file.getvalue().splitlines()))
@@ -175,7 +179,7 @@ def test_a_live_table_needs_a_terminal_that_can_draw(tiny, monkeypatch):
 
 
 def test_programs_are_told_of_batches(capsys):
-    shown = JsonLines()
+    shown = JsonLines([], [])
     shown.batch("abc", at(2, 0.45, images_per_second=1024.0, seconds_left=9.5))
     shown.tick()
     (line,) = capsys.readouterr().out.splitlines()
@@ -197,18 +201,18 @@ def test_programs_are_told_of_batches(capsys):
 
 @given(st.text(min_size=1, max_size=60), st.integers(8, 60))
 def test_a_name_is_shortened_to_what_there_is_room_for(name, width):
-    told = shortened(name, width)
+    told = shorten_middle(name, width)
     assert cell_len(told) <= width
     assert told == name or "…" in told
 
 
 def test_what_all_runs_of_a_study_have_is_left_out_where_there_is_no_room():
-    assert without_common(["Depths 1, seed 0", "Depths 1, BatchNorm, seed 0"]) == [
+    assert drop_common_parts(["Depths 1, seed 0", "Depths 1, BatchNorm, seed 0"]) == [
         "Depths 1, seed 0",  # of which nothing would be left
         "…, BatchNorm, …",
     ]
-    assert without_common(["A, seed 0, 2 epochs", "A, seed 1, 2 epochs"]) == [
+    assert drop_common_parts(["A, seed 0, 2 epochs", "A, seed 1, 2 epochs"]) == [
         "…, seed 0, …",
         "…, seed 1, …",
     ]
-    assert without_common(["A, seed 0"]) == ["A, seed 0"]
+    assert drop_common_parts(["A, seed 0"]) == ["A, seed 0"]

@@ -23,8 +23,10 @@ from ablations.cli.launching import size
 from ablations.cli.main import main
 from ablations.config.schema import SystemConfig
 from ablations.errors import ConfigError
+from ablations.scheduling.events import Failed, NotStarted, OutOfMemory, Refused, WorkerDied
 from ablations.scheduling.ray import file_sync
-from ablations.scheduling.ray.resources import Needs, needs, room
+from ablations.scheduling.ray.connection import end_of_failed_task
+from ablations.scheduling.ray.resources import Resources, capacity, run_resources
 from ablations.store import leases, records
 from tests.factories.configs import TINY_FLAGS
 from tests.factories.processes import assert_tidy, command, metrics, stamps
@@ -280,23 +282,23 @@ def alive(cluster) -> list[dict]:
 def test_files_go_and_come_back_whole_and_leave_out_what_is_not(tmp_path):
     there, back = tmp_path / "there", tmp_path / "back"
     files = {"abc/history.csv": b"1", "abc/record.json": b"{}", "abc/last.ckpt": bytes(range(256))}
-    file_sync.unpack(files, there)
+    file_sync.write_files(files, there)
     (there / "abc" / "x.partial").write_bytes(b"half")
     (there / ".leases").mkdir()
     (there / ".leases" / "abc.1.json").write_bytes(b"{}")
     (there / "wandb").mkdir()
     (there / "wandb" / "log").write_bytes(b"w")
-    assert file_sync.whole(there) == {**files, "wandb/log": b"w"}
-    file_sync.unpack(file_sync.needed(there, "abc"), back)
-    assert file_sync.whole(back) == files
+    assert file_sync.all_files(there) == {**files, "wandb/log": b"w"}
+    file_sync.write_files(file_sync.resume_files(there, "abc"), back)
+    assert file_sync.all_files(back) == files
 
 
 def test_a_courier_sends_what_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_sync, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(file_sync, "POLL_SECONDS", 0.01)
     folder, sent = tmp_path / "abc", list[file_sync.Files]()
     folder.mkdir()
     (folder / "log.txt").write_text("brought along")
-    with file_sync.Courier(tmp_path, "abc", sent.append):
+    with file_sync.FileSync(tmp_path, "abc", sent.append):
         records.write_atomically(folder / "last.ckpt", b"one")
         while not sent:
             time.sleep(0.01)
@@ -308,10 +310,10 @@ def test_a_courier_sends_what_changes(tmp_path, monkeypatch):
 
 
 def test_a_courier_leaves_the_files_of_a_first_record_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_sync, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(file_sync, "POLL_SECONDS", 0.01)
     sent = list[file_sync.Files]()
     (tmp_path / "abc" / "previous").mkdir(parents=True)
-    courier = file_sync.Courier(tmp_path, "abc", sent.append)
+    courier = file_sync.FileSync(tmp_path, "abc", sent.append)
     with courier:
         (tmp_path / "abc" / "history.csv").write_text("of the second training")
         courier._thread.join()
@@ -320,78 +322,80 @@ def test_a_courier_leaves_the_files_of_a_first_record_alone(tmp_path, monkeypatc
 
 def test_what_a_node_has_removed_is_removed_here_too(tmp_path):
     """A cell that was trained once more: its first record was set aside, and is replaced."""
-    before = {f"abc/{name}": b"old" for name in file_sync.NEEDED}
-    file_sync.unpack(before, tmp_path)
+    before = {f"abc/{name}": b"old" for name in file_sync.RESUME_FILES}
+    file_sync.write_files(before, tmp_path)
     after = {"abc/record.json": b"new", "abc/history.csv": b"new", "abc/weights.pt": b"new"}
-    file_sync.take_back(after, tmp_path, "abc")
-    assert file_sync.whole(tmp_path) == after
+    file_sync.replace_files(after, tmp_path, "abc")
+    assert file_sync.all_files(tmp_path) == after
     assert not (tmp_path / "abc" / "previous").exists()
 
 
-# What Ray's errors mean
+# Ray's errors
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told"),
+    ("name", "kind", "words"),
     [
-        ("OutOfMemoryError", "oom", "node a was short of memory"),
-        ("WorkerCrashedError", "died", "its process on node a ended"),
-        ("NodeDiedError", "died", "node a is gone"),
-        ("TaskUnschedulableError", "unstarted", "node a is gone"),
-        ("TaskCancelledError", "died", "it was ended"),
-        ("OwnerDiedError", "died", "node a is gone"),
+        ("OutOfMemoryError", OutOfMemory, "node a ran out of memory"),
+        ("WorkerCrashedError", WorkerDied, "its process on node a ended"),
+        ("NodeDiedError", WorkerDied, "node a is gone"),
+        ("TaskUnschedulableError", NotStarted, "node a is gone"),
+        ("TaskCancelledError", WorkerDied, "it was cancelled"),
+        ("OwnerDiedError", WorkerDied, "node a is gone"),
     ],
 )
-def test_what_becomes_of_a_task_is_told_by_kind(error, kind, told):
+def test_each_error_of_ray_is_one_kind_of_event(name, kind, words):
     from ray import exceptions
 
-    from ablations.scheduling.ray.connection import loss
+    error = getattr(exceptions, name)
+    end = end_of_failed_task(error.__new__(error), "abc", "node a")
+    assert type(end) is kind
+    assert end.run_id == "abc"
+    assert words in end.reason
 
-    made = getattr(exceptions, error)
-    what = made.__new__(made)
-    assert loss(what, "abc", "node a")[:2] == (kind, "abc")
-    assert told in loss(what, "abc", "node a")[2]
 
-
-def test_what_fails_on_a_node_is_told_with_its_name():
+@pytest.mark.parametrize(
+    ("cause", "kind", "words"),
+    [
+        (OSError(28, "No space left on device"), Refused, "No space left on device"),
+        (ModuleNotFoundError("No module named 'timm'"), Failed, "ModuleNotFoundError: No module"),
+    ],
+)
+def test_an_error_on_a_node_is_one_line_with_the_name_of_the_node(cause, kind, words):
     from ray.exceptions import RayTaskError
 
-    from ablations.scheduling.ray.connection import loss
-
-    for cause, kind, told in (
-        (OSError(28, "No space left on device"), "refused", "No space left on device"),
-        (ModuleNotFoundError("No module named 'timm'"), "failed", "ModuleNotFoundError: No module"),
-    ):
-        error = RayTaskError("carry_out", "Traceback\n many\n lines", cause).as_instanceof_cause()
-        found = loss(error, "abc", "node a")
-        assert found[0] == kind
-        assert found[2].startswith("on node a: ")
-        assert told in found[2]
-        assert "\n" not in found[2]
+    error = RayTaskError("job", "Traceback\n many\n lines", cause).as_instanceof_cause()
+    end = end_of_failed_task(error, "abc", "node a")
+    assert type(end) is kind
+    assert end.reason.startswith("on node a: ")
+    assert words in end.reason
+    assert "\n" not in end.reason
 
 
-def test_a_full_disk_is_told_by_its_name():
-    from ablations.scheduling.ray.connection import loss
-
+def test_a_full_disk_here_names_the_file():
     full = OSError(28, "No space left on device", "runs/abc/last.ckpt")
-    told = ("refused", "abc", "runs/abc/last.ckpt: No space left on device")
-    assert loss(full, "abc", "node a") == told
+    end = end_of_failed_task(full, "abc", "node a")
+    assert end == Refused("abc", "runs/abc/last.ckpt: No space left on device")
 
 
-# Needs
+# Resources
 
 
 def test_what_a_cell_takes():
     on_cpu = SystemConfig(accelerator="cpu", threads=2)
-    assert needs([on_cpu], gpus=True) == Needs(2, 0, 2e9)
+    assert run_resources([on_cpu], gpus=True) == Resources(2, 0, 2e9)
     auto = SystemConfig(loader_workers=4)
-    assert needs([auto], gpus=False) == Needs(4, 0, 6e9)
-    assert needs([auto, on_cpu], gpus=True, per_gpu=2) == Needs(4, 0.5, 6e9)
-    assert needs([auto], gpus=True, per_gpu=6).gpus == 0.1666  # six of which Ray puts on a GPU
+    assert run_resources([auto], gpus=False) == Resources(4, 0, 6e9)
+    assert run_resources([auto, on_cpu], gpus=True, per_gpu=2) == Resources(4, 0.5, 6e9)
+    assert (
+        run_resources([auto], gpus=True, per_gpu=6).gpus == 0.1666
+    )  # six of which Ray puts on a GPU
     with pytest.raises(ConfigError, match="--workers-per-gpu 2: the runs are to be trained on"):
-        needs([on_cpu], gpus=True, per_gpu=2)
-    assert needs([SystemConfig(accelerator="gpu", devices=4)], gpus=False) == Needs(4, 4, 8e9)
-    assert needs([on_cpu], gpus=False, memory=1e9) == Needs(2, 0, 1e9)
+        run_resources([on_cpu], gpus=True, per_gpu=2)
+    assert run_resources([SystemConfig(accelerator="gpu", devices=4)], gpus=False) == Resources(
+        4, 4, 8e9
+    )
+    assert run_resources([on_cpu], gpus=False, memory=1e9) == Resources(2, 0, 1e9)
 
 
 @given(
@@ -402,10 +406,10 @@ def test_what_a_cell_takes():
     memory=st.integers(1, 200),
 )
 def test_room_is_never_more_than_a_node_has(cpus, gpus, per_gpu, threads, memory):
-    node = Needs(cpus, gpus, memory * 1e9)
-    cell = needs([SystemConfig(threads=threads)], gpus > 0, per_gpu if gpus else 1)
-    count = room(node, cell)
-    takes = cell.within(node)
+    node = Resources(cpus, gpus, memory * 1e9)
+    cell = run_resources([SystemConfig(threads=threads)], gpus > 0, per_gpu if gpus else 1)
+    count = capacity(node, cell)
+    takes = cell.limited_to(node)
     assert count * takes.cpus <= cpus
     assert count * round(takes.gpus, 4) <= gpus  # as Ray rounds
     assert count * takes.memory <= node.memory
@@ -422,8 +426,8 @@ def test_room_is_never_more_than_a_node_has(cpus, gpus, per_gpu, threads, memory
     [
         (["--launcher=slurm"], "unknown --launcher 'slurm': valid are local, ray"),
         (["--ray-address=nowhere"], "--ray-address nowhere: that is no HOST:PORT"),
-        (["--ray-address=127.0.0.1:1"], "127.0.0.1:1: nobody answers there (Connection refused)"),
-        (["--ray-address=ray://127.0.0.1:1"], "nobody answers there (Connection refused)"),
+        (["--ray-address=127.0.0.1:1"], "127.0.0.1:1: nothing answers there (Connection refused)"),
+        (["--ray-address=ray://127.0.0.1:1"], "nothing answers there (Connection refused)"),
         (["--launcher=local", "--ray-address=auto"], "--ray-address goes with --launcher ray"),
         (["--memory-per-cell=8GB"], "--memory-per-cell goes with --launcher ray, not local"),
         (["--launcher=ray", "--memory-per-cell=8"], "'8' must be a size above 0, such as 800MB"),

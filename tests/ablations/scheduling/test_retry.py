@@ -17,145 +17,161 @@ import yaml
 
 from ablations import data
 from ablations.cli.main import main
-from ablations.config.sweep import SweepRun
-from ablations.scheduling import retry, runner
-from ablations.scheduling.launcher import Event
-from ablations.scheduling.local import LocalWorkers
-from ablations.scheduling.retry import IN_A_ROW, Attempts, Places
-from ablations.scheduling.scheduler import Work
+from ablations.config.schema import RunConfig
+from ablations.scheduling.events import (
+    EpochDone,
+    Event,
+    NotStarted,
+    Recorded,
+    Refused,
+    RunEnd,
+    Started,
+    WorkerDied,
+)
+from ablations.scheduling.local import LocalLauncher
+from ablations.scheduling.retry import MAX_LOSSES, QUARANTINE_AFTER, Attempts, Quarantine
+from ablations.scheduling.runner import run_study
+from ablations.scheduling.scheduler import Scheduler
 from ablations.store import failures, leases, records
 from ablations.store.records import Record
 from tests.factories.configs import TINY_FLAGS
 
 
-class Script:
-    """A launcher that plays what is written: cell and place -> the events of one try."""
+class ScriptedLauncher:
+    """A launcher that plays a script: seed, location and number of tries -> what happens.
 
-    def __init__(self, results: Path, places: list[str], fate, later: Sequence[str] = ()) -> None:
-        self.results, self.fate, self.later = results, fate, list(later)
-        self.room = [Room(place) for place in places]
-        self.count = 1 if hasattr(self, "few") else 100
-        self.given: list[tuple[int, str, bool]] = []
+    Args:
+        results: The folder of all runs.
+        locations: The location of each slot.
+        fate: What happens to a run: None (it never ends), "epoch then death", "done", the kind of a
+            failed record ("oom", "data", "error"), or a class of event.
+        later: Locations that appear one by one.
+        max_runs: How many runs at once.
+    """
+
+    on_this_machine = True
+
+    def __init__(
+        self, results: Path, locations: list[str], fate, later: Sequence[str], max_runs: int
+    ) -> None:
+        self.results, self.fate, self.later, self.max_runs = results, fate, list(later), max_runs
+        self.all_slots = [ScriptedSlot(location) for location in locations]
+        self.submitted: list[tuple[int, str, bool]] = []  # seed, location, alone
         self.happened: deque[Event] = deque()
 
-    def start(self) -> None:
+    @property
+    def may_grow(self) -> bool:
+        if grows := bool(self.later):
+            self.all_slots.append(ScriptedSlot(self.later.pop()))
+        return grows
+
+    def check(self, runs) -> None:
+        pass
+
+    def start(self, runs, results, reuse) -> None:
         pass
 
     def stop(self) -> None:
         pass
 
-    def end(self, run_id: str) -> None:
-        self._ends(Event("died", run_id, "its worker ended with exit code 143"))
-
     def slots(self):
-        return self.room
+        return self.all_slots
 
-    def may_grow(self):
-        if grows := bool(self.later):
-            self.room.append(Room(self.later.pop()))
-        return grows
+    def cancel(self, run_id: str) -> None:
+        self.happened.append(WorkerDied(run_id, "its worker ended with exit code 143"))
 
-    def give(self, slot, cell, alone=False) -> None:
-        there = [room for room in self.room if room.place == slot.place and room.cell]
-        assert not (alone and there)
-        slot.cell = cell
-        tries = sum(seed == cell.seed for seed, _, _ in self.given)
-        self.given.append((cell.seed, slot.place, alone))
-        self._ends(Event("began", cell.run_id))
-        what = self.fate(cell.seed, slot.place, tries)
-        if what == "done":
-            pictures = {"fingerprint": data.load_dataset(cell.data).fingerprint}
-            record = Record(cell.run_id, "finished", cell.to_json(), data=pictures)
-            record.write(self.results)
-            self._ends(Event("done", cell.run_id, record), slot.place)
-        elif what in ("oom", "data", "error"):
-            reason = failures.describe_failure(what, "a reason", self.results / cell.run_id)
-            record = Record(cell.run_id, "failed", cell.to_json(), failure=reason)
-            record.write(self.results)
-            self._ends(Event("done", cell.run_id, record), slot.place)
-        elif what:
-            for kind in [what] if isinstance(what, str) else what:
-                self._ends(Event(kind, cell.run_id, "a reason"), slot.place)
+    def submit(self, slot, run, alone=False) -> None:
+        assert not (alone and any(s.run for s in self.all_slots if s.location == slot.location))
+        slot.run = run
+        tries = sum(seed == run.seed for seed, _, _ in self.submitted)
+        self.submitted.append((run.seed, slot.location, alone))
+        self.happened.append(Started(run.run_id))
+        match self.fate(run.seed, slot.location, tries):
+            case None:
+                pass
+            case "done":
+                images = {"fingerprint": data.load_dataset(run.data).fingerprint}
+                self._record(Record(run.run_id, "finished", run.to_json(), data=images))
+            case "epoch then death":
+                self.happened.append(EpochDone(run.run_id, {}))
+                self.happened.append(WorkerDied(run.run_id, "a reason"))
+            case str(kind):
+                failure = failures.describe_failure(kind, "a reason", self.results / run.run_id)
+                self._record(Record(run.run_id, "failed", run.to_json(), failure=failure))
+            case kind:
+                self.happened.append(kind(run.run_id, "a reason"))
 
-    def _ends(self, event: Event, place: str = "") -> None:
-        self.happened.append(dataclasses.replace(event, place=place))
+    def _record(self, record: Record) -> None:
+        record.write(self.results)
+        self.happened.append(Recorded(record.run_id, record))
 
     def events(self, timeout):
         while self.happened:
             event = self.happened.popleft()
-            for room in self.room:
-                if room.cell and room.cell.run_id == event.run_id:
-                    event = dataclasses.replace(event, place=room.place)
-                    room.cell = room.cell if event.kind in ("began", "epoch") else None
+            for slot in self.all_slots:
+                if slot.run and slot.run.run_id == event.run_id:
+                    event = dataclasses.replace(event, location=slot.location)
+                    if isinstance(event, RunEnd):
+                        slot.run = None
             yield event
 
 
 @dataclasses.dataclass
-class Room:
-    place: str
-    cell: object = None
+class ScriptedSlot:
+    location: str
+    run: RunConfig | None = None
 
     @property
     def device(self) -> str:
-        return self.place
-
-
-class Silent:
-    """An observer that keeps what it is told."""
-
-    def __init__(self, *_) -> None:
-        self.told: list[tuple] = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def __getattr__(self, name):
-        return lambda *what: self.told.append((name, *what))
+        return self.location
 
 
 @pytest.fixture
 def play(tiny, tmp_path):
-    """``play(cells, places, fate)``: what the runner makes of it, and who got what."""
+    """``play(count, locations, fate)``: the outcome of a study, and the runs it submitted."""
 
-    def run(count: int, places: list[str], fate, later: Sequence[str] = (), **options):
-        cells = [SweepRun(tiny(seed=seed), ()) for seed in range(count)]
-        script = Script(tmp_path, places, fate, later)
-        outcome = runner.run(cells, tmp_path, lambda _: script, Silent, **options)
-        return outcome, script.given
+    def run(
+        count: int,
+        locations: list[str],
+        fate,
+        later: Sequence[str] = (),
+        max_runs: int = 100,
+        **options,
+    ):
+        runs = [tiny(seed=seed) for seed in range(count)]
+        launcher = ScriptedLauncher(tmp_path, locations, fate, later, max_runs)
+        outcome = run_study(runs, tmp_path, launcher, **options)
+        return outcome, launcher.submitted
 
     return run
 
 
 def test_a_killed_cell_is_tried_three_times_and_the_others_go_on(play):
-    outcome, given = play(3, ["cpu"], lambda seed, *_: "died" if seed == 1 else "done")
-    assert [seed for seed, *_ in given].count(1) == retry.ATTEMPTS
+    outcome, given = play(3, ["cpu"], lambda seed, *_: WorkerDied if seed == 1 else "done")
+    assert [seed for seed, *_ in given].count(1) == MAX_LOSSES
     (failed,) = outcome.failed
     assert failed.failure["kind"] == "killed"
     assert failed.failure["message"] == "a reason, 3 times in a row"
-    assert (outcome.trained, outcome.whole) == (2, False)
+    assert (outcome.trained, outcome.complete) == (2, False)
 
 
 def test_an_epoch_between_two_losses_makes_up_for_the_first(play):
     """Days of spot instances: a cell that goes on in between is not given up."""
 
     def fate(seed, place, tries):
-        return ["epoch", "died"] if tries < 5 else "done"
+        return "epoch then death" if tries < 5 else "done"
 
     outcome, given = play(1, ["cpu"], fate)
     assert (len(given), outcome.trained) == (6, 1)
 
 
-def test_a_try_that_no_process_began_does_not_count(play):
-    """Between the losses that do count, too: these are no more and no less for it."""
-    outcome, given = play(1, ["cpu"], lambda _, __, tries: "unstarted" if tries < 5 else "done")
+def test_an_attempt_that_no_process_began_does_not_count(play):
+    """Nor does it reset the count of those that do."""
+    outcome, given = play(1, ["cpu"], lambda _, __, tries: NotStarted if tries < 5 else "done")
     assert (len(given), outcome.trained) == (6, 1)
-    outcome, given = play(
-        1, ["cpu"], lambda _, __, tries: ["unstarted", "died"][tries % 2], reuse=False
-    )
-    assert (len(given), outcome.failed[0].failure["kind"]) == (2 * retry.ATTEMPTS, "killed")
+    alternating = [NotStarted, WorkerDied]
+    outcome, given = play(1, ["cpu"], lambda _, __, tries: alternating[tries % 2], reuse=False)
+    assert (len(given), outcome.failed[0].failure["kind"]) == (2 * MAX_LOSSES, "killed")
 
 
 def test_a_cell_without_memory_is_tried_once_more_and_alone(play):
@@ -176,7 +192,7 @@ def test_one_device_is_kept_for_a_cell_alone_and_the_others_go_on(play):
             return "oom"
         return None if seed == 0 else "done"  # the first one holds its device, gpu 0
 
-    outcome, given = play(9, [f"gpu {n}" for n in (0, 1, 2, 0, 1, 2)], fate, cell_timeout=1.0)
+    outcome, given = play(9, [f"gpu {n}" for n in (0, 1, 2, 0, 1, 2)], fate, run_timeout=1.0)
     (alone,) = [(seed, place) for seed, place, alone in given if alone]
     assert alone[0] == 1
     assert alone[1] != "gpu 0"
@@ -188,18 +204,18 @@ def test_what_another_runner_has_ended_meanwhile_is_not_failed(play, tmp_path, t
     """It has found the lease of a process that was killed, before this runner heard of that."""
 
     def fate(seed, place, tries):
-        if tries == retry.ATTEMPTS - 1:
+        if tries == MAX_LOSSES - 1:
             Record(tiny(seed=seed).run_id, "finished", tiny(seed=seed).to_json()).write(tmp_path)
-        return "died"
+        return WorkerDied
 
     outcome, given = play(1, ["cpu"], fate)
-    assert len(given) == retry.ATTEMPTS
-    assert (outcome.failed, outcome.elsewhere, outcome.whole) == ([], 1, True)
+    assert len(given) == MAX_LOSSES
+    assert (outcome.failed, outcome.elsewhere, outcome.complete) == ([], 1, True)
 
 
 def test_what_another_runner_trains_meanwhile_is_left_to_it(play, tmp_path, tiny):
     def fate(seed, place, tries):
-        if tries == retry.ATTEMPTS - 1:
+        if tries == MAX_LOSSES - 1:
             cell = tiny(seed=seed)
             lease = leases.acquire_lease(tmp_path, cell.run_id)
 
@@ -208,11 +224,11 @@ def test_what_another_runner_trains_meanwhile_is_left_to_it(play, tmp_path, tiny
                 lease.release()
 
             threading.Timer(0.5, finish).start()
-        return "died"
+        return WorkerDied
 
     outcome, given = play(1, ["cpu"], fate)
-    assert len(given) == retry.ATTEMPTS
-    assert (outcome.failed, outcome.elsewhere, outcome.whole) == ([], 1, True)
+    assert len(given) == MAX_LOSSES
+    assert (outcome.failed, outcome.elsewhere, outcome.complete) == ([], 1, True)
 
 
 def test_a_cell_that_has_no_memory_alone_fails(play):
@@ -229,18 +245,18 @@ def test_a_cell_whose_code_or_data_fail_is_tried_again_when_asked_for(play, kind
     outcome, given = play(2, ["cpu"], lambda *_: "done")
     assert (given, len(outcome.failed), outcome.reused) == ([], 1, 1)
     outcome, given = play(2, ["cpu"], lambda *_: "done", retry_failed=True)
-    assert (len(given), outcome.whole) == (1, True)
+    assert (len(given), outcome.complete) == (1, True)
 
 
 def test_a_killed_cell_is_tried_again_by_the_next_runner(play):
-    play(1, ["cpu"], lambda *_: "died")
+    play(1, ["cpu"], lambda *_: WorkerDied)
     outcome, given = play(1, ["cpu"], lambda *_: "done")
-    assert (len(given), outcome.whole) == (1, True)
+    assert (len(given), outcome.complete) == (1, True)
 
 
 def test_a_cell_that_takes_too_long_is_ended(play):
     outcome, given = play(
-        2, ["cpu"], lambda seed, *_: None if seed == 0 else "done", cell_timeout=0.01
+        2, ["cpu"], lambda seed, *_: None if seed == 0 else "done", run_timeout=0.01
     )
     (failed,) = outcome.failed
     assert failed.failure == {
@@ -251,11 +267,11 @@ def test_a_cell_that_takes_too_long_is_ended(play):
 
 
 def test_a_refused_cell_has_no_record_and_the_others_go_on(play, tmp_path):
-    outcome, given = play(3, ["cpu"], lambda seed, *_: "refused" if seed == 1 else "done")
+    outcome, given = play(3, ["cpu"], lambda seed, *_: Refused if seed == 1 else "done")
     assert list(outcome.refused.values()) == ["a reason"]
     assert len(list(tmp_path.glob("*/record.json"))) == 2
     outcome, given = play(3, ["cpu"], lambda *_: "done")
-    assert (len(given), outcome.whole) == (1, True)
+    assert (len(given), outcome.complete) == (1, True)
 
 
 def test_a_place_where_cells_fail_again_and_again_is_set_aside(play):
@@ -263,9 +279,9 @@ def test_a_place_where_cells_fail_again_and_again_is_set_aside(play):
     outcome, given = play(
         9, ["gpu 0", "gpu 1"], lambda _, place, __: "error" if place == "gpu 1" else "done"
     )
-    assert outcome.whole
-    assert list(outcome.aside) == ["gpu 1"]
-    assert sum(place == "gpu 1" for _, place, _ in given) == IN_A_ROW
+    assert outcome.complete
+    assert list(outcome.quarantined) == ["gpu 1"]
+    assert sum(place == "gpu 1" for _, place, _ in given) == QUARANTINE_AFTER
     assert outcome.trained == 9
 
 
@@ -276,18 +292,18 @@ def test_all_cells_that_a_bad_place_had_are_tried_elsewhere(play):
         return "error" if place == "node a" else "done"
 
     outcome, given = play(12, ["node a"] * 8 + ["node b"], fate)
-    assert (outcome.trained, outcome.whole) == (12, True)
+    assert (outcome.trained, outcome.complete) == (12, True)
     assert sum(place == "node a" for _, place, _ in given) >= 8
-    assert len(outcome.aside["node a"]) >= 8
+    assert len(outcome.quarantined["node a"]) >= 8
 
 
-def test_a_bad_place_is_set_aside_however_few_cells_run_at_once(play, monkeypatch):
-    monkeypatch.setattr(Script, "few", True, raising=False)
-    outcome, _ = play(
-        6, ["node a", "node b"], lambda _, place, __: "error" if place == "node a" else "done"
-    )
-    assert outcome.whole
-    assert list(outcome.aside) == ["node a"]
+def test_a_bad_location_is_quarantined_however_few_runs_train_at_once(play):
+    def fate(_, location, __):
+        return "error" if location == "node a" else "done"
+
+    outcome, _ = play(6, ["node a", "node b"], fate, max_runs=1)
+    assert outcome.complete
+    assert list(outcome.quarantined) == ["node a"]
 
 
 def test_bad_cells_speak_against_no_place(play):
@@ -296,47 +312,51 @@ def test_bad_cells_speak_against_no_place(play):
         12, ["gpu 0", "gpu 1"], lambda seed, *_: "error" if seed % 4 == 1 else "done"
     )
     assert len(outcome.failed) == 3
-    assert not outcome.aside
+    assert not outcome.quarantined
     assert outcome.trained == 9
     assert {place for _, place, _ in given[-2:]} == {"gpu 0", "gpu 1"}
 
 
 def test_a_place_gets_cells_again_once_they_have_failed_elsewhere_too():
-    places = Places()
-    assert [places.failed("a", cell, elsewhere=True) for cell in "123"] == [[], [], ["1", "2", "3"]]
-    assert list(places.aside) == ["a"]
-    assert places.failed("b", "1", elsewhere=True) == []
-    assert not places.aside
-    assert places.failed("a", "4", elsewhere=True) == ["2", "3", "4"]
-    places.succeeded("b")
-    assert [places.failed("b", cell, elsewhere=False) for cell in "56789"] == [[]] * 5
+    quarantine = Quarantine()
+    assert [quarantine.failed("a", run, others=True) for run in "123"] == [
+        [],
+        [],
+        ["1", "2", "3"],
+    ]
+    assert list(quarantine.quarantined) == ["a"]
+    assert quarantine.failed("b", "1", others=True) == []
+    assert not quarantine.quarantined
+    assert quarantine.failed("a", "4", others=True) == ["2", "3", "4"]
+    quarantine.succeeded("b")
+    assert [quarantine.failed("b", cell, others=False) for cell in "56789"] == [[]] * 5
 
 
 def test_a_runner_without_a_place_waits_while_one_may_come(play):
     outcome, given = play(2, [], lambda *_: "done", later=["node b"])
-    assert ([place for _, place, _ in given], outcome.whole) == (["node b"] * 2, True)
+    assert ([place for _, place, _ in given], outcome.complete) == (["node b"] * 2, True)
     outcome, given = play(4, [], lambda *_: "done")
-    assert (given, outcome.left, outcome.whole) == ([], 2, False)
+    assert (given, outcome.left, outcome.complete) == ([], 2, False)
 
 
 def test_the_last_place_is_never_set_aside(play):
     outcome, given = play(5, ["cpu"], lambda *_: "error")
-    assert (len(given), len(outcome.failed), outcome.aside) == (5, 5, {})
+    assert (len(given), len(outcome.failed), outcome.quarantined) == (5, 5, {})
 
 
 def test_a_machine_that_fails_leaves_its_cells_to_the_other_runners(play, tmp_path):
     with leases.hold_lease(tmp_path, "a cell of theirs"):
         outcome, given = play(8, ["cpu"], lambda *_: "error")
-    assert len(given) == IN_A_ROW
-    assert list(outcome.aside) == ["cpu"]
-    assert (outcome.left, outcome.whole) == (8 - IN_A_ROW, False)
+    assert len(given) == QUARANTINE_AFTER
+    assert list(outcome.quarantined) == ["cpu"]
+    assert (outcome.left, outcome.complete) == (8 - QUARANTINE_AFTER, False)
 
 
 def test_attempts_are_counted_by_cell():
     attempts = Attempts()
-    assert [attempts.after_loss("a") for _ in range(3)] == [True, True, False]
-    assert attempts.after_loss("b")
-    assert [attempts.after_oom("a"), attempts.after_oom("a")] == [True, False]
+    assert [attempts.retry_after_loss("a") for _ in range(3)] == [True, True, False]
+    assert attempts.retry_after_loss("b")
+    assert [attempts.retry_after_oom("a"), attempts.retry_after_oom("a")] == [True, False]
 
 
 # With real workers
@@ -371,15 +391,15 @@ def test_a_timeout_ends_a_real_cell_which_can_go_on_from_there(
     sweep, tmp_path, monkeypatch, capsys
 ):
     """The hour is over once the cell has told two epochs."""
-    hear, heard = Work._hear, []
+    hear, heard = Scheduler._handle, []
 
     def hearing(self, event):
         hear(self, event)
-        heard.append(event.kind)
-        if heard.count("epoch") == 2:
+        heard.append(type(event))
+        if heard.count(EpochDone) == 2:
             self.running = dict.fromkeys(self.running, time.monotonic() - 3601)
 
-    monkeypatch.setattr(Work, "_hear", hearing)
+    monkeypatch.setattr(Scheduler, "_handle", hearing)
     results = tmp_path / "runs"
     words = ["--optim.epochs=400", "--workers=1", "--seeds=0", "--cell-timeout=1h"]
     assert run(sweep, results, *words) == 1
@@ -448,22 +468,22 @@ def test_a_worker_killed_for_want_of_memory_is_told_from_others(
     sweep, tmp_path, monkeypatch, capsys
 ):
     """The system's counter of such kills rises while a worker dies of SIGKILL."""
-    give, told = LocalWorkers.events, list[int]()
-    monkeypatch.setattr("ablations.scheduling.local.oom_kills", lambda: len(told))
+    give, told = LocalLauncher.events, list[int]()
+    monkeypatch.setattr("ablations.scheduling.local.count_oom_kills", lambda: len(told))
 
     def events(self, timeout):
         for worker in self.workers:
-            if worker.cell is not None and worker.cell.seed == 1:
+            if worker.run is not None and worker.run.seed == 1:
                 told.append(1)
                 os.kill(worker.process.pid, signal.SIGKILL)
         yield from give(self, timeout)
 
-    monkeypatch.setattr(LocalWorkers, "events", events)
+    monkeypatch.setattr(LocalLauncher, "events", events)
     assert run(sweep, tmp_path / "runs", "--workers=1", "--optim.epochs=1") == 1
     found, _ = records.read_records([tmp_path / "runs"])
     failed = [record for record in found if record.failure]
     assert [(r.config["seed"], r.failure["kind"]) for r in failed] == [(1, "oom")]
-    assert "killed a process for want of memory" in failed[0].failure["message"]
+    assert "killed a process because memory ran out" in failed[0].failure["message"]
     assert "it is tried again" in capsys.readouterr().err
 
 
@@ -491,7 +511,7 @@ def test_bad_flags_are_one_line_and_leave_nothing(sweep, tmp_path, capsys, words
 
 def test_more_gpus_a_cell_than_there_are_is_refused(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    monkeypatch.setattr("ablations.scheduling.local.DEVICES", [tmp_path])
+    monkeypatch.setattr("ablations.scheduling.gpus.DEVICES", [tmp_path])
     words = ["--system.devices=4", "--data.batch_size=252", "--system.accelerator=gpu"]
     assert run(sweep, tmp_path / "runs", *words) == 2
     assert "system.devices 4: this machine has 2 GPUs (0, 1)" in capsys.readouterr().err

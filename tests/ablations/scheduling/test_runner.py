@@ -16,9 +16,10 @@ import yaml
 
 from ablations.cli.main import main
 from ablations.config.sweep import expand_sweeps
-from ablations.scheduling import local, runner
-from ablations.scheduling.local import LocalWorkers, Worker
-from ablations.scheduling.progress import Progress
+from ablations.scheduling import gpus
+from ablations.scheduling.events import EpochDone
+from ablations.scheduling.local import LocalLauncher, LocalWorker
+from ablations.scheduling.runner import run_study
 from ablations.store import records
 from tests.factories.configs import TINY_FLAGS
 
@@ -110,21 +111,21 @@ def test_workers_of_one_process_give_the_numbers_of_a_run_alone(study, tiny, tmp
 
 def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_path, monkeypatch):
     """SIGKILL to the first worker that reports an epoch; the study ends as if nothing had been."""
-    give, killed = LocalWorkers.events, []
+    give, killed = LocalLauncher.events, []
 
     def events(self, timeout):
         for event in give(self, timeout):
             yield event
-            if event.kind == "epoch" and not killed:
-                worker = next(w for w in self.workers if w.cell and w.cell.run_id == event.run_id)
+            if isinstance(event, EpochDone) and not killed:
+                worker = next(w for w in self.workers if w.run and w.run.run_id == event.run_id)
                 os.kill(worker.process.pid, signal.SIGKILL)
                 killed.append(event.run_id)
 
-    monkeypatch.setattr(LocalWorkers, "events", events)
+    monkeypatch.setattr(LocalLauncher, "events", events)
     cells = expand_sweeps(
         [Path(path) for path in sweeps], "mini", dict(w[2:].split("=") for w in TINY_FLAGS)
     )
-    outcome = runner.run(cells, tmp_path, lambda _: LocalWorkers(tmp_path, 2), Progress)
+    outcome = run_study([cell.config for cell in cells], tmp_path, LocalLauncher(workers=2))
     assert len(killed) == 1
     assert not outcome.failed
     assert numbers(tmp_path) == numbers(study[1])
@@ -133,15 +134,15 @@ def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_p
 @pytest.mark.slow
 def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, monkeypatch):
     """One cell's workers are killed whenever they get it; the others finish, the exit code is 1."""
-    give = LocalWorkers.events
+    give = LocalLauncher.events
 
     def events(self, timeout):
         for worker in self.workers:
-            if worker.cell is not None and worker.cell.model.norm == "batch":
+            if worker.run is not None and worker.run.model.norm == "batch":
                 os.kill(worker.process.pid, signal.SIGKILL)
         yield from give(self, timeout)
 
-    monkeypatch.setattr(LocalWorkers, "events", events)
+    monkeypatch.setattr(LocalLauncher, "events", events)
     words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
     assert main(words) == 1
     found, _ = records.read_records([tmp_path])
@@ -150,7 +151,7 @@ def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, mo
     assert failed[0].failure["kind"] == "killed"
     assert "SIGKILL" in failed[0].failure["message"]
     assert sum(record.done for record in found) == 2
-    monkeypatch.setattr(LocalWorkers, "events", give)
+    monkeypatch.setattr(LocalLauncher, "events", give)
     assert main(words) == 0  # a failed cell is tried again
 
 
@@ -242,13 +243,13 @@ def test_reused_records_of_other_pictures_are_refused(study, tmp_path, capsys):
 
 def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
     counts = []
-    start = LocalWorkers.start
+    start = LocalLauncher.start
 
-    def counting(self):
-        counts.append(self.count)
-        start(self)
+    def counting(self, runs, results, reuse):
+        start(self, runs, results, reuse)
+        counts.append(len(self.workers))
 
-    monkeypatch.setattr(LocalWorkers, "start", counting)
+    monkeypatch.setattr(LocalLauncher, "start", counting)
     words = ["run", sweeps[0], *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
     assert main([*words, "--workers", "5"]) == 0
     assert counts == [2]
@@ -257,7 +258,7 @@ def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
 def test_a_worker_that_dies_before_its_cell_reaches_it_loses_nothing(
     study, sweeps, tmp_path, monkeypatch
 ):
-    give, killed = Worker.give, []
+    give, killed = LocalWorker.submit, []
 
     def giving(self, cell):
         if not killed:
@@ -266,7 +267,7 @@ def test_a_worker_that_dies_before_its_cell_reaches_it_loses_nothing(
             killed.append(cell.run_id)
         give(self, cell)
 
-    monkeypatch.setattr(Worker, "give", giving)
+    monkeypatch.setattr(LocalWorker, "submit", giving)
     words = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
     assert main(words) == 0
     assert killed
@@ -299,17 +300,17 @@ def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
 def test_there_is_one_worker_a_gpu(monkeypatch, tmp_path, visible, found):
     for gpu in ("0000:01", "0000:02"):
         (tmp_path / gpu).mkdir()
-    monkeypatch.setattr(local, "DRIVER", tmp_path)
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert local.gpus() == found
-    assert local.gpu_groups(devices=1, per_gpu=1) == [[gpu] for gpu in found]
+    assert gpus.visible_gpus() == found
+    assert gpus.gpu_groups(devices=1, per_gpu=1) == [[gpu] for gpu in found]
 
 
 def test_a_variable_makes_no_gpu(monkeypatch, tmp_path):
-    monkeypatch.setattr(local, "DRIVER", tmp_path)
-    monkeypatch.setattr(local, "DEVICES", [tmp_path / "nvidiactl"])
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path)
+    monkeypatch.setattr(gpus, "DEVICES", [tmp_path / "nvidiactl"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert local.gpus() == []
+    assert gpus.visible_gpus() == []
     (tmp_path.parent / "nvidiactl").touch()
-    monkeypatch.setattr(local, "DEVICES", [tmp_path.parent / "nvidiactl"])  # as in a sandbox
-    assert local.gpus() == ["0"]
+    monkeypatch.setattr(gpus, "DEVICES", [tmp_path.parent / "nvidiactl"])  # as in a sandbox
+    assert gpus.visible_gpus() == ["0"]

@@ -14,9 +14,9 @@ from ablations import data
 from ablations.cli.main import main
 from ablations.config.precision import resolve_precision
 from ablations.config.resolve import resolve
-from ablations.config.sweep import SweepRun
+from ablations.config.schema import RunConfig
 from ablations.errors import DataError, RecordError
-from ablations.scheduling import runner
+from ablations.scheduling.runner import select_runs
 from ablations.store import records, reuse_check
 from ablations.store.records import Record
 from tests.factories.configs import TINY_FLAGS
@@ -55,9 +55,9 @@ def done(config, results, **environment) -> Record:
     return record
 
 
-def cells(tiny, root, **overrides) -> list[SweepRun]:
+def study(tiny, root, **overrides) -> list[RunConfig]:
     values = {**FOLDER, "data.root": str(root), **overrides}
-    return [SweepRun(tiny(**values, seed=seed), ("grid",)) for seed in (0, 1)]
+    return [tiny(**values, seed=seed) for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("left", [0, 1])
@@ -66,99 +66,94 @@ def test_a_study_is_not_continued_on_other_images(
 ):
     """Whatever the root is called, and whether or not anything is left to train."""
     results = tmp_path / "runs"
-    for cell in cells(tiny, picture_folder)[left:]:
-        done(cell.config, results)
-    there, todo, *_ = runner.sorted_out(cells(tiny, picture_folder), results)
-    assert (len(there), len(todo)) == (2 - left, left)
-    asked = cells(tiny, other_folder)
+    for run in study(tiny, picture_folder)[left:]:
+        done(run, results)
+    selection = select_runs(study(tiny, picture_folder), results)
+    assert (len(selection.reused), len(selection.todo)) == (2 - left, left)
+    asked = study(tiny, other_folder)
     with pytest.raises(DataError, match="use another results folder") as refused:
-        runner.sorted_out(asked, results)
+        select_runs(asked, results)
     told = str(refused.value)
     for word in (
-        data.dataset_identity(asked[0].config.data)["fingerprint"],
-        data.dataset_identity(cells(tiny, picture_folder)[0].config.data)["fingerprint"],
-        str(results / asked[left].config.run_id / "record.json"),
+        data.dataset_identity(asked[0].data)["fingerprint"],
+        data.dataset_identity(study(tiny, picture_folder)[0].data)["fingerprint"],
+        str(results / asked[left].run_id / "record.json"),
     ):
         assert word in told
     assert "\n" not in told
     moved = tmp_path / "moved"
     shutil.copytree(picture_folder, moved)
-    assert len(runner.sorted_out(cells(tiny, moved), results)[0]) == 2 - left
+    assert len(select_runs(study(tiny, moved), results).reused) == 2 - left
 
 
 def test_a_folder_that_has_changed_in_place_is_other_images(tiny, other_folder, tmp_path):
-    for cell in cells(tiny, other_folder):
-        done(cell.config, tmp_path / "runs")
+    for run in study(tiny, other_folder):
+        done(run, tmp_path / "runs")
     next((other_folder / "val").rglob("*.jpg")).unlink()
     data._load.cache_clear()
     with pytest.raises(DataError, match="and 1 more: its images have fingerprint"):
-        runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
+        select_runs(study(tiny, other_folder), tmp_path / "runs")
 
 
 def test_images_of_the_same_names_and_sizes_are_other_images(tiny, other_folder, tmp_path):
     """As random noise, or files that are not compressed, often are."""
-    for cell in cells(tiny, other_folder):
-        done(cell.config, tmp_path / "runs")
+    for run in study(tiny, other_folder):
+        done(run, tmp_path / "runs")
     image = next((other_folder / "val").rglob("*.jpg"))
     changed = bytearray(image.read_bytes())
     changed[-10] ^= 1
     image.write_bytes(changed)
     data._load.cache_clear()
     with pytest.raises(DataError, match="its images have fingerprint .* and contents"):
-        runner.sorted_out(cells(tiny, other_folder), tmp_path / "runs")
+        select_runs(study(tiny, other_folder), tmp_path / "runs")
 
 
 def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
-    first, second = cells(tiny, picture_folder)
-    record = done(first.config, tmp_path)
+    first, second = study(tiny, picture_folder)
+    record = done(first, tmp_path)
     assert record.data["contents"]
     del record.data["contents"]
     record.write(tmp_path)
-    there, todo, *_ = runner.sorted_out([first, second], tmp_path)
-    assert (len(there), len(todo)) == (1, 1)
+    selection = select_runs([first, second], tmp_path)
+    assert (len(selection.reused), len(selection.todo)) == (1, 1)
 
 
 def test_images_that_cannot_be_read_are_not_taken_for_the_same(tiny, picture_folder, tmp_path):
-    for cell in cells(tiny, picture_folder):
-        done(cell.config, tmp_path)
-    gone = cells(tiny, tmp_path / "gone")
+    for run in study(tiny, picture_folder):
+        done(run, tmp_path)
+    gone = study(tiny, tmp_path / "gone")
     with pytest.raises(DataError, match="no folder .*gone.*ablations table") as refused:
-        runner.sorted_out(gone, tmp_path)
+        select_runs(gone, tmp_path)
     assert "\n" not in str(refused.value)
-    found = reuse_check.check_records(
-        [cell.config for cell in gone], records.read_records([tmp_path])[0]
-    )
+    found = reuse_check.check_records(gone, records.read_records([tmp_path])[0])
     assert list(found.unread) == [str(tmp_path / "gone")]
 
 
 def test_each_data_set_is_read_once(tiny, picture_folder, other_folder, tmp_path):
     third = tmp_path / "third"
     shutil.copytree(other_folder, third)
-    asked = [cell for root in (picture_folder, other_folder, third) for cell in cells(tiny, root)]
+    asked = [run for root in (picture_folder, other_folder, third) for run in study(tiny, root)]
     # The same runs by their ids, so give each another seed.
-    asked = [
-        SweepRun(replace(cell.config, seed=number), cell.sweeps)
-        for number, cell in enumerate(asked)
-    ]
-    for cell in asked[::2]:
-        done(cell.config, tmp_path / "runs")
+    asked = [replace(config, seed=number) for number, config in enumerate(asked)]
+    for run in asked[::2]:
+        done(run, tmp_path / "runs")
     data._load.cache_clear()
-    runner.sorted_out([*asked[::2], *asked[1::2]], tmp_path / "runs")
+    select_runs([*asked[::2], *asked[1::2]], tmp_path / "runs")
     assert data._load.cache_info().misses == 3
 
 
 def test_a_run_that_failed_on_other_images_is_trained_again(
     tiny, picture_folder, other_folder, tmp_path
 ):
-    first, second = cells(tiny, picture_folder)
+    first, second = study(tiny, picture_folder)
     failed = replace(
-        done(first.config, tmp_path), status="failed", failure={"kind": "error", "message": "?"}
+        done(first, tmp_path), status="failed", failure={"kind": "error", "message": "?"}
     )
     failed.write(tmp_path)
-    assert [r.run_id for r in runner.sorted_out([first, second], tmp_path)[0]] == [failed.run_id]
-    there, todo, *_ = runner.sorted_out(cells(tiny, other_folder), tmp_path)
-    assert there == []
-    assert len(todo) == 2
+    assert [r.run_id for r in select_runs([first, second], tmp_path).reused] == [failed.run_id]
+    selection = select_runs(study(tiny, other_folder), tmp_path)
+    assert selection.reused == []
+    assert len(selection.todo) == 2
 
 
 def test_the_commands_refuse_in_one_line(picture_folder, other_folder, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 from ablations.config.resolve import resolve
 from ablations.errors import ConfigError, TrackerError
 from ablations.machine import env_vars
-from ablations.scheduling.worker_env import OWN_CLIENT, tracking
+from ablations.scheduling.worker_env import NO_WANDB_IDENTITY, wandb_variables
 from ablations.tracking import client
 
 pytestmark = pytest.mark.usefixtures("no_account")
@@ -78,14 +78,14 @@ def test_what_an_agent_says_of_its_run_counts(monkeypatch):
 def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
     for name in (*EXPORTED, "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "given")
-    with env_vars.set_environ(OWN_CLIENT):
+    with env_vars.set_environ(NO_WANDB_IDENTITY):
         assert client.agent_run_id() is None
         assert {name for name in os.environ if name.startswith("WANDB")} == {
             *("WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT")
         }
         assert client.entity_and_project(resolve("mini").system)[1] == "given"
     assert os.environ["WANDB_RUN_ID"] == "given"
-    assert tracking(shared=False).keys() == {"WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT"}
+    assert wandb_variables(shared=False).keys() == {"WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT"}
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def train_bare(config: RunConfig) -> float:
     )
     criterion = nn.CrossEntropyLoss(label_smoothing=optim.label_smoothing)
     step, right = 0, 0
-    for epoch in range(optim.all_epochs):
+    for epoch in range(optim.total_epochs):
         torch.manual_seed(derive_seed(config.seed, "training", epoch) % 2**32)
         set_first_epoch(train, epoch)
         model.train()

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             given = {**data_root(), **fields_set}
             config = resolve(arguments.recipe, given, arguments.preset, count_classes=count_classes)
             agent.check_sweep_parameters(config, given, arguments.preset)
-            if config.system.processes > 1:
+            if config.system.world_size > 1:
                 return _seated(arguments, config, signals, unsent)
             return _run(arguments, config, signals, unsent)
     finally:

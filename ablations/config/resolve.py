@@ -110,7 +110,7 @@ def resolve(
     recipe: str,
     overrides: Mapping[str, Any] | None = None,
     preset: str | None = None,
-    kept: Collection[str] = (),
+    study_overrides: Collection[str] = (),
     count_classes: Callable[[DataConfig], int] | None = None,
 ) -> RunConfig:
     """The run that a recipe, a preset of it and overrides by dotted name describe.
@@ -119,7 +119,7 @@ def resolve(
         recipe: A name of ``recipe_names()``.
         overrides: ``{"model.pool_size": 5, "seed": 1}``; strings are read as YAML would read them.
         preset: A name of ``preset_names(recipe)``.
-        kept: Overrides of a whole study, which this run need not read.
+        study_overrides: Overrides of a whole study, which this run need not use.
         count_classes: Counts the classes of an image folder (``ablations.data.count_classes``).
             Called where ``data.root`` is a folder and no override states the number of classes, or
             where nothing states it. A stated number is checked when the images are loaded.
@@ -179,7 +179,7 @@ def resolve(
         for name, value in given.items()
         if differs_from_default(recipe, preset, name, value)
     }
-    unused_fields.check_unused(run, changed, kept)
+    unused_fields.check_unused(run, changed, study_overrides)
     return run
 
 

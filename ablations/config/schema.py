@@ -200,7 +200,7 @@ class OptimConfig:
             check_range("optim.betas", beta, 0, 0.999999)
 
     @property
-    def all_epochs(self) -> int:
+    def total_epochs(self) -> int:
         """Epochs that are trained, cool-down included."""
         return self.epochs + self.cooldown_epochs
 
@@ -247,8 +247,8 @@ class SystemConfig:
         check_range("system.loader_workers", self.loader_workers, 0, MOST_PROCESSES)
 
     @property
-    def processes(self) -> int:
-        """How many processes train one run."""
+    def world_size(self) -> int:
+        """Processes that train one run."""
         return self.devices * self.nodes
 
 
@@ -272,17 +272,17 @@ class RunConfig:
         if type(self.seed) is not int:  # true is 1 to Python, and would have an id of its own
             raise ConfigError(f"seed {self.seed!r} must be a whole number")
         check_range("seed", self.seed, 0, 2**31 - 1)
-        if self.data.batch_size % self.system.processes:
+        if self.data.batch_size % self.system.world_size:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} is the batch over all devices, and cannot "
                 f"be shared out evenly among system.devices {self.system.devices} on system.nodes "
                 f"{self.system.nodes}"
             )
-        if self.data.mixing and self.data.batch_size // self.system.processes % 2:
+        if self.data.mixing and self.data.batch_size // self.system.world_size % 2:
             raise ConfigError(
-                f"data.batch_size {self.data.batch_size} over {self.system.processes} processes "
+                f"data.batch_size {self.data.batch_size} over {self.system.world_size} processes "
                 "gives each an odd number of images, and mixup and cutmix pair them: take a "
-                f"multiple of {2 * self.system.processes}"
+                f"multiple of {2 * self.system.world_size}"
             )
 
     @property

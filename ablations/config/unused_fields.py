@@ -95,7 +95,7 @@ READERS: dict[str, Reader] = {
         lambda run: run.optim.warmup_epochs > 0, "with optim.warmup_epochs above 0"
     ),
     "optim.min_lr": Reader(
-        lambda run: run.optim.schedule_unit == "step" or run.optim.all_epochs > 1,
+        lambda run: run.optim.schedule_unit == "step" or run.optim.total_epochs > 1,
         "with optim.schedule_unit step, or two epochs or more",
     ),
 }

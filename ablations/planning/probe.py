@@ -159,7 +159,7 @@ def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
     torch.set_num_threads(config.system.threads)
     cost = model_cost(config.model)
     gpu = uses_gpu(config.system.accelerator)
-    batch = config.data.batch_size // config.system.processes
+    batch = config.data.batch_size // config.system.world_size
     val_batch = VALIDATION_BATCH
     if not gpu:
         # Two, because a batch norm of one position needs them and mixup wants even batches.

@@ -64,19 +64,19 @@ class Variant(Row):
     @property
     def step_seconds(self) -> float:
         """Of a whole batch, by the pictures that each device has of it."""
-        each = self.cells[0].data.batch_size // self.cells[0].system.processes
+        each = self.cells[0].data.batch_size // self.cells[0].system.world_size
         return self.probe.picture_seconds * each if self.probe else 0.0
 
     @property
     def train_seconds(self) -> float:
         """Of a cell, all epochs."""
-        return self.cells[0].optim.all_epochs * self.steps * self.step_seconds
+        return self.cells[0].optim.total_epochs * self.steps * self.step_seconds
 
     @property
     def validation_seconds(self) -> float:
         """Of a cell, all epochs."""
         each = self.probe.val_picture_seconds if self.probe else 0.0
-        return self.cells[0].optim.all_epochs * self.val * each
+        return self.cells[0].optim.total_epochs * self.val * each
 
     @property
     def seconds(self) -> float:
@@ -86,12 +86,12 @@ class Variant(Row):
     @property
     def device_seconds(self) -> float:
         """Of all its cells that are to be trained, over their devices."""
-        return self.seconds * len(self.todo) * self.cells[0].system.processes
+        return self.seconds * len(self.todo) * self.cells[0].system.world_size
 
     @property
     def kept_bytes(self) -> int:
         """What a cell leaves."""
-        beside = RUN_BYTES + self.cells[0].optim.all_epochs * EPOCH_BYTES
+        beside = RUN_BYTES + self.cells[0].optim.total_epochs * EPOCH_BYTES
         return self.probe.weights_bytes + beside if self.probe else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -107,10 +107,10 @@ class Variant(Row):
             "todo": len(self.todo),
             "params": self.cost.get("params"),
             "macs": self.cost.get("macs"),
-            "epochs": config.optim.all_epochs,
+            "epochs": config.optim.total_epochs,
             "steps": self.steps,
             "batch": config.data.batch_size,
-            "devices": config.system.processes,
+            "devices": config.system.world_size,
             "probe_batch": probe.batch if probe else None,
             "step_seconds": self.step_seconds if probe else None,
             "val_picture_seconds": probe.val_picture_seconds if probe else None,
@@ -139,7 +139,7 @@ def variants(
     """
     recipe, known = cells[0].recipe, {record.run_id: record for record in there}
     overridden = {**overrides, "seed": 0}
-    baseline = resolve(recipe, overridden, kept=overrides, count_classes=count_classes)
+    baseline = resolve(recipe, overridden, study_overrides=overrides, count_classes=count_classes)
     base = diff.flat_config(baseline.to_json())
     found: dict[str, Variant] = {}
     for cell in cells:

@@ -234,7 +234,7 @@ def ddp_workers(
         ProcessLostError: One of them has ended from outside.
         RankError: One of them has failed.
     """
-    seat = team.seat if team else RankInfo(world=config.system.processes)
+    seat = team.seat if team else RankInfo(world=config.system.world_size)
     wire = team.wire if team else connect_store(seat)
     order: dict[str, Any] = {"code": code_hash.current_hashes()}
     order |= {"plugins": plugins.mixer_versions(config.model.mixers)}

@@ -116,7 +116,7 @@ def model_from_checkpoint(
     name = arch or names[0]
     model = model_config(name, num_classes=head.shape[0])
     stated = {**_model_fields(model), "data.crop_pct": _crop(model)}
-    config = resolve(RECIPE, {**stated, **overrides}, kept=stated)
+    config = resolve(RECIPE, {**stated, **overrides}, study_overrides=stated)
     built = MetaFormer(config.model)
     notes = [f"{layout} layout", *_override_notes(overrides)]
     notes += load_checkpoint(built, path, resize_position_embedding=resize_position_embedding)
@@ -192,7 +192,7 @@ def model_from_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> 
     values = {name: value for name, value in flatten(stored).items() if name not in DERIVED_FIELDS}
     values["seed"] = record.config["seed"]
     _load_plugins(record, overrides)
-    config = resolve(record.config["recipe"], {**values, **overrides}, kept=values)
+    config = resolve(record.config["recipe"], {**values, **overrides}, study_overrides=values)
     if why := plugins.changed_mixers(record.environment.get("plugins", {}), config.model.mixers):
         raise ConfigError(f"run {run_id} is stale: {why}: evaluate it with the code it has")
     model = MetaFormer(config.model)

@@ -200,7 +200,7 @@ def trainer_options(config: RunConfig, seat: RankInfo = SINGLE_PROCESS) -> dict[
         "accelerator": config.system.accelerator,
         "plugins": [RankEnvironment(seat)],
         "precision": resolve_precision(config.system),
-        "max_epochs": config.optim.all_epochs,
+        "max_epochs": config.optim.total_epochs,
         "gradient_clip_val": config.optim.grad_clip,
         "logger": False,
         "enable_progress_bar": False,
@@ -221,7 +221,7 @@ def check_devices(config: RunConfig, pictures: ImageDataset) -> None:
     """
     system = config.system
     gpu = uses_gpu(system.accelerator)
-    if system.processes == 1:
+    if system.world_size == 1:
         return
     if gpu and torch.cuda.device_count() < system.devices:
         raise ConfigError(
@@ -234,10 +234,10 @@ def check_devices(config: RunConfig, pictures: ImageDataset) -> None:
             "batch norm over several processes: take one, or GPUs, or another model.norm (group, "
             "layer, none)"
         )
-    if len(pictures.val) < system.processes:
+    if len(pictures.val) < system.world_size:
         raise DataError(
             f"{pluralize(len(pictures.val), 'validation image')} cannot be shared out among "
-            f"{system.processes} processes"
+            f"{system.world_size} processes"
         )
 
 

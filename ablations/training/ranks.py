@@ -213,17 +213,17 @@ def rank_from_launcher(system: SystemConfig) -> RankInfo | None:
         ConfigError: It has started other processes than the run asks for, or nobody has started
             those of several machines.
     """
-    if system.processes == 1:
+    if system.world_size == 1:
         return None
     by, seat = _seat()
     if seat is None:
         if system.nodes > 1:
             raise ConfigError(f"system.nodes {system.nodes}: {launch_hint(system)}")
         return None
-    if (seat.world, seat.local_rank < system.devices) != (system.processes, True):
+    if (seat.world, seat.local_rank < system.devices) != (system.world_size, True):
         raise ConfigError(
             f"system.devices {system.devices} on system.nodes {system.nodes} are "
-            f"{system.processes} processes, {system.devices} a machine, and {by} has started "
+            f"{system.world_size} processes, {system.devices} a machine, and {by} has started "
             f"{seat.world}: {launch_hint(system)}"
         )
     return seat

@@ -105,7 +105,7 @@ def train(
             )  # what a killed process left beside its record
             return known
         # What is wrong with the input shows before anything is written.
-        workers, world = config.system.loader_workers, config.system.processes
+        workers, world = config.system.loader_workers, config.system.world_size
         batches = create_loaders(pictures, config.data, config.seed, workers, world=world)
         records.check_writable(results)
         with leases.hold_lease(results, config.run_id) as lease:
@@ -148,7 +148,7 @@ def _train(
 ) -> Record:
     started = time.perf_counter()
     mixers = plugins.mixer_versions(config.model.mixers)
-    found = {"plugins": mixers, "processes": config.system.processes}
+    found = {"plugins": mixers, "processes": config.system.world_size}
     where = environment.describe(found, config.system.threads)
     known = records.find_record(results, config.run_id)
     checkpoint = results / config.run_id / CHECKPOINT_FILE
@@ -189,7 +189,7 @@ def _train(
                         signals.check()
                         lease.check()
 
-                    alone = config.system.processes == 1 or has_diverged(state)
+                    alone = config.system.world_size == 1 or has_diverged(state)
                     others = (
                         contextlib.nullcontext(SINGLE_PROCESS)
                         if alone

@@ -153,7 +153,7 @@ class Classification(pl.LightningModule):
             weight_decay=optim.weight_decay,
             **options,
         )
-        steps = int(self.trainer.estimated_stepping_batches) // optim.all_epochs
+        steps = int(self.trainer.estimated_stepping_batches) // optim.total_epochs
         scheduler, _ = create_scheduler_v2(
             optimizer,
             num_epochs=optim.epochs,

@@ -48,17 +48,17 @@ UNREAD = [
 @pytest.mark.parametrize(("name", "value", "without", "reading"), UNREAD)
 def test_a_field_that_a_run_does_not_read_is_refused(name, value, without, reading):
     with pytest.raises(ConfigError, match=f"{name} .* would change nothing in this run") as caught:
-        resolve("mini", {**without, name: value}, kept=without)
+        resolve("mini", {**without, name: value}, study_overrides=without)
     assert "\n" not in str(caught.value)
     if reading is not None:
         found = {**without, **reading}
-        changed = resolve("mini", {**found, name: value}, kept=without)
-        assert changed.run_id != resolve("mini", found, kept=without).run_id
+        changed = resolve("mini", {**found, name: value}, study_overrides=without)
+        assert changed.run_id != resolve("mini", found, study_overrides=without).run_id
     # A study's flag, and the value that the recipe has, are no contradiction.
-    assert resolve("mini", {**without, name: value}, kept=[name, *without])
+    assert resolve("mini", {**without, name: value}, study_overrides=[name, *without])
     group, field = name.split(".")
     own = {**without, name: getattr(getattr(resolve("mini"), group), field)}
-    assert resolve("mini", own, kept=without) == resolve("mini", without, kept=without)
+    assert resolve("mini", own, study_overrides=without) == resolve("mini", without, kept=without)
 
 
 def test_every_field_of_the_table_is_tested():
@@ -166,7 +166,7 @@ def signature(run):
         updates_per_epoch=3,
     )
     rates = []
-    for epoch in range(optim.all_epochs):
+    for epoch in range(optim.total_epochs):
         for step in range(3):
             rates.append(made.param_groups[0]["lr"])
             if optim.schedule_unit == "step":

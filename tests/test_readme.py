@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.store import records
 from ablations.tables import render
 from poolformer import create

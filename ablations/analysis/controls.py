@@ -1,9 +1,9 @@
-"""Which variants of a study are controls of which row: they take a row apart that changes more.
+"""Controls: variants that separate the effects of a row that changes more than one thing.
 
-A row's difference from the baseline has several causes where the row changes more than its axis, or
-where its model is larger. A control is the baseline with all of them but the row's own change: with
-the row's other changes, at its size, or both. Controls are found from what variants change, never
-from names: the rows of a user's own sweep have theirs too.
+A row's difference from the baseline has several causes if the row changes more than its axis, or if
+its model is larger. A control is the baseline with all of these changes except the row's own: with
+the row's other changes, at its size, or both. Controls are found by what variants change, never by
+name, so the rows of a user's own sweep have them too.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ablations.config.diff import SHAPE_FIELDS, Changes, primary_field
+from ablations.paper import matching
+from ablations.paper.published import PaperRow
 
 KINDS = RECIPE, SIZE, BOTH = "recipe", "size", "recipe and size"
 AXIS = "Controls"
-# How far a size control's MACs may lie from its row's, as a share of the row's.
+# The largest distance of a size control's MACs from its row's, as a fraction of the row's.
 TOLERANCE = 0.03
-# What goes with a row's own field and is no other change of it: a control has the baseline's mixer
-# and none of what an attention mixer brings with it, and depths and widths are one size.
-WITH_OWN = {
+# Fields that belong to a row's own field and are no further change: a control has the baseline's
+# mixer without the extras of an attention mixer, and depths and widths together are one size.
+BELONGS_TO = {
     "model.token_mixers": ["model.position_embedding", "model.head_dim"],
     **dict.fromkeys(SHAPE_FIELDS, SHAPE_FIELDS),
 }
@@ -32,8 +35,8 @@ class ControlCandidate:
 
     Args:
         changed: Its changes against the study's baseline; the baseline has none.
-        macs: Of its model on one picture; None where they are not known.
-        in_paper: Whether it is a row of the paper, which it stays also where it is a control.
+        macs: MACs of its model per image; None if unknown.
+        in_paper: Whether it is a row of the paper, and so an ablation even if it is a control.
     """
 
     changed: Changes
@@ -47,15 +50,47 @@ class Control:
 
     Args:
         kind: One of ``KINDS``: with the row's other changes, at its size, or both.
-        index: Its place among the candidates.
+        index: Its index among the candidates.
     """
 
     kind: str
     index: int
 
 
+class Variant(Protocol):
+    """What decides on controls: a row of a table or of a plan."""
+
+    @property
+    def changed(self) -> Changes: ...
+    @property
+    def cost(self) -> dict[str, Any]: ...
+    @property
+    def paper(self) -> PaperRow | None: ...
+
+
+def assign_controls(variants: Sequence[Variant]) -> tuple[dict[int, list[Control]], set[int]]:
+    """The controls of the variants of a study.
+
+    Returns:
+        The controls of each variant that has any, and the variants that are only controls, both by
+        index.
+    """
+    finder = ControlFinder(
+        [
+            ControlCandidate(
+                each.changed,
+                each.cost.get("macs"),
+                each.paper is not None or matching.find_paper_row(each.changed) is not None,
+            )
+            for each in variants
+        ]
+    )
+    assigned = finder.assign()
+    return assigned, finder.only_controls(assigned)
+
+
 def macs_difference(macs: int | None, row: int | None) -> float:
-    """How far MACs lie from a row's, as a share of the row's; infinite where either is unknown."""
+    """Distance of MACs from a row's, as a fraction of the row's; infinite if either is unknown."""
     return abs(macs - row) / row if macs and row else math.inf
 
 
@@ -65,69 +100,70 @@ def macs_match(macs: int | None, row: int | None) -> bool:
 
 
 class ControlFinder:
-    """The variants of a study, to be found by what they change.
+    """Finds controls among the variants of a study by what they change.
 
     Args:
-        every: The variants, the baseline among them.
+        candidates: The variants, the baseline among them.
     """
 
-    def __init__(self, every: Sequence[ControlCandidate]) -> None:
-        self.every = every
-        self.same: dict[str, int] = {}
-        self.apart: dict[str, list[int]] = {}
-        for index, variant in enumerate(every):
-            self.same.setdefault(_key(variant.changed), index)
-            key = _key(_apart_from_shape(variant.changed))
-            self.apart.setdefault(key, []).append(index)
+    def __init__(self, candidates: Sequence[ControlCandidate]) -> None:
+        self.candidates = candidates
+        self._by_changes: dict[str, int] = {}
+        self._by_other_changes: dict[str, list[int]] = {}
+        for index, variant in enumerate(candidates):
+            self._by_changes.setdefault(_key(variant.changed), index)
+            key = _key(_without_shape(variant.changed))
+            self._by_other_changes.setdefault(key, []).append(index)
 
     def find(self, row: ControlCandidate) -> list[Control]:
-        """The controls of a row, at most one of each of ``KINDS`` and in their order.
+        """The controls of a row: at most one of each of ``KINDS``, in their order.
 
-        A size is matched only where it has to be: the baseline, or the control with the row's other
-        changes, that is within 3% of the row's MACs already is the one to compare with. Of several
-        sizes the closest is taken. A row that is itself a size of the model has no size control.
+        A size control is needed only where the baseline, or the control with the row's other
+        changes, is not yet within 3% of the row's MACs. Of several sizes the closest counts. A row
+        that is itself a size of the model has no size control.
         """
         own = primary_field(row.changed)
         if own is None:
             return []
-        rest = _besides(own, row.changed)
-        recipe = self.same.get(_key(rest)) if rest else None
+        rest = _other_changes(own, row.changed)
+        recipe = self._by_changes.get(_key(rest)) if rest else None
         found = [] if recipe is None else [Control(RECIPE, recipe)]
-        unsized = [(SIZE, Changes(), self.same.get(_key({})))]
-        if apart := _apart_from_shape(rest):
+        unsized = [(SIZE, Changes(), self._by_changes.get(_key({})))]
+        if apart := _without_shape(rest):
             unsized.append((BOTH, apart, recipe))
+
+        def distance(index: int) -> float:
+            return macs_difference(self.candidates[index].macs, row.macs)
+
         for kind, wanted, start in unsized:
-            if own in SHAPE_FIELDS or (
-                start is not None and macs_match(self.every[start].macs, row.macs)
-            ):
+            if own in SHAPE_FIELDS or (start is not None and distance(start) <= TOLERANCE):
                 continue
             fitting = [
                 index
-                for index in self.apart.get(_key(wanted), [])
-                if self.every[index].changed not in (wanted, rest)
-                and macs_match(self.every[index].macs, row.macs)
+                for index in self._by_other_changes.get(_key(wanted), [])
+                if self.candidates[index].changed not in (wanted, rest)
+                and distance(index) <= TOLERANCE
             ]
             if fitting:
-                closest = min(fitting, key=lambda i: macs_difference(self.every[i].macs, row.macs))
-                found.append(Control(kind, closest))
+                found.append(Control(kind, min(fitting, key=distance)))
         return found
 
     def assign(self) -> dict[int, list[Control]]:
         """The controls of each row that has any, by the index of the row.
 
-        What is only there as a control is no row and has none.
+        A variant that is only a control has no controls itself.
         """
 
         def size(index: int) -> tuple[int, int]:
-            changed = self.every[index].changed
-            return len(_apart_from_shape(changed)), len(changed)
+            changed = self.candidates[index].changed
+            return len(_without_shape(changed)), len(changed)
 
         found: dict[int, list[Control]] = {}
         used: set[int] = set()
-        # A control changes less than its row, depths and widths apart: rows come before controls.
-        for index in sorted(range(len(self.every)), key=size, reverse=True):
-            variant = self.every[index]
-            if index in used and not _ablates(variant):
+        # Apart from depths and widths a control changes less than its row, so rows come first.
+        for index in sorted(range(len(self.candidates)), key=size, reverse=True):
+            variant = self.candidates[index]
+            if index in used and not _is_ablation(variant):
                 continue
             if controls := self.find(variant):
                 found[index] = controls
@@ -135,10 +171,11 @@ class ControlFinder:
         return dict(sorted(found.items()))
 
     def only_controls(self, assigned: Mapping[int, Sequence[Control]]) -> set[int]:
-        """The variants, by index, that are there to be controls: their section is ``AXIS``.
+        """The variants, by index, that are only controls: their section is ``AXIS``.
 
-        A row of the paper, or one field of the model (depths and widths apart), is an ablation of
-        its own and keeps its place; so is one of a grid, where the other change is there alone too.
+        A row of the paper, or one that changes one field of the model (other than depths and
+        widths), is an ablation and keeps its section. So does a row of a grid, whose other change
+        is a row of its own too.
 
         Args:
             assigned: What ``assign`` gives.
@@ -147,26 +184,26 @@ class ControlFinder:
             control.index
             for index, controls in assigned.items()
             for control in controls
-            if not (control.kind == RECIPE and self._alone(self.every[index]))
+            if not (control.kind == RECIPE and self._occurs_alone(self.candidates[index]))
         }
-        return {index for index in used if not _ablates(self.every[index])}
+        return {index for index in used if not _is_ablation(self.candidates[index])}
 
-    def _alone(self, row: ControlCandidate) -> bool:
+    def _occurs_alone(self, row: ControlCandidate) -> bool:
         """Whether a row's own change is a variant without its other changes."""
         own = primary_field(row.changed) or ""
-        rest = _besides(own, row.changed)
-        return _key({n: c for n, c in row.changed.items() if n not in rest}) in self.same
+        rest = _other_changes(own, row.changed)
+        return _key({n: c for n, c in row.changed.items() if n not in rest}) in self._by_changes
 
 
-def _ablates(variant: ControlCandidate) -> bool:
+def _is_ablation(variant: ControlCandidate) -> bool:
     name = primary_field(variant.changed) or ""
     one = len(variant.changed) == 1 and name not in SHAPE_FIELDS and name.startswith("model.")
     return variant.in_paper or one
 
 
-def _besides(own: str, changed: Changes) -> Changes:
-    """What a row changes besides its own field and what goes with that."""
-    owned = (own, *WITH_OWN.get(own, []))
+def _other_changes(own: str, changed: Changes) -> Changes:
+    """What a row changes besides its own field and the fields that belong to it."""
+    owned = (own, *BELONGS_TO.get(own, []))
     return {name: change for name, change in changed.items() if name not in owned}
 
 
@@ -174,5 +211,5 @@ def _key(changed: Changes) -> str:
     return repr(sorted(changed.items()))
 
 
-def _apart_from_shape(changed: Changes) -> Changes:
+def _without_shape(changed: Changes) -> Changes:
     return {name: change for name, change in changed.items() if name not in SHAPE_FIELDS}

@@ -30,7 +30,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ablations.analysis import stats
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.paper import matching, published
 from ablations.paper.claims import ABOVE, BELOW, MARGIN, WITHIN, Claim, load_claims

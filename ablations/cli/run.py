@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.json:
         screen.out(json.dumps(as_json(outcome, len(cells))))
     else:
-        from ablations.analysis.study import build_studies
+        from ablations.analysis.build import build_studies
         from ablations.tables import render_studies
 
         launched = [cell.config.to_json() for cell in cells]

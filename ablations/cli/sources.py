@@ -15,7 +15,7 @@ from ablations.console import screen
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ablations.analysis.rows import Study
+    from ablations.analysis.study import Study
     from ablations.store.load import LoadResult
     from ablations.store.run_state import RunState
 
@@ -80,7 +80,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         ConfigError: None of the sources has a record, or no record is that of ``--baseline``.
         TrackerError: W&B does not answer or has no such project.
     """
-    from ablations.analysis.study import build_studies
+    from ablations.analysis.build import build_studies
     from ablations.paper import claims, matching
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command

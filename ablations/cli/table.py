@@ -121,11 +121,11 @@ def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
         records = found.reading.records
         return render_published(arguments.of, found.studies, records, form), found.problems
     if arguments.bootstrap is not None:
-        from ablations.analysis.study import add_bootstrap_intervals
+        from ablations.analysis.build import add_bootstrap_intervals
 
         if arguments.bootstrap < 0:
             raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
-        add_bootstrap_intervals(found.studies, arguments.bootstrap)
+        found.studies = add_bootstrap_intervals(found.studies, arguments.bootstrap)
     if arguments.publish is not None:
         from ablations.tables.publishing import publish
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.scale import bulk_limit
+from ablations.analysis.study import Study
 from ablations.config.naming import BASELINE
 from ablations.figures.drawing import (
     BLACK,

@@ -10,8 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.scale import DISTANT_POINTS, DISTANT_RATIO
+from ablations.analysis.study import Study
 from ablations.figures.drawing import (
     BLACK,
     CYCLE,

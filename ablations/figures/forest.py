@@ -8,9 +8,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.scale import bulk_limit
 from ablations.analysis.stats import ALPHA
+from ablations.analysis.study import Study
 from ablations.config import naming
 from ablations.figures.drawing import (
     BLUE,

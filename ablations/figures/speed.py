@@ -8,7 +8,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
 from ablations.figures.drawing import (
     BLACK,
     BLUE,

@@ -141,7 +141,7 @@ def find_paper_row(changed: Changes) -> PaperRow | None:
 
 
 def describe_variant(
-    recipe: str, changed: Changes, flat: dict[str, Any]
+    recipe: str, changed: Changes, flat: Mapping[str, Any]
 ) -> tuple[str, str, PaperRow | None]:
     """The section and the name of what a variant changes against a baseline, and the paper's row.
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ablations.analysis import stats
-from ablations.analysis.rows import Study
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
+from ablations.analysis.study import Study
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError

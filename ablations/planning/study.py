@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from ablations.analysis import controls
 from ablations.analysis.rows import row_position
-from ablations.analysis.study import assign_controls
 from ablations.config.schema import RunConfig
 from ablations.config.sweep import SweepRun
 from ablations.machine.cores import usable_cores
@@ -84,7 +84,8 @@ def plan(
             config = variant.todo[0]
             jobs[index] = config, wanted(config, here.pictures)
     probe(found, jobs, min(at_once, len(todo)), gpus, most)
-    assign_controls(found)
+    for index in controls.assign_controls(found)[1]:
+        found[index].axis = controls.AXIS
     found.sort(key=row_position)
     check.write(results, _expected(found))
     room_on_disk = disk(found, at_once, shutil.disk_usage(results).free)

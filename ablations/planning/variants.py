@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ablations.analysis.rows import Row
 from ablations.config import diff
+from ablations.config.diff import Changes
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.data import count_classes
 from ablations.paper import matching
+from ablations.paper.published import PaperRow
 from ablations.store.records import Record
 
 if TYPE_CHECKING:  # it has torch
@@ -23,10 +24,15 @@ RUN_BYTES, EPOCH_BYTES = 44_000, 1_250
 
 
 @dataclass
-class Variant(Row):
+class Variant:
     """A row of a plan, as of a table; its records are those of cells that are not to be trained.
 
     Args:
+        axis: As in a table.
+        label: As in a table.
+        changed: Its changes against the baseline.
+        paper: The paper's row with the same change, if there is one.
+        records: The records of runs that are not to be trained.
         cells: One a seed.
         train: Training pictures an epoch.
         val: Validation pictures.
@@ -34,6 +40,11 @@ class Variant(Row):
         failure: Why it failed.
     """
 
+    axis: str
+    label: str
+    changed: Changes
+    paper: PaperRow | None
+    records: list[Record] = field(default_factory=list)
     cells: list[RunConfig] = field(default_factory=list)
     train: int = 0
     val: int = 0
@@ -48,7 +59,13 @@ class Variant(Row):
     @property
     def cost(self) -> dict[str, Any]:
         """What its model costs, of the probe or of a cell that is done; empty without either."""
-        return dict(self.probe.cost) if self.probe else super().cost
+        if self.probe:
+            return dict(self.probe.cost)
+        return next((record.cost for record in self.records if record.cost), {})
+
+    def count(self, status: str) -> int:
+        """The number of its records with a status."""
+        return sum(record.status == status for record in self.records)
 
     @property
     def todo(self) -> list[RunConfig]:
@@ -147,7 +164,7 @@ def variants(
             flat = diff.flat_config(cell.to_json())
             changed = diff.changed_fields(base, flat)
             axis, label, paper = matching.describe_variant(recipe, changed, flat)
-            found[cell.variant_id] = Variant(axis, label, changed, [], paper)
+            found[cell.variant_id] = Variant(axis, label, changed, paper)
         variant = found[cell.variant_id]
         variant.cells.append(cell)
         if cell.run_id in known:

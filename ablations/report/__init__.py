@@ -12,8 +12,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ablations.analysis.rows import Row, Study
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN
 from ablations.config import naming
 from ablations.page import fill_template, html_document

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 from ablations import figures
-from ablations.analysis.rows import Study
+from ablations.analysis.study import Study
 from ablations.report.curves import History
 
 MOST = 60  # rows; names of more cannot be read beside their marks

@@ -6,8 +6,9 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.stats import ALPHA
+from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, VERDICTS, judge_claims
 from ablations.store.records import STATUSES
 from ablations.tables.ablation import accuracy_text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ablations.analysis.rows import Study
+from ablations.analysis.study import Study
 from ablations.tables.ablation import (
     BOOTSTRAP,
     STYLES,

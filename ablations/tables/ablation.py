@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ablations.analysis import controls, stats
-from ablations.analysis.rows import Row, Study, row_position
+from ablations.analysis.rows import Row, row_position
+from ablations.analysis.study import Study
 from ablations.analysis.verdicts import badge_of_row, judge_claims
 from ablations.config import naming
 from ablations.errors import ConfigError

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.stats import ALPHA
+from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, judge_claims
 from ablations.paper.claims import MARGIN, OTHER_CLAIMS, WITHIN
 from ablations.paper.published import BASELINE

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from ablations.analysis import stats
-from ablations.analysis.rows import Row, Study, row_position
+from ablations.analysis.rows import Row, row_position
+from ablations.analysis.study import Study
 from ablations.tables import csv_columns, provenance
 from ablations.tables.ablation import (
     WELCH_NOTE,

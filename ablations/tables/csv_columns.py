@@ -5,8 +5,9 @@ Each function gives column -> value; what is not known is None, a count 0.
 
 from __future__ import annotations
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.stats import Difference
+from ablations.analysis.study import Study
 from ablations.tables import provenance
 
 Columns = dict[str, object]

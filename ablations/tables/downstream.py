@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ablations.analysis import stats
+from ablations.analysis.build import build_studies
 from ablations.analysis.stats import Spread
-from ablations.analysis.study import build_studies
 from ablations.paper import published
 from ablations.paper.published import DownstreamRow
 from ablations.store.load import TASK_METRICS, record_task
@@ -147,7 +147,7 @@ def downstream_frame(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
 
 def _split(name: str, records: Sequence[Record]) -> tuple[list[OurRow], list[Record]]:
     """Rows of a task, and the records of others."""
-    return find_our_rows(build_studies(records, of=name)), [
+    return find_our_rows(build_studies(records, task=name)), [
         record for record in records if record_task(record) != name
     ]
 

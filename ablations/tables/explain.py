@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ablations.analysis.rows import Row, Study, match_rows, unknown_row_message
+from ablations.analysis.rows import Row, match_rows, unknown_row_message
+from ablations.analysis.study import Study
 from ablations.errors import ConfigError
 from ablations.store.records import Record
 from ablations.tables import provenance

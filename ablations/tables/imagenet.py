@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
 from ablations.paper import published
 from ablations.paper.published import ImageNetRow
 from ablations.store.records import Record

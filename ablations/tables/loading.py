@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations.analysis.rows import Study
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
+from ablations.analysis.study import Study
 from ablations.errors import RecordError
 from ablations.store import load
 from ablations.store.records import HISTORY_FILE, read_history

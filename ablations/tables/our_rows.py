@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.config.diff import SHAPE_FIELDS, Changes
 from ablations.config.resolve import size_name

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from ablations.analysis import controls, stats
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.config.diff import Changes
 from ablations.config.naming import FIELD_LABELS

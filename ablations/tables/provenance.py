@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ablations.analysis.rows import Study
+from ablations.analysis.study import Study
 from ablations.config import plugins
 from ablations.store.records import Record
 from ablations.text.phrases import pluralize

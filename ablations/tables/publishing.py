@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.analysis.rows import Study
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
+from ablations.analysis.study import Study
 from ablations.config.schema import SystemConfig
 from ablations.errors import TrackerError
 from ablations.store.records import Record

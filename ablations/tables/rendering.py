@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ablations.analysis.rows import Study
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
+from ablations.analysis.study import Study
 from ablations.store import load
 from ablations.store.records import Record
 from ablations.tables import csv_columns

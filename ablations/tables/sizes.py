@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from ablations.analysis import stats
-from ablations.analysis.rows import Row, Study
+from ablations.analysis.rows import Row
 from ablations.analysis.stats import Difference
+from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.config.resolve import size_name
 from ablations.paper import matching, published

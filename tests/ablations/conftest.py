@@ -12,7 +12,7 @@ from ablations.config.resolve import resolve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ablations.analysis.rows import Study
+    from ablations.analysis.study import Study
 
 EMBEDDED = "results/mini"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablations import tables
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import judge_claims
 from ablations.paper.claims import BASELINE
 from ablations.paper.matching import PAPER_CHANGES

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablations import figures
-from ablations.analysis.rows import Study
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
+from ablations.analysis.study import Study
 from ablations.config.resolve import resolve
 from ablations.store.records import Record
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.cli.main import main
 from ablations.config import diff, naming
 from ablations.config.resolve import preset_names, resolve

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import VERDICTS, badge_of_row, judge_claims
 from ablations.cli.main import main
 from ablations.config.sweep import expand_sweeps

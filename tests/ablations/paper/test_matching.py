@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.config import diff, naming
 from ablations.config.resolve import recipe_names, resolve
 from ablations.paper import matching, published

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.config.resolve import resolve
 from ablations.planning.effect import MEASURED, effects, pooled, spread
 from ablations.store import load

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.cli.main import main
 from ablations.report import build_report, runs
 from ablations.report.curves import curve_svg

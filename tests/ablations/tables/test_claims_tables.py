@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import badge_of_row, judge_claims, seeds_to_decide
 from ablations.cli.main import main
 from ablations.paper.claims import WITHIN

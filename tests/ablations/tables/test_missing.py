@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from ablations.analysis.build import build_studies
 from ablations.analysis.rows import row_position
-from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import preset_names, resolve
 from ablations.config.schema import RunConfig

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from ablations.analysis import stats
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import ConfigError

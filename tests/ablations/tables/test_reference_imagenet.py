@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablations import tables
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from ablations.paper import published
 from ablations.tables.our_rows import name_model
 from tests.factories.records import BASE, record

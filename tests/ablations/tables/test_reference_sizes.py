@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablations import tables
-from ablations.analysis.study import build_studies
+from ablations.analysis.build import build_studies
 from tests.factories.records import BASE, IDENTITY, record
 from tests.factories.reference import SIZED, plain, tidy
 

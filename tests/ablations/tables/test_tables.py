@@ -11,8 +11,8 @@ import subprocess
 import pytest
 
 from ablations.analysis import stats
+from ablations.analysis.build import build_studies
 from ablations.analysis.rows import Row
-from ablations.analysis.study import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.store.records import Record

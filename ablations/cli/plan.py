@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError(f"--probes {arguments.probes} must be 1 or more")
 
     from ablations.config.sweep import expand_sweeps
-    from ablations.planning import show
-    from ablations.planning.study import plan
+    from ablations.planning.plan import make_plan
+    from ablations.planning.report import plan_table
     from ablations.store import records
 
     wanted = seeds(arguments, fields_set)
@@ -98,16 +98,16 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         count_classes,
     )
     records.check_writable(arguments.results)
-    found = plan(
-        cells,
+    found = make_plan(
+        [cell.config for cell in cells],
         {**data_root(), **fields_set},
         arguments.results,
         arguments.workers,
         arguments.std,
         reuse=not arguments.no_reuse,
-        most=arguments.probes,
+        max_probes=arguments.probes,
     )
-    tell(arguments, found, show.plan)
+    tell(arguments, found, plan_table)
     for complaint in found["complaints"]:
         screen.note(complaint)
     return 1 if found["complaints"] else 0
@@ -129,12 +129,13 @@ def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if arguments.sweeps:
         raise ConfigError("--check DIR takes no sweep files: the plan in DIR says what was planned")
 
-    from ablations.planning import check as plans
-    from ablations.planning import show
+    from ablations.planning.check import compare_with_records
+    from ablations.planning.plan_file import read_plan
+    from ablations.planning.report import check_table
     from ablations.store.records import read_records
 
     folder = arguments.check
-    expected = plans.read(folder)
+    expected = read_plan(folder)
     if not expected:
         raise ConfigError(
             f"no plan in {folder}: `ablations plan SWEEPS --results {folder}` makes one"
@@ -142,7 +143,7 @@ def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     known, problems = read_records([folder])
     if not known and not problems:
         raise ConfigError(f"no records in {folder}: `ablations run` makes them")
-    tell(arguments, plans.check(expected, known), show.check)
+    tell(arguments, compare_with_records(expected, known), check_table)
     for problem in problems:
         screen.note(f"left out: {problem}")
     return 1 if problems else 0

@@ -1,13 +1,13 @@
-"""A few real training steps and validation batches of a variant, timed: its module, its Trainer.
+"""A probe: a few real training steps and validation batches of a variant, timed.
 
-The pictures come through the run's own loaders where they are here; else they are made up, and
-loading is not in the figures.
+It uses the task and the Trainer of a run. If the images are on this machine, the loaders of the run
+are used too; otherwise the images are random, and the measurement does not include loading.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.data import ImageDataset
 from ablations.data.batches import VALIDATION_BATCH, create_loaders, create_validation_loader
-from ablations.planning.pictures import some
+from ablations.planning.dataset_sample import sample_dataset
 from ablations.training.cost import model_cost
 from ablations.training.history import device_name
 from ablations.training.loop import (
@@ -31,128 +31,128 @@ from ablations.training.loop import (
 )
 from ablations.training.tasks.classification import Classification
 
-# A CPU takes tens of milliseconds for 1e9 MACs of a step, which has three passes' worth of them:
-# batches are cut so that a step takes about a second at most.
+# A CPU takes tens of milliseconds for 1e9 MACs of a training step, which has three times the MACs
+# of a forward pass. Batches are cut so that a step takes about a second at most.
 CPU_MACS = 30e9
-WARM_STEPS = 2  # not counted: first touches of memory, kernels that are chosen, loaders that start
-FEWEST, MOST = 3, 40  # steps that are counted
-SECONDS, LONGEST = 2.0, 6.0  # after which the fewest are enough, and after which any are
-VALIDATION_BATCHES = 4  # the first is not counted
-MOST_PICTURES = 65_536  # that are sent to a probe; it begins again where it needs more
-EVERY = 5  # steps between two looks at a GPU's clock: looking waits for it
+WARM_STEPS = 2  # not timed: first use of memory, choice of kernels, start of loaders
+MIN_STEPS, MAX_STEPS = 3, 40  # timed steps
+ENOUGH_SECONDS = 2.0  # for the minimum of timed steps
+MAX_SECONDS = 6.0  # after which even fewer steps are enough
+VALIDATION_BATCHES = 4  # the first is not timed
+MAX_IMAGES = 65_536  # that are sent to a probe; it repeats them if it needs more
+GPU_INTERVAL = 5  # steps between two time marks on a GPU, because a mark has to wait for it
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a probe found.
+class Measurement:
+    """The result of a probe.
 
     Args:
         cost: ``params``, ``frozen_params`` and ``macs``.
-        device: As records name it.
-        batch: Pictures a step of the probe.
-        picture_seconds: Of training, a picture on one device.
-        val_picture_seconds: Of validation, a picture.
-        weights_bytes: What is kept at the end.
-        checkpoint_bytes: What is kept to resume from: weights and the optimizer's state.
-        loading: Whether loading the pictures is in the seconds.
-        share: What its threads had of their cores, below 1 where others have the rest; None where
+        device: Its name, as in records.
+        batch: Images per step of the probe.
+        train_image_seconds: Training seconds per image on one device.
+        val_image_seconds: Validation seconds per image.
+        weights_bytes: The weights that a finished run keeps.
+        checkpoint_bytes: A checkpoint: the weights and the optimizer's state.
+        loading: Whether the seconds include loading the images.
+        cpu_share: The share of their cores that its threads had, below 1 on a busy machine; None if
             they wait for a GPU or for loaders anyway.
         took: Seconds of the probe itself.
-        probed: Whether it was measured; else it follows from another variant's by their MACs.
+        probed: Whether it was measured; otherwise it is estimated from another variant.
     """
 
     cost: dict[str, int]
     device: str
     batch: int
-    picture_seconds: float
-    val_picture_seconds: float
+    train_image_seconds: float
+    val_image_seconds: float
     weights_bytes: int
     checkpoint_bytes: int
     loading: bool
-    share: float | None
+    cpu_share: float | None
     took: float = 0.0
     probed: bool = True
 
 
-class Probed(Classification):
-    """The task, which goes on whatever its loss is: a few steps say nothing about divergence."""
+class ProbeTask(Classification):
+    """The task of a run, which ignores divergence: a few steps say nothing about it."""
 
     def _sound(self, loss: float) -> bool:
         return True
 
 
-class Clock(pl.Callback):
-    """Times batches and ends the first epoch once there are enough."""
+class TimeMark(NamedTuple):
+    """A moment between two batches.
 
-    def __init__(self, warm: int) -> None:
-        self.warm = warm
-        self.train: list[Mark] = []
-        self.val: list[Mark] = []
+    Args:
+        batches: Batches so far.
+        seconds: Time; on a GPU, after it has finished its work.
+        cpu_seconds: CPU time of this process.
+    """
+
+    batches: int
+    seconds: float
+    cpu_seconds: float
+
+
+def _mark(batches: int, module: pl.LightningModule) -> TimeMark:
+    if module.device.type == "cuda":
+        torch.cuda.synchronize()
+    return TimeMark(batches, time.perf_counter(), time.process_time())
+
+
+def _batch_seconds(marks: Sequence[TimeMark]) -> float:
+    """Seconds per batch from the first mark to the last."""
+    first, last = marks[0], marks[-1]
+    return (last.seconds - first.seconds) / (last.batches - first.batches)
+
+
+class StepTimer(pl.Callback):
+    """Times batches and ends the first epoch when there are enough.
+
+    Args:
+        warm_steps: Steps that are not timed.
+    """
+
+    def __init__(self, warm_steps: int) -> None:
+        self.warm_steps = warm_steps
+        self.train: list[TimeMark] = []
+        self.val: list[TimeMark] = []
         self.device = ""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
-        done: int = given[-1] + 1
-        counted = done - self.warm
-        if counted < 0 or (given[0].device.type == "cuda" and counted % EVERY):
+        module, batches = given[0], given[-1] + 1
+        timed = batches - self.warm_steps
+        if timed < 0 or (module.device.type == "cuda" and timed % GPU_INTERVAL):
             return
-        self.train.append(mark(done, given[0]))
-        spent = self.train[-1].seconds - self.train[0].seconds
-        if (counted >= FEWEST and spent > SECONDS) or (counted and spent > LONGEST):
+        self.train.append(_mark(batches, module))
+        seconds = self.train[-1].seconds - self.train[0].seconds
+        if (timed >= MIN_STEPS and seconds > ENOUGH_SECONDS) or (timed and seconds > MAX_SECONDS):
             trainer.should_stop = True
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
-        self.val.append(mark(len(self.val), given[0]))
+        self.val.append(_mark(len(self.val), given[0]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.device = device_name(pl_module)
         trainer.should_stop = True
 
 
-class Mark(NamedTuple):
-    """A moment between two batches.
-
-    Args:
-        done: Batches so far.
-        seconds: By the clock; on a GPU once it has done what it was given.
-        cpu_seconds: That this process has had.
-    """
-
-    done: int
-    seconds: float
-    cpu_seconds: float
-
-
-def mark(done: int, module: pl.LightningModule) -> Mark:
-    """This moment."""
-    if module.device.type == "cuda":
-        torch.cuda.synchronize()
-    return Mark(done, time.perf_counter(), time.process_time())
-
-
-def each(marks: Sequence[Mark]) -> float:
-    """Seconds a batch from the first mark to the last."""
-    return (marks[-1].seconds - marks[0].seconds) / (marks[-1].done - marks[0].done)
-
-
-def tensor_bytes(values: Iterable[Any]) -> int:
-    """Bytes of the tensors among values."""
-    return sum(value.nbytes for value in values if isinstance(value, torch.Tensor))
-
-
-def attempt(config: RunConfig, pictures: ImageDataset | None) -> Measured | str:
-    """``measure``, or why it fails: kind and message."""
+def try_measure(config: RunConfig, images: ImageDataset | None) -> Measurement | str:
+    """``measure``, or the kind and message of its failure."""
     try:
-        return measure(config, pictures)
+        return measure(config, images)
     except Exception as error:  # whatever a model that cannot be trained raises
         return f"{failure_kind(error)}: {summarize_error(error)}"
 
 
-def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
-    """Train a variant for some seconds; sets torch's threads and seeds, so in its own process.
+def measure(config: RunConfig, images: ImageDataset | None) -> Measurement:
+    """Train a run for some seconds. Needs its own process: it sets torch's threads and seeds.
 
     Args:
-        config: A cell of it.
-        pictures: Those of the run; None for made-up ones of the same shape.
+        config: The run.
+        images: Its images; None for random ones of the same shape.
     """
     began = time.perf_counter()
     plugins.load_plugins(config.system.plugins)
@@ -162,62 +162,68 @@ def measure(config: RunConfig, pictures: ImageDataset | None) -> Measured:
     batch = config.data.batch_size // config.system.world_size
     val_batch = VALIDATION_BATCH
     if not gpu:
-        # Two, because a batch norm of one position needs them and mixup wants even batches.
-        most = max(2, 2 * int(CPU_MACS / 3 / max(1, cost["macs"]) / 2))
-        batch, val_batch = min(batch, most), min(val_batch, most)
-    workers = config.system.loader_workers if pictures and config.data.pipeline == "timm" else 0
-    # What loaders hold ready when the first step begins is gone before steps are counted.
-    clock = Clock(WARM_STEPS + (2 * workers if gpu else 0))
-    batches = _batches(config, pictures, batch, val_batch, clock.warm + MOST)
-    task = Probed(config)
+        # Two, because a batch norm of one position needs them and mixup needs even batches.
+        limit = max(2, 2 * int(CPU_MACS / 3 / max(1, cost["macs"]) / 2))
+        batch, val_batch = min(batch, limit), min(val_batch, limit)
+    workers = config.system.loader_workers if images and config.data.pipeline == "timm" else 0
+    # Batches that loaders have ready before the first step are used up before steps are timed.
+    timer = StepTimer(WARM_STEPS + (2 * workers if gpu else 0))
+    batches = _loaders(config, images, batch, val_batch, timer.warm_steps + MAX_STEPS)
+    task = ProbeTask(config)
     with quiet_lightning():
         trainer = pl.Trainer(
-            **trainer_options(config), callbacks=[clock], enable_checkpointing=False
+            **trainer_options(config), callbacks=[timer], enable_checkpointing=False
         )
         trainer.fit(task, *batches)
-    weights = tensor_bytes(task.state_dict().values())
-    state = trainer.optimizers[0].state.values()
-    begin, end = clock.train[0], clock.train[-1]
-    share = (end.cpu_seconds - begin.cpu_seconds) / (end.seconds - begin.seconds)
-    return Measured(
+    weights = _tensor_bytes(task.state_dict())
+    optimizer = sum(_tensor_bytes(state) for state in trainer.optimizers[0].state.values())
+    first, last = timer.train[0], timer.train[-1]
+    cores = (last.cpu_seconds - first.cpu_seconds) / (last.seconds - first.seconds)
+    return Measurement(
         cost=cost,
-        device=clock.device,
+        device=timer.device,
         batch=batch,
-        picture_seconds=each(clock.train) / batch,
-        val_picture_seconds=each(clock.val) / val_batch,
+        train_image_seconds=_batch_seconds(timer.train) / batch,
+        val_image_seconds=_batch_seconds(timer.val) / val_batch,
         weights_bytes=weights,
-        checkpoint_bytes=weights + sum(tensor_bytes(own.values()) for own in state),
-        loading=pictures is not None,
-        share=None if gpu or workers else share / config.system.threads,
+        checkpoint_bytes=weights + optimizer,
+        loading=images is not None,
+        cpu_share=None if gpu or workers else cores / config.system.threads,
         took=time.perf_counter() - began,
     )
 
 
-def wanted(config: RunConfig, pictures: ImageDataset | None) -> ImageDataset | None:
-    """As many pictures as the probe of a cell may need, to be sent to its process."""
-    if pictures is None:
+def _tensor_bytes(state: Mapping[str, Any]) -> int:
+    return sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
+
+
+def probe_sample(config: RunConfig, images: ImageDataset | None) -> ImageDataset | None:
+    """As many images as the probe of a run may need, to be sent to its process."""
+    if images is None:
         return None
-    steps = WARM_STEPS + 2 * config.system.loader_workers + MOST
-    train = min(config.data.batch_size * steps, MOST_PICTURES)
-    return some(pictures, train, VALIDATION_BATCH * VALIDATION_BATCHES)
+    steps = WARM_STEPS + 2 * config.system.loader_workers + MAX_STEPS
+    train = min(config.data.batch_size * steps, MAX_IMAGES)
+    return sample_dataset(images, train, VALIDATION_BATCH * VALIDATION_BATCHES)
 
 
-def _batches(
-    config: RunConfig, pictures: ImageDataset | None, batch: int, val_batch: int, steps: int
+def _loaders(
+    config: RunConfig, images: ImageDataset | None, batch: int, val_batch: int, steps: int
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training and validation batches, ``steps`` and ``VALIDATION_BATCHES`` of them."""
-    if pictures is None:
-        return _made_up(config, batch, steps), _made_up(config, val_batch, VALIDATION_BATCHES)
-    drawn = some(pictures, batch * steps, val_batch * VALIDATION_BATCHES)
+    """``steps`` training batches and ``VALIDATION_BATCHES`` validation batches."""
+    if images is None:
+        random = _random_loader(config, batch, steps)
+        return random, _random_loader(config, val_batch, VALIDATION_BATCHES)
+    sample = sample_dataset(images, batch * steps, val_batch * VALIDATION_BATCHES)
     data, workers = replace(config.data, batch_size=batch), config.system.loader_workers
-    train, _ = create_loaders(drawn, data, config.seed, workers)
-    return train, create_validation_loader(drawn, data, workers, val_batch)
+    train, _ = create_loaders(sample, data, config.seed, workers)
+    return train, create_validation_loader(sample, data, workers, val_batch)
 
 
-def _made_up(config: RunConfig, batch: int, count: int) -> DataLoader[Any]:
-    model, draw = config.model, torch.Generator().manual_seed(0)
+def _random_loader(config: RunConfig, batch: int, count: int) -> DataLoader[Any]:
+    model, generator = config.model, torch.Generator().manual_seed(0)
     shape = (batch, model.in_channels, model.image_size, model.image_size)
-    one = torch.randn(shape, generator=draw), torch.arange(batch) % model.num_classes
+    images, labels = torch.randn(shape, generator=generator), torch.arange(batch)
+    one = images, labels % model.num_classes
 
     def copy(pair: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         return pair[0].clone(), pair[1]  # mixup works in place

@@ -1,4 +1,4 @@
-"""Cells -> variants: what differs in its seed only is probed once and is one row of a plan."""
+"""The variants of a study: runs that differ only in their seed are probed once, as one plan row."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ablations.paper import matching
 from ablations.paper.published import PaperRow
 from ablations.store.records import Record
 
-if TYPE_CHECKING:  # it has torch
-    from ablations.planning.probe import Measured
+if TYPE_CHECKING:  # it imports torch
+    from ablations.planning.probe import Measurement
 
 HOUR = 3600
-# Beside the weights of a cell that is done: its record, its history, its log, W&B's own files.
+# Files of a finished run besides its weights: record, history, log, and those of W&B.
 RUN_BYTES, EPOCH_BYTES = 44_000, 1_250
 
 
 @dataclass
-class Variant:
-    """A row of a plan, as of a table; its records are those of cells that are not to be trained.
+class PlannedVariant:
+    """A row of a plan.
 
     Args:
         axis: As in a table.
@@ -33,32 +33,32 @@ class Variant:
         changed: Its changes against the baseline.
         paper: The paper's row with the same change, if there is one.
         records: The records of runs that are not to be trained.
-        cells: One a seed.
-        train: Training pictures an epoch.
-        val: Validation pictures.
-        probe: What its probe found; None where no cell is to be trained, or it failed.
-        failure: Why it failed.
+        runs: One per seed.
+        train: Training images per epoch.
+        val: Validation images.
+        probe: What its probe measured; None if no run is to be trained, or the probe failed.
+        failure: Why the probe failed.
     """
 
     axis: str
     label: str
     changed: Changes
-    paper: PaperRow | None
+    paper: PaperRow | None = None
     records: list[Record] = field(default_factory=list)
-    cells: list[RunConfig] = field(default_factory=list)
+    runs: list[RunConfig] = field(default_factory=list)
     train: int = 0
     val: int = 0
-    probe: Measured | None = None
+    probe: Measurement | None = None
     failure: str | None = None
 
     @property
     def name(self) -> str:
-        """Its name: that of a row of a table."""
+        """Its name, as in a table."""
         return self.label
 
     @property
     def cost(self) -> dict[str, Any]:
-        """What its model costs, of the probe or of a cell that is done; empty without either."""
+        """The cost of its model, from the probe or from a finished run; empty without either."""
         if self.probe:
             return dict(self.probe.cost)
         return next((record.cost for record in self.records if record.cost), {})
@@ -69,104 +69,118 @@ class Variant:
 
     @property
     def todo(self) -> list[RunConfig]:
-        """The cells that are to be trained."""
-        there = {record.run_id for record in self.records}
-        return [cell for cell in self.cells if cell.run_id not in there]
+        """The runs to train."""
+        recorded = {record.run_id for record in self.records}
+        return [run for run in self.runs if run.run_id not in recorded]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a run."""
+        return self.runs[0].optim.total_epochs
+
+    @property
+    def devices(self) -> int:
+        """Processes of a run."""
+        return self.runs[0].system.world_size
 
     @property
     def steps(self) -> int:
-        """Steps an epoch: what does not fill a batch is left out."""
-        return self.train // self.cells[0].data.batch_size
+        """Steps per epoch; images that do not fill a batch are dropped."""
+        return self.train // self.runs[0].data.batch_size
 
     @property
     def step_seconds(self) -> float:
-        """Of a whole batch, by the pictures that each device has of it."""
-        each = self.cells[0].data.batch_size // self.cells[0].system.world_size
-        return self.probe.picture_seconds * each if self.probe else 0.0
+        """Seconds of a full batch, shared by the devices."""
+        images = self.runs[0].data.batch_size // self.devices
+        return self.probe.train_image_seconds * images if self.probe else 0.0
 
     @property
     def train_seconds(self) -> float:
-        """Of a cell, all epochs."""
-        return self.cells[0].optim.total_epochs * self.steps * self.step_seconds
+        """Training seconds of a run."""
+        return self.epochs * self.steps * self.step_seconds
 
     @property
     def validation_seconds(self) -> float:
-        """Of a cell, all epochs."""
-        each = self.probe.val_picture_seconds if self.probe else 0.0
-        return self.cells[0].optim.total_epochs * self.val * each
+        """Validation seconds of a run."""
+        return self.epochs * self.val * (self.probe.val_image_seconds if self.probe else 0.0)
 
     @property
     def seconds(self) -> float:
-        """Of a cell."""
+        """Seconds of a run."""
         return self.train_seconds + self.validation_seconds
 
     @property
     def device_seconds(self) -> float:
-        """Of all its cells that are to be trained, over their devices."""
-        return self.seconds * len(self.todo) * self.cells[0].system.world_size
+        """Seconds of all runs to train, times their devices."""
+        return self.seconds * len(self.todo) * self.devices
 
     @property
     def kept_bytes(self) -> int:
-        """What a cell leaves."""
-        beside = RUN_BYTES + self.cells[0].optim.total_epochs * EPOCH_BYTES
-        return self.probe.weights_bytes + beside if self.probe else 0
+        """Bytes that a finished run leaves."""
+        other = RUN_BYTES + self.epochs * EPOCH_BYTES
+        return self.probe.weights_bytes + other if self.probe else 0
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values; None for what only a probe tells."""
-        probe, config = self.probe, self.cells[0]
-        return {
+        """As JSON values; None for what only a probe can tell."""
+        tree = {
             "ablation": self.axis,
             "variant": self.name,
-            "seeds": [cell.seed for cell in self.cells],
-            "runs": [cell.run_id for cell in self.cells],
+            "seeds": [run.seed for run in self.runs],
+            "runs": [run.run_id for run in self.runs],
             "done": len(self.records) - self.count("failed"),
             "failed": self.count("failed"),
             "todo": len(self.todo),
             "params": self.cost.get("params"),
             "macs": self.cost.get("macs"),
-            "epochs": config.optim.total_epochs,
+            "epochs": self.epochs,
             "steps": self.steps,
-            "batch": config.data.batch_size,
-            "devices": config.system.world_size,
-            "probe_batch": probe.batch if probe else None,
-            "step_seconds": self.step_seconds if probe else None,
-            "val_picture_seconds": probe.val_picture_seconds if probe else None,
-            "probed": probe.probed if probe else None,
-            "loading": probe.loading if probe else None,
-            "cpu_share": probe.share if probe else None,
-            "train_seconds": self.train_seconds if probe else None,
-            "validation_seconds": self.validation_seconds if probe else None,
-            "cell_hours": self.seconds / HOUR if probe else None,
-            "device_hours": self.device_seconds / HOUR if probe else None,
-            "checkpoint_bytes": probe.checkpoint_bytes if probe else None,
-            "kept_bytes": self.kept_bytes if probe else None,
-            "failure": self.failure,
+            "batch": self.runs[0].data.batch_size,
+            "devices": self.devices,
         }
+        probe = self.probe
+        measured = {
+            "probe_batch": probe and probe.batch,
+            "step_seconds": self.step_seconds,
+            "val_picture_seconds": probe and probe.val_image_seconds,
+            "probed": probe and probe.probed,
+            "loading": probe and probe.loading,
+            "cpu_share": probe and probe.cpu_share,
+            "train_seconds": self.train_seconds,
+            "validation_seconds": self.validation_seconds,
+            "cell_hours": self.seconds / HOUR,
+            "device_hours": self.device_seconds / HOUR,
+            "checkpoint_bytes": probe and probe.checkpoint_bytes,
+            "kept_bytes": self.kept_bytes,
+        }
+        tree |= measured if probe else dict.fromkeys(measured)
+        return {**tree, "failure": self.failure}
 
 
-def variants(
-    cells: Sequence[RunConfig], there: Iterable[Record], overrides: Mapping[str, Any]
-) -> list[Variant]:
-    """The variants of cells of one recipe, in the order of the cells.
+def group_variants(
+    runs: Sequence[RunConfig], records: Iterable[Record], overrides: Mapping[str, Any]
+) -> list[PlannedVariant]:
+    """The variants of runs of one recipe, in the order of the runs.
 
     Args:
-        cells: The cells.
-        there: The records of those that are not to be trained.
-        overrides: Fields set in all of them: they are the baseline's too.
+        runs: The runs.
+        records: The records of those that are not to be trained.
+        overrides: Fields set in all runs, and so in the baseline.
     """
-    recipe, known = cells[0].recipe, {record.run_id: record for record in there}
-    overridden = {**overrides, "seed": 0}
-    baseline = resolve(recipe, overridden, study_overrides=overrides, count_classes=count_classes)
-    base = diff.flat_config(baseline.to_json())
-    found: dict[str, Variant] = {}
-    for cell in cells:
-        if cell.variant_id not in found:
-            flat = diff.flat_config(cell.to_json())
-            changed = diff.changed_fields(base, flat)
+    recipe = runs[0].recipe
+    record_of = {record.run_id: record for record in records}
+    baseline = resolve(
+        recipe, {**overrides, "seed": 0}, study_overrides=overrides, count_classes=count_classes
+    )
+    flat_baseline = diff.flat_config(baseline.to_json())
+    variants: dict[str, PlannedVariant] = {}
+    for run in runs:
+        if run.variant_id not in variants:
+            flat = diff.flat_config(run.to_json())
+            changed = diff.changed_fields(flat_baseline, flat)
             axis, label, paper = matching.describe_variant(recipe, changed, flat)
-            found[cell.variant_id] = Variant(axis, label, changed, paper)
-        variant = found[cell.variant_id]
-        variant.cells.append(cell)
-        if cell.run_id in known:
-            variant.records.append(known[cell.run_id])
-    return list(found.values())
+            variants[run.variant_id] = PlannedVariant(axis, label, changed, paper)
+        variant = variants[run.variant_id]
+        variant.runs.append(run)
+        if record := record_of.get(run.run_id):
+            variant.records.append(record)
+    return list(variants.values())

@@ -14,10 +14,11 @@ from ablations import data
 from ablations.analysis import stats
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
-from ablations.planning import check, probing
-from ablations.planning.probe import Measured
-from ablations.planning.study import complaints, disk, wall_seconds
-from ablations.planning.variants import Variant
+from ablations.planning import probe_variants
+from ablations.planning.plan import complaints, disk_space, wall_seconds
+from ablations.planning.plan_file import PLAN_FILE, read_plan, write_plan
+from ablations.planning.probe import Measurement
+from ablations.planning.variants import PlannedVariant
 from ablations.store import records
 from ablations.store.records import Record
 from ablations.text.phrases import format_duration
@@ -74,7 +75,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     before = {path for path in folder.rglob("*") if path.is_file()}
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     plan = planned(capsys, *words, "--std=0.4", "--workers=2")
-    assert {path for path in folder.rglob("*") if path.is_file()} - before == {results / check.FILE}
+    assert {path for path in folder.rglob("*") if path.is_file()} - before == {results / PLAN_FILE}
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -113,7 +114,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
         }
     ]
 
-    expected = check.read(results)
+    expected = read_plan(results)
     assert set(expected) == {*base["runs"], five["runs"][0]}
     assert expected[base["runs"][1]].train_seconds == base["train_seconds"]
 
@@ -134,7 +135,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     assert (again["todo"], again["device_hours"], again["disk"]["needed_bytes"]) == (0, 0, 0)
     assert [each["params"] for each in again["variants"]] == [base["params"], five["params"]]
     assert again["std_source"].startswith("pooled over 1 row")
-    assert check.read(results) == expected
+    assert read_plan(results) == expected
     assert main(["plan", *words]) == 0
     assert "4 runs of 2 variants: 4 done, 0 to do." in capsys.readouterr().out
 
@@ -161,13 +162,13 @@ def test_variants_that_cannot_be_probed_are_named_and_the_others_planned(tmp_pat
     lines = [line for line in done.stderr.splitlines() if line.startswith("not in the plan: ")]
     assert len(lines) == 2
     assert all(line.startswith("not in the plan: Pooling -> ") for line in lines)
-    assert list(check.read(tmp_path / "runs")) == plan["variants"][0]["runs"]
+    assert list(read_plan(tmp_path / "runs")) == plan["variants"][0]["runs"]
 
 
-def probed(cells, seconds, checkpoint=0, weights=0) -> Variant:
+def probed(cells, seconds, checkpoint=0, weights=0) -> PlannedVariant:
     """A variant whose cells take so many seconds: 2 epochs of 250 pictures in a step."""
-    measured = Measured({}, CPU, 1, seconds / 500, 0.0, weights, checkpoint, True, 1.0)
-    return Variant("Baseline", "Baseline", {}, [], cells=cells, train=250, val=9, probe=measured)
+    measured = Measurement({}, CPU, 1, seconds / 500, 0.0, weights, checkpoint, True, 1.0)
+    return PlannedVariant("Baseline", "Baseline", {}, runs=cells, train=250, val=9, probe=measured)
 
 
 def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny):
@@ -175,17 +176,17 @@ def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny):
     found = [probed(cells[:1], 5.0, 70), probed(cells[1:3], 2.0, 50), probed(cells[3:], 4.0, 60)]
     # With two: 5, and 2 + 2 + 4.
     assert [wall_seconds(found, cells, many) for many in (1, 2, 9)] == pytest.approx([13, 8, 5])
-    assert disk(found, 3, 0)["running_bytes"] == 2 * (70 + 60 + 50)
+    assert disk_space(found, 3, 0)["running_bytes"] == 2 * (70 + 60 + 50)
 
 
 def test_a_disk_that_is_too_small_is_told(tiny):
     found = [probed([tiny()], 1.0, 10**9, 10**9)]
-    told = complaints(found, disk(found, 1, 10**9), ["no.json is not a record"])
+    told = complaints(found, disk_space(found, 1, 10**9), ["no.json is not a record"])
     assert told == [
         "the disk is too small: 3.0 GB are needed, 1.0 GB are free",
         "left out: no.json is not a record",
     ]
-    assert not complaints(found, disk(found, 1, 4 * 10**9), [])
+    assert not complaints(found, disk_space(found, 1, 4 * 10**9), [])
 
 
 @pytest.fixture
@@ -195,9 +196,9 @@ def unprobed(monkeypatch):
     def probes(jobs, at_once, gpus):
         for name, (_, pictures) in jobs.items():
             cost = {"params": 10**6, "frozen_params": 0, "macs": 10**9}
-            yield name, Measured(cost, CPU, 4, 0.5, 0.1, 1000, 3000, pictures is not None, 0.5)
+            yield name, Measurement(cost, CPU, 4, 0.5, 0.1, 1000, 3000, pictures is not None, 0.5)
 
-    monkeypatch.setattr(probing, "probes", probes)
+    monkeypatch.setattr(probe_variants, "measure_in_processes", probes)
 
 
 def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path, capsys):
@@ -208,14 +209,14 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
     assert format_duration(3600 * hours) in out  # years
     assert "Measured on this machine's cpu (Z80), " in out
-    assert "1 thread a run: it says nothing of a GPU" in out
-    assert "Loading the images is not in it" in out
-    assert "the probes had fewer images a step, and their seconds are scaled up" in out
+    assert "1 thread per run: it does not apply to a GPU" in out
+    assert "Loading the images is not included" in out
+    assert "the probes used smaller ones, and their times are scaled up" in out
     assert "The machine is busy: the probes had 50% of their cores" in out
     assert f"would take about {format_duration(3600 * 4 * hours / 2)} of device time" in out
     assert "with 1 seed: none" in out
     assert main(["plan", *words[:-1], "--recipe=imagenet", "--system.devices=2"]) == 0
-    assert "what they tell each other is not in it" in " ".join(capsys.readouterr().out.split())
+    assert "their communication is not included" in " ".join(capsys.readouterr().out.split())
 
 
 def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
@@ -237,7 +238,7 @@ def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
     words = ["sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0,1,2", "--results", str(tmp_path)]
     base = planned(capsys, *words, code=1)["variants"][0]  # one record lacks its top-1
     assert [base[name] for name in ("done", "failed", "todo")] == [1, 1, 1]
-    assert set(base["runs"]) & set(check.read(tmp_path)) == {base["runs"][2]}
+    assert set(base["runs"]) & set(read_plan(tmp_path)) == {base["runs"][2]}
     main(["plan", *words])
     told = (
         "12 runs of 4 variants: 1 done, 1 failed (`ablations run --retry-failed` trains it again)"
@@ -285,10 +286,10 @@ def test_wrong_input_is_one_line_and_exit_2(words, told, tmp_path, capsys, monke
 
 def test_a_plan_is_checked_without_torch(tmp_path):
     from tests.ablations.planning.test_plan_check import BASE
-    from tests.factories.plans import CELL, ran
+    from tests.factories.plans import EXPECTED, ran
 
     ran(BASE[0]).write(tmp_path)
-    check.write(tmp_path, {BASE[0].run_id: CELL})
+    write_plan(tmp_path, {BASE[0].run_id: EXPECTED})
     code = (
         "import sys; from ablations.cli.main import main; "
         "code = main(sys.argv[1:]); sys.exit('torch' in sys.modules or code)"
@@ -309,10 +310,13 @@ def dear(monkeypatch):
             for name, (config, _) in jobs.items():
                 Clock.now += seconds
                 cost = model_cost(config.model)
-                yield name, Measured(cost, CPU, 4, picture, picture, 1000, 3000, True, 1.0, seconds)
+                yield (
+                    name,
+                    Measurement(cost, CPU, 4, picture, picture, 1000, 3000, True, 1.0, seconds),
+                )
 
-        monkeypatch.setattr(probing.time, "monotonic", lambda: Clock.now)
-        monkeypatch.setattr(probing, "probes", probes)
+        monkeypatch.setattr(probe_variants.time, "monotonic", lambda: Clock.now)
+        monkeypatch.setattr(probe_variants, "measure_in_processes", probes)
 
     return make
 
@@ -353,7 +357,7 @@ def test_a_plan_that_is_interrupted_does_not_say_that_it_goes_on(tmp_path, capsy
     def ended(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probing, "probes", ended)
+    monkeypatch.setattr(probe_variants, "measure_in_processes", ended)
     words = ["sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0", "--results", str(tmp_path)]
     assert main(["plan", *words]) == 130
     assert capsys.readouterr().err == "interrupted\n"

@@ -8,16 +8,17 @@ from dataclasses import replace
 import pytest
 
 from ablations.cli.main import main
-from ablations.planning.check import FILE, check, read, write
+from ablations.planning.check import compare_with_records
+from ablations.planning.plan_file import PLAN_FILE, read_plan, write_plan
 from poolformer import ConfigError
-from tests.factories.plans import CELL, ran
+from tests.factories.plans import EXPECTED, ran
 from tests.factories.records import BASE, record
 
-ODD = replace(CELL, variant="Activation: GELU -> ReLU")
+ODD = replace(EXPECTED, variant="Activation: GELU -> ReLU")
 
 
 def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
-    plan = {each.run_id: CELL for each in BASE}
+    plan = {each.run_id: EXPECTED for each in BASE}
     relu = [record(seed, model__activation="relu") for seed in range(4)]
     plan |= {each.run_id: ODD for each in relu}
     known = [ran(each, seconds) for each, seconds in zip(BASE, (50, 150, 400), strict=True)]
@@ -26,7 +27,7 @@ def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
         ran(relu[1], threads=2),
         record(2, model__activation="relu", status="failed", top1=None),
     ]
-    first, second, whole = check(plan, known)
+    first, second, whole = compare_with_records(plan, known)
     assert (first["variant"], first["planned"], first["compared"]) == ("Baseline: Baseline", 3, 3)
     assert [first[name] for name in ("ratio_low", "ratio", "ratio_high")] == [0.5, 1.5, 4.0]
     assert (first["expected_seconds"], first["took_seconds"]) == (300, 600)
@@ -42,10 +43,10 @@ def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
 
 
 def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cells(tmp_path):
-    write(tmp_path, {"a": CELL, "b": CELL})
-    write(tmp_path, {"b": ODD, "c": ODD})
-    assert read(tmp_path) == {"a": CELL, "b": ODD, "c": ODD}
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    write_plan(tmp_path, {"a": EXPECTED, "b": EXPECTED})
+    write_plan(tmp_path, {"b": ODD, "c": ODD})
+    assert read_plan(tmp_path) == {"a": EXPECTED, "b": ODD, "c": ODD}
+    assert [path.name for path in tmp_path.iterdir()] == [PLAN_FILE]
 
 
 @pytest.mark.parametrize(
@@ -63,15 +64,15 @@ def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cel
     ],
 )
 def test_a_file_that_is_no_plan_is_told(text, told, tmp_path, capsys):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / PLAN_FILE).write_text(text)
     with pytest.raises(ConfigError, match=told):
-        read(tmp_path)
+        read_plan(tmp_path)
     assert main(["plan", "--check", str(tmp_path)]) == 2
     # And before minutes of probes.
     assert main(["plan", "sweeps/pool_size.yaml", "--results", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 2
-    assert err.count(str(tmp_path / FILE)) == 2
+    assert err.count(str(tmp_path / PLAN_FILE)) == 2
 
 
 @pytest.mark.parametrize(
@@ -79,16 +80,16 @@ def test_a_file_that_is_no_plan_is_told(text, told, tmp_path, capsys):
     [("train_seconds", "9"), ("variant", ["a"]), ("train_seconds", float("nan"))],
 )
 def test_an_odd_value_is_no_plan(name, value, tmp_path):
-    write(tmp_path, {"a": CELL})
-    tree = json.loads((tmp_path / FILE).read_text())
+    write_plan(tmp_path, {"a": EXPECTED})
+    tree = json.loads((tmp_path / PLAN_FILE).read_text())
     tree["cells"]["a"][name] = value
-    (tmp_path / FILE).write_text(json.dumps(tree))
+    (tmp_path / PLAN_FILE).write_text(json.dumps(tree))
     with pytest.raises(ConfigError, match="is not a plan"):
-        read(tmp_path)
+        read_plan(tmp_path)
 
 
 def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_read(tmp_path, capsys):
-    write(tmp_path, {each.run_id: replace(CELL, loading=False) for each in BASE})
+    write_plan(tmp_path, {each.run_id: replace(EXPECTED, loading=False) for each in BASE})
     assert main(["plan", "--check", str(tmp_path)]) == 2
     assert "no records in" in capsys.readouterr().err
     ran(BASE[0]).write(tmp_path)
@@ -97,7 +98,7 @@ def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_rea
     assert "1 of 3 planned runs are compared (2 no record yet)" in out
     whole = " ".join(out.splitlines()[-2].split())
     assert whole == "all 3 1 1.7 min 2.5 min 1.50 1.50 to 1.50"
-    assert "Of 1 the plan left out loading the images" in out
+    assert "For 1 the plan did not include loading the images" in out
     broken = tmp_path / BASE[1].run_id / "record.json"
     broken.parent.mkdir()
     broken.write_text("{")

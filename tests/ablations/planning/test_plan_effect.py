@@ -10,7 +10,7 @@ import pytest
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
 from ablations.config.resolve import resolve
-from ablations.planning.effect import MEASURED, effects, pooled, spread
+from ablations.planning.effect import COMMITTED_STD, difference_std, minimum_effects, pooled_std
 from ablations.store import load
 from poolformer import ConfigError
 from tests.factories.records import BASE, IDENTITY, record
@@ -19,7 +19,7 @@ CELLS = [resolve("mini")]
 
 
 def test_the_effect_is_that_of_the_statistics():
-    (few, more) = effects([3, 5, 3], 0.4)
+    (few, more) = minimum_effects([3, 5, 3], 0.4)
     assert few == {
         "seeds": 3,
         "variants": 2,
@@ -31,9 +31,9 @@ def test_the_effect_is_that_of_the_statistics():
 
 
 def test_one_seed_finds_none_and_an_unknown_spread_gives_deviations():
-    (one,) = effects([1], 0.4)
+    (one,) = minimum_effects([1], 0.4)
     assert one["in_std"] is one["points"] is None
-    (two,) = effects([2], None)
+    (two,) = minimum_effects([2], None)
     assert two["points"] is None
     assert two["in_std"] == stats.minimum_effect(1.0, 2)
 
@@ -41,31 +41,31 @@ def test_one_seed_finds_none_and_an_unknown_spread_gives_deviations():
 def test_the_deviation_is_pooled_over_rows():
     # Identity: -2, -1, -3, deviation 1. BatchNorm: +1, +4, deviation 3 / sqrt(2).
     norm = [record(seed, top1, model__norm="batch") for seed, top1 in enumerate((81.0, 85.0))]
-    value, rows = pooled(build_studies([*BASE, *IDENTITY, *norm]))
+    value, rows = pooled_std(build_studies([*BASE, *IDENTITY, *norm]))
     assert rows == 2
     assert value == pytest.approx(math.sqrt((2 * 1 + 1 * 4.5) / 3))
 
 
 def test_what_the_user_says_comes_before_records_and_these_before_a_committed_study():
     known = [*BASE, *IDENTITY]
-    assert spread(CELLS, known, 0.7) == (0.7, "--std")
-    std, where = spread(CELLS, known, None)
+    assert difference_std(CELLS, known, 0.7) == (0.7, "--std")
+    std, where = difference_std(CELLS, known, None)
     assert std == pytest.approx(1)
     assert where.startswith("pooled over 1 row of records")
     # A baseline alone has no difference.
-    assert spread(CELLS, BASE, None)[0] == MEASURED["mini"]
-    assert spread([resolve("imagenet")], known, None)[0] is None
+    assert difference_std(CELLS, BASE, None)[0] == COMMITTED_STD["mini"]
+    assert difference_std([resolve("imagenet")], known, None)[0] is None
     # Another schedule spreads in another way.
-    assert spread([resolve("mini", {"optim.epochs": 30})], known, None)[0] is None
+    assert difference_std([resolve("mini", {"optim.epochs": 30})], known, None)[0] is None
 
 
 @pytest.mark.parametrize("std", [0.0, -1.0, math.nan, math.inf])
 def test_a_deviation_is_above_0(std):
     with pytest.raises(ConfigError, match="--std .* must be above 0"):
-        spread(CELLS, [], std)
+        difference_std(CELLS, [], std)
 
 
-@pytest.mark.parametrize("recipe", MEASURED)
+@pytest.mark.parametrize("recipe", COMMITTED_STD)
 def test_the_assumed_deviation_is_that_of_the_committed_records(recipe):
     found = build_studies(load.load_records([Path("results", recipe)]).records)
-    assert MEASURED[recipe] == pytest.approx(pooled(found)[0], abs=5e-4)
+    assert COMMITTED_STD[recipe] == pytest.approx(pooled_std(found)[0], abs=5e-4)

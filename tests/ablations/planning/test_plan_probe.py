@@ -12,8 +12,13 @@ from ablations import data
 from ablations.config.resolve import resolve
 from ablations.data import cifar, mini
 from ablations.planning import probe
-from ablations.planning.pictures import IMAGENET, KNOWN, some, source
-from ablations.planning.probe import Measured, attempt, measure, wanted
+from ablations.planning.dataset_sample import (
+    IMAGENET_SIZE,
+    PUBLISHED_SIZES,
+    dataset_size,
+    sample_dataset,
+)
+from ablations.planning.probe import Measurement, measure, probe_sample, try_measure
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
 from ablations.training.environment import cpu_model
 from ablations.training.train import train
@@ -23,15 +28,15 @@ from poolformer import ConfigError
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Two counted steps: what is tested here is not how long they take."""
-    monkeypatch.setattr(probe, "MOST", 2)
+    monkeypatch.setattr(probe, "MAX_STEPS", 2)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     yield
     torch.set_num_threads(threads)
     torch.set_rng_state(state)
 
 
-def probed(config) -> Measured:
-    return measure(config, wanted(config, source(config).pictures))
+def probed(config) -> Measurement:
+    return measure(config, probe_sample(config, dataset_size(config).images))
 
 
 def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
@@ -53,19 +58,19 @@ def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
 def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
     config = tiny()
     seen = []
-    own = probe.Probed.training_step
+    own = probe.ProbeTask.training_step
 
     def step(task, batch, index):
         seen.append(batch[0])
         return own(task, batch, index)
 
-    monkeypatch.setattr(probe.Probed, "training_step", step)
+    monkeypatch.setattr(probe.ProbeTask, "training_step", step)
     found = probed(config)
     assert found.loading
     assert found.device == f"cpu ({cpu_model()})"  # as in records
     assert found.batch == 250
     assert found.cost["params"] > 0
-    assert min(found.picture_seconds, found.val_picture_seconds, found.share) > 0
+    assert min(found.train_image_seconds, found.val_image_seconds, found.cpu_share) > 0
     assert [tuple(batch.shape) for batch in seen] == [(250, 1, 32, 32)] * (probe.WARM_STEPS + 2)
     assert seen[0][:, :, 0, :].eq(seen[0][0, 0, 0, 0]).all()  # the edge that data.fit pad adds
 
@@ -74,8 +79,9 @@ def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
 def test_photographs_are_probed_as_they_are_trained(pipeline, picture_folder):
     fields = {"model.depths": [1, 1, 1, 1], "model.dims": [8, 8, 16, 16], "data.batch_size": 8}
     fields |= {"data.root": str(picture_folder), "data.image_size": 32, **pipeline}
-    config = resolve("imagenet", {**fields, "system.loader_workers": 0, **pipeline})
-    here = source(config)
+    fields |= {"system.loader_workers": 0, **pipeline}
+    config = resolve("imagenet", fields, count_classes=data.count_classes)
+    here = dataset_size(config)
     assert (here.train, here.val) == (48, 24)
     assert probed(config).loading
 
@@ -90,7 +96,7 @@ def test_a_batch_that_is_too_large_for_a_cpu_is_cut(tiny, monkeypatch):
 
 def test_a_run_that_would_diverge_is_timed_all_the_same(tiny):
     config = tiny(**{"optim.lr": 1e9, "optim.optimizer": "sgd"})
-    assert probed(config).picture_seconds > 0
+    assert probed(config).train_image_seconds > 0
 
 
 def test_made_up_pictures_say_that_loading_is_not_in_the_figures(tiny):
@@ -102,31 +108,31 @@ def test_a_probe_that_fails_says_why(tiny, monkeypatch):
     def training_step(*_):
         raise torch.OutOfMemoryError("CUDA out of memory\nof which much is free")
 
-    monkeypatch.setattr(probe.Probed, "training_step", training_step)
-    assert attempt(tiny(), None) == "oom: OutOfMemoryError: CUDA out of memory"
+    monkeypatch.setattr(probe.ProbeTask, "training_step", training_step)
+    assert try_measure(tiny(), None) == "oom: OutOfMemoryError: CUDA out of memory"
 
 
 def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder, tmp_path):
     fields = {"data.root": str(picture_folder), "data.batch_size": 4}
     there = resolve("imagenet", fields, count_classes=data.count_classes)
-    assert source(there).train == 48
+    assert dataset_size(there).train == 48
     nowhere = {"data.root": str(tmp_path)}
     for name, overrides, expected in (
-        ("imagenet", {}, IMAGENET),
-        ("imagenet-fast", {}, IMAGENET),
-        ("cifar10", nowhere, KNOWN["cifar10"]),
-        ("fashion", nowhere, KNOWN["fashion"]),
-        ("imagenette", nowhere, KNOWN["imagenette"]),
+        ("imagenet", {}, IMAGENET_SIZE),
+        ("imagenet-fast", {}, IMAGENET_SIZE),
+        ("cifar10", nowhere, PUBLISHED_SIZES["cifar10"]),
+        ("fashion", nowhere, PUBLISHED_SIZES["fashion"]),
+        ("imagenette", nowhere, PUBLISHED_SIZES["imagenette"]),
     ):
-        found = source(resolve(name, overrides))
-        assert (found.train, found.val, found.pictures) == (*expected, None)
+        found = dataset_size(resolve(name, overrides))
+        assert (found.train, found.val, found.images) == (*expected, None)
     assert not list(tmp_path.iterdir())  # nothing was downloaded
     embedded = mini.load_mini()
-    assert KNOWN["mini"] == (len(embedded.train), len(embedded.val))
+    assert PUBLISHED_SIZES["mini"] == (len(embedded.train), len(embedded.val))
     with pytest.raises(ConfigError, match="is not known"):
-        source(resolve("imagenet", {"model.num_classes": 12}))
+        dataset_size(resolve("imagenet", {"model.num_classes": 12}))
     with pytest.raises(ConfigError, match="above the 50000 training images"):
-        source(resolve("cifar10", {"data.batch_size": 60_000, **nowhere}))
+        dataset_size(resolve("cifar10", {"data.batch_size": 60_000, **nowhere}))
 
 
 def test_files_are_found_where_a_load_would_look(tmp_path):
@@ -141,8 +147,8 @@ def test_files_are_found_where_a_load_would_look(tmp_path):
 
 def test_a_few_pictures_are_drawn_from_all_and_again_where_they_are_too_few():
     pictures = mini.load_mini()
-    few = some(pictures, 500, 30)
+    few = sample_dataset(pictures, 500, 30)
     assert (len(few.train), len(few.val)) == (500, 30)
     assert len(np.unique(few.train.labels)) == 10  # not the first class alone
-    again = some(few, 700, 1)
+    again = sample_dataset(few, 700, 1)
     assert np.array_equal(again.train.labels[:200], again.train.labels[500:])

@@ -18,6 +18,7 @@ import pytest
 
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
+from ablations.data import count_classes
 from ablations.paper import published
 from tests.factories.browser import NO_BROWSER
 from tests.factories.configs import TINY
@@ -33,7 +34,7 @@ def tiny() -> Callable[..., RunConfig]:
     """``tiny(**{"model.norm": "batch"})``: a RunConfig of seconds."""
 
     def make(preset: str | None = None, **overrides: Any) -> RunConfig:
-        return resolve("mini", {**TINY, **overrides}, preset)
+        return resolve("mini", {**TINY, **overrides}, preset, count_classes=count_classes)
 
     return make
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
 
     from ablations.training import evaluate
-    from ablations.training.loop import uses_gpu
+    from ablations.training.devices import uses_gpu
 
     overrides = {**evaluate.default_fields(), **fields_set}
     if arguments.run_id is not None:

@@ -26,7 +26,7 @@ from ablations.tracking import agent
 from ablations.training.signals import Signals
 
 if TYPE_CHECKING:
-    from ablations.training.ddp_workers import RankContext
+    from ablations.training.distributed.store import RankContext
 
 
 def add(commands: Any) -> None:
@@ -58,30 +58,32 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
             config = resolve(arguments.recipe, given, arguments.preset, count_classes=count_classes)
             agent.check_sweep_parameters(config, given, arguments.preset)
             if config.system.world_size > 1:
-                return _seated(arguments, config, signals, unsent)
+                return _run_distributed(arguments, config, signals, unsent)
             return _run(arguments, config, signals, unsent)
     finally:
         if unsent:
             screen.note(sync_command(unsent))
 
 
-def _seated(
+def _run_distributed(
     arguments: argparse.Namespace, config: RunConfig, signals: Signals, unsent: list[Path]
 ) -> int:
-    """What one of several processes does, where they have been started already, or all will do."""
+    """Run as a rank that a launcher started, or start the other ranks here."""
     # torch reads this when it loads: hide DDP's warning about unused parameters.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-    from ablations.training.ddp_workers import RankContext, run_launched_worker, run_rank_zero
-    from ablations.training.ranks import connect_store, rank_from_launcher
+    from ablations.training.distributed.rank_zero import run_rank_zero
+    from ablations.training.distributed.ranks import rank_from_launcher
+    from ablations.training.distributed.store import RankContext, connect_store
+    from ablations.training.distributed.workers import run_launched_worker
 
-    seat = rank_from_launcher(config.system)
-    if seat is None:
+    info = rank_from_launcher(config.system)
+    if info is None:
         return _run(arguments, config, signals, unsent)
-    team = RankContext(seat, connect_store(seat))
-    if seat.rank:
-        return run_launched_worker(config, arguments.results, team)
-    return run_rank_zero(team, lambda: _run(arguments, config, signals, unsent, team))
+    rank = RankContext(info, connect_store(info))
+    if info.rank:
+        return run_launched_worker(config, arguments.results, rank)
+    return run_rank_zero(rank, lambda: _run(arguments, config, signals, unsent, rank))
 
 
 def _run(
@@ -89,7 +91,7 @@ def _run(
     config: RunConfig,
     signals: Signals,
     unsent: list[Path],
-    team: RankContext | None = None,
+    rank: RankContext | None = None,
 ) -> int:
     reuse, results = not arguments.no_reuse, arguments.results
 
@@ -118,7 +120,7 @@ def _run(
     bar = ProgressBar(line=screen.out, silent=describe_stall)
     try:
         with bar:
-            record = train(config, results, show, reuse, unsent.append, signals, team, report)
+            record = train(config, results, show, reuse, unsent.append, signals, rank, report)
     except (LeaseLostError, ProcessLostError) as error:
         screen.note(f"ablations: {error}")
         return 1

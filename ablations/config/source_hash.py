@@ -25,6 +25,11 @@ def source_hash(file: Path, mixer: str | None = None) -> str:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     if mixer is not None:
         tree.body = _needed(tree.body, mixer)
+    return tree_hash(tree)
+
+
+def tree_hash(tree: ast.Module) -> str:
+    """The hash of a syntax tree; docstrings do not count."""
     return hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:12]
 
 

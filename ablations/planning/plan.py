@@ -26,7 +26,7 @@ from ablations.scheduling.gpus import local_capacity
 from ablations.scheduling.runner import Selection, select_by_record
 from ablations.store import load
 from ablations.store.reuse_check import ReuseCheck, check_records
-from ablations.training.loop import uses_gpu
+from ablations.training.devices import uses_gpu
 
 SCHEMA_VERSION = 1
 

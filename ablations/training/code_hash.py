@@ -1,37 +1,65 @@
-"""The code that a run's numbers follow from, so that half a run is not continued by other code."""
+"""Hashes of the code that a run's numbers follow from, so that other code does not continue it.
+
+A hash belongs to the role of a file, not to its path: moving a file does not change it, nor do
+comments, docstrings, or imports from our own packages.
+"""
 
 from __future__ import annotations
 
+import ast
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from ablations.config.source_hash import source_hash
+from ablations.config.source_hash import tree_hash
 from ablations.errors import ConfigError
 
-ROOT = Path(__file__).parents[2]
-# What computes: the model, the pictures, the loss, the loop. Plugins have versions of their own.
-FILES = [
-    *(f"poolformer/{name}.py" for name in ("config", "layers", "mixers", "metaformer")),
-    "ablations/data/*.py",
-    "ablations/training/tasks/*.py",
-    *(f"ablations/{name}.py" for name in ("config/seeding", "training/ranks", "training/loop")),
-]
+_ROOT = Path(__file__).parents[2]
+# Role -> what computes: the model, the images, the loss, the loop. Each file of a pattern has the
+# role with its name in place of the star. Plugins have versions of their own.
+ROLES = {
+    "config": "poolformer/config.py",
+    "layers": "poolformer/layers.py",
+    "mixers": "poolformer/mixers.py",
+    "model": "poolformer/metaformer.py",
+    "data.*": "ablations/data/*.py",
+    "task.*": "ablations/training/tasks/*.py",
+    "seeding": "ablations/config/seeding.py",
+    "distributed": "ablations/training/distributed/strategy.py",
+    "loop": "ablations/training/loop.py",
+}
 
 
 @functools.cache
 def current_hashes() -> dict[str, str]:
-    """File -> 12 hex digits over what it does; comments and docstrings do not count."""
-    paths = sorted(path for pattern in FILES for path in ROOT.glob(pattern))
-    return {path.relative_to(ROOT).as_posix(): source_hash(path) for path in paths}
+    """Role -> 12 hex digits over what the code does."""
+    return {
+        role.replace("*", path.stem).removesuffix(".__init__"): _file_hash(path)
+        for role, pattern in ROLES.items()
+        for path in sorted(_ROOT.glob(pattern))
+    }
+
+
+def _file_hash(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    # What an import of ours computes has a role itself; its path changes when a file moves.
+    tree.body = [node for node in tree.body if not _imports_own_package(node)]
+    return tree_hash(tree)
+
+
+def _imports_own_package(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (
+        "ablations",
+        "poolformer",
+    )
 
 
 def check_unchanged(checkpoint: Path, before: Mapping[str, str]) -> None:
-    """Raise ConfigError where a checkpoint was made by other code than is here.
+    """Raise ConfigError if a checkpoint was made by other code.
 
     Args:
-        checkpoint: Its file, for the message.
-        before: ``versions`` when it was made.
+        checkpoint: The file, for the message.
+        before: The hashes when it was written.
     """
     if changed := changed_roles(before):
         raise ConfigError(
@@ -41,7 +69,11 @@ def check_unchanged(checkpoint: Path, before: Mapping[str, str]) -> None:
 
 
 def changed_roles(before: Mapping[str, str]) -> list[str]:
-    """The files whose ``versions`` were others."""
+    """The roles whose hashes differ from the current ones."""
     now = current_hashes()
-    names = now.keys() | before.keys()
-    return sorted(name for name in names if now.get(name) != before.get(name))
+    return sorted(role for role in now.keys() | before.keys() if now.get(role) != before.get(role))
+
+
+def is_outdated(before: Mapping[str, str]) -> bool:
+    """Whether hashes name roles that this version does not have, such as paths of files."""
+    return not before.keys() <= current_hashes().keys()

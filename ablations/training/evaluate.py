@@ -23,7 +23,7 @@ from ablations.errors import CheckpointError, ConfigError
 from ablations.machine.cores import usable_cores
 from ablations.store import records
 from ablations.store.records import Record
-from ablations.training.loop import uses_gpu
+from ablations.training.devices import uses_gpu
 from poolformer.checkpoints import (
     convert_layout,
     detect_layout,

@@ -1,4 +1,4 @@
-"""A run's history: a row an epoch, in the checkpoint, in ``history.csv`` and to whoever watches."""
+"""The history of a run, a row per epoch: in the checkpoint, in ``history.csv`` and in W&B."""
 
 from __future__ import annotations
 
@@ -18,31 +18,36 @@ from ablations.store import records
 from ablations.tracking.tracker import Tracker
 from ablations.training import code_hash
 from ablations.training.environment import cpu_model
-from ablations.training.tasks.classification import Classification
+from ablations.training.tasks.base import Task
 
 log = logging.getLogger(__name__)
-Progress = Callable[[dict[str, Any]], None]
+EpochReport = Callable[[dict[str, Any]], None]
 
 
 class History(pl.Callback):
-    """A row an epoch, in the checkpoint and in ``history.csv``; mirrors it and reports progress."""
+    """Records a row per epoch, mirrors it to the tracker and reports it.
+
+    Attributes:
+        rows: The rows of all epochs.
+        device: What a record says of the device, once training has started.
+    """
 
     def __init__(
         self,
         folder: Path,
-        pictures: data.ImageDataset,
+        images: data.ImageDataset,
         tracker: Tracker,
-        progress: Progress | None,
+        on_epoch: EpochReport | None,
     ) -> None:
-        self.folder, self.tracker, self.progress = folder, tracker, progress
-        self.identity = pictures.identity
+        self.folder, self.tracker, self.on_epoch = folder, tracker, on_epoch
+        self.identity = images.identity
         self.rows: list[dict[str, float]] = []
         self.device: dict[str, Any] = {}
-        self.devices: list[str] = []  # in the order in which its starts used them
-        self.pictures = 0
+        self.devices: list[str] = []  # in the order in which the starts of the run used them
+        self.images = 0
         self.lr = 0.0
-        self.begun = 0.0
-        self.trained = 0.0
+        self.start = 0.0
+        self.train_seconds = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "devices": self.devices}
@@ -54,7 +59,7 @@ class History(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        assert isinstance(pl_module, Classification)
+        assert isinstance(pl_module, Task)
         checkpoint["run_id"] = pl_module.run.run_id
         checkpoint.update(self.identity)
         checkpoint["diverged"] = pl_module.diverged
@@ -63,7 +68,7 @@ class History(pl.Callback):
         checkpoint["plugins"] = plugins.mixer_versions(pl_module.run.model.mixers)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Here, because Lightning moves the model back to the CPU when it is done.
+        # Now, because Lightning moves the model back to the CPU at the end.
         device = device_name(pl_module)
         if device not in self.devices:
             self.devices = [*self.devices, device]
@@ -72,12 +77,12 @@ class History(pl.Callback):
             "devices": self.devices,
             "precision": str(trainer.precision),
         }
-        # A resumed run mirrors its whole history: the tracker's run may be a new one.
+        # A resumed run mirrors all epochs: the tracker's run may be a new one.
         for row in self.rows:
-            self.tracker.log(int(row["epoch"]), mirrored(row))
+            self._mirror(row)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.pictures, self.begun = 0, time.perf_counter()
+        self.images, self.start = 0, time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -92,54 +97,53 @@ class History(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.pictures += len(batch[1]) * trainer.world_size  # all have as many
+        self.images += len(batch[1]) * trainer.world_size  # the same number on all ranks
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.trained = time.perf_counter() - self.begun
+        self.train_seconds = time.perf_counter() - self.start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classification)
-        steps = max(1, self.pictures // pl_module.run.data.batch_size)
+        assert isinstance(pl_module, Task)
+        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs
+        steps = max(1, self.images // pl_module.run.data.batch_size)
         row = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": epoch,
             "train/loss": pl_module.epoch_loss / steps,
-            "lr": self.lr,  # of the epoch's last step
-            **pl_module.measured(),
-            "pictures": self.pictures,
-            "train_seconds": round(self.trained, 4),
-            "epoch_seconds": round(time.perf_counter() - self.begun, 4),
+            "lr": self.lr,  # of the last step
+            **pl_module.validation_metrics,
+            "pictures": self.images,
+            "train_seconds": round(self.train_seconds, 4),
+            "epoch_seconds": round(time.perf_counter() - self.start, 4),
         }
         self.rows.append(row)
         records.write_history(self.folder / records.HISTORY_FILE, self.rows)
-        self.tracker.log(int(row["epoch"]), mirrored(row))
-        speed = self.pictures / max(self.trained, 1e-9)
+        self._mirror(row)
+        top1, speed = row["val/top1"], self.images / max(self.train_seconds, 1e-9)
         log.info(
             "epoch %d/%d: top-1 %.2f%%, loss %.4f, %.0f images/s",
-            row["epoch"],
-            trainer.max_epochs,
-            row["val/top1"],
-            row["train/loss"],
-            speed,
+            *(epoch, epochs, top1, row["train/loss"], speed),
         )
-        if self.progress:
-            self.progress(
-                {
-                    "epoch": row["epoch"],
-                    "epochs": trainer.max_epochs,
-                    "val/top1": row["val/top1"],
-                    "speed": speed,
-                }
-            )
+        if self.on_epoch:
+            report = {"epoch": epoch, "epochs": epochs, "val/top1": top1, "speed": speed}
+            self.on_epoch(report)
+
+    def _mirror(self, row: dict[str, float]) -> None:
+        metrics = {name: value for name, value in row.items() if name != "epoch"}
+        self.tracker.log(int(row["epoch"]), metrics)
 
     def timing(self, seconds: float) -> dict[str, float]:
-        """``train_seconds`` over all epochs (also of earlier starts), pictures a second in them."""
+        """The timing of a record, over all epochs, also of earlier starts.
+
+        Args:
+            seconds: The duration of this start.
+        """
         trained = sum(row["train_seconds"] for row in self.rows)
-        pictures = sum(row["pictures"] for row in self.rows)
+        images = sum(row["pictures"] for row in self.rows)
         return {
-            "seconds": round(seconds, 3),  # of this start
+            "seconds": round(seconds, 3),
             "epoch_seconds": round(sum(row["epoch_seconds"] for row in self.rows), 3),
             "train_seconds": round(trained, 3),
-            "pictures_per_second": round(pictures / trained, 1) if trained else 0.0,
+            "pictures_per_second": round(images / trained, 1) if trained else 0.0,
         }
 
 
@@ -147,11 +151,6 @@ def device_name(module: pl.LightningModule) -> str:
     """The GPU or the CPU that a module is on, as records name it."""
     on_gpu = module.device.type == "cuda"
     return torch.cuda.get_device_name() if on_gpu else f"cpu ({cpu_model()})"
-
-
-def mirrored(row: dict[str, float]) -> dict[str, float]:
-    """A row of history as the tracker sees it."""
-    return {name: value for name, value in row.items() if name != "epoch"}
 
 
 def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -13,8 +13,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the run; its checkpoint holds what was trained.
 
     Args:
-        code: The exit code that goes with the signal: 129 for SIGHUP, 130 for SIGINT, 143 for
-            SIGTERM.
+        code: The exit code for the signal: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
 
     Attributes:
         reported: Whether the tracker knows of the signal.
@@ -26,21 +25,23 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Turns SIGINT, SIGTERM and SIGHUP into Interrupted, at once or where it is asked for.
+    """Turns SIGINT, SIGTERM and SIGHUP into Interrupted, at once or at the next ``check``.
 
-    An exception that a handler raises is lost where Python happens to be in a destructor; ``check``
-    raises it again.
+    Python drops an exception that a handler raises inside a destructor; ``check`` raises it again.
+
+    Attributes:
+        received: The exit code for the last signal, 0 before the first.
     """
 
     def __init__(self) -> None:
-        self.waits, self.came = False, 0
+        self.defers, self.received = False, 0
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
         """Inside the block these signals raise Interrupted.
 
-        Only a process's main thread may say so; in another one nothing changes. A SIGINT or
-        SIGHUP that somebody ignores (nohup does) or handles otherwise stays as it is.
+        Only the main thread of a process can handle signals; in another thread nothing changes. A
+        SIGINT or SIGHUP that is ignored (as by nohup) or has another handler stays as it is.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -58,22 +59,22 @@ class Signals:
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside the block a signal waits for ``check``; a second one does not."""
-        self.waits = True
+    def deferred(self) -> Iterator[None]:
+        """Inside the block the first signal waits for ``check``; a second one does not."""
+        self.defers = True
         try:
             yield
         finally:
-            self.waits = False
+            self.defers = False
 
     def check(self) -> None:
-        """Raise Interrupted where a signal has come."""
-        if self.came:
-            raise Interrupted(self.came)
+        """Raise Interrupted if a signal has come."""
+        if self.received:
+            raise Interrupted(self.received)
 
     def _handle(self, number: int, _: Any) -> None:
-        if self.came and number == signal.SIGHUP:
-            return  # a terminal that closes sends it twice
-        again, self.came = bool(self.came), 128 + number
-        if again or not self.waits:
-            raise Interrupted(self.came)
+        if self.received and number == signal.SIGHUP:
+            return  # a closing terminal sends it twice
+        repeated, self.received = bool(self.received), 128 + number
+        if repeated or not self.defers:
+            raise Interrupted(self.received)

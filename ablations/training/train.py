@@ -1,6 +1,6 @@
-"""train(RunConfig) -> Record. What `ablations train`, the runner's workers and `wandb agent` start.
+"""train(RunConfig) -> Record: used by `ablations train`, the scheduler's workers and `wandb agent`.
 
-A run that was killed continues from its last finished epoch and ends with the numbers of one that
+A run that was killed continues from its last finished epoch and ends with the numbers of a run that
 was not.
 """
 
@@ -10,7 +10,8 @@ import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,16 @@ from ablations.store.records import BROKEN_CHECKPOINT_FILE, CHECKPOINT_FILE, WEI
 from ablations.store.run_progress import RunProgress
 from ablations.store.validation import CheckpointJson, validate_values
 from ablations.tracking import mirror
+from ablations.tracking.tracker import Tracker
 from ablations.training import code_hash, environment
 from ablations.training.cost import run_cost
-from ablations.training.ddp_workers import RankContext, ddp_workers
-from ablations.training.history import History, Progress, summarize
-from ablations.training.loop import (
-    Batches,
-    check_devices,
-    failure_kind,
-    fit,
-    has_diverged,
-    summarize_error,
-    uses_gpu,
-)
-from ablations.training.ranks import SINGLE_PROCESS, launch_hint
+from ablations.training.devices import check_devices, uses_gpu
+from ablations.training.distributed.rank_zero import ddp_workers
+from ablations.training.distributed.ranks import SINGLE_PROCESS, RankInfo, launch_hint
+from ablations.training.distributed.store import RankContext
+from ablations.training.error_summary import failure_kind, summarize_error
+from ablations.training.history import EpochReport, History, summarize
+from ablations.training.loop import Batches, fit, has_diverged
 from ablations.training.run_log import log_to_file
 from ablations.training.signals import Interrupted, Signals
 
@@ -52,79 +49,86 @@ log = logging.getLogger("ablations")
 def train(
     config: RunConfig,
     results: Path,
-    on_epoch: Progress | None = None,
+    on_epoch: EpochReport | None = None,
     reuse: bool = True,
     on_unsent: Callable[[Path], None] | None = None,
     signals: Signals | None = None,
-    team: RankContext | None = None,
+    rank: RankContext | None = None,
     on_progress: Callable[[RunProgress], None] | None = None,
 ) -> Record:
-    """Train one cell to its end, from where it was left, and write its record.
+    """Train a run to its end, from where it was left, and write its record.
 
     Args:
-        config: The fully resolved cell.
-        results: The folder of all runs; this one's files go to ``<results>/<run_id>``.
+        config: The fully resolved run.
+        results: The results folder; the files of this run go to ``<results>/<run_id>``.
         on_epoch: Called after each epoch with ``epoch``, ``epochs``, the metrics and ``speed``
             (training images per second).
-        reuse: Whether a record that is there already is enough.
+        reuse: Whether to return a finished record instead of training again.
         on_unsent: Called with the tracker's folder if W&B has not received all of it.
-        signals: Where the caller handles SIGTERM already.
-        team: Where the processes of the run have been started already, and this is rank 0; else
-            it starts those of its machine itself.
+        signals: The signal handling of the caller, if it has one.
+        rank: Rank 0 and its store, if a launcher has started the processes of the run. Otherwise
+            the processes of this machine are started here.
         on_progress: Called within epochs, at most once a second.
 
     Returns:
-        The record on disk; the one that was there already if the cell is done. A run that fails
-        on its way gives a record with status ``failed`` and the reason.
+        The record on disk, or the existing one if the run is done. A run that fails while it trains
+        returns a record with status ``failed`` and the reason.
 
     Raises:
-        ConfigError: What this machine or these images cannot give: a GPU, the model's classes; a
-            run that was begun or ended in another precision or by other code.
-        DataError: The images are missing, or other ones than the run was begun or ended with.
-        RecordError: The results folder cannot be written.
-        AccessError: A file of the run is another user's.
+        ConfigError: This machine or these images do not fit the config (no GPU, another number of
+            classes), or the run was started in another precision or by other code.
+        DataError: The images are missing, or differ from those that the run was started with.
+        RecordError: The results folder is not writable.
+        AccessError: A file of the run belongs to another user.
         BusyError: Another process trains the run.
         LeaseLostError: Another process has taken the run over while this one slept.
-        ProcessLostError: One of several processes that train the run has ended from outside.
-        TrackerError: W&B refuses the run: no such entity, another key.
+        ProcessLostError: A process of a distributed run was ended from outside.
+        TrackerError: W&B refuses the run, because of its entity or key.
         Interrupted: SIGINT or SIGTERM.
     """
     signals = signals or Signals()
     with signals.handled():
-        if team is None and config.system.nodes > 1:
-            raise ConfigError(f"system.nodes {config.system.nodes}: {launch_hint(config.system)}")
-        plugins.load_plugins(config.system.plugins)
-        uses_gpu(config.system.accelerator)
-        pictures = data.load_dataset(config.data)
-        check_classes(config, len(pictures.classes))
-        check_devices(config, pictures)
-        whole = not records.has_interrupted_move(results, config.run_id)
-        if whole and (known := reusable(config, results, reuse)):
-            reuse_check.remove_finished_leftovers(
-                results, [config.run_id]
-            )  # what a killed process left beside its record
+        images = _load_images(config, rank)
+        clean = not records.has_interrupted_move(results, config.run_id)
+        if clean and (known := _find_reusable(config, results, reuse)):
+            # A killed process may have left files beside its record.
+            reuse_check.remove_finished_leftovers(results, [config.run_id])
             return known
-        # What is wrong with the input shows before anything is written.
-        workers, world = config.system.loader_workers, config.system.world_size
-        batches = create_loaders(pictures, config.data, config.seed, workers, world=world)
+        # Create the loaders first: wrong input is reported before anything is written.
+        workers, world_size = config.system.loader_workers, config.system.world_size
+        batches = create_loaders(images, config.data, config.seed, workers, world=world_size)
         records.check_writable(results)
         with leases.hold_lease(results, config.run_id) as lease:
             records.finish_interrupted_move(results, config.run_id)
-            # Whoever had it a moment ago may have finished it.
-            if known := reusable(config, results, reuse):
+            # The last holder of the lease may have finished the run.
+            if known := _find_reusable(config, results, reuse):
                 return known
-            given = config, results, pictures, batches
+            hooks = on_epoch, on_unsent, on_progress
             try:
-                return _train(*given, on_epoch, on_unsent, signals, lease, team, on_progress)
+                return _Training(
+                    config, results, images, batches, signals, lease, rank, *hooks
+                ).run()
             except OSError as error:
                 raise records.storage_error(error, results / config.run_id) or error from error
 
 
-def reusable(config: RunConfig, results: Path, reuse: bool) -> Record | None:
-    """The record of a run that is done, where that is enough.
+def _load_images(config: RunConfig, rank: RankContext | None) -> data.ImageDataset:
+    """The images of a run, after all checks of the machine and the data."""
+    if rank is None and config.system.nodes > 1:
+        raise ConfigError(f"system.nodes {config.system.nodes}: {launch_hint(config.system)}")
+    plugins.load_plugins(config.system.plugins)
+    uses_gpu(config.system.accelerator)
+    images = data.load_dataset(config.data)
+    check_classes(config, len(images.classes))
+    check_devices(config, images)
+    return images
+
+
+def _find_reusable(config: RunConfig, results: Path, reuse: bool) -> Record | None:
+    """The record of a run that is done, if it may be reused.
 
     Raises:
-        DataError: It is of other images.
+        DataError: The record is of other images.
         ConfigError: It is of another precision, or of other code of a plugin's mixer.
     """
     known = records.find_record(results, config.run_id)
@@ -134,148 +138,188 @@ def reusable(config: RunConfig, results: Path, reuse: bool) -> Record | None:
     return known
 
 
-def _train(
-    config: RunConfig,
-    results: Path,
-    pictures: data.ImageDataset,
-    batches: Batches,
-    progress: Progress | None,
-    unsent: Callable[[Path], None] | None,
-    signals: Signals,
-    lease: Lease,
-    team: RankContext | None,
-    report: Callable[[RunProgress], None] | None,
-) -> Record:
-    started = time.perf_counter()
-    mixers = plugins.mixer_versions(config.model.mixers)
-    found = {"plugins": mixers, "processes": config.system.world_size}
-    where = environment.describe(found, config.system.threads)
-    known = records.find_record(results, config.run_id)
-    checkpoint = results / config.run_id / CHECKPOINT_FILE
-    state = load_run_checkpoint(checkpoint, config.run_id)
-    epoch = state["epoch"] + 1 if state else 0
-    if state:
-        reuse_check.check_checkpoint(state, config, checkpoint)
-        code_hash.check_unchanged(checkpoint, state.get("code", {}))
-        set_first_epoch(batches[0], epoch)
-    records.remove_leftovers(results / config.run_id)
-    shared: dict[str, Any] = {
-        "run_id": config.run_id,
-        "config": config.to_json(),
-        "data": {
-            **pictures.identity,
-            "classes": len(pictures.classes),
-            "train": len(pictures.train),
-            "val": len(pictures.val),
-        },
-    }
-    with (
-        run_state.run_folder(results, config.run_id) as folder,
-        log_to_file(folder / run_state.LOG_FILE),
-    ):
-        with signals.held():  # so that W&B hears of a signal that comes meanwhile
-            before = run_state.find_tracker_ids(results, config.run_id, known)
-            tracker = mirror.start_tracker(config, results, before)
-        try:
-            with run_state.track_run_state(config, results, tracker.ids) as lease.is_unchanged:
-                signals.check()
-                if known and known.done:
+@dataclass
+class _Training:
+    """One start of a run, by the process that holds its lease."""
+
+    config: RunConfig
+    results: Path
+    images: data.ImageDataset
+    batches: Batches
+    signals: Signals
+    lease: Lease
+    rank: RankContext | None
+    on_epoch: EpochReport | None
+    on_unsent: Callable[[Path], None] | None
+    on_progress: Callable[[RunProgress], None] | None
+
+    def __post_init__(self) -> None:
+        self.start = time.perf_counter()
+        self.folder = self.results / self.config.run_id
+        versions = plugins.mixer_versions(self.config.model.mixers)
+        found = {"plugins": versions, "processes": self.config.system.world_size}
+        self.environment = environment.describe(found, self.config.system.threads)
+        self.previous = records.find_record(self.results, self.config.run_id)
+        self.state = self._load_state()
+
+    def _load_state(self) -> dict[str, Any] | None:
+        """The checkpoint to continue from, after a check that it may be continued."""
+        checkpoint = self.folder / CHECKPOINT_FILE
+        state = load_run_checkpoint(checkpoint, self.config.run_id)
+        if state:
+            reuse_check.check_checkpoint(state, self.config, checkpoint)
+            code_hash.check_unchanged(checkpoint, state.get("code", {}))
+            set_first_epoch(self.batches[0], state["epoch"] + 1)
+        return state
+
+    def run(self) -> Record:
+        """Train and write the record, with the log, the run state and the tracker."""
+        config, results = self.config, self.results
+        records.remove_leftovers(self.folder)
+        with (
+            run_state.run_folder(results, config.run_id) as folder,
+            log_to_file(folder / run_state.LOG_FILE),
+        ):
+            tracker = self._start_tracker()
+            with (
+                self._interrupt_on_error(tracker),
+                run_state.track_run_state(config, results, tracker.ids) as self.lease.is_unchanged,
+            ):
+                self.signals.check()
+                if self.previous and self.previous.done:
                     records.move_to_previous(results, config.run_id)
-                try:
-                    shared |= {"tracker": tracker.ids, "cost": cost_or_none(config)}
-                    history = History(folder, pictures, tracker, progress)
-
-                    def check() -> None:
-                        signals.check()
-                        lease.check()
-
-                    alone = config.system.world_size == 1 or has_diverged(state)
-                    others = (
-                        contextlib.nullcontext(SINGLE_PROCESS)
-                        if alone
-                        else ddp_workers(config, results, pictures.identity, epoch, team, signals)
-                    )
-                    with others as seat:
-                        given = config, batches, folder, history, signals, check, state
-                        status = fit(*given, seat, report)
-                    record = Record(
-                        status=status,
-                        metrics=summarize(history.rows),
-                        timing=history.timing(time.perf_counter() - started),
-                        environment=where | history.device | environment.end_date(),
-                        **shared,
-                    )
-                except (LeaseLostError, ProcessLostError):
-                    raise
-                except Exception as error:
-                    log.error("%s", traceback.format_exc())
-                    if refused := records.storage_error(error, folder):
-                        raise refused from error
-                    record = Record(
-                        status="failed",
-                        failure=failures.describe_failure(
-                            failure_kind(error), summarize_error(error), folder
-                        ),
-                        environment=where | environment.end_date(),
-                        **shared,
-                    )
-                lease.check(now=True)
+                record = self._train_or_fail(tracker)
+                self.lease.check(now=True)
                 records.write_or_restore(results, record)
+            if record.done:
+                (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            tracker.finish(record, self._tracked_files())
+        self._report_unsent(tracker)
+        return record
+
+    def _report_unsent(self, tracker: Tracker) -> None:
+        if tracker.unsent and self.on_unsent:
+            self.on_unsent(tracker.unsent)
+
+    def _start_tracker(self) -> Tracker:
+        with self.signals.deferred():  # so that W&B hears of a signal that comes meanwhile
+            ids = run_state.find_tracker_ids(self.results, self.config.run_id, self.previous)
+            return mirror.start_tracker(self.config, self.results, ids)
+
+    @contextlib.contextmanager
+    def _interrupt_on_error(self, tracker: Tracker) -> Iterator[None]:
+        """End the tracker's run if the block fails: the next run of this process starts another."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            tracker.interrupt(getattr(interrupt, "code", 130))
+            if isinstance(interrupt, Interrupted):
+                interrupt.reported = True
+            self._report_unsent(tracker)
+            raise
         except (LeaseLostError, ProcessLostError):
             tracker.interrupt(1)
             raise
-        except KeyboardInterrupt as stopped:
-            tracker.interrupt(getattr(stopped, "code", 130))
-            if isinstance(stopped, Interrupted):
-                stopped.reported = True
-            if tracker.unsent and unsent:
-                unsent(tracker.unsent)
-            raise
         except (OSError, AccessError) as error:
-            tracker.interrupt(1)  # the next run in this process must not find it open
-            raise records.storage_error(error, folder) or error from None
-        if record.done:
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-        tracker.finish(record, kept(folder, config.system.log_model))
-    if tracker.unsent and unsent:
-        unsent(tracker.unsent)
-    return record
+            tracker.interrupt(1)
+            raise records.storage_error(error, self.folder) or error from None
+
+    def _train_or_fail(self, tracker: Tracker) -> Record:
+        """Train to the end; the record, of a failure too.
+
+        Raises:
+            LeaseLostError, ProcessLostError: Another process has the run, or one was lost.
+            OSError, AccessError: The folder of the run cannot be written.
+        """
+        fields: dict[str, Any] = {
+            "run_id": self.config.run_id,
+            "config": self.config.to_json(),
+            "data": {
+                **self.images.identity,
+                "classes": len(self.images.classes),
+                "train": len(self.images.train),
+                "val": len(self.images.val),
+            },
+            "tracker": tracker.ids,
+            "cost": _cost_or_none(self.config),
+        }
+        try:
+            history = History(self.folder, self.images, tracker, self.on_epoch)
+            with self._other_ranks() as info:
+                given = self.config, self.batches, self.folder, history, self.signals
+                status = fit(*given, self._check, self.state, info, self.on_progress)
+            return Record(
+                status=status,
+                metrics=summarize(history.rows),
+                timing=history.timing(time.perf_counter() - self.start),
+                environment=self.environment | history.device | environment.end_date(),
+                **fields,
+            )
+        except (LeaseLostError, ProcessLostError):
+            raise
+        except Exception as error:
+            log.error("%s", traceback.format_exc())
+            if storage_error := records.storage_error(error, self.folder):
+                raise storage_error from error
+            kind, message = failure_kind(error), summarize_error(error)
+            return Record(
+                status="failed",
+                failure=failures.describe_failure(kind, message, self.folder),
+                environment=self.environment | environment.end_date(),
+                **fields,
+            )
+
+    def _other_ranks(self) -> contextlib.AbstractContextManager[RankInfo]:
+        """The other processes of the run train along inside the block."""
+        if self.config.system.world_size == 1 or has_diverged(self.state):
+            return contextlib.nullcontext(SINGLE_PROCESS)
+        epoch = self.state["epoch"] + 1 if self.state else 0
+        identity = self.images.identity
+        return ddp_workers(self.config, self.results, identity, epoch, self.rank, self.signals)
+
+    def _check(self) -> None:
+        """Called after each batch: raise if a signal has come or the lease is lost."""
+        self.signals.check()
+        self.lease.check()
+
+    def _tracked_files(self) -> list[Path]:
+        """The files of the run that the tracker keeps, as far as they exist."""
+        names = [records.RECORD_FILE, records.HISTORY_FILE]
+        names += [WEIGHTS_FILE] if self.config.system.log_model else []
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
 
 
-def kept(folder: Path, weights: bool) -> list[Path]:
-    """The files of a run that its tracker keeps, as far as they are there."""
-    names = [records.RECORD_FILE, records.HISTORY_FILE, *([WEIGHTS_FILE] if weights else [])]
-    return [folder / name for name in names if (folder / name).is_file()]
-
-
-def cost_or_none(config: RunConfig) -> dict[str, Any]:
-    """The cost of a run; a model whose cost cannot be counted can still be trained."""
+def _cost_or_none(config: RunConfig) -> dict[str, Any]:
+    """The cost of a run. A model whose cost cannot be counted can still be trained."""
     try:
         return run_cost(config)
-    except Exception as error:  # whatever fvcore makes of a new operator
+    except Exception as error:  # whatever fvcore raises for a new operator
         log.warning("the cost cannot be counted: %s", summarize_error(error))
         return {}
 
 
 def load_run_checkpoint(checkpoint: Path, run_id: str) -> dict[str, Any] | None:
-    """The checkpoint of this run, or None where there is none that can be read.
+    """The checkpoint of a run; None if there is none, or none that can be used.
 
-    A broken one is put aside, not overwritten. A file system that fails is an error, not a reason
-    to train anew.
+    A checkpoint that is broken or made by an older version is renamed, not overwritten. An error of
+    the file system is raised: it is no reason to train the run anew.
     """
     if not checkpoint.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         validate_values(state, CheckpointJson)
-        if state["run_id"] == run_id:
+        if state["run_id"] != run_id:
+            reason = f"is of run {state['run_id']}"
+        elif code_hash.is_outdated(state.get("code", {})):
+            reason = "was made by other code (another version of this program)"
+        else:
             return state
-        reason = f"is of run {state['run_id']}"
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # torch raises what the broken file makes it raise
+    except Exception as error:  # whatever torch raises for a broken file
         reason = f"cannot be read ({summarize_error(error)})"
-    aside = checkpoint.with_name(BROKEN_CHECKPOINT_FILE)
-    checkpoint.replace(aside)
-    screen.note(f"{checkpoint} {reason}: starting anew, it is kept as {aside.name}")
+    renamed = checkpoint.with_name(BROKEN_CHECKPOINT_FILE)
+    checkpoint.replace(renamed)
+    screen.note(f"{checkpoint} {reason}: starting anew, it is kept as {renamed.name}")
     return None

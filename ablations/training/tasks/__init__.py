@@ -1,1 +1,1 @@
-"""LightningModules, one file a task."""
+"""What a run trains: a task is a LightningModule with its model, loss and metrics."""

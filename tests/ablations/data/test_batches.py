@@ -13,7 +13,7 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import DataConfig
 from ablations.data.batches import create_loaders, fit_images
 from ablations.errors import DataError
-from ablations.training.loop import failure_kind, summarize_error
+from ablations.training.error_summary import failure_kind, summarize_error
 
 TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch_size": 400}).data
 

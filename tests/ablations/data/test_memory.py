@@ -19,7 +19,7 @@ from ablations.data.batches import create_loaders, create_validation_loader
 from ablations.errors import DataError, InsufficientMemoryError
 from ablations.scheduling.events import OutOfMemory
 from ablations.scheduling.local_worker import train_run
-from ablations.training.loop import failure_kind, summarize_error
+from ablations.training.error_summary import failure_kind, summarize_error
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from ablations.cli.main import main
 from ablations.errors import LeaseLostError
 from ablations.store import leases, records, run_progress, run_state
 from ablations.store.run_progress import RunProgress, describe_progress, describe_stall
-from ablations.training import batch_progress
+from ablations.training import progress_callback
 from ablations.training.train import train
 
 HERE = RunProgress(2, 3, "training", 9, 20, 0.4512, 1024.4, 200.0)
@@ -84,8 +84,8 @@ def test_words():
 @pytest.fixture
 def reports(tiny, tmp_path, monkeypatch):
     """``reports(until)``: what a run reports of each batch, ended at a position or not at all."""
-    monkeypatch.setattr(batch_progress, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(batch_progress, "WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(progress_callback, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(progress_callback, "WRITE_SECONDS", 0.0)
     config = tiny()
 
     def run(stop=lambda _: False, reuse=True):
@@ -135,14 +135,14 @@ def test_a_run_reports_its_batches_also_where_it_goes_on(reports, tiny, tmp_path
 
 
 def test_reports_keep_their_distance(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_progress, "REPORT_SECONDS", 1e9)
+    monkeypatch.setattr(progress_callback, "REPORT_SECONDS", 1e9)
     found: list[RunProgress] = []
     train(tiny(**{"optim.epochs": 1}), tmp_path, on_progress=found.append)
     assert [(here.epoch, here.batch) for here in found] == [(1, 1)]
 
 
 def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
-    made = batch_progress.ProgressCallback.__new__(batch_progress.ProgressCallback)
+    made = progress_callback.ProgressCallback.__new__(progress_callback.ProgressCallback)
     made.folder = tmp_path
     run_progress.write_progress(tmp_path, HERE)
     with pytest.raises(LeaseLostError), made.removed():

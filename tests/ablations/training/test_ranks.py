@@ -29,8 +29,7 @@ from ablations.data.batches import EpochOrder, InOrder
 from ablations.errors import ConfigError
 from ablations.store import leases, records, run_state
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
-from ablations.training import ranks
-from ablations.training.ranks import RankInfo
+from ablations.training.distributed.ranks import RankInfo, rank_from_launcher
 from ablations.training.train import train
 from poolformer.mixers import MIXERS
 from tests.factories.configs import TINY_FLAGS
@@ -361,8 +360,8 @@ def test_rank_0_does_not_wait_for_ever_for_a_process_that_is_gone(start, tmp_pat
     program.write_text(
         "import sys, time\n"
         "import pytorch_lightning as pl\n"
-        "from ablations.training import ddp_workers\n"
-        "ddp_workers.GRACE_SECONDS = 1.0\n"
+        "from ablations.training.distributed import rank_zero\n"
+        "rank_zero.GRACE_SECONDS = 1.0\n"
         "fit = pl.Trainer.fit\n"
         "def stuck(*given, **named):\n"
         "    try:\n"
@@ -569,22 +568,22 @@ def test_what_srun_leaves_in_the_environment_changes_nothing(start, tmp_path, ti
 def test_a_step_of_srun_gives_its_tasks_their_seats(monkeypatch):
     for name, value in STEP.items():
         monkeypatch.setenv(name, value)
-    seat = ranks.rank_from_launcher(SystemConfig(nodes=2))
+    info = rank_from_launcher(SystemConfig(nodes=2))
     named = {"address": "node07", "port": 19711, "attempt": "4711.0.0"}
-    assert seat == RankInfo(rank=1, node=1, world=2, **named)
+    assert info == RankInfo(rank=1, node_rank=1, world_size=2, **named)
     monkeypatch.setenv("SLURM_STEP_ID", "3")
-    assert ranks.rank_from_launcher(SystemConfig(nodes=2)).port == 22711
+    assert rank_from_launcher(SystemConfig(nodes=2)).port == 22711
     # Whose port is the same has another store none the less.
-    assert ranks.rank_from_launcher(SystemConfig(nodes=2)).attempt == "4711.3.0"
-    with pytest.raises(ConfigError, match="are 3 processes, 3 a machine, and srun has started 2"):
-        ranks.rank_from_launcher(SystemConfig(devices=3))
-    assert ranks.rank_from_launcher(SystemConfig()) is None
+    assert rank_from_launcher(SystemConfig(nodes=2)).attempt == "4711.3.0"
+    with pytest.raises(ConfigError, match="are 3 processes, 3 per node, but srun has started 2"):
+        rank_from_launcher(SystemConfig(devices=3))
+    assert rank_from_launcher(SystemConfig()) is None
     # One task, or a batch script without srun: the run's processes are started here.
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    assert ranks.rank_from_launcher(SystemConfig(devices=2)) is None
+    assert rank_from_launcher(SystemConfig(devices=2)) is None
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.delenv("SLURM_STEP_ID")
-    assert ranks.rank_from_launcher(SystemConfig(devices=2)) is None
+    assert rank_from_launcher(SystemConfig(devices=2)) is None
 
 
 # Wrong input

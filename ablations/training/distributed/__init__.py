@@ -1,0 +1,1 @@
+"""One run on several devices: its ranks, their messages, and the processes of DDP."""

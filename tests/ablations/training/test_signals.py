@@ -21,7 +21,7 @@ def test_a_signal_ends_a_run_with_its_code(number):
 def test_a_terminal_that_closes_twice_ends_a_run_once():
     signals = Signals()
     with signals.handled():
-        with signals.held():
+        with signals.deferred():
             os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGHUP)
         with pytest.raises(Interrupted):

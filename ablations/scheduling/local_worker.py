@@ -18,21 +18,8 @@ from ablations.errors import (
     TrackerError,
 )
 from ablations.machine.child_process import set_up_child
-from ablations.scheduling.events import (
-    BatchDone,
-    Busy,
-    EpochDone,
-    Failed,
-    OutOfMemory,
-    Recorded,
-    Refused,
-    RunEnd,
-    RunEvent,
-    Started,
-    StudyAborted,
-    Unsynced,
-    WorkerDied,
-)
+from ablations.scheduling import events
+from ablations.scheduling.events import RunEnd, RunEvent
 from ablations.scheduling.launcher import LOG
 
 
@@ -52,7 +39,7 @@ def serve(connection: Connection, results: Path, reuse: bool) -> None:
             run: RunConfig = connection.recv()
         except (EOFError, OSError):
             return
-        send(Started(run.run_id))
+        send(events.Started(run.run_id))
         try:
             send(train_run(run, results, reuse, send))
         except KeyboardInterrupt:  # SIGTERM: the run has already closed its files and W&B run
@@ -78,26 +65,26 @@ def train_run(
         record = train(
             run,
             results,
-            on_epoch=lambda metrics: send(EpochDone(run_id, metrics)),
+            on_epoch=lambda metrics: send(events.EpochDone(run_id, metrics)),
             reuse=reuse,
-            on_unsent=lambda folder: send(Unsynced(run_id, folder)),
-            on_progress=lambda progress: send(BatchDone(run_id, progress)),
+            on_unsent=lambda folder: send(events.Unsynced(run_id, folder)),
+            on_progress=lambda progress: send(events.BatchDone(run_id, progress)),
         )
-        return Recorded(run_id, record)
+        return events.Recorded(run_id, record)
     except (BusyError, LeaseLostError) as error:
-        return Busy(run_id, str(error))
+        return events.Busy(run_id, str(error))
     except InsufficientMemoryError as error:
-        return OutOfMemory(run_id, str(error))
+        return events.OutOfMemory(run_id, str(error))
     except ProcessLostError as error:
-        return WorkerDied(run_id, str(error))
+        return events.WorkerDied(run_id, str(error))
     except TrackerError as error:
-        return StudyAborted(run_id, str(error))
+        return events.StudyAborted(run_id, str(error))
     except PoolformerError as error:
-        return Refused(run_id, str(error))
+        return events.Refused(run_id, str(error))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE_ERRORS:
-            return Refused(run_id, f"{error.filename or results}: {error.strerror}")
-        return Failed(run_id, f"{type(error).__name__}: {error}")
+            return events.Refused(run_id, f"{error.filename or results}: {error.strerror}")
+        return events.Failed(run_id, f"{type(error).__name__}: {error}")
     finally:
         _free_resources(run)
 

@@ -11,24 +11,8 @@ from pathlib import Path
 
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, RecordError
-from ablations.scheduling.events import (
-    BatchDone,
-    Busy,
-    EpochDone,
-    Event,
-    Failed,
-    LocationUnusable,
-    NotStarted,
-    OutOfMemory,
-    Recorded,
-    Refused,
-    RunEnd,
-    RunEvent,
-    Started,
-    StudyAborted,
-    Unsynced,
-    WorkerDied,
-)
+from ablations.scheduling import events
+from ablations.scheduling.events import Event, RunEnd, RunEvent
 from ablations.scheduling.launcher import Launcher, Slot
 from ablations.scheduling.observer import Observer
 from ablations.scheduling.retry import MAX_LOSSES, Attempts, Quarantine, with_hostname
@@ -225,21 +209,21 @@ class Scheduler:
 
     def _handle(self, event: Event) -> None:
         match event:
-            case StudyAborted():
+            case events.StudyAborted():
                 raise ConfigError(event.reason)
-            case LocationUnusable():
+            case events.LocationUnusable():
                 self.outcome.unusable[event.location] = event.reason
                 self.observer.quarantined(event.location, event.reason)
-            case Unsynced():
+            case events.Unsynced():
                 self.on_unsynced(event.folder)
             case RunEvent() if event.run_id not in self.running:
                 pass  # a worker died without a run
-            case Started():
+            case events.Started():
                 self._begin(event)
-            case BatchDone() | EpochDone():
+            case events.BatchDone() | events.EpochDone():
                 if self.running[event.run_id] == math.inf:
                     self._begin(event)  # its Started event was lost
-                if isinstance(event, BatchDone):
+                if isinstance(event, events.BatchDone):
                     self.observer.batch(event.run_id, event.progress)
                 else:
                     self.attempts.reset_losses(event.run_id)
@@ -256,31 +240,31 @@ class Scheduler:
         """Decide what follows when a worker has stopped working on a run."""
         timed_out, location = run.run_id in self.timed_out, event.location
         match event:
-            case Recorded():
+            case events.Recorded():
                 self._handle_record(run, event.record, location)
-            case Busy():
+            case events.Busy():
                 self._leave_to(run.run_id, event.holder)
-            case Refused():
+            case events.Refused():
                 self.outcome.refused[run.run_id] = event.reason
                 self.observer.refused(run, event.reason)
                 self._count_failure(run, location)
-            case WorkerDied() | OutOfMemory() if timed_out:
+            case events.WorkerDied() | events.OutOfMemory() if timed_out:
                 reason = f"longer than --cell-timeout, {self.run_timeout:g} seconds"
                 self._record_failure(run, "timeout", reason, location)
-            case WorkerDied():
+            case events.WorkerDied():
                 if self.attempts.retry_after_loss(run.run_id):
                     self._retry(run, event.reason)
                 else:
                     reason = f"{event.reason}, {MAX_LOSSES} times in a row"
                     self._record_failure(run, "killed", reason, location)
-            case NotStarted():
+            case events.NotStarted():
                 self._retry(run, event.reason)
-            case OutOfMemory():
+            case events.OutOfMemory():
                 if self.attempts.retry_after_oom(run.run_id):
                     self._retry(run, event.reason)
                 else:
                     self._record_failure(run, "oom", event.reason, location)
-            case Failed():
+            case events.Failed():
                 self._record_failure(run, "error", event.reason, location)
 
     def _handle_record(self, run: RunConfig, record: Record, location: str) -> None:

@@ -23,18 +23,8 @@ from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.errors import BusyError, ConfigError, LeaseError, LeaseLostError
 from ablations.machine.files import open_append
-from ablations.scheduling.events import (
-    BatchDone,
-    Busy,
-    Event,
-    FilesChanged,
-    LocationUnusable,
-    NotStarted,
-    Refused,
-    RunEnd,
-    RunEvent,
-    WorkerDied,
-)
+from ablations.scheduling import events
+from ablations.scheduling.events import Event, RunEnd, RunEvent
 from ablations.scheduling.launcher import GRACE_SECONDS, LOG
 from ablations.scheduling.ray import file_sync
 from ablations.scheduling.ray.connection import (
@@ -183,7 +173,7 @@ class RayLauncher:
         if self._slots:
             return
         for event in self._events:
-            if isinstance(event, LocationUnusable):
+            if isinstance(event, events.LocationUnusable):
                 raise ConfigError(f"{event.location}: {event.reason}")
         if silent := [node.location for node in self._nodes.values() if node.inspection]:
             raise ConfigError(f"no answer in {INSPECT_SECONDS:g} seconds from {', '.join(silent)}")
@@ -247,12 +237,12 @@ class RayLauncher:
                     self._inspect(node)  # until it answers, or Ray no longer lists it
                 else:
                     reason = f"no task can run there: {one_line(error)}"
-                    self._events.append(LocationUnusable(node.location, reason))
+                    self._events.append(events.LocationUnusable(node.location, reason))
                 continue
             if node.info:
                 continue  # inspected again after it lost a run; it has its slots
             if incompatible := _incompatible(info):
-                self._events.append(LocationUnusable(node.location, incompatible))
+                self._events.append(events.LocationUnusable(node.location, incompatible))
             else:
                 node.info = info
                 self._add_slots(node)
@@ -284,10 +274,10 @@ class RayLauncher:
                 slot.lease = leases.acquire_lease(self.results, run.run_id)
                 files = file_sync.resume_files(self.results, run.run_id)
             except BusyError as busy:
-                self._events.append(Busy(run.run_id, str(busy), location=slot.location))
+                self._events.append(events.Busy(run.run_id, str(busy), location=slot.location))
                 return
             except (OSError, LeaseError) as error:
-                self._events.append(Refused(run.run_id, str(error), location=slot.location))
+                self._events.append(events.Refused(run.run_id, str(error), location=slot.location))
                 return
         job = RemoteJob(
             key=slot.key,
@@ -307,7 +297,7 @@ class RayLauncher:
             slot.ref = task.options(**options, **resources.options()).remote(job, self._mailbox)
         except Exception as error:  # for example, Ray's memory has no room for its files
             reason = f"it cannot be sent to {slot.location}: {one_line(error)}"
-            self._events.append(Refused(run.run_id, reason, location=slot.location))
+            self._events.append(events.Refused(run.run_id, reason, location=slot.location))
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
@@ -324,7 +314,7 @@ class RayLauncher:
         yield from self._read_mailbox()  # first what ended runs have sent before
         for ref in ended:
             end = self._result(tasks[ref])
-            if isinstance(end, WorkerDied | NotStarted):
+            if isinstance(end, events.WorkerDied | events.NotStarted):
                 end = self._after_loss(tasks[ref].node, end)
             self._events.append(end)
         while self._events:
@@ -346,9 +336,9 @@ class RayLauncher:
             return end
         if not node.inspection:
             self._inspect(node)
-        if isinstance(end, NotStarted):  # the node is alive, so the attempt counts
+        if isinstance(end, events.NotStarted):  # the node is alive, so the attempt counts
             reason = f"Ray starts no task on {node.location}"
-            return WorkerDied(end.run_id, reason, location=node.location)
+            return events.WorkerDied(end.run_id, reason, location=node.location)
         return end
 
     def _tasks(self) -> dict[Any, RaySlot]:
@@ -375,10 +365,10 @@ class RayLauncher:
             event: RunEvent = pickle.loads(pickled)
             if (slot := slots.get(key)) is None:
                 continue  # from an attempt that has ended
-            if isinstance(event, FilesChanged):
+            if isinstance(event, events.FilesChanged):
                 self._write(slot, event.files)
                 continue
-            if isinstance(event, BatchDone) and slot.lease:
+            if isinstance(event, events.BatchDone) and slot.lease:
                 run_progress.write_progress(self.results / event.run_id, event.progress)
             yield replace(event, location=slot.location)
 
@@ -400,7 +390,7 @@ class RayLauncher:
                 slot.lease.check(now=True)
                 file_sync.replace_files(files, self.results, run_id)
         except LeaseLostError as lost:
-            end = Busy(run_id, str(lost))
+            end = events.Busy(run_id, str(lost))
         except Exception as error:
             end = end_of_failed_task(error, run_id, slot.location)
         return replace(end, location=slot.location)

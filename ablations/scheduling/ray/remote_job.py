@@ -13,15 +13,8 @@ from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
 from ablations.machine.env_vars import set_environ
-from ablations.scheduling.events import (
-    FilesChanged,
-    Refused,
-    RunEnd,
-    RunEvent,
-    Started,
-    Unsynced,
-    WorkerDied,
-)
+from ablations.scheduling import events
+from ablations.scheduling.events import RunEnd, RunEvent
 from ablations.scheduling.ray.file_sync import Files, FileSync, all_files, write_files
 from ablations.scheduling.worker_env import NO_WANDB_IDENTITY
 from ablations.store.records import SCHEMA_VERSION
@@ -110,16 +103,16 @@ def run_remote_job(
     with set_environ({**NO_WANDB_IDENTITY, **job.variables}), contextlib.ExitStack() as stack:
         if Path(job.folder).is_dir():
             stack.enter_context(contextlib.chdir(job.folder))
-        send(Started(run.run_id))
+        send(events.Started(run.run_id))
         try:
             if reason := _changed_mixers(job):
-                return Refused(run.run_id, reason), None
+                return events.Refused(run.run_id, reason), None
             if job.shared:
                 return train_run(run, Path(job.results), job.reuse, send), None
             with tempfile.TemporaryDirectory(prefix="ablations-") as scratch:
                 return _train_unshared(job, Path(scratch), send)
         except KeyboardInterrupt:
-            return WorkerDied(run.run_id, "it was cancelled"), None
+            return events.WorkerDied(run.run_id, "it was cancelled"), None
 
 
 def _changed_mixers(job: RemoteJob) -> str | None:
@@ -141,15 +134,15 @@ def _train_unshared(
     run_id = job.run.run_id
 
     def send_with_path(event: RunEvent) -> None:
-        if isinstance(event, Unsynced):  # the folder will be among the runner's files
+        if isinstance(event, events.Unsynced):  # the folder will be among the runner's files
             event = replace(event, folder=Path(job.results, event.folder.relative_to(scratch)))
         send(event)
 
     write_files(job.files, scratch)
     end: RunEnd
     try:
-        with FileSync(scratch, run_id, lambda files: send(FilesChanged(run_id, files))):
+        with FileSync(scratch, run_id, lambda files: send(events.FilesChanged(run_id, files))):
             end = train_run(job.run, scratch, job.reuse, send_with_path)
     except KeyboardInterrupt:
-        end = WorkerDied(run_id, "it was cancelled")
+        end = events.WorkerDied(run_id, "it was cancelled")
     return end, all_files(scratch)

@@ -13,9 +13,9 @@ import os
 import pickle
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,67 +31,13 @@ from ablations.scheduling.ray.connection import (
     connect,
     end_of_failed_task,
     import_ray,
-    is_node_gone,
     one_line,
 )
-from ablations.scheduling.ray.remote_job import (
-    NodeInfo,
-    RemoteJob,
-    inspect_node,
-    run_remote_job,
-)
-from ablations.scheduling.ray.resources import Resources, capacity, run_resources
+from ablations.scheduling.ray.nodes import Nodes, RaySlot
+from ablations.scheduling.ray.remote_job import RemoteJob, run_remote_job
+from ablations.scheduling.ray.resources import run_resources
 from ablations.scheduling.worker_env import wandb_variables
-from ablations.store import leases, records, run_progress
-from ablations.store.leases import Lease
-from ablations.training import code_hash
-
-POLL_SECONDS = 2.0  # between two looks at the nodes of the cluster
-INSPECT_SECONDS = 120.0  # that the first nodes have to answer
-
-
-@dataclass(eq=False)
-class Node:
-    """A node of the cluster.
-
-    Args:
-        id: Its id in Ray.
-        location: Its name for people.
-        resources: What Ray gives to tasks there.
-        inspection: The task that inspects it, until it has answered; until then it gets no runs.
-        info: Its first answer.
-    """
-
-    id: str
-    location: str
-    resources: Resources
-    inspection: Any = None
-    info: NodeInfo | None = None
-
-
-@dataclass(eq=False)
-class RaySlot:
-    """Room for one run on a node.
-
-    Args:
-        node: The node.
-        location: Its name.
-        device: The same, with the slot's number if a run has GPUs for itself.
-        run: The run that occupies it.
-        key: The key of its remote job.
-        ref: Ray's reference to the result of its task.
-        lease: The lease of the run, if the node does not mount the results folder.
-        kill_at: When to kill a task that was asked to end.
-    """
-
-    node: Node
-    location: str
-    device: str
-    run: RunConfig | None = None
-    key: str = ""
-    ref: Any = None
-    lease: Lease | None = None
-    kill_at: float | None = None
+from ablations.store import leases, run_progress
 
 
 class RayLauncher:
@@ -118,10 +64,8 @@ class RayLauncher:
         self.address, self.workers = address, workers
         self.per_gpu, self.memory = workers_per_gpu or 1, memory
         self.max_runs = 0
-        self._nodes: dict[str, Node] = {}
-        self._slots: list[RaySlot] = []
+        self._nodes: Nodes | None = None  # until it has connected
         self._events = deque[Event]()
-        self._polled = 0.0
         self._context = contextlib.ExitStack()
 
     def check(self, runs: Sequence[RunConfig]) -> None:
@@ -143,47 +87,21 @@ class RayLauncher:
         connect(self.address)
         ray = import_ray()
         self._context.callback(ray.shutdown)
-        self._log_path = results.resolve() / LOG
-        self._token = f"runner {secrets.token_hex(8)}"
-        with self._open_log() as log:  # closed, so that NFS shows the line to other nodes
-            log.write(f"{self._token} asks Ray nodes whether they see this file\n")
+        log_path, token = results.resolve() / LOG, f"runner {secrets.token_hex(8)}"
+        with _open_append(log_path) as log:  # closed, so that NFS shows the line to other nodes
+            log.write(f"{token} asks Ray nodes whether they see this file\n")
         gpus = bool(ray.cluster_resources().get("GPU"))
         systems = [run.system for run in runs]
-        self._per_run = run_resources(systems, gpus, self.per_gpu, self.memory)
-        self._inspect_nodes()
+        per_run = run_resources(systems, gpus, self.per_gpu, self.memory)
+        self._nodes = Nodes(per_run, log_path, token)
+        self._nodes.wait()
         # Ray reports dead workers on standard output, which belongs to our own results.
-        log = self._context.enter_context(self._open_log())
+        log = self._context.enter_context(_open_append(log_path))
         self._context.enter_context(contextlib.redirect_stdout(log))
-        self._make_mailbox()
+        # A process keeps the GPU that it had first, so it must not be used for a second run.
+        self._make_mailbox(fresh_processes=bool(per_run.gpus))
 
-    def _open_log(self) -> TextIO:
-        return os.fdopen(open_append(self._log_path), "a", encoding="utf-8")
-
-    def _inspect_nodes(self) -> None:
-        """Wait for the answers of the first nodes.
-
-        Raises:
-            ConfigError: None of them has room for a run.
-        """
-        self._poll_nodes()
-        inspections = [node.inspection for node in self._nodes.values() if node.inspection]
-        import_ray().wait(inspections, num_returns=len(inspections), timeout=INSPECT_SECONDS)
-        self._poll_nodes()
-        self._read_inspections()
-        if self._slots:
-            return
-        for event in self._events:
-            if isinstance(event, events.LocationUnusable):
-                raise ConfigError(f"{event.location}: {event.reason}")
-        if silent := [node.location for node in self._nodes.values() if node.inspection]:
-            raise ConfigError(f"no answer in {INSPECT_SECONDS:g} seconds from {', '.join(silent)}")
-        largest = max((node.resources for node in self._nodes.values()), key=Resources.size)
-        raise ConfigError(
-            f"no node of the Ray cluster has what a run takes, {self._per_run}: the largest has "
-            f"{largest}"
-        )
-
-    def _make_mailbox(self) -> None:
+    def _make_mailbox(self, fresh_processes: bool) -> None:
         from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -192,81 +110,21 @@ class RayLauncher:
         near = NodeAffinitySchedulingStrategy(this_node, soft=True)
         options = {"num_cpus": 0, "scheduling_strategy": near, "max_restarts": -1}
         self._mailbox = Queue(actor_options=options)
-        # A process keeps the GPU that it had first, so it must not be used for a second run.
-        fresh = 1 if self._per_run.gpus else 0
-        self._task = ray.remote(max_retries=0, max_calls=fresh)(_train)
         self._fresh_task = ray.remote(max_retries=0, max_calls=1)(_train)
+        shared_task = ray.remote(max_retries=0, max_calls=0)(_train)
+        self._task = self._fresh_task if fresh_processes else shared_task
 
     def slots(self) -> list[RaySlot]:
         """All slots on the current nodes, spread over them."""
-        if time.monotonic() - self._polled > POLL_SECONDS:
-            self._poll_nodes()
-        self._read_inspections()
-        return [slot for slot in self._slots if slot.run or not slot.node.inspection]
-
-    def _poll_nodes(self) -> None:
-        """Add new nodes, and forget those that have gone."""
-        ray = import_ray()
-        self._polled = time.monotonic()
-        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
-        for node_id in self._nodes.keys() - alive.keys():
-            gone = self._nodes.pop(node_id)
-            # A slot with a run stays until Ray reports the end of its task.
-            self._slots = [slot for slot in self._slots if slot.node is not gone or slot.run]
-        for node_id in alive.keys() - self._nodes.keys():
-            location = f"node {alive[node_id]['NodeManagerHostname']} ({node_id[:6]})"
-            resources = Resources.of_node(alive[node_id]["Resources"])
-            self._nodes[node_id] = Node(node_id, location, resources)
-            self._inspect(self._nodes[node_id])
-
-    def _inspect(self, node: Node) -> None:
-        options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on(node)}
-        task = import_ray().remote(**options)(inspect_node)
-        node.inspection = task.remote(str(self._log_path), self._token)
-
-    def _read_inspections(self) -> None:
-        """Give slots to the nodes that have answered and can train runs."""
-        for node in self._nodes.values():
-            if not node.inspection or not import_ray().wait([node.inspection], timeout=0)[0]:
-                continue
-            inspection, node.inspection = node.inspection, None
-            try:
-                info: NodeInfo = import_ray().get(inspection)
-            except Exception as error:  # whatever keeps a task from running there
-                if node.info or is_node_gone(error):
-                    self._inspect(node)  # until it answers, or Ray no longer lists it
-                else:
-                    reason = f"no task can run there: {one_line(error)}"
-                    self._events.append(events.LocationUnusable(node.location, reason))
-                continue
-            if node.info:
-                continue  # inspected again after it lost a run; it has its slots
-            if incompatible := _incompatible(info):
-                self._events.append(events.LocationUnusable(node.location, incompatible))
-            else:
-                node.info = info
-                self._add_slots(node)
-
-    def _add_slots(self, node: Node) -> None:
-        for number in range(capacity(node.resources, self._per_run)):
-            own_gpus = f"{node.location}, GPUs of slot {number}"
-            device = own_gpus if self._per_run.gpus >= 1 else node.location
-            self._slots.append(RaySlot(node, node.location, device))
-        # Round by round, so that few runs spread over all nodes.
-        turns = Counter[str]()
-
-        def turn(slot: RaySlot) -> int:
-            turns[slot.node.id] += 1
-            return turns[slot.node.id]
-
-        self._slots.sort(key=turn)
+        return self._nodes.usable_slots() if self._nodes else []
 
     def submit(self, slot: RaySlot, run: RunConfig, alone: bool = False) -> None:
         """Start a run; ``alone``: in a new process."""
+        assert self._nodes is not None
         assert slot.node.info is not None
         slot.run, slot.key, slot.kill_at = run, secrets.token_hex(8), None
-        if slot not in self._slots:  # its node has gone since the scheduler saw it
-            self._slots.append(slot)
+        if slot not in self._nodes.slots:  # its node has gone since the scheduler saw it
+            self._nodes.slots.append(slot)
         shared = slot.node.info.shared
         files: file_sync.Files = {}
         if not shared:
@@ -291,8 +149,8 @@ class RayLauncher:
             variables=wandb_variables(shared),
         )
         task = self._fresh_task if alone else self._task
-        resources = self._per_run.limited_to(slot.node.resources)
-        options = {"name": f"run {run.run_id}", "scheduling_strategy": _on(slot.node)}
+        resources = self._nodes.per_run.limited_to(slot.node.resources)
+        options = {"name": f"run {run.run_id}", "scheduling_strategy": slot.node.affinity()}
         try:
             slot.ref = task.options(**options, **resources.options()).remote(job, self._mailbox)
         except Exception as error:  # for example, Ray's memory has no room for its files
@@ -301,8 +159,8 @@ class RayLauncher:
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
-        ray, now = import_ray(), time.monotonic()
-        tasks = self._tasks()
+        assert self._nodes is not None
+        ray, now, tasks = import_ray(), time.monotonic(), self._tasks()
         for slot in tasks.values():
             if slot.kill_at is not None and now > slot.kill_at:
                 ray.cancel(slot.ref, force=True)
@@ -313,36 +171,25 @@ class RayLauncher:
             time.sleep(timeout)
         yield from self._read_mailbox()  # first what ended runs have sent before
         for ref in ended:
-            end = self._result(tasks[ref])
-            if isinstance(end, events.WorkerDied | events.NotStarted):
-                end = self._after_loss(tasks[ref].node, end)
+            slot, end = tasks[ref], self._result(tasks[ref])
+            lost = isinstance(end, events.WorkerDied | events.NotStarted)
+            if lost and self._nodes.inspect_again(slot.node) and isinstance(end, events.NotStarted):
+                reason = f"Ray starts no task on {slot.location}"  # it is alive: this counts
+                end = events.WorkerDied(end.run_id, reason, location=slot.location)
             self._events.append(end)
+        self._events.extend(self._nodes.unusable)
+        self._nodes.unusable.clear()
         while self._events:
             event = self._events.popleft()
             if isinstance(event, RunEnd):
-                for slot in list(self._slots):
+                for slot in list(self._nodes.slots):
                     if slot.run and slot.run.run_id == event.run_id:
                         self._release(slot)
             yield event
 
-    def _after_loss(self, node: Node, end: RunEnd) -> RunEnd:
-        """Give no more runs to a node that lost one until it has answered again.
-
-        Ray fails tasks for a dead node at once, so a run would use up all its attempts between two
-        polls. And Ray lists a killed node as alive until it has missed some health checks.
-        """
-        self._poll_nodes()
-        if node.id not in self._nodes:
-            return end
-        if not node.inspection:
-            self._inspect(node)
-        if isinstance(end, events.NotStarted):  # the node is alive, so the attempt counts
-            reason = f"Ray starts no task on {node.location}"
-            return events.WorkerDied(end.run_id, reason, location=node.location)
-        return end
-
     def _tasks(self) -> dict[Any, RaySlot]:
-        return {slot.ref: slot for slot in self._slots if slot.ref is not None}
+        slots = self._nodes.slots if self._nodes else []
+        return {slot.ref: slot for slot in slots if slot.ref is not None}
 
     def _release(self, slot: RaySlot) -> None:
         """Free a slot, or remove it if its node is gone."""
@@ -351,8 +198,8 @@ class RayLauncher:
                 run_progress.remove_progress(self.results / slot.run.run_id)
             slot.lease.release()
         slot.run = slot.ref = slot.lease = slot.kill_at = None
-        if slot.node.id not in self._nodes:
-            self._slots.remove(slot)
+        if self._nodes and not self._nodes.is_alive(slot.node):
+            self._nodes.slots.remove(slot)
 
     def _read_mailbox(self) -> Iterator[RunEvent]:
         """The messages of running tasks; files are written and not reported."""
@@ -416,8 +263,9 @@ class RayLauncher:
                     ray.cancel(ref, force=True)
                 for ref in ended:
                     self._result(tasks[ref])
-        for slot in list(self._slots):
+        for slot in list(self._nodes.slots) if self._nodes else []:
             self._release(slot)
+        self._nodes = None
         self._context.close()
 
 
@@ -425,18 +273,5 @@ def _train(job: RemoteJob, mailbox: Any) -> tuple[RunEnd, file_sync.Files | None
     return run_remote_job(job, mailbox.put_nowait)
 
 
-def _incompatible(info: NodeInfo) -> str | None:
-    """Why a node cannot train runs for this runner; None if it can."""
-    different = "it has other code of this package than this machine"
-    if changed := code_hash.changed_roles(info.code):
-        return f"{different} ({', '.join(changed)})"
-    if info.schema != records.SCHEMA_VERSION:
-        return f"{different} (records of version {info.schema})"
-    return None
-
-
-def _on(node: Node) -> Any:
-    """Ray's strategy to schedule a task on this node only."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node.id, soft=False)
+def _open_append(path: Path) -> TextIO:
+    return os.fdopen(open_append(path), "a", encoding="utf-8")

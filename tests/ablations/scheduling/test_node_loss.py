@@ -15,7 +15,9 @@ from ray import exceptions
 from ablations import data
 from ablations.scheduling.events import NotStarted, Recorded, WorkerDied
 from ablations.scheduling.ray import launcher as ray_launcher
-from ablations.scheduling.ray.launcher import RayLauncher, RaySlot
+from ablations.scheduling.ray import nodes
+from ablations.scheduling.ray.launcher import RayLauncher
+from ablations.scheduling.ray.nodes import Node, RaySlot
 from ablations.scheduling.ray.remote_job import NodeInfo, RemoteJob
 from ablations.scheduling.ray.resources import Resources
 from ablations.scheduling.retry import MAX_LOSSES
@@ -119,7 +121,7 @@ class _Remote:
 class FakeRayLauncher(RayLauncher):
     """A launcher without a mailbox."""
 
-    def _make_mailbox(self) -> None:
+    def _make_mailbox(self, fresh_processes: bool) -> None:
         self._task = self._fresh_task = ray_launcher.import_ray()
         self._mailbox = None
 
@@ -127,13 +129,14 @@ class FakeRayLauncher(RayLauncher):
 @pytest.fixture
 def launcher_on(monkeypatch) -> Callable[[FakeRay], RayLauncher]:
     """``launcher_on(ray)``: a launcher that looks at the nodes of Ray only after a loss."""
-    monkeypatch.setattr(ray_launcher, "POLL_SECONDS", 1e9)
+    monkeypatch.setattr(nodes, "POLL_SECONDS", 1e9)
     monkeypatch.setattr(ray_launcher, "connect", lambda address: None)
-    monkeypatch.setattr(ray_launcher, "_on", lambda node: node.id)
+    monkeypatch.setattr(Node, "affinity", lambda node: node.id)
     monkeypatch.setattr(ray_launcher, "run_resources", lambda *_: Resources(1, 0, 1e9))
 
     def make(ray: FakeRay) -> RayLauncher:
         monkeypatch.setattr(ray_launcher, "import_ray", lambda: ray)
+        monkeypatch.setattr(nodes, "import_ray", lambda: ray)
         return FakeRayLauncher(workers=4)
 
     return make

@@ -1,1 +1,103 @@
-"""Ablation studies on MetaFormer: config -> model -> train -> record -> table."""
+"""Ablation studies on MetaFormer: config -> model -> train -> record -> table.
+
+The public API. Names are imported on first use: `import ablations` needs neither torch nor pandas.
+
+    >>> import ablations
+    >>> config = ablations.resolve("mini", {"model.token_mixers": "identity", "seed": 1})
+    >>> record = ablations.train(config, results="runs")
+    >>> study = ablations.load_study("runs")
+    >>> ablations.ablation_table(study)
+    >>> ablations.figures.forest_plot(study)
+
+Models are in `poolformer`; every error that these functions raise is in `ablations.errors`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ablations import errors, figures, tables
+    from ablations.analysis import stats
+    from ablations.analysis.rows import Study
+    from ablations.analysis.verdicts import Verdict, judge_claims
+    from ablations.api import (
+        ablation_table,
+        evaluate,
+        evaluate_checkpoint,
+        expand_sweeps,
+        load_records,
+        load_study,
+        resolve,
+        run_study,
+        train,
+    )
+    from ablations.config.resolve import preset_names, recipe_names
+    from ablations.config.schema import RunConfig
+    from ablations.config.sweep import SweepRun
+    from ablations.errors import PoolformerError
+    from ablations.scheduling.scheduler import Outcome
+    from ablations.store.records import Record
+    from ablations.tables.loading import load_histories, load_studies
+    from ablations.training.evaluate import Accuracy
+
+__all__ = [
+    "Accuracy",
+    "Outcome",
+    "PoolformerError",
+    "Record",
+    "RunConfig",
+    "Study",
+    "SweepRun",
+    "Verdict",
+    "ablation_table",
+    "errors",
+    "evaluate",
+    "evaluate_checkpoint",
+    "expand_sweeps",
+    "figures",
+    "judge_claims",
+    "load_histories",
+    "load_records",
+    "load_studies",
+    "load_study",
+    "preset_names",
+    "recipe_names",
+    "resolve",
+    "run_study",
+    "stats",
+    "tables",
+    "train",
+]
+
+# The modules of the names above that are not in `ablations.api`.
+_MODULES = {
+    "Accuracy": "training.evaluate",
+    "Outcome": "scheduling.scheduler",
+    "PoolformerError": "errors",
+    "Record": "store.records",
+    "RunConfig": "config.schema",
+    "Study": "analysis.rows",
+    "SweepRun": "config.sweep",
+    "Verdict": "analysis.verdicts",
+    "judge_claims": "analysis.verdicts",
+    "load_histories": "tables.loading",
+    "load_studies": "tables.loading",
+    "preset_names": "config.resolve",
+    "recipe_names": "config.resolve",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("errors", "figures", "tables"):
+        return import_module(f"ablations.{name}")
+    if name == "stats":
+        return import_module("ablations.analysis.stats")
+    if name in __all__:
+        return getattr(import_module(f"ablations.{_MODULES.get(name, 'api')}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -58,7 +58,9 @@ def test_a_field_that_a_run_does_not_read_is_refused(name, value, without, readi
     assert resolve("mini", {**without, name: value}, study_overrides=[name, *without])
     group, field = name.split(".")
     own = {**without, name: getattr(getattr(resolve("mini"), group), field)}
-    assert resolve("mini", own, study_overrides=without) == resolve("mini", without, study_overrides=without)
+    assert resolve("mini", own, study_overrides=without) == resolve(
+        "mini", without, study_overrides=without
+    )
 
 
 def test_every_field_of_the_table_is_tested():

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ablations import errors, figures, tables
     from ablations.analysis import stats
-    from ablations.analysis.rows import Study
+    from ablations.analysis.study import Study
     from ablations.analysis.verdicts import Verdict, judge_claims
     from ablations.api import (
         ablation_table,
@@ -78,7 +78,7 @@ _MODULES = {
     "PoolformerError": "errors",
     "Record": "store.records",
     "RunConfig": "config.schema",
-    "Study": "analysis.rows",
+    "Study": "analysis.study",
     "SweepRun": "config.sweep",
     "Verdict": "analysis.verdicts",
     "judge_claims": "analysis.verdicts",

@@ -20,7 +20,7 @@ from ablations.store.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ablations.analysis.rows import Study
+    from ablations.analysis.study import Study
     from ablations.scheduling.scheduler import Outcome
     from ablations.training.evaluate import Accuracy, EvaluatedModel
 
@@ -289,7 +289,7 @@ def load_study(*folders: Folder, baseline: str | None = None) -> Study:
         >>> study = ablations.load_study("results/mini")
         >>> {row.label: row.top1.mean for row in study.rows}
     """
-    from ablations.analysis.study import build_studies
+    from ablations.analysis.build import build_studies
 
     studies = build_studies(load_records(*folders), baseline)
     if len(studies) != 1:
@@ -315,8 +315,8 @@ def ablation_table(study: Study | Iterable[Study] | Iterable[Record]) -> pd.Data
     """
     import pandas as pd
 
-    from ablations.analysis.rows import Study
-    from ablations.analysis.study import build_studies
+    from ablations.analysis.build import build_studies
+    from ablations.analysis.study import Study
     from ablations.tables.ablation import ablation_frame
 
     found = [study] if isinstance(study, Study) else list(study)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,8 @@ import pytest
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.data import count_classes
-from ablations.paper import published
 from tests.factories.browser import NO_BROWSER
 from tests.factories.configs import TINY
-from tests.factories.paper import PaperCopy
 from tests.factories.slurm import NO_SLURM
 
 if TYPE_CHECKING:
@@ -56,15 +53,6 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = Image.fromarray(split.pictures[index].squeeze(-1))
                 picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
-
-
-@pytest.fixture
-def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperCopy]:
-    """A copy of the paper's files that the program reads instead of its own."""
-    folder = shutil.copytree(published.PAPER_DIR, tmp_path / "paper")
-    monkeypatch.setattr(published, "PAPER_DIR", folder)
-    yield PaperCopy(folder)
-    published.forget()
 
 
 @pytest.fixture(scope="session")

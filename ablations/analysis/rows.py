@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ablations.analysis import controls, stats
 from ablations.config import naming
 from ablations.config.diff import Changes
-from ablations.paper import matching
+from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
 from ablations.store.load import MAIN_METRIC
 from ablations.store.records import Record
@@ -147,7 +147,7 @@ def row_position(row: Positioned) -> tuple[Any, ...]:
     """
     known = row.axis in AXIS_ORDER
     paper = row.paper or (matching.find_paper_row(row.changed) if row.changed else None)
-    paper = paper or matching.row_of(row.label)
+    paper = paper or published.ablation_rows().get(row.label)
     position = paper.position if paper and row.axis == paper.axis else float("inf")
     several = 2 if row.axis == naming.SEVERAL else 1 if " + " in row.axis else 0
     return (

@@ -81,7 +81,6 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         TrackerError: W&B does not answer or has no such project.
     """
     from ablations.analysis.build import build_studies
-    from ablations.paper import claims, matching
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
 
@@ -103,8 +102,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         for study in every
         if (trouble := study.no_baseline_reason(found.places))
     ]
-    told = [*matching.problems(), *claims.load_claims()[1]]
-    problems = [*found.problems, *(troubles if needed else []), *told]
+    problems = [*found.problems, *(troubles if needed else [])]
     return Gathered(found, every, problems)
 
 

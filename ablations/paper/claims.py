@@ -1,29 +1,24 @@
-"""What the paper claims of its ablations: ``paper/claims.csv``, and how each line of it is read.
+"""The paper's claims about its ablations: ``claims.csv``, and what each line of it claims.
 
-The file has the paper's words and numbers, shipped as given. Whether a line claims above, below or
-the same is read from them: ``READINGS``, each with the words that say so.
+The file has the paper's words and numbers, as given. Whether a line claims above, below or the same
+follows from them; the constant below gives the words that decide it.
 
-The margin of "the same" is 0.5 points: the paper calls what pool size 9 loses a drop (0.5 in its
-text, 0.4 by its table), and what pool size 7 loses (0.1) similar. It is fixed before any record is
-seen.
+The margin of "the same" is 0.5 points: the paper calls the loss of pool size 9 a drop (0.5 in its
+text, 0.4 in its table), and the loss of pool size 7 (0.1) similar. It was fixed before any run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from ablations.paper import csv_schema, published
-from ablations.paper.csv_schema import Line, Number, Sheet, quoted
-from ablations.paper.published import BASELINE, NAME, NOTE, PERCENT, POINTS
+from ablations.paper.published import BASELINE, parse_csv
 
-FILE = "claims.csv"
 ABOVE, BELOW, WITHIN = "above", "below", "within"
 MARGIN = 0.5  # points
-ROUNDED = 0.051  # two rounded values differ by this much from their rounded difference
 
 # What a claim says, and the words or numbers that say it.
-READINGS: dict[int, tuple[str, str]] = {
+_EVIDENCE: dict[int, tuple[str, str]] = {
     1: (BELOW, '"still reaches 74.3", of 77.2'),
     2: (ABOVE, "its text: 1.5 above identity"),
     3: (BELOW, "its Table 5"),
@@ -43,11 +38,11 @@ READINGS: dict[int, tuple[str, str]] = {
     17: (ABOVE, "its Table 5"),
     18: (ABOVE, "its Table 5"),
 }
-# The file's other claims: other people's models, COCO and ADE20K, longer training, speed.
+# The other claims of the file: other models, COCO and ADE20K, longer training, speed.
 OTHER_CLAIMS = range(19, 35)
 
-# What claims.csv calls a row -> what ablation.csv calls it.
-ROWS = {
+# What claims.csv calls a row -> its variant in ablation.csv.
+_VARIANTS = {
     "pooling baseline": BASELINE,
     "pool size 3": BASELINE,
     "GroupNorm(1)/MLN": BASELINE,
@@ -71,35 +66,18 @@ ROWS = {
     "hybrid [P,P,P,FC]": "[Pool,Pool,Pool,SpatialFC]",
     "hybrid [P,P,FC,FC]": "[Pool,Pool,SpatialFC,SpatialFC]",
 }
-METRIC = "ImageNet-1K top-1"
-NUMBERS = {
-    "value": PERCENT,
-    "reference_value": PERCENT,
-    "stated_delta": POINTS,
-    "delta_from_tables": POINTS,
-}
-SHEET = Sheet(
-    {
-        "id": Number(1, OTHER_CLAIMS[-1], whole=True),
-        "subject": NAME,
-        "comparison": NAME,
-        "metric": NAME,
-        **dict.fromkeys(NUMBERS, NOTE),  # the other claims have words there, too
-    },
-    key=("id",),
-)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of two rows of its ablation table, ImageNet-1K top-1.
+    """A claim of the paper about two rows of its ablation table, in ImageNet-1K top-1.
 
     Args:
         id: Its number in claims.csv.
-        subject: The row it is about, in the file's words.
-        comparison: The row that one is compared with.
-        kind: above, below or within (the margin of).
-        evidence: The words or numbers of the paper that say so.
+        subject: The row that the claim is about, as the file names it.
+        comparison: The row that the subject is compared with.
+        kind: ABOVE, BELOW or WITHIN (the margin).
+        evidence: The words or numbers of the paper that state it.
         subject_top1: The subject's top-1 in percent.
         comparison_top1: The comparison's.
         difference: Between them in points, by the paper's table.
@@ -121,7 +99,7 @@ class Claim:
     @property
     def variants(self) -> tuple[str, str]:
         """Subject and comparison as the paper's ablation table calls them."""
-        return ROWS[self.subject], ROWS[self.comparison]
+        return _VARIANTS[self.subject], _VARIANTS[self.comparison]
 
     @property
     def summary(self) -> str:
@@ -130,79 +108,31 @@ class Claim:
         return f"{self.subject} {relation} {self.comparison}"
 
 
-def load_claims(path: Path | None = None) -> tuple[list[Claim], list[str]]:
-    """The claims on ablations by id, and a line for each that is left out.
+def load_claims() -> list[Claim]:
+    """The claims about ablations, by id.
 
-    Args:
-        path: The file; the shipped one, if None. One that cannot be read is told, too.
+    Raises:
+        SchemaError: A line lacks a column, or has a value of the wrong type.
     """
-    path = path or published.PAPER_DIR / FILE
-    lines, problems = csv_schema.read(path, SHEET)
-    broken = sum(problem.startswith(f"{path}, line ") for problem in problems)
-    if broken < len(problems):
-        return [], problems  # the file as a whole is not what it must be
-    ids = {line.values["id"] for line in lines}
-    gone = [str(own) for own in (*READINGS, *OTHER_CLAIMS) if own not in ids]
-    if len(gone) > broken:  # else what lacks is a line that is told already
-        problems.append(f"{path} has no claim {', '.join(gone)}")
-    found: list[Claim] = []
-    for line in lines:
-        if line.values["id"] in READINGS:
-            try:
-                found.append(_claim(line))
-            except _NonsenseError as problem:
-                problems.append(f"{line.place}: {problem}")
-    return sorted(found, key=lambda claim: claim.id), problems
+    claims = [claim for claim in parse_csv("claims.csv", _parse_claim) if claim]
+    return sorted(claims, key=lambda claim: claim.id)
 
 
-class _NonsenseError(ValueError):
-    """Why a line of the file cannot be used."""
-
-
-def _claim(line: Line) -> Claim:
-    cells = line.values
-    kind, reading = READINGS[cells["id"]]
-    for name in ("subject", "comparison"):
-        if cells[name] not in ROWS:
-            raise _NonsenseError(
-                f"{name} {quoted(cells[name])} is no row of the paper's ablation table"
-            )
-    if ROWS[cells["subject"]] == ROWS[cells["comparison"]]:
-        raise _NonsenseError(f"{cells['subject']} is {cells['comparison']}: nothing is compared")
-    if cells["metric"] != METRIC:
-        raise _NonsenseError(f"metric {quoted(cells['metric'])} is not {METRIC}")
-    value, reference, stated, difference = (_number(name, cells[name]) for name in NUMBERS)
-    claim = Claim(
-        cells["id"],
-        cells["subject"],
-        cells["comparison"],
-        kind,
-        reading,
-        value,
-        reference,
-        difference,
-        stated,
-        MARGIN if kind == WITHIN else None,
+def _parse_claim(line: Mapping[str, str]) -> Claim | None:
+    """A line as a claim; None for a claim that is not about the ablations."""
+    own = int(line["id"])
+    if own not in _EVIDENCE:
+        return None
+    kind, evidence = _EVIDENCE[own]
+    return Claim(
+        id=own,
+        subject=line["subject"],
+        comparison=line["comparison"],
+        kind=kind,
+        evidence=evidence,
+        subject_top1=float(line["value"]),
+        comparison_top1=float(line["reference_value"]),
+        difference=float(line["delta_from_tables"]),
+        stated_difference=float(line["stated_delta"]),
+        margin=MARGIN if kind == WITHIN else None,
     )
-    known = published.ablation_rows()
-    for name, top1, variant in zip(NUMBERS, (value, reference), claim.variants, strict=False):
-        if variant in known and known[variant].top1 != top1:
-            raise _NonsenseError(f"{name} {top1:g}, but {variant} has {known[variant].top1:g}")
-    for name, found in (("delta_from_tables", difference), ("stated_delta", stated)):
-        # Text and tables round apart: pool size 9 loses 0.5 in the text and 0.4 in the table.
-        slack = ROUNDED if name == "delta_from_tables" else 2 * ROUNDED
-        if abs(value - reference - found) > slack:
-            raise _NonsenseError(f"{name} {found:g}, but {value:g} - {reference:g} is another")
-    wrong = {ABOVE: difference <= 0, BELOW: difference >= 0, WITHIN: abs(difference) >= MARGIN}
-    if wrong[kind]:
-        raise _NonsenseError(f"the paper says {claim.summary}, not {difference:+g}")
-    return claim
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        found = NUMBERS[name](text)
-    except ValueError as valid:
-        raise _NonsenseError(f"{name} {quoted(text)} must be {valid}") from valid
-    assert found is not None  # none of them may be empty
-    return found

@@ -1,8 +1,4 @@
-"""What a cell changes -> its axis, its name, and the paper's row of the same change.
-
-Where the paper's files lack that row, or it is left out of them, the cell is a row without the
-paper's numbers.
-"""
+"""What a variant changes -> its axis, its name, and the paper's row with the same change."""
 
 from __future__ import annotations
 
@@ -12,11 +8,11 @@ from typing import Any
 from ablations.config import diff, naming
 from ablations.config.diff import SHAPE_FIELDS, Changes, flat_recipe, primary_field
 from ablations.config.resolve import size_name
-from ablations.paper import csv_schema, published
+from ablations.paper import published
 from ablations.paper.published import BASELINE, PaperRow
 
-# Row of ablation.csv -> the change that makes it. Baseline values are not part of the match, so
-# the rows hold for every recipe.
+# Variant in ablation.csv -> the change that makes it. The baseline's value does not matter, so that
+# a row matches in every recipe.
 PAPER_CHANGES: dict[str, tuple[str, Any]] = {
     "Pooling -> Identity mapping": ("model.token_mixers", "identity"),
     "Pooling -> Global random matrix": ("model.token_mixers", "random"),
@@ -42,58 +38,20 @@ PAPER_CHANGES: dict[str, tuple[str, Any]] = {
         ["pool", "pool", "spatial_fc", "spatial_fc"],
     ),
 }
-# What the paper's own row changes besides its axis; a row that changes more is another row.
-ATTENTION_ROWS = {"model.norm", "model.position_embedding", "data.batch_size", "optim.lr"}
-ACCOMPANIED = {
-    "[Pool,Pool,Pool,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
-    "[Pool,Pool,Attention,Attention]": ATTENTION_ROWS | {"data.crop_pct"},
+# What the paper's rows change besides their axis; a row that changes more is another row.
+_WITH_ATTENTION = {"model.norm", "model.position_embedding", "data.batch_size", "optim.lr"}
+_ALSO_CHANGED = {
+    "[Pool,Pool,Pool,Attention]": _WITH_ATTENTION | {"data.crop_pct"},
+    "[Pool,Pool,Attention,Attention]": _WITH_ATTENTION | {"data.crop_pct"},
     "[Pool,Pool,SpatialFC,SpatialFC]": {"data.crop_pct"},
 }
-# The values of what goes with them in the model; with others it is no row of the paper.
-ATTENTION = "[Pool,Pool,Pool,Attention]", "[Pool,Pool,Attention,Attention]"
-WITH = {
+# The values that these fields have in the paper's rows; with other values it is another row.
+_HYBRIDS = "[Pool,Pool,Pool,Attention]", "[Pool,Pool,Attention,Attention]"
+_REQUIRED = {
     variant: {"model.norm": "layer", "model.position_embedding": stage}
-    for variant, stage in zip(ATTENTION, (4, 3), strict=True)
+    for variant, stage in zip(_HYBRIDS, (4, 3), strict=True)
 }
-# What the paper gives a size besides depths and widths.
-WITH_SIZE = {*SHAPE_FIELDS, "model.layer_scale_init", "model.drop_path", "data.crop_pct"}
-
-
-def rows() -> dict[str, PaperRow]:
-    """The rows of the paper's ablation table that a cell of ours makes, in its order."""
-    return {name: row for name, row in published.ablation_rows().items() if not _trouble(row)}
-
-
-def row_of(variant: str) -> PaperRow | None:
-    """The paper's row of that name, None where no cell of ours makes it."""
-    row = published.ablation_rows().get(variant)
-    return None if row is None or _trouble(row) else row
-
-
-def problems() -> list[str]:
-    """What is left out of the paper's files, and rows of the ablation table that no cell makes."""
-    odd = [_trouble(row) for row in published.ablation_rows().values()]
-    return published.problems() + [problem for problem in odd if problem]
-
-
-def _trouble(row: PaperRow) -> str | None:
-    """Why no cell makes a row, in words; None where one does."""
-    if row.variant == BASELINE:
-        axis = naming.BASELINE
-    elif row.variant in PAPER_CHANGES:
-        name, value = PAPER_CHANGES[row.variant]
-        axis = naming.axis_of({name: (None, value)})
-    else:
-        valid = ", ".join([BASELINE, *PAPER_CHANGES])
-        return f"{row.place}: variant {csv_schema.quoted(row.variant)} must be one of {valid}"
-    if row.axis != axis:
-        return (
-            f"{row.place}: ablation {csv_schema.quoted(row.axis)} of {row.variant} must be {axis}"
-        )
-    return None
-
-
-# What the paper's baseline has in the fields that the rows of its table change.
+# The paper's baseline, in the fields that the rows of its table change.
 PAPER_BASELINE: dict[str, Any] = {
     "model.token_mixers": "pool",
     "model.pool_size": 3,
@@ -102,13 +60,15 @@ PAPER_BASELINE: dict[str, Any] = {
     "model.residual": True,
     "model.channel_mlp": True,
 }
+# What the paper changes with a size.
+SIZE_FIELDS = {*SHAPE_FIELDS, "model.layer_scale_init", "model.drop_path", "data.crop_pct"}
 
 
 def changes_from_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> Changes:
-    """What tells a variant from the paper's baseline as a recipe has it, whatever a study's is.
+    """A variant's changes against the paper's baseline in a recipe, whatever the study's baseline.
 
-    In the model that is all that differs. In data and training it is what the variant changes: what
-    all variants of a study share (a batch, say) is no change of a row.
+    For the model these are all differences. For data and training these are the variant's own
+    changes: what all variants of a study share (a batch size, for example) does not count.
 
     Args:
         recipe: Its recipe.
@@ -124,44 +84,46 @@ def changes_from_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -
 
 
 def find_size_row(size: str, changed: Changes) -> PaperRow | None:
-    """The paper's row of a size, None where the variant changes more than a size does."""
-    return published.model_rows().get(size) if set(changed) <= WITH_SIZE else None
+    """The paper's row of a size; None where the variant changes more than the size."""
+    return published.model_rows().get(size) if set(changed) <= SIZE_FIELDS else None
 
 
 def find_paper_row(changed: Changes) -> PaperRow | None:
-    """The paper's row for what a variant changes against the baseline, None where it has none."""
+    """The paper's row with the changes of a variant against the baseline; None without one."""
     if not changed:
-        return row_of(BASELINE)
+        return published.ablation_rows()[BASELINE]
     own = primary_field(changed)
     for variant, (name, value) in PAPER_CHANGES.items():
         if own == name and changed[name][1] == value:
             others = set(changed) - {name}
-            return row_of(variant) if others <= ACCOMPANIED.get(variant, set()) else None
+            return (
+                published.ablation_rows()[variant]
+                if others <= _ALSO_CHANGED.get(variant, set())
+                else None
+            )
     return None
 
 
 def describe_variant(
     recipe: str, changed: Changes, flat: Mapping[str, Any]
 ) -> tuple[str, str, PaperRow | None]:
-    """The section and the name of what a variant changes against a baseline, and the paper's row.
+    """The section of a variant, its name, and the paper's row if there is one.
 
     Args:
-        recipe: The recipe of both.
-        changed: The variant's changes.
+        recipe: The recipe of the variant and of the baseline.
+        changed: The variant's changes against the baseline.
         flat: Its whole config, flat.
     """
-    axis, label = (
-        naming.section_title(recipe, changed, flat),
-        naming.variant_name(recipe, changed, flat),
-    )
+    axis = naming.section_title(recipe, changed, flat)
+    label = naming.variant_name(recipe, changed, flat)
     return axis, label, _paper_row(recipe, changes_from_paper(recipe, changed, flat), flat)
 
 
 def _paper_row(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> PaperRow | None:
-    """The paper's row that a variant is, by what tells it from the paper's baseline."""
+    """The paper's row of a variant, by its changes against the paper's baseline."""
     if primary_field(changed) in SHAPE_FIELDS:
         size = size_name(recipe, *(flat[name] for name in SHAPE_FIELDS))
         return find_size_row(size, changed) if size else None
     found = find_paper_row(changed)
-    wanted = WITH.get(found.variant, {}) if found else {}
+    wanted = _REQUIRED.get(found.variant, {}) if found else {}
     return found if all(flat[name] == value for name, value in wanted.items()) else None

@@ -147,7 +147,7 @@ def _cells(table: Table, held: Verdict) -> dict[str, str]:
 def _reason(held: Verdict) -> str:
     """What the numbers beside a verdict do not say of it; empty where they say all."""
     absent = held.subject is None or held.comparison is None
-    if held.verdict == NOT_RUN and absent and "no usable line" not in held.reason:
+    if held.verdict == NOT_RUN and absent:
         return ""  # the foot tells what is missing
     if held.p is None:
         return f"{held.reason[:1].upper()}{held.reason[1:]}."

@@ -10,7 +10,7 @@ from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.config.diff import Changes
-from ablations.paper import matching
+from ablations.paper import matching, published
 from ablations.paper.matching import PAPER_BASELINE
 from ablations.paper.published import PaperRow
 
@@ -44,7 +44,7 @@ def missing_paper_rows(study: Study) -> list[Row]:
     papers = study.has_paper_baseline or study.baseline is None or study.baseline.paper is not None
     return [
         Row(paper.axis, paper.variant, {}, [], paper if papers else None)
-        for paper in matching.rows().values()
+        for paper in published.ablation_rows().values()
         if paper.variant not in there
     ]
 

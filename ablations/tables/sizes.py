@@ -174,7 +174,7 @@ def _command(study: Study) -> str:
         model = study.baseline.records[0].config["model"]
         size = size_name(study.recipe, model["depths"], model["dims"])
     if size not in (None, "s12"):  # its own size is none of what all rows share
-        changed = {name: c for name, c in changed.items() if name not in matching.WITH_SIZE}
+        changed = {name: c for name, c in changed.items() if name not in matching.SIZE_FIELDS}
     return missing.sweep_command(study, SWEEP, changed)
 
 

@@ -12,7 +12,6 @@ from scipy.stats import t as student
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import badge_of_row, judge_claims, judge_difference
-from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
 from tests.factories.claims import (
     BASE,
@@ -126,17 +125,6 @@ def test_without_a_baseline_its_claims_are_not_run():
     assert found.verdict == "not run"
     assert "choose with --baseline RUN_ID" in found.reason
     assert f"--baseline RUN_ID, one of {lost[0].run_id} (" in render_claims(lost, "md")
-
-
-def test_a_row_whose_line_of_the_papers_table_is_left_out_is_not_called_unrun(monkeypatch):
-    left = {name: row for name, row in published.ablation_rows().items() if name != IDENTITY}
-    monkeypatch.setattr(published, "ablation_rows", lambda: left)
-    (study,) = build_studies([*BASE, *runs(IDENTITY, 70.0, 71.0)])
-    found = judge_claims(study)[0]
-    assert (found.verdict, found.reason) == (
-        "not run",
-        f"ablation.csv has no usable line of {IDENTITY}",
-    )
 
 
 def test_a_baseline_that_is_not_the_papers_decides_nothing_of_its_own_field():

@@ -239,16 +239,6 @@ def test_one_run_id_of_other_pictures_precision_or_end_is_told(change, tmp_path)
     assert "both have one run_id" in found.problems[0]
 
 
-@pytest.mark.parametrize("command", ["table", "claims", "report"])
-def test_a_broken_file_of_claims_is_told_by_every_command(command, paper, tmp_path, capsys):
-    for each in (*BASE, *IDENTITY):
-        each.write(tmp_path / "runs")
-    paper.write("claims.csv", "id,nonsense\n1,2\n")
-    words = ["-o", str(tmp_path / "page.html")] if command == "report" else []
-    assert main([command, str(tmp_path / "runs"), *words]) == 1
-    assert "claims.csv" in capsys.readouterr().err
-
-
 # What lies in a folder
 
 

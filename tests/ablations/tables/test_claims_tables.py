@@ -70,7 +70,7 @@ def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_hel
     found = verdict(16, *BASE, *full, *bare)
     assert found.subject.top1.mean == pytest.approx(86.5)
     assert found.notes[0].startswith("[Pool,Pool,Attention,Attention] also changes Modified")
-    assert found.notes[1].startswith("2 rows are the paper's [Pool,Pool,Attention,Attention]")
+    assert found.notes[1].startswith("2 rows match the paper's [Pool,Pool,Attention,Attention]")
     (study,) = build_studies([*BASE, *full, *bare])
     badges = [badge_of_row(judge_claims(study), row) for row in study.rows]
     assert sorted(badges) == ["", "", "agrees"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,7 @@ from ablations.config.schema import RunConfig
 from ablations.data import count_classes
 from tests.factories.browser import NO_BROWSER
 from tests.factories.configs import TINY
+from tests.factories.processes import Process
 from tests.factories.slurm import NO_SLURM
 
 if TYPE_CHECKING:
@@ -53,6 +57,43 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = Image.fromarray(split.pictures[index].squeeze(-1))
                 picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
+
+
+@pytest.fixture(scope="session")
+def train_undisturbed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Iterable[RunConfig]], dict[str, dict[str, Any]]]:
+    """Train runs in one go, without W&B: run id -> metrics.
+
+    All tests share the records, also those of other pytest workers: a run is trained once.
+    """
+    results = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        results = results.parent
+    results /= "undisturbed"
+
+    def train_all(configs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
+        from ablations.store.leases import BusyError
+        from ablations.training.train import train
+
+        found = {}
+        for config in configs:
+            alone = replace(config, system=replace(config.system, tracker="none"))
+            while config.run_id not in found:
+                with contextlib.suppress(BusyError):
+                    found[config.run_id] = train(alone, results).metrics
+                    break
+                time.sleep(0.1)
+        return found
+
+    return train_all
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """``start("ablations", "run", ...)``: a Process; what the test leaves of it is killed."""
+    with contextlib.ExitStack() as started:
+        yield lambda *command, **options: started.enter_context(Process(*command, **options))
 
 
 @pytest.fixture(scope="session")

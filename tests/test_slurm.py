@@ -14,7 +14,7 @@ import yaml
 
 from ablations.store import records
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.processes import assert_tidy, epochs, metrics, stamps
+from tests.factories.processes import assert_tidy, count_epochs, metrics, record_stamps
 from tests.factories.slurm import ENDED, NO_SLURM, Job, SlurmCluster, missing
 
 pytestmark = pytest.mark.slow
@@ -99,11 +99,11 @@ def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
     assert len(begun_at(results)) == 6
     assert metrics(results) == undisturbed
     assert_tidy(results)
-    before = stamps(results)
+    before = record_stamps(results)
     again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
     assert again.wait() == "COMPLETED", again.output
     assert again.output.count(": 6 runs: 0 trained, 6 reused, 0 failed") == 2
-    assert stamps(results) == before
+    assert record_stamps(results) == before
 
 
 @pytest.mark.parametrize("how", ["asked to end", "killed", "requeued"])
@@ -151,9 +151,9 @@ def test_a_job_at_its_time_limit_keeps_every_cells_last_epoch(cluster, six, tmp_
     assert job.wait() == "FAILED", job.output
     assert_told(job)
     assert not list(results.glob(".leases/*"))
-    kept = epochs(results)
+    kept = count_epochs(results)
     again = cluster.submit(*submit)
-    cluster.until(lambda: epochs(results) > kept + 2, "it goes on")
+    cluster.until(lambda: count_epochs(results) > kept + 2, "it goes on")
     again.cancel("--signal=TERM")
     again.wait()
     assert len(begun_at(results)) == 2
@@ -264,7 +264,7 @@ def test_one_cell_over_two_nodes_and_again_after_it_was_asked_to_end(cluster, tm
     assert whole.environment["processes"] == 2
     results = tmp_path / "parts"
     job = submit(results)
-    cluster.until(lambda: epochs(results) > 1, "it has finished two epochs")
+    cluster.until(lambda: count_epochs(results) > 1, "it has finished two epochs")
     job.cancel("--signal=TERM")
     assert job.wait() == "FAILED", job.output
     assert not list(results.glob("*/record.json")), job.output

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ablations.config.resolve import resolve
+from ablations.config.schema import RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,13 +29,14 @@ def no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
-    """The metrics of the long cell, trained without W&B and in one go."""
-    from ablations.training.train import train
+def undisturbed(
+    train_undisturbed: Callable[[Iterable[RunConfig]], dict[str, dict[str, Any]]],
+) -> dict[str, dict[str, float]]:
+    """The metrics of the long run, trained without W&B and in one go."""
     from tests.factories.wandb_runs import LONG
 
-    folder = tmp_path_factory.mktemp("undisturbed")
-    return train(resolve("mini", {**LONG, "system.tracker": "none"}), folder).metrics
+    (metrics,) = train_undisturbed([resolve("mini", LONG)]).values()
+    return metrics
 
 
 @pytest.fixture(scope="session")

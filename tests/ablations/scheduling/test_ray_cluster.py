@@ -29,7 +29,7 @@ from ablations.scheduling.ray.connection import end_of_failed_task
 from ablations.scheduling.ray.resources import Resources, capacity, run_resources
 from ablations.store import leases, records
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.processes import assert_tidy, command, metrics, stamps
+from tests.factories.processes import assert_tidy, metrics, record_stamps, study_command
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 # Ray's processes must end with the test, and keep their files where the test keeps its own.
@@ -88,11 +88,13 @@ def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
     undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
     longer = ["--optim.epochs=6"]
     subprocess.run(
-        command(study, undisturbed, *longer), check=True, capture_output=True, timeout=900
+        study_command(study, undisturbed, *longer), check=True, capture_output=True, timeout=900
     )
     nodes = [node(cluster), node(cluster)]
     runner = start(
-        command(study, results, *longer, "--ray-address", cluster.address, "--json", "--workers=4")
+        study_command(
+            study, results, *longer, "--ray-address", cluster.address, "--json", "--workers=4"
+        )
     )
     begun: dict[str, str] = {}
 
@@ -103,7 +105,7 @@ def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
 
     hear(runner, both_work)
     (place,) = {place for place in begun.values() if nodes[1].node_id[:6] in place}
-    done = stamps(results)
+    done = record_stamps(results)
     cluster.remove_node(nodes[1])
     told = hear(runner, lambda event: event["event"] == "end")
     _, stderr = runner.communicate(timeout=100)
@@ -112,7 +114,7 @@ def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
     assert not [event for event in told if event["event"] == "aside"], told  # no run failed
     assert told[-1]["trained"] == 8
     assert metrics(results) == metrics(undisturbed)
-    assert {path: stamps(results)[path] for path in done} == done  # none written once more
+    assert {path: record_stamps(results)[path] for path in done} == done  # none written once more
     assert_tidy(results)
 
 
@@ -122,7 +124,7 @@ def test_a_runner_that_is_killed_takes_its_tasks_with_it_and_the_next_one_goes_o
 ):
     results = tmp_path / "runs"
     node(cluster)
-    words = command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
+    words = study_command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
     words += ["--optim.epochs=6"]
     first = start(words)
     hear(first, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
@@ -140,7 +142,9 @@ def test_a_runner_that_is_killed_takes_its_tasks_with_it_and_the_next_one_goes_o
 @pytest.mark.slow
 def test_a_cluster_of_this_machine_alone(study, tmp_path):
     results = tmp_path / "runs"
-    words = command(study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json")
+    words = study_command(
+        study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json"
+    )
     done = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
@@ -154,7 +158,7 @@ def test_a_cluster_of_this_machine_alone(study, tmp_path):
 def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = command(study, results, "--ray-address", cluster.address, "--json")
+    words = study_command(study, results, "--ray-address", cluster.address, "--json")
     runner = start([*words, "--optim.epochs=50"])
     hear(runner, lambda event: event["event"] == "epoch")
     runner.send_signal(signal.SIGINT)
@@ -171,7 +175,7 @@ def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
 def test_a_cell_that_takes_too_long_is_ended(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = command(study, results, "--ray-address", cluster.address, "--json", "--seeds=0")
+    words = study_command(study, results, "--ray-address", cluster.address, "--json", "--seeds=0")
     grid = yaml.safe_load(study.read_text())
     grid["parameters"]["model.pool_size"] = {"values": [3]}
     study.write_text(yaml.safe_dump(grid))
@@ -225,11 +229,13 @@ def test_records_come_back_from_a_node_without_the_folder(cluster, blind_node, s
     """And it dies in the middle: the next one goes on from the checkpoint that was sent back."""
     undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
     few = ["--seeds=0", "--optim.epochs=12"]
-    subprocess.run(command(study, undisturbed, *few), check=True, capture_output=True, timeout=900)
+    subprocess.run(
+        study_command(study, undisturbed, *few), check=True, capture_output=True, timeout=900
+    )
     first = blind_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    runner = start(command(study, results, *few, "--ray-address", cluster.address, "--json"))
+    runner = start(study_command(study, results, *few, "--ray-address", cluster.address, "--json"))
     told = hear(runner, lambda event: event["event"] == "epoch")
     cell = told[-1]["run_id"]
     assert list(leases.active_leases(results)) == [cell]  # by the runner, for the node
@@ -256,7 +262,7 @@ def test_ctrl_c_brings_back_what_a_node_without_the_folder_has(
     blind_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    words = command(study, results, "--ray-address", cluster.address, "--json")
+    words = study_command(study, results, "--ray-address", cluster.address, "--json")
     runner = start([*words, "--optim.epochs=50"])
     told = hear(runner, lambda event: event["event"] == "epoch" and event["epoch"] == 3)
     runner.send_signal(signal.SIGINT)
@@ -453,7 +459,7 @@ def test_without_ray_the_extra_is_named(study, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_needs_that_no_node_has_are_told(cluster, study, tmp_path):
     node(cluster)
-    words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
+    words = study_command(study, tmp_path / "runs", "--ray-address", cluster.address)
     for more, line in (
         (["--memory-per-cell=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
         (["--system.accelerator=gpu"], "has what a run takes, 1 CPU, 1 GPU"),
@@ -476,7 +482,7 @@ def test_a_node_with_other_code_is_named_and_gets_no_cells(cluster, study, tmp_p
         patch.setenv("PYTHONPATH", str(copy))
         odd = node(cluster)
     results = tmp_path / "runs"
-    words = command(study, results, "--ray-address", cluster.address)
+    words = study_command(study, results, "--ray-address", cluster.address)
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 2, done
     assert odd.node_id[:6] in done.stderr

@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
-from ablations.cli.options import separate
+from ablations.config.arguments import split_arguments
 from ablations.config.schema import RunConfig
-from ablations.config.sweep import expand
+from ablations.config.sweep import expand_sweeps
 from ablations.store import leases, records
 from tests.factories.configs import TINY_FLAGS
 from tests.factories.warm_python import WarmProcess
@@ -256,10 +256,10 @@ def study_command(sweep: Path, results: Path, *words: object) -> list[str]:
 
 def study_configs(command: Sequence[str]) -> list[RunConfig]:
     """The runs that a command of ``study_command`` trains."""
-    (_, sweep, *options), fields = separate(command[1:])
+    (_, sweep, *options), fields = split_arguments(command[1:])
     seeds = [word.partition("=")[2] for word in options if word.startswith("--seeds=")]
     chosen = [int(seed) for seed in seeds[0].split(",")] if seeds else None
-    return [run.config for run in expand([Path(sweep)], "mini", fields, chosen)]
+    return [run.config for run in expand_sweeps([Path(sweep)], "mini", fields, chosen)]
 
 
 def metrics(results: Path) -> dict[str, dict[str, Any]]:

@@ -54,7 +54,7 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = root / name / pictures.classes[label].replace("/", "-")
             folder.mkdir(parents=True)
             for index in (split.labels == label).nonzero()[0][:count]:
-                picture = Image.fromarray(split.pictures[index].squeeze(-1))
+                picture = Image.fromarray(split.images[index].squeeze(-1))
                 picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
 

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         screen.out(json.dumps(found.to_json(), indent=2))
     else:
         _show(found)
-    return 0 if found.sound else 1
+    return 0 if found.usable else 1
 
 
 @contextlib.contextmanager
@@ -118,18 +118,18 @@ def _show(found: Survey) -> None:
     if 1 < len(classes) <= MOST_CLASSES:
         _show_classes(found)
     for name, split in found.splits.items():
-        if split.left_out:
+        if split.skipped:
             screen.out(
-                f"left out of {name}: {terminal(describe_skipped(split.left_out, found.root))}"
+                f"left out of {name}: {terminal(describe_skipped(split.skipped, found.root))}"
             )
         if split.black:
             screen.out(
                 f"{pluralize(split.black, 'image')} of {name} with 16 bits will be black: their "
                 "values are all below 256 of 65,536; scale them up"
             )
-    if found.twice:
-        one, other = (terminal(path.relative_to(found.root)) for path in found.twice[0])
-        twice = pluralize(len(found.twice), "image")
+    if found.duplicates:
+        one, other = (terminal(path.relative_to(found.root)) for path in found.duplicates[0])
+        twice = pluralize(len(found.duplicates), "image")
         screen.out(f"{twice} of val also in train, byte by byte: {one} is {other}")
     for problem in found.problems:
         screen.out(f"problem: {problem}")
@@ -158,12 +158,12 @@ def _range(split: SplitSurvey) -> str:
 
 
 def _sizes(split: SplitSurvey) -> str:
-    shown = [f"{width}x{height}" for width, height in dict.fromkeys(split.spread())]
+    shown = [f"{width}x{height}" for width, height in dict.fromkeys(split.size_range())]
     return " to ".join(dict.fromkeys([shown[0], shown[-1]])) if shown else "-"
 
 
 def _median(split: SplitSurvey) -> str:
-    sizes = split.spread()
+    sizes = split.size_range()
     return f"{sizes[1][0]}x{sizes[1][1]}" if sizes else "-"
 
 

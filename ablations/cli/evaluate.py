@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ablations.cli.options import add_plugins, add_results, location
+from ablations.config.data_sources import find_data_source
 from ablations.console import screen
 from ablations.console.display import ProgressBar
 from ablations.errors import ConfigError
@@ -57,8 +58,10 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         subject = evaluate.model_from_checkpoint(
             arguments.checkpoint, overrides, arguments.arch, arguments.resize_position_embedding
         )
-    if "data.root" in fields_set and subject.config.data.name == "mini":
-        raise ConfigError("--data.root is not for data.name mini: its images are in the package")
+    if "data.root" in fields_set and not find_data_source(subject.config.data.name).reads_root:
+        raise ConfigError(
+            f"--data.root is not for data.name {subject.config.data.name}: it reads no files there"
+        )
     pictures = evaluate.validation_images(subject.config)
     place = "gpu" if uses_gpu(subject.config.system.accelerator) else "cpu"
     data = subject.config.data

@@ -11,8 +11,9 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
+from ablations.config.data_sources import find_data_source
 from ablations.config.resolve import FIELDS, GROUPS, field_type, recipe_values
-from ablations.config.schema import SOURCES, RunConfig
+from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
 
 WIDTH = 79
@@ -23,7 +24,9 @@ def text(recipe: str, preset: str | None = None) -> str:
     """All fields, grouped, with the defaults of a recipe and a preset of it."""
     try:
         values = recipe_values(recipe, preset)
-        values["model.num_classes"] = SOURCES[values["data.name"]][1] or "of the data"
+        values["model.num_classes"] = (
+            find_data_source(values["data.name"]).num_classes or "of the data"
+        )
     except ConfigError:
         values, recipe, preset = {}, f"{recipe}, which does not exist", None
     named = f"recipe {recipe}" + (f", preset {preset}" if preset else "")

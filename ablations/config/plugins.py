@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ablations.config import data_sources
 from ablations.config.source_hash import source_hash as source_version
 from ablations.errors import ConfigError
 
@@ -101,10 +102,14 @@ def _edited(name: str) -> bool:
 
 def _check_registered(name: str) -> None:
     """Raise ConfigError where a module, or the package of that name, has registered nothing."""
-    registry: Any = sys.modules.get("poolformer.mixers")
-    homes = {home for mixer in registry.REGISTERED_BY for home in _modules(registry, mixer)}
+    homes = set(data_sources.REGISTERED_BY.values())
+    if registry := sys.modules.get("poolformer.mixers"):
+        homes |= {home for mixer in registry.REGISTERED_BY for home in _modules(registry, mixer)}
     if not any(home == name or home.startswith(f"{name}.") for home in homes):
-        raise ConfigError(f"plugin {name} registers no token mixer (poolformer.register_mixer)")
+        raise ConfigError(
+            f"plugin {name} registers no token mixer (poolformer.register_mixer) and no data set "
+            "(ablations.data.register_arrays)"
+        )
 
 
 def _modules(registry: Any, mixer: str) -> list[str]:

@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from ablations.config import plugins, unused_fields
-from ablations.config.schema import SOURCES, DataConfig, OptimConfig, RunConfig, SystemConfig
+from ablations.config.data_sources import find_data_source
+from ablations.config.schema import DataConfig, OptimConfig, RunConfig, SystemConfig
 from ablations.errors import ConfigError
 from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
 from poolformer.config import SIZES, MetaFormerConfig, unknown_name
@@ -144,7 +145,8 @@ def resolve(
         grouped[group][field] = parse_value(name, _types(GROUPS[group])[field], value)
     plugins.load_plugins(grouped["system"].get("plugins", ()))
     data = DataConfig(**grouped["data"])
-    channels, classes = SOURCES[data.name]
+    source = find_data_source(data.name)
+    data, classes = replace(data, name=source.config_name), source.num_classes
     if classes is None:
         if data.root is None or "model.num_classes" in given:
             classes = grouped["model"].get("num_classes")
@@ -154,7 +156,9 @@ def resolve(
             classes = count_classes(data)
     elif grouped["model"].get("num_classes", classes) != classes:
         raise ConfigError(f"model.num_classes follows from data.name {data.name}: {classes}")
-    grouped["model"].update(in_channels=channels, image_size=data.image_size, num_classes=classes)
+    grouped["model"].update(
+        in_channels=source.channels, image_size=data.image_size, num_classes=classes
+    )
     optim = OptimConfig(**grouped["optim"])
     if optim.lr is not None and given.get("optim.lr_base") not in (None, "None", "null"):
         raise ConfigError(

@@ -16,18 +16,10 @@ from typing import Any
 
 import orjson
 
+from ablations.config.data_sources import find_data_source
 from ablations.errors import ConfigError
 from poolformer.config import MetaFormerConfig, unknown_name
 
-# name -> (channels, classes); None where the files decide.
-SOURCES: dict[str, tuple[int, int | None]] = {
-    "mini": (1, 10),
-    "fashion": (1, 10),
-    "cifar10": (3, 10),
-    "cifar100": (3, 100),
-    "imagenette": (3, 10),
-    "folder": (3, None),
-}
 PIPELINES = ["tensor", "timm"]
 INTERPOLATIONS = ["bilinear", "bicubic", "random"]
 OPTIMIZERS = ["adamw", "adam", "lamb", "lion", "sgd"]  # names of timm's
@@ -47,7 +39,8 @@ class DataConfig:
     """The images and how they reach the model.
 
     Args:
-        name: mini, fashion, cifar10, cifar100, imagenette or folder.
+        name: mini, fashion, cifar10, cifar100, imagenette, folder, or a data source that a plugin
+            registers.
         root: Folder of the files, or null where the images are in the package or are found; does
             not change the result, so it is not part of the id.
         image_size: Side of an image in pixels, 1 or more; the model is built from it.
@@ -95,13 +88,13 @@ class DataConfig:
     mixup_switch_prob: float = 0.5
 
     def __post_init__(self) -> None:
-        check_choice("data.name", self.name, SOURCES)
+        source = find_data_source(self.name)
         if self.root == "":
             raise ConfigError("data.root is an empty name: give a folder, or null")
         check_choice("data.pipeline", self.pipeline, PIPELINES)
         check_choice("data.fit", self.fit, ["pad", "resize"])
         check_choice("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)
-        if self.pipeline == "tensor" and self.name in ("imagenette", "folder"):
+        if self.pipeline == "tensor" and not source.in_memory:
             raise ConfigError(
                 f"data.pipeline tensor holds all images in memory and cannot read {self.name}: "
                 "use data.pipeline timm"

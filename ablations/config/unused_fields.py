@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from ablations.config.data_sources import find_data_source
 from ablations.errors import ConfigError
 from poolformer.config import MIXER_NAMES
 
@@ -19,8 +20,6 @@ BUILT_IN = tuple(MIXER_NAMES)  # a mixer from a plugin may read any field of the
 # The optimizers of timm that take them.
 WITH_BETAS = ("adamw", "adam", "lamb", "lion")
 WITH_EPS = ("adamw", "adam", "lamb")
-# The side of a source's images in pixels, where it is fixed: at that size nothing is fitted.
-SIDES = {"mini": 28, "fashion": 28, "cifar10": 32, "cifar100": 32}
 
 
 class Reader(NamedTuple):
@@ -57,7 +56,7 @@ READERS: dict[str, Reader] = {
     "model.down_stride": _DOWN,
     "model.down_padding": _DOWN,
     "data.fit": Reader(
-        lambda run: SIDES.get(run.data.name) != run.data.image_size,
+        lambda run: find_data_source(run.data.name).image_side != run.data.image_size,
         "where data.image_size is not the images' own",
     ),
     "data.color_jitter": Reader(

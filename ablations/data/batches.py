@@ -1,7 +1,7 @@
-"""Pictures -> batches. What an epoch shows follows from (seed, epoch) alone.
+"""Images -> batches. The batches of an epoch follow from (seed, epoch) alone.
 
-The sampler hands out (epoch, index) pairs, so a picture's augmentation depends on the seed, the
-epoch and the picture, whatever the number of loader processes, and a resumed run continues exactly.
+The sampler yields (epoch, index) pairs, so the augmentation of an image depends on the seed, the
+epoch and the image, whatever the number of loader processes, and a resumed run continues exactly.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from ablations.data.memory import check_memory, memory_guard, workers_within_sha
 from ablations.errors import ConfigError
 from ablations.machine.cores import usable_cores
 
-SampleKey = tuple[int, int]  # (epoch, index of the picture); epoch -1 is validation
+SampleKey = tuple[int, int]  # (epoch, index of the image)
 VALIDATION_EPOCH = -1
 VALIDATION_BATCH = 256  # has no influence on the result
 
 
 class EpochOrder(Sampler[SampleKey]):
-    """A new order of the training pictures each epoch. Lightning calls ``set_epoch``.
+    """A new order of the training images in each epoch. Lightning calls ``set_epoch``.
 
-    Of each whole batch a rank has its share, so that the shares of all ranks are the batch of one
-    process; what does not fill a batch is left out.
+    Each rank gets its share of every batch: together they see the batch that a single process
+    would see. The last, incomplete batch is dropped.
 
     Args:
-        size: How many pictures there are.
-        batch: Pictures a step, of all ranks; a multiple of ``world``.
-        seed: The run's seed.
-        epoch: The first one.
-        rank: Whose share it is.
-        world: How many ranks there are.
+        size: The number of images.
+        batch: Images per step over all ranks; a multiple of ``world``.
+        seed: The seed of the run.
+        epoch: The first epoch.
+        rank: The rank of this process.
+        world: The world size.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class EpochOrder(Sampler[SampleKey]):
     ) -> None:
         self.size, self.batch, self.seed, self.epoch = size, batch, seed, epoch
         self.share = batch // world
-        self.begin = rank * self.share  # within each batch
+        self.start = rank * self.share  # within each batch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -65,14 +65,14 @@ class EpochOrder(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.epoch))
         order = torch.randperm(self.size, generator=generator).tolist()
-        begins = range(self.begin, self.size // self.batch * self.batch, self.batch)
+        starts = range(self.start, self.size // self.batch * self.batch, self.batch)
         return (
-            (self.epoch, index) for begin in begins for index in order[begin : begin + self.share]
+            (self.epoch, index) for start in starts for index in order[start : start + self.share]
         )
 
 
 class InOrder(Sampler[SampleKey]):
-    """The validation pictures, one after the other; a rank's share is a part of the row."""
+    """The validation images in order; each rank gets a contiguous part."""
 
     def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
         self.part = range(size * rank // world, size * (rank + 1) // world)
@@ -85,30 +85,30 @@ class InOrder(Sampler[SampleKey]):
 
 
 class TensorImages(Dataset[tuple[Tensor, Tensor]]):
-    """Whole batches out of memory: shifted, flipped, normalised, channels-last.
+    """Batches from images in memory: shifted, flipped, normalised, channels-last.
 
-    One gather does shift and flip for the batch; each draw belongs to (seed, epoch, picture).
+    One gather shifts and flips a whole batch; each draw belongs to (seed, epoch, image).
     """
 
-    def __init__(self, split: Split, pictures: ImageDataset, data: DataConfig, seed: int) -> None:
-        assert isinstance(split.pictures, np.ndarray)
+    def __init__(self, split: Split, dataset: ImageDataset, data: DataConfig, seed: int) -> None:
+        assert isinstance(split.images, np.ndarray)
         check_memory(
-            _memory_needed(split.pictures, data),
+            _memory_needed(split.images, data),
             f"{len(split)} images of {data.name} at {data.image_size}",
         )
-        stack = torch.from_numpy(split.pictures).permute(0, 3, 1, 2)
+        stack = torch.from_numpy(split.images).permute(0, 3, 1, 2)
         stack = fit_images(stack, data.image_size, data.fit)
         shift = data.crop_padding
         # (N, H + 2 * shift, W + 2 * shift, C), still bytes: a quarter of the floats' traffic.
         self.stack = F.pad(stack, (shift,) * 4).permute(0, 2, 3, 1).contiguous()
         self.labels = torch.from_numpy(split.labels)
         self.side, self.shift, self.hflip, self.seed = data.image_size, shift, data.hflip, seed
-        scale = 255 * torch.tensor(pictures.std)
-        self.scale, self.offset = 1 / scale, 255 * torch.tensor(pictures.mean) / scale
+        scale = 255 * torch.tensor(dataset.std)
+        self.scale, self.offset = 1 / scale, 255 * torch.tensor(dataset.mean) / scale
         self._draws: tuple[int, Tensor, Tensor] | None = None
 
     def draws(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Shifts (N, 2) in pixels and flips (N,) of an epoch; none for validation."""
+        """Shifts (N, 2) in pixels and flips (N,) of an epoch; validation has none."""
         size = len(self.labels)
         if epoch == VALIDATION_EPOCH:
             return torch.full((size, 2), self.shift), torch.zeros(size, dtype=torch.bool)
@@ -120,7 +120,7 @@ class TensorImages(Dataset[tuple[Tensor, Tensor]]):
         return self._draws[1:]
 
     def __getitems__(self, keys: list[SampleKey]) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) float32 and labels (B,) of the keys, which are of one epoch."""
+        """Images (B, C, H, W) float32 and labels (B,) of keys of one epoch."""
         shifts, flips = self.draws(keys[0][0])
         index = torch.tensor([key[1] for key in keys])
         along = torch.arange(self.side)
@@ -132,17 +132,17 @@ class TensorImages(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _memory_needed(images: NDArray[np.uint8], data: DataConfig) -> int:
-    """What ``TensorPictures`` takes at the least on its way: copies before, and after fitting."""
+    """Bytes that ``TensorImages`` allocates at least: copies of the images, fitted and padded."""
     count, height, width, channels = images.shape
     if (height, width) == (data.image_size, data.image_size):
         copies = 1
-    else:  # zeros around bytes; interpolated and rounded as floats of 4 bytes
+    else:  # padding copies bytes; resizing interpolates and rounds floats of 4 bytes
         copies = 2 if data.fit == "pad" else 8
     return copies * int(count * channels) * data.image_size**2
 
 
 def fit_images(stack: Tensor, side: int, fit: str) -> Tensor:
-    """uint8 (N, C, H, W) at ``side`` x ``side``, by zeros around it or by interpolation."""
+    """uint8 (N, C, H, W) at ``side`` x ``side``, padded with zeros or interpolated."""
     height, width = stack.shape[-2:]
     if (height, width) == (side, side):
         return stack
@@ -154,23 +154,23 @@ def fit_images(stack: Tensor, side: int, fit: str) -> Tensor:
 
 
 class TransformedImages(Dataset[tuple[Tensor, int]]):
-    """One picture at a time through timm's transforms, from memory or from files."""
+    """One image at a time through timm's transforms, from memory or from files."""
 
     def __init__(
-        self, split: Split, pictures: ImageDataset, data: DataConfig, seed: int, training: bool
+        self, split: Split, dataset: ImageDataset, data: DataConfig, seed: int, training: bool
     ) -> None:
-        self.split, self.seed, self.channels = split, seed, len(pictures.mean)
+        self.split, self.seed, self.channels = split, seed, len(dataset.mean)
         shared: dict[str, Any] = {
             "input_size": (self.channels, data.image_size, data.image_size),
-            "mean": pictures.mean,
-            "std": pictures.std,
+            "mean": dataset.mean,
+            "std": dataset.std,
         }
         try:
             self.transform = self._transform(shared, data, training)
         except (AssertionError, ValueError, KeyError) as error:
             raise ConfigError(
-                f"data.auto_augment {data.auto_augment!r} is no policy of timm's, such as "
-                "rand-m9-mstd0.5-inc1, original or augmix-m3-w3"
+                f"data.auto_augment {data.auto_augment!r} is not a policy of timm; examples of "
+                "policies are rand-m9-mstd0.5-inc1, original and augmix-m3-w3"
             ) from error
 
     @staticmethod
@@ -194,20 +194,20 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, int]:
         epoch, index = key
-        picture = self.picture(index)
+        image = self.image(index)
         label = int(self.split.labels[index])
         if epoch == VALIDATION_EPOCH:
-            return self.transform(picture), label
+            return self.transform(image), label
         with seeded_globals(derive_seed(self.seed, "augmentation", epoch, index)):
-            return self.transform(picture), label
+            return self.transform(image), label
 
-    def picture(self, index: int) -> Image.Image:
-        """The picture as it is.
+    def image(self, index: int) -> Image.Image:
+        """An image without augmentation.
 
         Raises:
-            DataError: A file that cannot be decoded, by its name.
+            DataError: Its file cannot be decoded.
         """
-        source = self.split.pictures[index]
+        source = self.split.images[index]
         if isinstance(source, Path):
             return decode_image(source)
         return Image.fromarray(source.squeeze(-1) if self.channels == 1 else source)
@@ -215,7 +215,7 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
 
 @contextlib.contextmanager
 def seeded_globals(seed: int) -> Iterator[None]:
-    """Seed the three global generators that transforms draw from; leave them as they were."""
+    """Seed the three global generators that transforms use, and restore them afterwards."""
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     try:
         random.seed(seed)
@@ -229,7 +229,7 @@ def seeded_globals(seed: int) -> Iterator[None]:
 
 
 def create_loaders(
-    pictures: ImageDataset,
+    dataset: ImageDataset,
     data: DataConfig,
     seed: int,
     workers: int = 0,
@@ -237,69 +237,69 @@ def create_loaders(
     rank: int = 0,
     world: int = 1,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training and validation batches of pictures (B, C, H, W) and labels (B,).
+    """Training and validation batches of images (B, C, H, W) and labels (B,).
 
     Args:
-        pictures: Both splits.
-        data: How they reach the model.
-        seed: The run's seed.
-        workers: Loader processes for the timm pipeline, but never more than one a core; the
-            tensor pipeline needs none. Nor more than shared memory has room for.
-        epoch: The epoch that the first pass over the training loader is.
-        rank: Whose share of the batches it is.
-        world: Among how many they are shared out.
+        dataset: Both splits.
+        data: How images are transformed and batched.
+        seed: The seed of the run.
+        workers: Loader processes for the timm pipeline, at most one per core and at most as many
+            as shared memory has room for; the tensor pipeline uses none.
+        epoch: The epoch of the first pass over the training batches.
+        rank: The rank of this process.
+        world: The world size.
 
     Raises:
         InsufficientMemoryError: They do not fit into memory.
     """
-    order = EpochOrder(len(pictures.train), data.batch_size, seed, epoch, rank, world)
+    order = EpochOrder(len(dataset.train), data.batch_size, seed, epoch, rank, world)
     with memory_guard(f"training images at data.image_size {data.image_size}"):
         train: Dataset[Any]
         if data.pipeline == "tensor":
-            train = TensorImages(pictures.train, pictures, data, seed)
+            train = TensorImages(dataset.train, dataset, data, seed)
         else:
-            train = TransformedImages(pictures.train, pictures, data, seed, training=True)
-        options = _loader_options(pictures, data, workers, order.share, len(order) // order.share)
+            train = TransformedImages(dataset.train, dataset, data, seed, training=True)
+        options = _loader_options(dataset, data, workers, order.share, len(order) // order.share)
         batches = DataLoader(train, order.share, sampler=order, drop_last=True, **options)
-    return batches, create_validation_loader(pictures, data, workers, rank=rank, world=world)
+    return batches, create_validation_loader(dataset, data, workers, rank=rank, world=world)
 
 
 def set_first_epoch(train: DataLoader[Any], epoch: int) -> None:
-    """Let the first pass over the training batches be an epoch."""
+    """Set the epoch of the next pass over the training batches."""
     assert isinstance(train.sampler, EpochOrder)
     train.sampler.set_epoch(epoch)
 
 
 def create_validation_loader(
-    pictures: ImageDataset,
+    dataset: ImageDataset,
     data: DataConfig,
     workers: int = 0,
     batch: int = VALIDATION_BATCH,
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader[Any]:
-    """Batches of the validation pictures, in order and without augmentation."""
-    in_order = InOrder(len(pictures.val), rank, world)
+    """Batches of the validation images, in order and without augmentation."""
+    in_order = InOrder(len(dataset.val), rank, world)
     with memory_guard(f"validation images at data.image_size {data.image_size}"):
         val: Dataset[Any]
         if data.pipeline == "tensor":
-            val = TensorImages(pictures.val, pictures, data, seed=0)
+            val = TensorImages(dataset.val, dataset, data, seed=0)
         else:
-            val = TransformedImages(pictures.val, pictures, data, seed=0, training=False)
+            val = TransformedImages(dataset.val, dataset, data, seed=0, training=False)
         size = min(batch, len(in_order))
-        options = _loader_options(pictures, data, workers, size, -(-len(in_order) // batch))
+        options = _loader_options(dataset, data, workers, size, -(-len(in_order) // batch))
         return DataLoader(val, batch, sampler=in_order, **options)
 
 
 def _loader_options(
-    pictures: ImageDataset, data: DataConfig, workers: int, batch: int, batches: int
+    dataset: ImageDataset, data: DataConfig, workers: int, batch: int, batches: int
 ) -> dict[str, Any]:
-    # Loaders draw a number when they start; from torch's own generator it would shift what the
-    # model draws, and a resumed run starts them at another moment.
+    # A loader draws a number when it starts. From the global generator, it would shift the draws
+    # of the model, and a resumed run starts its loaders at another time.
     options: dict[str, Any] = {"generator": torch.Generator()}
     if data.pipeline == "tensor":
         return {**options, "collate_fn": _identity_collate}
-    floats = len(pictures.mean) * data.image_size**2 + 2  # a label has 8 bytes
+    floats = len(dataset.mean) * data.image_size**2 + 2  # a label has 8 bytes
     workers = workers_within_shared_memory(
         min(workers, usable_cores()), 4 * floats * batch, batches
     )

@@ -1,4 +1,4 @@
-"""Whether images fit what is asked of them: the model's classes."""
+"""Check that a data set fits the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ablations.errors import ConfigError
 
 
 def check_classes(config: RunConfig, found: int) -> None:
-    """Raise ConfigError where the pictures have another number of classes than the model."""
+    """Raise ConfigError where the images have another number of classes than the model."""
     if found != config.model.num_classes:
         raise ConfigError(
             f"{config.data.root or config.data.name} has {found} classes, the model "

@@ -1,14 +1,15 @@
-"""CIFAR-10 and CIFAR-100: 60,000 colour pictures of 32x32, through torchvision."""
+"""CIFAR-10 and CIFAR-100: 60,000 colour images of 32x32, through torchvision."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ablations.data import download_progress
 from ablations.data.dataset import CIFAR_STATS, ImageDataset, dataset_from_arrays
+from ablations.data.download_progress import show_download_progress
 from ablations.errors import DataError
 
 
@@ -19,15 +20,20 @@ def _torchvision_class(name: str) -> Any:
 
 
 def cifar_folder(name: str, root: str | None) -> Path:
-    """Where the files of ``cifar10`` or ``cifar100`` are, once they are there."""
+    """The folder of the unpacked files of ``cifar10`` or ``cifar100``."""
     return Path(root or "data", _torchvision_class(name).base_folder)
 
 
-def load_cifar(name: str, root: str | None) -> ImageDataset:
-    """50,000 training and 10,000 validation pictures of ``cifar10`` or ``cifar100``.
+def has_cifar(name: str, root: str | None) -> bool:
+    """Whether the files are there; they may still be broken."""
+    return cifar_folder(name, root).is_dir()
+
+
+def load_cifar(name: str, root: str | None, training: bool = True) -> ImageDataset:  # noqa: ARG001
+    """50,000 training and 10,000 validation images of ``cifar10`` or ``cifar100``.
 
     Raises:
-        DataError: No files and no network, files that cannot be read, or with other checksums.
+        DataError: No files and no network, unreadable files, or files with other checksums.
     """
     source, where = _torchvision_class(name), root or "data"
     try:
@@ -36,7 +42,7 @@ def load_cifar(name: str, root: str | None) -> ImageDataset:
         raise DataError(f"{error.filename or where} cannot be read: {error.strerror}") from error
     except RuntimeError:
         try:
-            with download_progress.show_download_progress(name, where):
+            with show_download_progress(name, where):
                 train, val = (source(where, train=train, download=True) for train in (True, False))
         except Exception as error:  # networks and archives fail in many ways
             raise DataError(_explain_failure(name, where)) from error
@@ -48,20 +54,26 @@ def load_cifar(name: str, root: str | None) -> ImageDataset:
     )
 
 
+load_cifar10, load_cifar100 = partial(load_cifar, "cifar10"), partial(load_cifar, "cifar100")
+has_cifar10, has_cifar100 = partial(has_cifar, "cifar10"), partial(has_cifar, "cifar100")
+
+
 def _explain_failure(name: str, root: str) -> str:
-    """What is missing or damaged, in a line; a download has failed."""
+    """What is missing or damaged, after a download has failed."""
     from torchvision.datasets.utils import check_integrity
 
-    source, tree = _torchvision_class(name), cifar_folder(name, root)
+    source, folder = _torchvision_class(name), cifar_folder(name, root)
     again = f"unpack {source.filename} in {root} again"
-    if tree.is_dir():
+    if folder.is_dir():
         meta = (source.meta["filename"], source.meta["md5"])
         for file, checksum in (*source.train_list, *source.test_list, meta):
-            if not (tree / file).is_file():
-                return f"{tree / file} is missing: {again}"
-            if not check_integrity(tree / file, checksum):
-                return f"{tree / file} is damaged, its checksum is not that of {name}'s: {again}"
+            if not (folder / file).is_file():
+                return f"{folder / file} is missing: {again}"
+            if not check_integrity(folder / file, checksum):
+                return f"{folder / file} is damaged, its checksum is not that of {name}'s: {again}"
     archive = Path(root, source.filename)
     if archive.is_file() and not check_integrity(archive, source.tgz_md5):
         return f"{archive} is damaged, its checksum is not that of {name}'s: put it there again"
-    return f"no {name} in {root}: unpack its python version so that {tree} exists (--data.root DIR)"
+    return (
+        f"no {name} in {root}: unpack its python version so that {folder} exists (--data.root DIR)"
+    )

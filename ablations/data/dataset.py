@@ -1,4 +1,4 @@
-"""What every source of pictures gives: two splits, the class names and a fingerprint."""
+"""What every data source returns: two splits, the class names and a fingerprint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Channel means and deviations of the training pictures, on a scale of 0 to 1.
+# Mean and standard deviation of each channel of the training images, on a scale of 0 to 1.
 FASHION_STATS = ((0.2860,), (0.3530,))
 CIFAR_STATS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -17,14 +17,14 @@ IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures with their labels.
+    """Images with their labels.
 
     Args:
-        pictures: uint8 (N, H, W, C) in memory, or the N paths of picture files.
+        images: uint8 (N, H, W, C) in memory, or the N paths of image files.
         labels: int64 (N,), each below the number of classes.
     """
 
-    pictures: NDArray[np.uint8] | list[Path]
+    images: NDArray[np.uint8] | list[Path]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -33,15 +33,17 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A data set: what to train on, what to validate on, and how to tell it from another.
+    """A data set: training images, validation images, and what identifies them.
 
     Args:
+        train: The training images.
+        val: The validation images.
         classes: Names of the classes, in the order of the labels.
         mean: Mean of each channel, on a scale of 0 to 1.
-        std: Deviation of each channel, on the same scale.
+        std: Standard deviation of each channel, on the same scale.
         fingerprint: 16 hex digits that change when the images do.
-        contents: 16 hex digits that change when image files do whose names and sizes stay; empty
-            for arrays, whose fingerprint sees that.
+        contents: 16 hex digits that change when image files change and keep their names and sizes;
+            empty for arrays, whose fingerprint covers their values.
     """
 
     train: Split
@@ -54,14 +56,13 @@ class ImageDataset:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells them from others, as records have it."""
-        return {"fingerprint": self.fingerprint} | (
-            {"contents": self.contents} if self.contents else {}
-        )
+        """What identifies the images in a record."""
+        contents = {"contents": self.contents} if self.contents else {}
+        return {"fingerprint": self.fingerprint} | contents
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:
-    """16 hex digits of a SHA-256 over shapes and contents."""
+    """16 hex digits of a SHA-256 over shapes, types and values."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(repr((array.shape, array.dtype.str)).encode())
@@ -75,13 +76,19 @@ def dataset_from_arrays(
     classes: tuple[str, ...],
     stats: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> ImageDataset:
-    """Pictures in memory, from uint8 (N, H, W) or (N, H, W, C) and labels (N,) for each split."""
+    """A data set in memory.
 
-    def split(pictures: np.ndarray, labels: np.ndarray) -> Split:
-        if pictures.ndim == 3:
-            pictures = pictures[..., None]
-        return Split(np.ascontiguousarray(pictures, dtype=np.uint8), labels.astype(np.int64))
+    Args:
+        train: uint8 images (N, H, W) or (N, H, W, C) and labels (N,).
+        val: The same of the validation images.
+        classes: Names of the classes.
+        stats: Mean and standard deviation of each channel, on a scale of 0 to 1.
+    """
 
-    one, two = split(*train), split(*val)
-    arrays = [np.asarray(part) for part in (one.pictures, one.labels, two.pictures, two.labels)]
-    return ImageDataset(one, two, classes, *stats, fingerprint=fingerprint_arrays(*arrays))
+    def split(images: np.ndarray, labels: np.ndarray) -> Split:
+        with_channels = images[..., None] if images.ndim == 3 else images
+        return Split(np.ascontiguousarray(with_channels, dtype=np.uint8), labels.astype(np.int64))
+
+    splits = split(*train), split(*val)
+    arrays = [np.asarray(array) for each in splits for array in (each.images, each.labels)]
+    return ImageDataset(*splits, classes, *stats, fingerprint=fingerprint_arrays(*arrays))

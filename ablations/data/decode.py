@@ -1,4 +1,4 @@
-"""An image file -> 8-bit RGB, upright; a file that gives none is a DataError with its name."""
+"""Decode an image file to upright 8-bit RGB; a file that cannot be decoded is a DataError."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from ablations.errors import DataError
 
-# Pillow converts these to RGB by a rule of its own: alpha is dropped, a palette looked up.
+# Pillow converts these to RGB: it drops alpha and looks colours up in the palette.
 _EIGHT_BIT_MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
 _PREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
-# Formats in which the largest 16-bit value is white. In others (FITS, McIdas) it means nothing.
+# Formats in which the largest 16-bit value is white. In others (FITS, McIdas) it has no meaning.
 _FULL_SCALE_FORMATS = ["PNG", "TIFF", "JPEG2000", "ICO", "ICNS"]  # the last two hold PNGs
-# Formats that Pillow names but does not draw (MPEG), or draws by running another program (EPS).
+# Formats that Pillow identifies but cannot decode (MPEG), or decodes with another program (EPS).
 _EXCLUDED_FORMATS = ["EPS", "MPEG"]
-ORIENTATION_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
+ORIENTATION_TRANSPOSES = {  # EXIF orientation -> the operation that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,47 +34,47 @@ ORIENTATION_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
 }
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
 ignore_warnings = partial(warnings.catch_warnings, action="ignore")
-_HEADER_BYTES = 4096  # bytes that are read of a file to see whether it needs a closer look
+_HEADER_BYTES = 4096  # bytes that are read first of a file
 
 
 @lru_cache(maxsize=1)
 def supported_formats() -> tuple[str, ...]:
     """The formats that the installed Pillow decodes itself, in the order in which it tries them.
 
-    The content of a file decides on its format, and a file of any name may be of one that Pillow
-    would draw by running another program.
+    Pillow detects the format from the content, whatever the name of the file: formats that it
+    decodes by running another program must not be among these.
     """
     Image.init()
 
-    def drawn(name: str) -> bool:
+    def is_decoded(name: str) -> bool:
         factory = Image.OPEN[name][0]
         stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
         return not stub and name not in _EXCLUDED_FORMATS
 
-    return tuple(name for name in Image.ID if drawn(name))
+    return tuple(name for name in Image.ID if is_decoded(name))
 
 
 @lru_cache(maxsize=1)
 def supported_suffixes() -> frozenset[str]:
-    """The suffixes of ``formats``, in lower case."""
-    drawn = {*supported_formats(), "MPO"}  # which Pillow opens as JPEG
-    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in drawn)
+    """The suffixes of ``supported_formats``, in lower case."""
+    decoded = {*supported_formats(), "MPO"}  # Pillow opens MPO as JPEG
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in decoded)
 
 
 def decode_image(path: Path, content: bytes | None = None) -> Image.Image:
-    """The first frame of a file as RGB with 8 bits a channel, turned as its EXIF data says.
+    """The first frame of a file as RGB with 8 bits per channel, turned as its EXIF data says.
 
-    Of 16 bits of grey the high byte is kept, as Pillow does for 16 bits of colour.
+    Of 16-bit grey values the high byte is kept, as Pillow does for 16-bit colours.
 
     Args:
         path: The file.
-        content: Its bytes, where they have been read already.
+        content: Its bytes, if they have been read already.
 
     Raises:
-        DataError: It cannot be decoded, or has values without an agreed scale; with its name.
+        DataError: It cannot be decoded, or its values have no agreed scale.
     """
     try:
-        # Pillow warns of damaged metadata and of sizes below its limit: the image is still whole.
+        # Pillow warns of damaged metadata and of large sizes; the image itself is complete.
         with (
             ignore_warnings(),
             Image.open(_source(path, content), formats=supported_formats()) as image,
@@ -85,7 +85,7 @@ def decode_image(path: Path, content: bytes | None = None) -> Image.Image:
             return rgb if turn is None else rgb.transpose(turn)
     except DataError:
         raise
-    except Exception as error:  # decoders raise whatever comes to their mind
+    except Exception as error:  # decoders raise errors of any class
         raise DataError(f"{path} cannot be decoded: {decode_error_reason(error)}") from error
 
 
@@ -107,23 +107,23 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     high = np.clip(values >> (bits - 8), 0, 255).astype(np.uint8)
-    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # which Pillow heeds for 8 bits only
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts 8-bit images only
         high = 255 - high
     return Image.fromarray(high).convert("RGB")
 
 
 def is_sixteen_bit(image: Image.Image) -> bool:
-    """Whether it has one channel of more than 8 bits whose largest value is white."""
+    """Whether an image has one channel of more than 8 bits whose largest value is white."""
     if image.mode.startswith("I;16"):
         return image.format in _FULL_SCALE_FORMATS
-    return image.mode == "I" and image.format == "PPM"  # PGM, which Pillow scales to 16 bits
+    return image.mode == "I" and image.format == "PPM"  # PGM: Pillow scales it to 16 bits
 
 
 def orientation(image: Image.Image) -> int:
-    """1 to 8, from its EXIF or XMP data; 1 where there is none or it is damaged."""
+    """The EXIF or XMP orientation, 1 to 8; 1 where there is none or the metadata is damaged."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # metadata that cannot be read is as none
+    except Exception:  # unreadable metadata counts as none
         return 1
 
 
@@ -140,8 +140,8 @@ def decode_error_reason(error: BaseException) -> str:
 
 def any_decoding_changed(paths: list[Path]) -> bool:
     """Whether ``changed`` holds for any of these files; for a million it takes about a minute."""
-    parts = [paths[begin : begin + 500] for begin in range(0, len(paths), 500)]
-    with ThreadPoolExecutor(8) as pool:  # a file system over a network answers many at once
+    parts = [paths[start : start + 500] for start in range(0, len(paths), 500)]
+    with ThreadPoolExecutor(8) as pool:  # a network file system serves many requests at once
         for found in pool.map(lambda part: any(map(decoding_changed, part)), parts):
             if found:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -150,24 +150,24 @@ def any_decoding_changed(paths: list[Path]) -> bool:
 
 
 def decoding_changed(path: Path) -> bool:
-    """Whether a file was decoded otherwise before orientation and 16 bits of grey were heeded.
+    """Whether older versions decoded a file otherwise: they ignored orientation and 16-bit grey.
 
-    Only a file whose first bytes allow it is opened.
+    Only files whose first bytes may have either are opened.
     """
     try:
         with path.open("rb", buffering=_HEADER_BYTES) as file:
             if not _may_have_changed(file):
                 return False
         with ignore_warnings(), Image.open(path) as image:
-            if image.format == "TIFF":  # Pillow itself has always turned them
+            if image.format == "TIFF":  # Pillow itself turns these, in all versions
                 return is_sixteen_bit(image)
             return is_sixteen_bit(image) or orientation(image) in ORIENTATION_TRANSPOSES
-    except Exception:  # a file that cannot be opened fails when it is decoded
+    except Exception:  # decoding it later reports the error
         return False
 
 
 def _may_have_changed(file: BinaryIO) -> bool:
-    """Whether a file may have an orientation or 16 bits of grey, by its format and its parts."""
+    """Whether a file may have an orientation or 16-bit grey values, by its format and segments."""
     head = file.read(26)
     file.seek(0)
     if head.startswith(b"\xff\xd8"):
@@ -180,19 +180,19 @@ def _may_have_changed(file: BinaryIO) -> bool:
 
 
 def _jpeg_segments(file: BinaryIO) -> Iterator[int]:
-    """The markers before the scan: 0xE1 has EXIF or XMP data. What is no marker counts as one."""
+    """The markers before the scan. 0xE1 has EXIF or XMP data; invalid markers count as 0xE1."""
     file.seek(2)
-    while len(begin := file.read(4)) == 4 and begin[1] != 0xDA:
-        yield begin[1] if begin[0] == 0xFF and 0xC0 <= begin[1] < 0xFF else 0xE1
-        file.seek(int.from_bytes(begin[2:]) - 2, os.SEEK_CUR)
+    while len(start := file.read(4)) == 4 and start[1] != 0xDA:
+        yield start[1] if start[0] == 0xFF and 0xC0 <= start[1] < 0xFF else 0xE1
+        file.seek(int.from_bytes(start[2:]) - 2, os.SEEK_CUR)
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Type and first bytes of each chunk."""
+    """The type and first bytes of each chunk."""
     file.seek(8)
-    while len(begin := file.read(32)) > 8:
-        yield begin[4:]
-        file.seek(int.from_bytes(begin[:4]) + 12 - len(begin), os.SEEK_CUR)
+    while len(start := file.read(32)) > 8:
+        yield start[4:]
+        file.seek(int.from_bytes(start[:4]) + 12 - len(start), os.SEEK_CUR)
 
 
 def _is_metadata_chunk(chunk: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 grey 28x28 pictures of ten kinds of clothing (Zalando SE, MIT licence).
+"""Fashion-MNIST: 70,000 grey 28x28 images of ten kinds of clothing (Zalando SE, MIT licence).
 
 Read from a folder of the four original files (Debian's package dataset-fashion-mnist, or
 torchvision's FashionMNIST/raw), or downloaded through torchvision.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ablations.data import download_progress
 from ablations.data.dataset import FASHION_STATS, ImageDataset, dataset_from_arrays
+from ablations.data.download_progress import show_download_progress
 from ablations.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -56,15 +56,8 @@ def read_idx(path: Path) -> np.ndarray:
 
 def find_fashion_files(root: str | None) -> dict[str, Path] | None:
     """The four files by their short names, or None where no folder has them all."""
-    folders = (
-        [Path(root), Path(root, "FashionMNIST", "raw")]
-        if root
-        else [
-            Path("data", "FashionMNIST", "raw"),
-            DEBIAN_FOLDER,
-        ]
-    )
-    for folder in folders:
+    in_torchvision = Path(root or "data", "FashionMNIST", "raw")
+    for folder in [Path(root), in_torchvision] if root else [in_torchvision, DEBIAN_FOLDER]:
         found = {}
         for split in ("train", "t10k"):
             for kind, axes in (("images", 3), ("labels", 1)):
@@ -77,8 +70,13 @@ def find_fashion_files(root: str | None) -> dict[str, Path] | None:
     return None
 
 
-def load_fashion(root: str | None) -> ImageDataset:
-    """All 60,000 training and 10,000 validation pictures.
+def has_fashion(root: str | None) -> bool:
+    """Whether the files are there; they may still be broken."""
+    return find_fashion_files(root) is not None
+
+
+def load_fashion(root: str | None, training: bool = True) -> ImageDataset:  # noqa: ARG001
+    """All 60,000 training and 10,000 validation images.
 
     Raises:
         DataError: No files and no network, or a broken file.
@@ -109,12 +107,9 @@ def load_fashion(root: str | None) -> ImageDataset:
 
 
 def _download(root: str) -> None:
-    """Through torchvision, into ``root``/FashionMNIST/raw; without a network nothing happens."""
+    """Download to ``root``/FashionMNIST/raw; any failure leaves no files there."""
     from torchvision.datasets import FashionMNIST
 
     # Networks and archives fail in many ways.
-    with (
-        contextlib.suppress(Exception),
-        download_progress.show_download_progress("Fashion-MNIST", root),
-    ):
+    with contextlib.suppress(Exception), show_download_progress("Fashion-MNIST", root):
         FashionMNIST(root, download=True)

@@ -1,4 +1,4 @@
-"""Images in folders: ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. ImageNet is this."""
+"""Images in folders: ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``, such as ImageNet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ablations.config.schema import DataConfig
 from ablations.data.dataset import IMAGENET_STATS, ImageDataset, Split
 from ablations.data.decode import any_decoding_changed
 from ablations.data.image_files import (
@@ -21,68 +21,65 @@ from ablations.data.image_files import (
     list_class_folders,
 )
 from ablations.errors import DataError
-from ablations.machine import env_vars
 from ablations.text.escape import terminal
 
 log = logging.getLogger("ablations")
-SAMPLED_FILES = 4096  # files whose beginning counts
-SAMPLED_BYTES = 2**16  # bytes of each
-_CHECK_HINT = "`ablations data check DIR` lists all such files"
+SAMPLED_FILES = 4096  # files whose first bytes are part of ``contents``
+SAMPLED_BYTES = 2**16  # of each
 
 
-def class_names(data: DataConfig, split: str = "train") -> tuple[str, ...]:
-    """The classes of a folder: the names of the folders in its train (or val) folder, sorted.
+def class_names(root: str | None, split: str = "train") -> tuple[str, ...]:
+    """The classes of a data set: the sorted names of the folders in its train or val folder.
 
     Raises:
         DataError: There is no such folder, or it has no classes.
     """
-    if not data.root:
-        raise DataError(f"data.name {data.name} needs --data.root DIR with {FOLDER_LAYOUT}")
-    return list_class_folders(env_vars.expand_path(data.root) / split)
+    if not root:
+        raise DataError(f"data.name folder needs --data.root DIR with {FOLDER_LAYOUT}")
+    return list_class_folders(Path(root, split))
 
 
-def load_folder(data: DataConfig, training: bool = True) -> ImageDataset:
-    """The image files of both splits (without ``training`` of val); nothing is decoded yet.
+def load_folder(root: str | None, training: bool = True) -> ImageDataset:
+    """The image files of both splits (without ``training`` of val); none is decoded yet.
 
-    The fingerprint covers every file's relative path and size, and ``contents`` the beginnings of
-    up to ``SAMPLED`` of them, evenly spaced: reading a whole ImageNet for it would cost more than
-    an epoch. Where a file is decoded otherwise than by versions that heeded neither orientation
-    nor 16 bits of grey, it says so: their records are of other images. What is left out is logged.
+    The fingerprint covers the relative path and size of every file, and ``contents`` the first
+    bytes of up to ``SAMPLED_FILES``, evenly spaced: reading all of ImageNet for it would take
+    longer than an epoch. Older versions ignored orientation and 16 bits of grey: where such a file
+    is decoded otherwise now, the fingerprint changes. Skipped files are logged.
 
     Raises:
         DataError: A missing folder, an empty file, a class without images, or splits with different
             classes.
     """
-    classes = class_names(data, "train" if training else "val")
-    root = Path(str(data.root))
-    if training and (val_classes := list_class_folders(root / "val")) != classes:
+    classes = class_names(root, "train" if training else "val")
+    folder = Path(str(root))
+    if training and (val_classes := list_class_folders(folder / "val")) != classes:
         odd = sorted(set(classes) ^ set(val_classes))
-        raise DataError(f"{root}: train and val differ in the class {odd[0]}")
-    found = [
-        find_image_files(root / name, classes)
-        for name in (["train", "val"] if training else ["val"])
-    ]
-    for each in found:
-        _raise_if_unusable(each)
-    _warn_about_skipped(found, root)
+        raise DataError(f"{folder}: train and val differ in the class {odd[0]}")
+    splits = ["train", "val"] if training else ["val"]
+    found = [find_image_files(folder / name, classes) for name in splits]
+    for split in found:
+        _raise_if_unusable(split)
+    _warn_about_skipped(found, folder)
+    images = [(path, size) for split in found for _, path, size in split.images]
+    paths = [path for path, _ in images]
     digest = hashlib.sha256()
-    for each in found:
-        for _, path, size in each.images:
-            digest.update(os.fsencode(path.relative_to(root)) + f"\0{size}\n".encode())
-    if any_decoding_changed([path for each in found for _, path, _ in each.images]):
+    for path, size in images:
+        digest.update(os.fsencode(path.relative_to(folder)) + f"\0{size}\n".encode())
+    if any_decoding_changed(paths):
         digest.update(b"upright, 16 bits of grey scaled to 8\n")
-    train = _split(found[0]) if training else Split([], np.zeros(0, np.int64))
-    fingerprint = digest.hexdigest()[:16]
-    # Who only validates compares nothing.
-    contents = (
-        _contents_digest([path for each in found for _, path, _ in each.images]) if training else ""
+    return ImageDataset(
+        _split(found[0]) if training else Split([], np.zeros(0, np.int64)),
+        _split(found[-1]),
+        classes,
+        *IMAGENET_STATS,
+        fingerprint=digest.hexdigest()[:16],
+        contents=_contents_digest(paths) if training else "",  # an evaluation compares nothing
     )
-    stats = IMAGENET_STATS
-    return ImageDataset(train, _split(found[-1]), classes, *stats, fingerprint, contents)
 
 
-def _contents_digest(paths: list[Path]) -> str:
-    """16 hex digits over the beginnings of up to ``SAMPLED`` files, evenly spaced."""
+def _contents_digest(paths: Sequence[Path]) -> str:
+    """16 hex digits over the first bytes of up to ``SAMPLED_FILES`` files, evenly spaced."""
     digest = hashlib.sha256()
     for path in paths[:: -(-len(paths) // SAMPLED_FILES)]:
         try:
@@ -102,18 +99,19 @@ def _raise_if_unusable(found: ImageFiles) -> None:
     if found.broken:
         path, why = found.broken[0]
         more = f", and {len(found.broken) - 1:,} more" if found.broken[1:] else ""
-        raise DataError(f"{path} {why}{more}: {_CHECK_HINT}")
-    if empty := found.empty():
-        out = describe_skipped(found.left_out, found.folder)
+        raise DataError(f"{path} {why}{more}: `ablations data check DIR` lists all such files")
+    if empty := found.empty_classes():
+        skipped = describe_skipped(found.skipped, found.folder)
         raise DataError(
-            f"{found.folder / empty[0]} has no images" + (f"; left out: {out}" if out else "")
+            f"{found.folder / empty[0]} has no images"
+            + (f"; left out: {skipped}" if skipped else "")
         )
 
 
-def _warn_about_skipped(found: list[ImageFiles], root: Path) -> None:
-    left_out: dict[str, list[Path]] = defaultdict(list)
-    for each in found:
-        for why, paths in each.left_out.items():
-            left_out[why] += paths
-    if left_out:
-        log.warning("%s", terminal(f"{root}: left out {describe_skipped(left_out, root)}"))
+def _warn_about_skipped(found: Sequence[ImageFiles], root: Path) -> None:
+    skipped: dict[str, list[Path]] = defaultdict(list)
+    for split in found:
+        for why, paths in split.skipped.items():
+            skipped[why] += paths
+    if skipped:
+        log.warning("%s", terminal(f"{root}: left out {describe_skipped(skipped, root)}"))

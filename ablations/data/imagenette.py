@@ -3,56 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 
-from ablations.config.schema import DataConfig
-from ablations.data import download_progress, folder
 from ablations.data.dataset import ImageDataset
+from ablations.data.download_progress import show_download_progress
+from ablations.data.folder import load_folder
 from ablations.errors import DataError
 
 FOLDER_NAMES = ("imagenette2-320", "imagenette2-160", "imagenette2")
 
 
-def load_imagenette(data: DataConfig) -> ImageDataset:
-    """The folder ``imagenette2*`` in ``data.root`` (or ``data.root`` itself), else a download.
+def load_imagenette(root: str | None, training: bool = True) -> ImageDataset:
+    """The folder ``imagenette2*`` in ``root`` (or ``root`` itself), else a download.
 
     Raises:
-        DataError: No files and no network, or a tree that is not ten classes.
+        DataError: No files and no network, or a folder that does not have ten classes.
     """
-    root = Path(data.root or "data")
-    tree = find_imagenette(data.root)
-    if tree is None:
-        _download(root)
-        tree = find_imagenette(data.root)
-    if tree is None:
-        for archive in filter(Path.is_file, (root / f"{name}.tgz" for name in FOLDER_NAMES)):
+    where = Path(root or "data")
+    folder = find_imagenette(root)
+    if folder is None:
+        _download(where)
+        folder = find_imagenette(root)
+    if folder is None:
+        for archive in filter(Path.is_file, (where / f"{name}.tgz" for name in FOLDER_NAMES)):
             raise DataError(
                 f"{archive} is not unpacked, and is damaged or no archive of Imagenette: put it "
                 "there again, or unpack it"
             )
         raise DataError(
-            f"no Imagenette in {root}: unpack imagenette2-320.tgz there (--data.root DIR)"
+            f"no Imagenette in {where}: unpack imagenette2-320.tgz there (--data.root DIR)"
         )
-    pictures = folder.load_folder(replace(data, root=str(tree)))
-    if len(pictures.classes) != 10:
-        raise DataError(f"{tree} has {len(pictures.classes)} classes, Imagenette has 10")
-    return pictures
+    dataset = load_folder(str(folder), training)
+    if len(dataset.classes) != 10:
+        raise DataError(f"{folder} has {len(dataset.classes)} classes, Imagenette has 10")
+    return dataset
 
 
 def find_imagenette(root: str | None) -> Path | None:
     """The folder of both splits in ``root``, or ``root`` itself; None where there is none."""
-    places = (Path(root or "data", name) for name in ("", *FOLDER_NAMES))
-    return next((place for place in places if (place / "train").is_dir()), None)
+    folders = (Path(root or "data", name) for name in ("", *FOLDER_NAMES))
+    return next((folder for folder in folders if (folder / "train").is_dir()), None)
+
+
+def has_imagenette(root: str | None) -> bool:
+    """Whether the files are there; they may still be broken."""
+    return find_imagenette(root) is not None
 
 
 def _download(root: Path) -> None:
-    """Through torchvision; without a network, or where the archive is damaged, nothing happens."""
+    """Download to ``root``; any failure leaves no folder, and ``load_imagenette`` reports that."""
     from torchvision.datasets import Imagenette
 
     # Networks and archives fail in many ways.
-    with (
-        contextlib.suppress(Exception),
-        download_progress.show_download_progress("Imagenette", root),
-    ):
+    with contextlib.suppress(Exception), show_download_progress("Imagenette", root):
         Imagenette(str(root), size="320px", download=True)

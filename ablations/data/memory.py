@@ -1,4 +1,4 @@
-"""Whether images fit into memory, also the shared one of loader processes; what to do if not."""
+"""Whether images fit into memory and batches into shared memory, and what to do if not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ablations.errors import DataError, InsufficientMemoryError
 from ablations.machine.cores import control_groups
 
 log = logging.getLogger("ablations")
-SHARED_MEMORY = Path("/dev/shm")  # through which loader processes hand batches over, on Linux
-_MARGIN_BYTES = 1_000_000  # bytes: semaphores, and pages that are begun
-_LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of control groups of version 2 and 1
+SHARED_MEMORY = Path("/dev/shm")  # where loader processes put batches, on Linux
+_MARGIN_BYTES = 1_000_000  # semaphores and partly filled pages
+_LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of control groups, versions 2 and 1
 MEMINFO = Path("/proc/meminfo")
-# What torch and multiprocessing say, in errors of several classes.
+# Messages of torch and multiprocessing, which raise errors of several classes.
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|out of memory"
     r"|unable to allocate"
@@ -36,11 +36,11 @@ _LARGER_HINT = "a larger /dev/shm (docker run --shm-size=8g, or --ipc=host)"
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take, swap included; None where the system does not say."""
+    """Bytes that this process can still allocate, with swap; None where the system does not say."""
     found = []
     with contextlib.suppress(OSError, ValueError):
-        told = MEMINFO.read_text(encoding="utf-8")
-        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", told, re.MULTILINE))
+        text = MEMINFO.read_text(encoding="utf-8")
+        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE))
         if "MemAvailable" in fields:
             found.append(1024 * (int(fields["MemAvailable"]) + int(fields.get("SwapFree", 0))))
     for group in control_groups("memory"):
@@ -51,25 +51,25 @@ def available_memory() -> int | None:
 
 
 def check_memory(wanted: int, what: str) -> None:
-    """Raise InsufficientMemoryError where there are fewer bytes than wanted.
+    """Raise InsufficientMemoryError where fewer than ``wanted`` bytes are available.
 
-    What a system promises it may still not have: it then ends the process, or a neighbour.
+    Linux allows larger allocations, and kills this or another process when they are used.
     """
     free = available_memory()
     if free is not None and wanted > free:
         raise InsufficientMemoryError(
             f"{what} take {decimal(wanted)} of memory, {decimal(free)} are available: "
-            "take a smaller data.image_size, or data.pipeline timm, which keeps no copy of them"
+            "use a smaller data.image_size, or data.pipeline timm, which keeps no copy of them"
         )
 
 
 def workers_within_shared_memory(workers: int, batch: int, batches: int) -> int:
-    """Of some loader processes, as many as shared memory has room for; a warning if fewer.
+    """The number of loader processes that shared memory has room for; warns if that is fewer.
 
     Args:
-        workers: Their number.
+        workers: The configured number of loader processes.
         batch: Bytes of a batch.
-        batches: How many there are; each process prepares two ahead, and the loop has two.
+        batches: Batches per epoch. Each process prefetches two, and the training loop holds two.
     """
     try:
         free = shutil.disk_usage(SHARED_MEMORY).free
@@ -91,12 +91,12 @@ def workers_within_shared_memory(workers: int, batch: int, batches: int) -> int:
 
 @functools.lru_cache(maxsize=16)
 def _warn_once(message: str) -> None:
-    """Once a process."""
+    """Log a warning, once per process."""
     log.warning("%s", message)
 
 
 def memory_shortage(error: BaseException) -> str | None:
-    """What memory was not enough for, in a line; None where an error is of something else."""
+    """The cause of an out-of-memory error in one line; None for any other error."""
     text = str(error).strip()
     if isinstance(error, InsufficientMemoryError):
         return text
@@ -112,7 +112,7 @@ def memory_shortage(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(text)
     ):
-        # A loader process sends its whole traceback; the message is in the last line.
+        # A loader process sends its whole traceback; the last line has the message.
         lines = text.splitlines() or ["not enough memory"]
         line = lines[-1] if lines[0].startswith("Caught ") else lines[0]
         return re.sub(r"^([\w.]*Error: )?(\[enforce fail at [^]]*\] err == 0\. )?", "", line)
@@ -120,9 +120,9 @@ def memory_shortage(error: BaseException) -> str | None:
 
 
 def loader_death(error: BaseException) -> str | None:
-    """How a loader process ended from outside, in a line; None where an error is of something else.
+    """How a loader process was ended from outside, in one line; None for any other error.
 
-    torch's error says that one has ended, the error before it how.
+    The error of torch says that a process ended; an earlier error in the chain says how.
     """
     if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader worker (pid"):
         return None
@@ -136,9 +136,13 @@ def loader_death(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def memory_guard(what: str) -> Iterator[None]:
-    """Raise InsufficientMemoryError, with what it was for, where this block has too little memory.
+    """Turn out-of-memory errors of the block into InsufficientMemoryError.
+
+    Args:
+        what: What the block allocates, for the message.
 
     Raises:
+        InsufficientMemoryError: Memory or shared memory ran out.
         DataError: A loader process was killed from outside.
     """
     try:

@@ -1,4 +1,4 @@
-"""The embedded pictures: 8,000 + 2,000 of Fashion-MNIST, class-balanced, in the package itself.
+"""The embedded images: 8,000 + 2,000 of Fashion-MNIST, class-balanced, in the package itself.
 
 Drawn by ``scripts/build_mini.py`` from the training and test files (Zalando SE, MIT licence: the
 text is in mini.LICENSE beside the file).
@@ -19,8 +19,8 @@ from ablations.errors import DataError
 MINI_FILE = Path(__file__).with_name("mini.npz")
 
 
-def load_mini() -> ImageDataset:
-    """8,000 training pictures (800 a class) and 2,000 validation pictures (200 a class).
+def load_mini(root: str | None = None, training: bool = True) -> ImageDataset:  # noqa: ARG001
+    """8,000 training images (800 per class) and 2,000 validation images (200 per class).
 
     Raises:
         DataError: The file is damaged.

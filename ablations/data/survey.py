@@ -1,4 +1,4 @@
-"""A folder of images looked at file by file, before anything is trained on it."""
+"""Inspect a folder of images file by file, before training on it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ from ablations.text.escape import terminal
 from ablations.text.phrases import pluralize
 
 SPLITS = ("train", "val")
-_BLOCK_FILES = 256  # files that wait for a thread at a time
+_BLOCK_FILES = 256  # files that are queued for the threads at a time
 
 
 class ImageInfo(NamedTuple):
-    """One image file: Pillow's names of its format and mode, pixels, and its bytes' SHA-256.
+    """One image file.
 
-    ``black`` is one of 16 bits whose values are all below 256, which 8 bits cannot show.
+    Args:
+        format: Pillow's name of its format.
+        mode: Pillow's name of its mode.
+        size: (width, height) in pixels, before it is turned.
+        turned: Whether its EXIF data turns it.
+        black: Whether it has 16 bits and only values below 256, which are black in 8 bits.
+        digest: SHA-256 of the file.
     """
 
     format: str
@@ -50,15 +56,15 @@ class SplitSurvey:
     """What is in ``train`` or ``val``.
 
     Args:
-        classes: Class -> how many images of it can be decoded.
-        sizes: (width, height) in pixels, before it is turned -> how many images have it.
-        formats: Pillow's name of a format -> how many.
-        modes: Pillow's name of a mode -> how many.
-        turned: How many their EXIF data turns.
-        black: How many of 16 bits come out black, for all their values are below 256.
-        file_bytes: Of all their files.
+        classes: Class -> number of images that can be decoded.
+        sizes: (width, height) in pixels, before images are turned -> number of images.
+        formats: Pillow's name of a format -> number of images.
+        modes: Pillow's name of a mode -> number of images.
+        turned: Number of images that their EXIF data turns.
+        black: Number of images with 16 bits and only values below 256, which are black in 8 bits.
+        file_bytes: Size of all image files.
         broken: Files that cannot be used, and why.
-        left_out: Why files or folders are not taken -> which.
+        skipped: Why files or folders are skipped -> their paths.
     """
 
     classes: dict[str, int]
@@ -69,14 +75,14 @@ class SplitSurvey:
     black: int = 0
     file_bytes: int = 0
     broken: list[tuple[Path, str]] = field(default_factory=list)
-    left_out: dict[str, list[Path]] = field(default_factory=dict)
+    skipped: dict[str, list[Path]] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
-        """How many can be decoded."""
+        """The number of images that can be decoded."""
         return sum(self.classes.values())
 
-    def spread(self) -> list[tuple[int, int]]:
+    def size_range(self) -> list[tuple[int, int]]:
         """The sizes of the images with the fewest, the median and the most pixels."""
         order = sorted(self.sizes, key=lambda size: (size[0] * size[1], size))
         middle, seen = order[:1], 0
@@ -94,42 +100,42 @@ class Survey:
 
     Args:
         root: Its folder.
-        splits: Those that are there, by name.
-        problems: Why it cannot be trained on, a line each, beside broken files.
-        twice: Pairs of files with the same bytes, one of ``train``, one of ``val``.
+        splits: The splits that exist, by name.
+        problems: Reasons why it cannot be trained on, besides broken files.
+        duplicates: Pairs of files with the same bytes, one of ``train``, one of ``val``.
     """
 
     root: Path
     splits: dict[str, SplitSurvey] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    twice: list[tuple[Path, Path]] = field(default_factory=list)
+    duplicates: list[tuple[Path, Path]] = field(default_factory=list)
 
     @property
     def broken(self) -> list[tuple[Path, str]]:
-        """Of all splits."""
+        """Broken files of all splits, and why."""
         return [each for split in self.splits.values() for each in split.broken]
 
     @property
-    def sound(self) -> bool:
+    def usable(self) -> bool:
         """Whether it can be trained on."""
         return not self.problems and not self.broken
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; files by their paths within the data set."""
+        """JSON values; files by their paths relative to the data set."""
 
         def within(path: Path) -> str:
             return str(path.relative_to(self.root))
 
         return {
             "root": str(self.root),
-            "sound": self.sound,
+            "sound": self.usable,
             "problems": self.problems,
             "splits": {
                 name: {
                     "images": split.images,
                     "classes": split.classes,
                     "sizes": dict(
-                        zip(("smallest", "median", "largest"), split.spread(), strict=False)
+                        zip(("smallest", "median", "largest"), split.size_range(), strict=False)
                     ),
                     "formats": dict(split.formats.most_common()),
                     "modes": dict(split.modes.most_common()),
@@ -138,12 +144,12 @@ class Survey:
                     "bytes": split.file_bytes,
                     "broken": [{"file": within(path), "why": why} for path, why in split.broken],
                     "left_out": {
-                        why: [*map(within, paths)] for why, paths in split.left_out.items()
+                        why: [*map(within, paths)] for why, paths in split.skipped.items()
                     },
                 }
                 for name, split in self.splits.items()
             },
-            "twice": [[within(one), within(other)] for one, other in self.twice],
+            "twice": [[within(one), within(other)] for one, other in self.duplicates],
         }
 
 
@@ -152,7 +158,7 @@ def survey_folder(root: Path, progress: Callable[[int, int, int], None]) -> Surv
 
     Args:
         root: A folder with ``train`` and ``val``, or with ``imagenette2*``.
-        progress: Called with how many files are done, how many there are, how many are broken.
+        progress: Called with the numbers of files that are done, of all files, of broken files.
 
     Raises:
         DataError: It is no such folder.
@@ -167,45 +173,45 @@ def survey_folder(root: Path, progress: Callable[[int, int, int], None]) -> Surv
         )
     found = {name: image_files.find_image_files(root / name) for name in there}
     total = sum(len(each.images) + len(each.broken) for each in found.values())
-    done, broken, made = 0, 0, Survey(root)
+    done, broken, survey = 0, 0, Survey(root)
     digests: dict[bytes, Path] = {}
     for name, each in found.items():
-        split = SplitSurvey(dict.fromkeys(each.classes, 0), left_out=dict(each.left_out))
+        split = SplitSurvey(dict.fromkeys(each.classes, 0), skipped=dict(each.skipped))
         split.broken += each.broken
-        made.splits[name] = split
+        survey.splits[name] = split
         done, broken = done + len(each.broken), broken + len(each.broken)
-        for (label, path, size), seen in zip(each.images, _inspect_all(each.images), strict=True):
-            if isinstance(seen, str):
-                split.broken.append((path, seen))
+        for (label, path, size), info in zip(each.images, _inspect_all(each.images), strict=True):
+            if isinstance(info, str):
+                split.broken.append((path, info))
                 broken += 1
             else:
                 split.classes[each.classes[label]] += 1
-                _count(split, seen, size)
+                _count(split, info, size)
                 if name == "train":
-                    digests.setdefault(seen.digest, path)
-                elif seen.digest in digests:
-                    made.twice.append((digests[seen.digest], path))
+                    digests.setdefault(info.digest, path)
+                elif info.digest in digests:
+                    survey.duplicates.append((digests[info.digest], path))
             done += 1
             progress(done, total, broken)
-    made.problems += _problems(made)
-    return made
+    survey.problems += _problems(survey)
+    return survey
 
 
 def _inspect_all(images: list[tuple[int, Path, int]]) -> Iterator[ImageInfo | str]:
-    """What is seen of each file, in order, by as many threads as there are cores."""
+    """Inspect files in as many threads as there are cores; the results are in order."""
     pool = ThreadPoolExecutor(usable_cores())
     try:
-        with ignore_warnings():  # what a thread restores is then quiet too
-            for begin in range(0, len(images), _BLOCK_FILES):
+        with ignore_warnings():  # threads save and restore the filters: ignore them here too
+            for start in range(0, len(images), _BLOCK_FILES):
                 yield from pool.map(
-                    inspect_image, [path for _, path, _ in images[begin : begin + _BLOCK_FILES]]
+                    inspect_image, [path for _, path, _ in images[start : start + _BLOCK_FILES]]
                 )
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def inspect_image(path: Path) -> ImageInfo | str:
-    """What a file is, or why it is broken."""
+    """The facts of an image file, or why it is broken."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -223,24 +229,26 @@ def inspect_image(path: Path) -> ImageInfo | str:
         return ImageInfo(image.format or "?", mode, image.size, turned, black, digest)
 
 
-def _count(split: SplitSurvey, seen: ImageInfo, size: int) -> None:
-    split.sizes[seen.size] += 1
-    split.formats[seen.format] += 1
-    split.modes[seen.mode] += 1
-    split.turned += seen.turned
-    split.black += seen.black
+def _count(split: SplitSurvey, info: ImageInfo, size: int) -> None:
+    split.sizes[info.size] += 1
+    split.formats[info.format] += 1
+    split.modes[info.mode] += 1
+    split.turned += info.turned
+    split.black += info.black
     split.file_bytes += size
 
 
-def _problems(made: Survey) -> Iterator[str]:
+def _problems(survey: Survey) -> Iterator[str]:
     for name in SPLITS:
-        if name not in made.splits:
+        if name not in survey.splits:
             use = "evaluate" if name == "val" else "train"
             yield f"there is no {name} folder, so there is nothing to {use} on"
             continue
-        split = made.splits[name]
-        others = [other for key, other in made.splits.items() if key != name]
-        if odd := [each for each in split.classes if any(each not in o.classes for o in others)]:
+        split = survey.splits[name]
+        others = [other for key, other in survey.splits.items() if key != name]
+        if odd := [
+            each for each in split.classes if any(each not in other.classes for other in others)
+        ]:
             yield f"{_list_classes(odd)} only in {name}"
         if empty := [each for each, count in split.classes.items() if not count]:
             yield f"{_list_classes(empty)} without images in {name}"

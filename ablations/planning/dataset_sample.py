@@ -7,22 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ablations import data
+from ablations.config.data_sources import find_data_source
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.data import ImageDataset, Split
 from ablations.data.checks import check_classes
 from ablations.errors import ConfigError
 
-# Training and validation images. ImageNet-1K: Russakovsky et al., IJCV 115 (2015), Table 2.
-# Fashion-MNIST: Xiao et al., arXiv 1708.07747. CIFAR: Krizhevsky, Learning Multiple Layers of
-# Features from Tiny Images (2009). Imagenette, version 2: github.com/fastai/imagenette.
-PUBLISHED_SIZES = {
-    "mini": (8_000, 2_000),
-    "fashion": (60_000, 10_000),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "imagenette": (9_469, 3_925),
-}
+# Training and validation images: Russakovsky et al., IJCV 115 (2015), Table 2.
 IMAGENET_SIZE = (1_281_167, 50_000)
 
 
@@ -52,7 +44,7 @@ def dataset_size(config: RunConfig) -> DatasetSize:
         images = data.load_dataset(config.data)
         check_classes(config, len(images.classes))
         return DatasetSize(len(images.train), len(images.val), images)
-    train, val = PUBLISHED_SIZES.get(config.data.name) or _folder_size(config)
+    train, val = find_data_source(config.data.name).images or _folder_size(config)
     if config.data.batch_size > train:
         raise ConfigError(
             f"data.batch_size {config.data.batch_size} is above the {train} training images of "
@@ -84,8 +76,8 @@ def sample_dataset(dataset: ImageDataset, train: int, val: int) -> ImageDataset:
 
     def sample(split: Split, count: int) -> Split:
         index = np.resize(generator.permutation(len(split)), count)
-        if isinstance(split.pictures, np.ndarray):
-            return Split(split.pictures[index], split.labels[index])
-        return Split([split.pictures[i] for i in index], split.labels[index])
+        if isinstance(split.images, np.ndarray):
+            return Split(split.images[index], split.labels[index])
+        return Split([split.images[i] for i in index], split.labels[index])
 
     return replace(dataset, train=sample(dataset.train, train), val=sample(dataset.val, val))

@@ -15,8 +15,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ablations import data
 from ablations.config import plugins
+from ablations.config.data_sources import find_data_source
 from ablations.config.resolve import DERIVED_FIELDS, flatten, parse_value, resolve
-from ablations.config.schema import SOURCES, RunConfig
+from ablations.config.schema import RunConfig
 from ablations.data.batches import VALIDATION_BATCH, create_validation_loader
 from ablations.data.memory import memory_guard
 from ablations.errors import CheckpointError, ConfigError
@@ -111,7 +112,7 @@ def model_from_checkpoint(
     if head is None or head.ndim != 2 or not head.numel():
         raise CheckpointError(f"checkpoint {path} has no head, so it predicts no classes")
     source = overrides.get("data.name", resolve(RECIPE).data.name)
-    if (classes := SOURCES.get(source, (0, None))[1]) and classes != head.shape[0]:
+    if (classes := find_data_source(source).num_classes) and classes != head.shape[0]:
         raise ConfigError(_class_mismatch(source, classes, head.shape[0]))
     name = arch or names[0]
     model = model_config(name, num_classes=head.shape[0])

@@ -8,6 +8,7 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.config import schema
+from ablations.config.data_sources import DATA_SOURCES
 from ablations.config.resolve import FIELDS, field_type, preset_names, recipe_names, resolve
 from poolformer.config import ACTIVATION_NAMES, MIXER_NAMES, NORM_NAMES
 
@@ -60,7 +61,7 @@ def test_valid_names_are_listed(capsys):
         "model.token_mixers": MIXER_NAMES[:7],
         "model.norm": NORM_NAMES,
         "model.activation": ACTIVATION_NAMES,
-        "data.name": schema.SOURCES,
+        "data.name": DATA_SOURCES,
         "data.pipeline": schema.PIPELINES,
         "data.train_interpolation": schema.INTERPOLATIONS,
         "optim.optimizer": schema.OPTIMIZERS,

@@ -12,7 +12,7 @@ from timm.scheduler import create_scheduler_v2
 
 from ablations.config import unused_fields
 from ablations.config.resolve import FIELDS, resolve
-from ablations.config.schema import OPTIMIZERS, PIPELINES, SOURCES
+from ablations.config.schema import OPTIMIZERS, PIPELINES
 from poolformer import ConfigError, MetaFormer
 from tests.factories.configs import TINY
 
@@ -144,7 +144,6 @@ def test_every_field_that_is_part_of_the_id_is_among_these():
     timm |= {"train_interpolation", "pipeline", "name", "root"}
     assert left == {f"data.{name}" for name in timm} | {"model.num_classes"}
     assert set(PIPELINES) == {"tensor", "timm"}
-    assert set(unused_fields.SIDES) == {n for n in SOURCES if n not in ("imagenette", "folder")}
 
 
 def signature(run):

@@ -59,7 +59,7 @@ def test_augmentation_is_shift_and_flip_of_the_original():
     train, _ = create_loaders(pictures, config, seed=3)
     keys = [key for key, _ in zip(iter(train.sampler), range(8), strict=False)]
     shown = next(iter(train))[0]
-    padded = np.pad(pictures.train.pictures, ((0, 0), (5, 5), (5, 5), (0, 0)))
+    padded = np.pad(pictures.train.images, ((0, 0), (5, 5), (5, 5), (0, 0)))
     seen = set()
     for (_, index), picture in zip(keys, shown, strict=True):
         mean, std = pictures.mean[0], pictures.std[0]
@@ -88,7 +88,7 @@ def test_validation_shows_the_pictures_as_they_are():
     assert labels.tolist() == pictures.val.labels.tolist()
     mean, std = pictures.mean[0], pictures.std[0]
     whole = ((shown * std + mean) * 255).round().to(torch.uint8)
-    assert np.array_equal(whole[:, 0, 2:-2, 2:-2].numpy(), pictures.val.pictures.squeeze(-1))
+    assert np.array_equal(whole[:, 0, 2:-2, 2:-2].numpy(), pictures.val.images.squeeze(-1))
     assert not whole[:, 0, :2].any()
 
 
@@ -103,7 +103,7 @@ def test_pictures_are_fitted_by_padding_or_by_resizing():
     assert torch.equal(padded[..., 1:-1, 1:-1], stack)
     assert padded.sum() == stack.sum()
     assert fit_images(stack, 2, "resize").shape == (1, 1, 2, 2)
-    with pytest.raises(DataError, match="cannot shrink 28x28 pictures to 20"):
+    with pytest.raises(DataError, match="cannot shrink 28x28 images to 20"):
         data.load_dataset(replace(TENSOR, image_size=20))
 
 
@@ -138,7 +138,7 @@ def test_pictures_in_memory_go_through_timms_transforms_too():
 @pytest.mark.parametrize("content", [b"this is no image", None])
 def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers):
     pictures = data.load_dataset(files)
-    path = pictures.train.pictures[5]
+    path = pictures.train.images[5]
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:200] if content is None else content)

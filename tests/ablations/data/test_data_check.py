@@ -109,17 +109,17 @@ def test_what_it_calls_broken_fails_in_training_and_nothing_else_does(spoilt):
     broken = {path for path, _ in survey_folder(spoilt, lambda *_: None).broken}
     config = DataConfig(name="folder", root=str(spoilt), pipeline="timm")
     with pytest.raises(DataError, match="is empty, and 1 more: `ablations data check"):
-        folder.load_folder(config)
+        folder.load_folder(config.root)
     for name in ("empty.jpg", "lost.jpg"):
         (spoilt / "train" / "Trouser" / name).unlink()
-    pictures = folder.load_folder(config)
+    pictures = folder.load_folder(config.root)
     images = TransformedImages(pictures.train, pictures, config, seed=0, training=True)
-    for index, path in enumerate(pictures.train.pictures):
+    for index, path in enumerate(pictures.train.images):
         if path in broken:
             with pytest.raises(DataError):
-                images.picture(index)
+                images.image(index)
         else:
-            assert images.picture(index).mode == "RGB"
+            assert images.image(index).mode == "RGB"
 
 
 def test_splits_that_do_not_fit_each_other_are_problems(root, capsys):

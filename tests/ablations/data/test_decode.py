@@ -25,7 +25,7 @@ from ablations.data.decode import (
 )
 from ablations.errors import DataError
 
-GREY = mini.load_mini().train.pictures[7, :, :20, 0]  # (28, 20): neither square nor symmetric
+GREY = mini.load_mini().train.images[7, :, :20, 0]  # (28, 20): neither square nor symmetric
 
 NOT_UTF8 = b"/data/caf\xe9\n.jpg"
 

@@ -13,7 +13,7 @@ from ablations import data
 from ablations.cli import options
 from ablations.cli.main import main, parser
 from ablations.config.resolve import resolve
-from ablations.data import count_classes, folder
+from ablations.data import count_classes
 from ablations.machine import env_vars
 from ablations.tracking import client
 
@@ -92,7 +92,7 @@ def test_a_root_keeps_its_tilde_and_is_found(home, picture_folder):
     )
     assert given.data.root == "~/pictures"
     assert given.run_id == plain.run_id
-    assert len(folder.class_names(given.data)) == 3
+    assert data.count_classes(given.data) == 3
     assert data.load_dataset(given.data).fingerprint == data.load_dataset(plain.data).fingerprint
     assert data.is_available(given.data)
 

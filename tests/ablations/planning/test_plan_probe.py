@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from ablations import data
+from ablations.config.data_sources import DATA_SOURCES
 from ablations.config.resolve import resolve
 from ablations.data import cifar, mini
 from ablations.planning import probe
 from ablations.planning.dataset_sample import (
     IMAGENET_SIZE,
-    PUBLISHED_SIZES,
     dataset_size,
     sample_dataset,
 )
@@ -120,15 +120,15 @@ def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder,
     for name, overrides, expected in (
         ("imagenet", {}, IMAGENET_SIZE),
         ("imagenet-fast", {}, IMAGENET_SIZE),
-        ("cifar10", nowhere, PUBLISHED_SIZES["cifar10"]),
-        ("fashion", nowhere, PUBLISHED_SIZES["fashion"]),
-        ("imagenette", nowhere, PUBLISHED_SIZES["imagenette"]),
+        ("cifar10", nowhere, DATA_SOURCES["cifar10"].images),
+        ("fashion", nowhere, DATA_SOURCES["fashion"].images),
+        ("imagenette", nowhere, DATA_SOURCES["imagenette"].images),
     ):
         found = dataset_size(resolve(name, overrides))
         assert (found.train, found.val, found.images) == (*expected, None)
     assert not list(tmp_path.iterdir())  # nothing was downloaded
     embedded = mini.load_mini()
-    assert PUBLISHED_SIZES["mini"] == (len(embedded.train), len(embedded.val))
+    assert DATA_SOURCES["mini"].images == (len(embedded.train), len(embedded.val))
     with pytest.raises(ConfigError, match="is not known"):
         dataset_size(resolve("imagenet", {"model.num_classes": 12}))
     with pytest.raises(ConfigError, match="above the 50000 training images"):

@@ -1,6 +1,6 @@
 """The parameterized MetaFormer of "MetaFormer Is Actually What You Need for Vision".
 
-The names that need torch load on first use, so that configs can be read without it.
+Names that need torch are imported on first use, so that configs can be read without it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ __all__ = [
     "register_mixer",
 ]
 
-# name -> the room it is in
-HEAVY = {
+_LAZY = {  # name -> its module, which imports torch
     "MetaFormer": "metaformer",
     "create": "metaformer",
     "load_checkpoint": "checkpoints",
@@ -40,6 +39,6 @@ HEAVY = {
 
 
 def __getattr__(name: str) -> object:
-    if name in HEAVY:
-        return getattr(import_module(f"poolformer.{HEAVY[name]}"), name)
+    if name in _LAZY:
+        return getattr(import_module(f"poolformer.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

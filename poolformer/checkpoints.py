@@ -1,4 +1,4 @@
-"""Files of weights: reading them in any layout, telling what model they are of, writing them."""
+"""Files of weights: read them in any layout, find the model that they fit, encode them."""
 
 from __future__ import annotations
 
@@ -32,27 +32,26 @@ __all__ = [
     "read_weights",
 ]
 
-# Where training scripts put the weights: averaged ones first.
-WRAPPERS = ["state_dict_ema", "model_ema", "state_dict", "model"]
-# What wrappers of a model put before its keys: DataParallel, torch.compile, Lightning.
-PREFIX = re.compile(r"^((module|_orig_mod|model)\.)+")
+# Keys under which training scripts store the weights, averaged ones first.
+_WRAPPERS = ["state_dict_ema", "model_ema", "state_dict", "model"]
+# Prefixes that wrappers of a model add to its keys: DataParallel, torch.compile, Lightning.
+_PREFIX = re.compile(r"^((module|_orig_mod|model)\.)+")
 SUFFIXES = [".pt", ".pth", ".tar", ".bin", ".safetensors"]
 
 
 def matching_models(weights: Mapping[str, Tensor], file: str | Path = "") -> list[str]:
-    """The names of MODELS that weights of any layout fit, the most likely first.
+    """The names of MODELS that weights fit, in any layout and with any number of classes.
 
-    Not every change of a model shows in its weights: pooling and the identity have none. A model
-    that ``file`` is named after comes first, as the released files are; then the order of MODELS.
-    The number of classes may be any.
+    Several models may fit: pooling and the identity, for instance, have no weights. A model that
+    ``file`` is named after comes first, as the released files are; then the order of MODELS.
 
     Raises:
-        CheckpointError: Keys of no layout.
+        CheckpointError: The keys belong to no layout.
     """
     shapes = _body_shapes(convert_layout(weights, "own"))
     found = []
     for name, config in MODELS.items():
-        # A look at the last block spares most models from being built.
+        # The keys of the last block rule out most models before they are built.
         last = f"stages.{len(config.depths) - 1}.blocks.{config.depths[-1] - 1}."
         if any(key.startswith(last) for key in shapes) and _shapes_of(config) == shapes:
             found.append(name)
@@ -74,11 +73,11 @@ def _body_shapes(own: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a file: torch's format (also wrapped by a training script) or safetensors.
 
-    No code of the file is run: torch loads with ``weights_only=True``; besides tensors only the
-    argparse.Namespace in which training scripts keep their flags is let through.
+    No code of the file runs: torch loads with ``weights_only=True``. The only other class allowed
+    is argparse.Namespace, in which training scripts store their flags.
 
     Raises:
-        CheckpointError: No such file, or a file that holds no weights.
+        CheckpointError: The file does not exist or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -91,11 +90,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             tree: Any = load_file(path)
         else:
             with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-                warnings.simplefilter("ignore")  # of pickles by others, which fail on their own
+                warnings.simplefilter("ignore")  # about pickles, which fail below
                 tree = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file makes the readers raise
-        raise CheckpointError(f"checkpoint {path} cannot be read: {_refusal(error)}") from error
-    for name in WRAPPERS:
+    except Exception as error:  # whatever the readers raise for a broken or hostile file
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: {_describe_read_error(error)}"
+        ) from error
+    for name in _WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):
             tree = tree[name]
     if not isinstance(tree, dict) or not all(
@@ -103,7 +104,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         for item in tree.values()
     ):
         raise CheckpointError(f"checkpoint {path} holds no state dict of dense tensors")
-    weights = {PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
+    weights = {_PREFIX.sub("", str(key)): tensor for key, tensor in tree.items()}
     if not weights:
         raise CheckpointError(f"checkpoint {path} is empty")
     if len(weights) < len(tree):
@@ -111,11 +112,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return weights
 
 
-def _refusal(error: Exception) -> str:
-    """Why a file was not read; torch's own words advise to run whatever is in it."""
-    if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
-        return f"it asks for {named[1]}, and only files of tensors are read; nothing of it was run"
-    if isinstance(error, OSError) and error.filename:  # not to be opened; torch's seeks have none
+def _describe_read_error(error: Exception) -> str:
+    """Why a file cannot be read. torch's own message advises to run the code in the file."""
+    if match := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"it asks for {match[1]}, but only files of tensors are read; no code of it was run"
+    if isinstance(error, OSError) and error.filename:  # a failed seek of torch has no filename
         return str(error.strerror)
     return "it is truncated, or no file of weights"
 
@@ -153,19 +154,19 @@ def load_checkpoint(
     new_head: bool = False,
     resize_position_embedding: bool = False,
 ) -> list[str]:
-    """Load weights of any layout into a model; all of them or, on an error, none.
+    """Load weights of any layout into a model: all of them, or none if an error is raised.
 
     The layout also sets the order of the head (``MetaFormer.set_head_order``), so that the logits
     are those of the code that wrote the file: timm's for timm's layout, else the paper's.
 
     Args:
-        model: Built for the architecture of the file.
-        path: A file that ``read_weights`` reads.
-        new_head: Keep the model's own head where the file has another number of classes, or none.
+        model: A model with the architecture of the file.
+        path: A file that ``read_weights`` can read.
+        new_head: Keep the model's head if the file has no head or another number of classes.
         resize_position_embedding: Interpolate a position embedding of another resolution.
 
     Returns:
-        A line for each thing that is not as in the file.
+        A line for each weight that differs from the file.
 
     Raises:
         CheckpointError: The file cannot be read or does not fit; names the keys and both shapes.
@@ -176,14 +177,14 @@ def load_checkpoint(
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     expected = model.state_dict()
-    told = []
+    notes = []
     if new_head:
         head, classes = weights.get("head.weight"), model.config.num_classes
-        theirs = 0 if head is None else head.shape[0] if head.ndim == 2 else classes
-        if theirs != classes:
+        in_file = 0 if head is None else head.shape[0] if head.ndim == 2 else classes
+        if in_file != classes:
             kept = {key: value for key, value in expected.items() if key.startswith("head.")}
             weights = {k: v for k, v in weights.items() if not k.startswith("head.")} | kept
-            told.append(f"the head is new: {classes} classes, the file has {theirs or 'none'}")
+            notes.append(f"the head is new: {classes} classes, the file has {in_file or 'none'}")
     if resize_position_embedding:
         for key in [key for key in weights if key.endswith("position_embedding.embedding")]:
             old, new = weights[key], expected.get(key)
@@ -192,7 +193,7 @@ def load_checkpoint(
             size = list(new.shape[2:])
             resized = resample_abs_pos_embed_nhwc(old.permute(0, 2, 3, 1), size)
             weights[key] = resized.permute(0, 3, 1, 2)
-            told.append(f"{key} is resized from {list(old.shape[2:])} to {size}")
+            notes.append(f"{key} is resized from {list(old.shape[2:])} to {size}")
     names = "" if layout == "own" else f" ({layout} layout; keys in our names)"
     _check_fit(f"{path}{names}", weights, expected)
     try:
@@ -200,7 +201,7 @@ def load_checkpoint(
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {path}: {_first_line(error)}") from error
     model.set_head_order("timm" if layout == "timm" else "official")
-    return told
+    return notes
 
 
 def _resizable(old: Tensor, new: Tensor) -> bool:
@@ -222,7 +223,7 @@ def _check_fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, 
         for key, found, wanted in shared
         if found.is_floating_point() != wanted.is_floating_point()
     ]
-    told = [
+    problems = [
         f"{len(keys)} {word}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
         for keys, word in (
             (missing, "missing"),
@@ -232,5 +233,5 @@ def _check_fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, 
         )
         if keys
     ]
-    if told:
-        raise CheckpointError(f"checkpoint {name} does not fit the model: {'; '.join(told)}")
+    if problems:
+        raise CheckpointError(f"checkpoint {name} does not fit the model: {'; '.join(problems)}")

@@ -1,4 +1,4 @@
-"""What a MetaFormer is made of: one frozen dataclass, checked before anything is built.
+"""The config of a MetaFormer: one frozen dataclass, checked before anything is built.
 
 Standard library only, so that sweeps and tables can read and check models without torch.
 """
@@ -50,109 +50,110 @@ def _nearest(name: object, valid: Iterable[str], count: int) -> list[str]:
     return [folded[near] for near in difflib.get_close_matches(str(name).casefold(), folded, count)]
 
 
-def _whole(value: Any) -> int:
+def _to_int(value: Any) -> int:
     if isinstance(value, bool):
         raise TypeError
-    return operator.index(value)  # also of numpy
+    return operator.index(value)  # also numpy's integers
 
 
-def _number(value: Any) -> float:
+def _to_float(value: Any) -> float:
     if isinstance(value, bool | str):
         raise TypeError
     return float(value)
 
 
-def _truth(value: Any) -> bool:
+def _to_bool(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError
     return value
 
 
-def _name(value: Any) -> str:
+def _to_str(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
 
 
-def _each(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def many(value: Any) -> tuple[Any, ...]:
+def _to_tuple(convert: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def convert_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise TypeError
-        return tuple(one(item) for item in value)
+        return tuple(convert(item) for item in value)
 
-    return many
+    return convert_all
 
 
-# Annotation of a field -> what makes a plain value of it, and what to call that.
-KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "int": (_whole, "a whole number"),
-    "float": (_number, "a number"),
-    "bool": (_truth, "true or false"),
-    "str": (_name, "a name"),
-    "tuple[int, ...]": (_each(_whole), "a list of whole numbers"),
+# Annotation of a field -> the function that converts its values, and what to call a valid value.
+_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (_to_int, "a whole number"),
+    "float": (_to_float, "a number"),
+    "bool": (_to_bool, "true or false"),
+    "str": (_to_str, "a name"),
+    "tuple[int, ...]": (_to_tuple(_to_int), "a list of whole numbers"),
     "str | tuple[str, ...]": (
-        lambda value: value if isinstance(value, str) else _each(_name)(value),
+        lambda value: value if isinstance(value, str) else _to_tuple(_to_str)(value),
         "a name or a list of names",
     ),
 }
 
 
-def _as(kind: str, name: str, value: Any) -> Any:
-    """``value`` as a field of a kind holds it; ConfigError where it is of another."""
-    plain = kind.removesuffix(" | None")
-    if value is None and plain != kind:
+def _convert(annotation: str, name: str, value: Any) -> Any:
+    """``value`` in the type of a field; ConfigError if it has another type."""
+    base = annotation.removesuffix(" | None")
+    optional = base != annotation
+    if value is None and optional:
         return None
-    make, told = KINDS[plain]
+    convert, valid = _TYPES[base]
     try:
-        return make(value)
+        return convert(value)
     except (TypeError, ValueError, OverflowError) as error:
-        null = ", or null" if plain != kind else ""
-        raise ConfigError(f"{name} {value!r} must be {told}{null}") from error
+        null = ", or null" if optional else ""
+        raise ConfigError(f"{name} {value!r} must be {valid}{null}") from error
 
 
 @dataclass(frozen=True)
 class MetaFormerConfig:
-    """The architecture. One ablation is one field; no field moves another.
+    """The architecture. One ablation is one field, and no field changes another.
 
-    The defaults are PoolFormer-S12 at 1000 classes and 224x224 pictures (arXiv 2111.11418).
+    The defaults are PoolFormer-S12 with 1000 classes and 224x224 images (arXiv 2111.11418).
 
     Args:
-        depths: Blocks in each stage, each 1 or more.
-        dims: Channels of each stage, each 1 or more; as many as ``depths``.
-        mlp_ratio: Hidden width of the channel MLP over its input width, above 0; read with
-            ``channel_mlp`` only.
-        token_mixers: One name for all stages, or one name a stage: pool, identity, random,
+        depths: Blocks of each stage, 1 or more.
+        dims: Channels of each stage, 1 or more; as many as ``depths``.
+        mlp_ratio: Hidden width of the channel MLP over its input width, above 0; used only with
+            ``channel_mlp``.
+        token_mixers: One name for all stages, or one name per stage: pool, identity, random,
             depthwise, attention, spatial_fc, separable_conv (the 7x7 of ConvFormer), or a
             registered one.
-        pool_size: Side of the average-pooling window in positions: 1, 3, 5, ...; read by ``pool``
-            only.
+        pool_size: Side of the average-pooling window in positions: 1, 3, 5, ...; used only by
+            ``pool``.
         norm: group (the paper's Modified LayerNorm: GroupNorm with one group), layer (over
             channels), batch or none; also sets the final norm.
-        activation: gelu, relu, silu or star_relu, inside the channel MLP; read with
-            ``channel_mlp`` only.
-        residual: Whether a sub-block's output is added to its input or replaces it. The paper
+        activation: gelu, relu, silu or star_relu, inside the channel MLP; used only with
+            ``channel_mlp``.
+        residual: Whether the output of a sub-block is added to its input or replaces it. The paper
             released no code for "none": LayerScale, drop path and the pooling's subtraction stay.
-        channel_mlp: Whether blocks have their second sub-block. Without it the whole of it goes
-            (norm, MLP, LayerScale), which gives the paper's 2.5 M parameters.
+        channel_mlp: Whether blocks have their second sub-block. Without it, its norm, MLP and
+            LayerScale are all left out, which gives the paper's 2.5 M parameters.
         layer_scale_init: Initial LayerScale of each sub-block, a finite number; null for no
             LayerScale.
         drop_path: Stochastic-depth rate of the last block, 0 to below 1; rises linearly from 0 at
-            the first.
-        position_embedding: Number of the stage (1 is the first) before which a learned, zero
-            initialised embedding is added, once; null for none.
-        head_dim: Channels of one attention head, a divisor of ``dims``; read by ``attention`` only.
+            the first block.
+        position_embedding: The stage (1 is the first) before which a learned embedding, zero at
+            the start, is added once; null for none.
+        head_dim: Channels of one attention head, a divisor of ``dims``; used only by ``attention``.
         stem_kernel: Kernel side of the stem convolution in pixels, 1 or more.
         stem_stride: Stride of the stem in pixels, 1 or more.
         stem_padding: Zero padding of the stem in pixels, 0 or more.
         down_kernel: Kernel side of the convolution between stages in positions, 1 or more.
         down_stride: Stride of the convolution between stages in positions, 1 or more.
         down_padding: Zero padding of the convolution between stages in positions, 0 or more.
-        in_channels: Channels of a picture; follows from the data.
+        in_channels: Channels of an image; follows from the data.
         num_classes: Width of the linear head, 0 for none; follows from the data.
-        image_size: Side of a (square) picture in pixels; follows from the data.
+        image_size: Side of a (square) image in pixels; follows from the data.
 
     Raises:
-        ConfigError: A name that does not exist or a value that cannot be built.
+        ConfigError: A name does not exist, or a value is impossible.
     """
 
     depths: tuple[int, ...] = (2, 2, 6, 2)
@@ -180,9 +181,9 @@ class MetaFormerConfig:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            self._set(item.name, _as(str(item.type), item.name, getattr(self, item.name)))
+            self._set(item.name, _convert(str(item.type), item.name, getattr(self, item.name)))
         mixers = self.token_mixers
-        # One spelling a model: the same mixer in every stage is that mixer's name.
+        # One spelling per model: the same mixer in every stage becomes one name.
         if len(set(mixers)) == 1 and len(mixers) == len(self.depths) and isinstance(mixers, tuple):
             self._set("token_mixers", mixers[0])
         self._check_names()
@@ -190,7 +191,7 @@ class MetaFormerConfig:
         self._check_shapes()
 
     def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)  # frozen to everybody else
+        object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def _check_names(self) -> None:
         mixers = (self.token_mixers,) if isinstance(self.token_mixers, str) else self.token_mixers
@@ -200,7 +201,7 @@ class MetaFormerConfig:
         if not isinstance(self.token_mixers, str) and len(mixers) != len(self.depths):
             raise ConfigError(
                 f"token_mixers has {len(mixers)} names for {len(self.depths)} stages: "
-                "give one name, or one a stage"
+                "give one name, or one per stage"
             )
         if self.norm not in NORM_NAMES:
             raise ConfigError(unknown_name("norm", self.norm, NORM_NAMES))
@@ -223,7 +224,7 @@ class MetaFormerConfig:
         hidden = [self.mlp_ratio * dim for dim in self.dims]
         if not (all(map(math.isfinite, hidden)) and min(hidden) >= 1):
             raise ConfigError(
-                f"mlp_ratio {self.mlp_ratio} must leave 1 hidden channel or more, and finitely many"
+                f"mlp_ratio {self.mlp_ratio} must leave 1 or more hidden channels, finitely many"
             )
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path {self.drop_path} must be in [0, 1)")
@@ -250,7 +251,7 @@ class MetaFormerConfig:
             if side < 1:
                 raise ConfigError(
                     f"image_size {self.image_size} leaves nothing for stage {stage} of "
-                    f"{len(self.depths)} (sides {list(self.grids)}): use larger pictures, "
+                    f"{len(self.depths)} (sides {list(self.grids)}): use larger images, "
                     "or a smaller stem_stride or down_stride"
                 )
         for stage, (mixer, dim) in enumerate(zip(self.mixers, self.dims, strict=True), start=1):
@@ -282,8 +283,8 @@ class MetaFormerConfig:
         return tuple(sides)
 
 
-# The paper's five sizes (Table 1): blocks, channels, and the LayerScale that goes with the depth.
-# Drop path belongs to training and is set by the recipes.
+# The paper's five sizes (Table 1): depths, widths, and the LayerScale for the depth. Drop path
+# belongs to training; the recipes set it.
 SIZES: dict[str, MetaFormerConfig] = {
     "s12": MetaFormerConfig(),
     "s24": MetaFormerConfig(depths=(4, 4, 12, 4)),

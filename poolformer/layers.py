@@ -1,4 +1,4 @@
-"""The parts of a block that are not its token mixer. All keep (B, C, H, W) -> (B, C, H, W)."""
+"""The parts of a block beside its token mixer. All map (B, C, H, W) -> (B, C, H, W)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda dim: nn.Identity(),
 }
 
-# StarReLU is a * relu(x)^2 + b with a learned a (1 at the start) and b (0), one pair a layer, as in
-# the code of "MetaFormer Baselines for Vision" (arXiv 2210.13452, sail-sg/metaformer).
+# StarReLU is a * relu(x)^2 + b with a learned a (1 at the start) and b (0), one pair per layer, as
+# in the code of "MetaFormer Baselines for Vision" (arXiv 2210.13452, sail-sg/metaformer).
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "relu": nn.ReLU,
@@ -28,10 +28,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class ChannelMLP(Mlp):
-    """Two linear layers over channels with an activation between: keeps (B, C, H, W).
+    """Two linear layers over channels with an activation between: (B, C, H, W) -> (B, C, H, W).
 
-    The paper writes them as 1x1 convolutions. These are the same products, as linear layers over a
-    view with the channels last, which torch's CPU kernels train faster.
+    The paper has 1x1 convolutions. Linear layers over a view with the channels last compute the
+    same, and train faster with torch's CPU kernels.
     """
 
     def __init__(self, dim: int, ratio: float, activation: str) -> None:
@@ -43,5 +43,5 @@ class ChannelMLP(Mlp):
 
 
 def layer_scale(dim: int, init: float | None) -> nn.Module:
-    """One learned factor a channel, or nothing where ``init`` is None."""
+    """One learned factor per channel, or the identity if ``init`` is None."""
     return nn.Identity() if init is None else LayerScale2d(dim, init_values=init)

@@ -58,7 +58,7 @@ class MetaFormerBlock(nn.Module):
 
 
 class PositionEmbedding(nn.Module):
-    """Adds a learned map, zero at the start: (B, C, H, W) -> (B, C, H, W)."""
+    """Adds a learned map that starts at zero: (B, C, H, W) -> (B, C, H, W)."""
 
     fixed_grid = True
 
@@ -71,7 +71,7 @@ class PositionEmbedding(nn.Module):
 
 
 class Stage(nn.Module):
-    """Shrink, place, then mix: (B, C, H, W) -> (B, C', H', W') for the grid of this stage."""
+    """Downsample, embed positions, apply blocks: (B, C, H, W) -> (B, C', H', W')."""
 
     def __init__(
         self, config: MetaFormerConfig, stage: int, in_channels: int, blocks: list[MetaFormerBlock]
@@ -83,7 +83,7 @@ class Stage(nn.Module):
             if stage == 0
             else (config.down_kernel, config.down_stride, config.down_padding)
         )
-        # No norm, and PyTorch's default initialisation, as in the paper's patch embeddings.
+        # No norm, and PyTorch's default initialization, as in the paper's patch embeddings.
         self.downsample = nn.Conv2d(in_channels, dim, kernel, stride, padding)
         self.position_embedding: nn.Module = nn.Identity()
         if config.position_embedding == stage + 1:
@@ -100,11 +100,11 @@ HEAD_EPS = {"official": 1e-5, "timm": 1e-6}
 
 
 class MetaFormer(nn.Module):
-    """The model of a config: pictures (B, C_in, H, W) -> logits (B, num_classes).
+    """The model of a config: images (B, C_in, H, W) -> logits (B, num_classes).
 
-    With ``num_classes`` 0 the head is left out and ``forward`` gives (B, dims[-1]). Pictures may
-    have any size that the convolutions leave something of, unless a part of the model is bound to
-    ``image_size``: another size then raises ConfigError.
+    With ``num_classes`` 0 there is no head, and ``forward`` returns (B, dims[-1]). Images may have
+    any size that is large enough for the convolutions, unless a part of the model has a fixed grid:
+    then a size other than ``image_size`` raises ConfigError.
     """
 
     def __init__(self, config: MetaFormerConfig) -> None:
@@ -120,27 +120,26 @@ class MetaFormer(nn.Module):
             width = dim
         self.norm = NORMS[config.norm](width)
         self.head = nn.Linear(width, config.num_classes) if config.num_classes else nn.Identity()
-        self.apply(init_linear)
-        self.pool_first = False
-        self.bound_to = next(
+        self.apply(_init_linear)
+        self.mean_first = False
+        self.fixed_part = next(
             (type(part).__name__ for part in self.modules() if getattr(part, "fixed_grid", False)),
             None,
         )
 
     def set_head_order(self, like: str) -> None:
-        """Where the final norm stands: before the mean over positions, or after it.
+        """Set whether the final norm comes before the mean over positions, or after it.
 
-        ``official`` is the paper's order, in which the released weights were trained, and the one
-        a new model has. ``timm`` is that of timm's port, which norms the mean, with epsilon 1e-6;
-        on the same weights its logits are others. Nothing else differs between the two. The order
-        is no part of the state dict.
+        ``official`` is the paper's order, norm first: the released weights were trained with it,
+        and a new model has it. ``timm`` is the order of timm's port, mean first, with epsilon 1e-6;
+        the same weights give slightly different logits. The order is not part of the state dict.
 
         Raises:
-            ConfigError: Another name.
+            ConfigError: The order does not exist.
         """
         if like not in HEAD_EPS:
             raise ConfigError(unknown_name("order of the head", like, HEAD_EPS))
-        self.pool_first = like == "timm"
+        self.mean_first = like == "timm"
         if self.config.norm in ("group", "layer"):
             self.norm.eps = HEAD_EPS[like]  # type: ignore[assignment]
 
@@ -156,7 +155,7 @@ class MetaFormer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check_size(x)
         x = self.stages(x)
-        if self.pool_first:
+        if self.mean_first:
             x = self.norm(x.mean(dim=(2, 3), keepdim=True)).flatten(1)
         else:
             x = self.norm(x).mean(dim=(2, 3))
@@ -165,15 +164,15 @@ class MetaFormer(nn.Module):
 
     def _check_size(self, x: Tensor) -> None:
         side = self.config.image_size
-        if self.bound_to and (x.shape[-2] != side or x.shape[-1] != side):
+        if self.fixed_part and (x.shape[-2] != side or x.shape[-1] != side):
             raise ConfigError(
-                f"this model was built for {side}x{side} pictures, to which its {self.bound_to} is "
-                f"bound, and got {x.shape[-2]}x{x.shape[-1]}: build it with another image_size"
+                f"this model was built for {side}x{side} images, because of its {self.fixed_part}, "
+                f"and got {x.shape[-2]}x{x.shape[-1]}: build it with another image_size"
             )
 
 
-def init_linear(module: nn.Module) -> None:
-    """Truncated normal of deviation 0.02 for linear layers, zero bias, as in the paper's code."""
+def _init_linear(module: nn.Module) -> None:
+    """Linear layers: truncated normal with deviation 0.02, zero bias, as in the paper's code."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -181,13 +180,13 @@ def init_linear(module: nn.Module) -> None:
 
 
 def create(name: str, **changes: Any) -> MetaFormer:
-    """The model of a name, such as ``poolformer_s24`` or ``metaformer_ppaa_s12_224``, untrained.
+    """An untrained model by name, such as ``poolformer_s24`` or ``metaformer_ppaa_s12_224``.
 
     Args:
         name: A key of ``MODELS``.
-        changes: Fields of MetaFormerConfig that are to differ, such as ``num_classes=10``.
+        changes: Fields of MetaFormerConfig to change, such as ``num_classes=10``.
 
     Raises:
-        ConfigError: A name, a field or a value that does not exist.
+        ConfigError: The name or a field does not exist, or a value is impossible.
     """
     return MetaFormer(model_config(name, **changes))

@@ -1,8 +1,8 @@
-"""The token mixers: how positions talk to each other. All keep (B, C, H, W) -> (B, C, H, W).
+"""The token mixers, which mix information between positions: (B, C, H, W) -> (B, C, H, W).
 
-A mixer is built from the model's config and its stage. ``register_mixer`` adds one, from outside
-this package too; its name is all that a sweep needs to use it. A mixer that works for one
-resolution only says so by a class attribute ``fixed_grid = True``.
+A mixer is built from the model's config and its stage. ``register_mixer`` adds one, also from
+outside this package; a sweep then uses it by its name. A mixer that works for one resolution only
+has a class attribute ``fixed_grid = True``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from poolformer.errors import ConfigError
 
 
 class Pool(nn.Module):
-    """Average over a window minus the input itself, which the block's residual adds back.
+    """The average over a window minus the input, which the block's residual adds back.
 
-    At the border only real positions count (arXiv 2111.11418, Algorithm 1).
+    At the border the average is over real positions only (arXiv 2111.11418, Algorithm 1).
     """
 
     def __init__(self, size: int) -> None:
@@ -52,15 +52,15 @@ def from_tokens(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def mix_positions(matrix: Tensor, x: Tensor) -> Tensor:
-    """Each position m becomes a sum of all N = H * W, weighted by row m of ``matrix`` (N, N)."""
+    """Replace position m by the sum of all N = H * W, weighted by row m of ``matrix`` (N, N)."""
     return from_tokens(torch.matmul(matrix, to_tokens(x)), *x.shape[-2:])
 
 
 class RandomMatrix(nn.Module):
-    """A frozen random matrix: rows are the softmax of a uniform draw from [0, 1). Nothing learns.
+    """A frozen random matrix whose rows are the softmax of uniform draws from [0, 1).
 
-    Drawn once at construction from torch's global generator; stored with the weights, because a
-    checkpoint without it would be another model.
+    It is drawn at construction from torch's global generator, and stored with the weights, because
+    a checkpoint without it would be another model.
     """
 
     fixed_grid = True
@@ -98,16 +98,16 @@ class Attention(TokenAttention):
 
 
 def depthwise(dim: int) -> nn.Module:
-    """A learned 3x3 filter a channel, with bias; no subtraction (sail-sg/poolformer, issue 10)."""
+    """A learned 3x3 filter per channel with bias, no subtraction (sail-sg/poolformer, issue 10)."""
     return nn.Conv2d(dim, dim, kernel_size=3, padding=1, groups=dim)
 
 
 def separable_conv(dim: int) -> nn.Module:
-    """ConvFormer's: to twice the channels, StarReLU, a 7x7 filter a channel, back; no biases.
+    """ConvFormer's: expand to twice the channels, StarReLU, a 7x7 filter per channel, reduce.
 
-    From "MetaFormer Baselines for Vision" (arXiv 2210.13452, section 3), whose code draws all
-    convolutions from a truncated normal of deviation 0.02. The activation inside belongs to the
-    mixer: the config's is the channel MLP's.
+    From "MetaFormer Baselines for Vision" (arXiv 2210.13452, section 3), without biases. Its code
+    draws all convolutions from a truncated normal with deviation 0.02. The activation is fixed:
+    ``config.activation`` is that of the channel MLP.
     """
     mixer = SepConv(dim, expansion_ratio=2, kernel_size=7, padding=3, bias=False)
     for convolution in (mixer.pwconv1, mixer.dwconv, mixer.pwconv2):
@@ -118,7 +118,7 @@ def separable_conv(dim: int) -> nn.Module:
 Factory = Callable[[MetaFormerConfig, int], nn.Module]
 Given = TypeVar("Given", bound=Factory)
 
-# name -> mixer of a stage (counted from 0), built from the model's config.
+# Name -> factory, called with the model's config and the stage (counted from 0).
 MIXERS: dict[str, Factory] = {
     "pool": lambda config, stage: Pool(config.pool_size),
     "identity": lambda config, stage: nn.Identity(),
@@ -130,70 +130,70 @@ MIXERS: dict[str, Factory] = {
 }
 
 
-REGISTERED_BY: dict[str, str] = {}  # registered name -> the module whose code registered it
-BUILT_IN = list(MIXERS)
-YAML_WORDS = ["none", "null", "true", "false", "yes", "no", "on", "off", "y", "n"]
+REGISTERED_BY: dict[str, str] = {}  # registered name -> the module that registered it
+_BUILT_IN = list(MIXERS)
+_YAML_WORDS = ["none", "null", "true", "false", "yes", "no", "on", "off", "y", "n"]
 
 
 def build_mixer(config: MetaFormerConfig, stage: int) -> nn.Module:
-    """The token mixer of a stage; a registered one is tried on zeros, whether it keeps the shape.
+    """The token mixer of a stage. A registered one must keep the shape of a batch of zeros.
 
     Raises:
-        ConfigError: A registered mixer that fails, is no module or gives another shape.
+        ConfigError: A registered mixer fails, is not a module or changes the shape.
     """
     name = config.mixers[stage]
     build = MIXERS[name]
-    if name in BUILT_IN:
+    if name in _BUILT_IN:
         return build(config, stage)
     side = config.grids[stage]
     shape = (2, config.dims[stage], side, side)
     try:
         mixer = build(config, stage)
         if not isinstance(mixer, nn.Module):
-            raise TypeError(f"it is no torch module but {type(mixer).__name__}")
+            raise TypeError(f"it is a {type(mixer).__name__}, not a torch module")
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             found = mixer.eval()(torch.zeros(shape)).shape
         mixer.train()
     except Exception as error:  # whatever the user's code raises
-        told = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise ConfigError(
-            f"token mixer {name!r} fails in stage {stage + 1}, pictures of {shape}: "
-            f"{type(error).__name__}: {told}"
+            f"token mixer {name!r} fails in stage {stage + 1} on an input of {shape}: "
+            f"{type(error).__name__}: {message}"
         ) from error
     if found != shape:
         raise ConfigError(
-            f"token mixer {name!r} must keep its input's shape: in stage {stage + 1} {shape} "
+            f"token mixer {name!r} must keep the shape of its input: in stage {stage + 1}, {shape} "
             f"became {tuple(found)}"
         )
     return mixer
 
 
 def register_mixer(name: str) -> Callable[[Given], Given]:
-    """Make a token mixer of yours one that configs can name, as a decorator.
+    """A decorator that registers a token mixer, so that configs can name it.
 
-    ``@register_mixer("shift")`` stands before a class, or a function, that is called with the
-    model's config and the stage (counted from 0; its channels are ``config.dims[stage]``, the side
-    of its grid ``config.grids[stage]``) and gives a module that keeps (B, C, H, W).
+    ``@register_mixer("shift")`` decorates a class or a function. It is called with the model's
+    config and the stage (counted from 0) and returns a module that keeps (B, C, H, W). A stage has
+    ``config.dims[stage]`` channels and a grid of side ``config.grids[stage]``.
 
     Raises:
-        ConfigError: The name exists already, or is none that a list of names can hold.
+        ConfigError: The name exists already, or is not valid.
     """
-    if not name.isidentifier() or name.lower() in YAML_WORDS:
+    if not name.isidentifier() or name.lower() in _YAML_WORDS:
         raise ConfigError(
-            f"token mixer {name!r}: a name is letters, digits and underscores, no digit first, and "
-            "no word that YAML reads as something else"
+            f"token mixer {name!r}: a name has letters, digits and underscores, does not start "
+            "with a digit, and is not a word that YAML reads as another value"
         )
 
     module = sys._getframe(1).f_globals.get("__name__", "")
 
     def add(build: Given) -> Given:
         known = MIXERS.get(name)
-        # The same definition run once more, as in a notebook, takes the place of the first.
-        again = known is not None and _origin(known) == _origin(build)
-        if known is not None and not again:
+        # The same definition again, as when a notebook cell runs twice, replaces the first.
+        redefined = known is not None and _origin(known) == _origin(build)
+        if known is not None and not redefined:
             raise ConfigError(f"the token mixer {name!r} exists already: choose another name")
         MIXERS[name], REGISTERED_BY[name] = build, module
-        if not again:
+        if not redefined:
             MIXER_NAMES.append(name)
         return build
 

@@ -1,6 +1,6 @@
-"""Models by name: the paper's five sizes, each row of its ablation table, the follow-up's entries.
+"""Models by name: the paper's sizes, the rows of its ablation table, entries of its follow-up.
 
-The released hybrids have the names of their files (sail-sg/poolformer, models/metaformer.py); rows
+The released hybrids are named after their files (sail-sg/poolformer, models/metaformer.py); rows
 without a released model are named after what they change. Standard library only.
 """
 
@@ -19,7 +19,7 @@ def _mixed(*mixers: str, **changes: Any) -> MetaFormerConfig:
     return replace(S12, token_mixers=mixers if len(mixers) > 1 else mixers[0], **changes)
 
 
-# Where several have the same parameters, weights of an unnamed file are taken for the first's.
+# If several models have the same parameters, weights without a name count as the first model's.
 MODELS: dict[str, MetaFormerConfig] = {
     **{f"poolformer_{size}": config for size, config in SIZES.items()},
     "metaformer_id_s12": _mixed("identity"),
@@ -53,10 +53,10 @@ MODELS: dict[str, MetaFormerConfig] = {
 
 
 def model_config(name: str, **changes: Any) -> MetaFormerConfig:
-    """The config of a model's name, with some fields changed.
+    """The config of a named model, with some fields changed.
 
     Raises:
-        ConfigError: A name, a field or a value that does not exist.
+        ConfigError: The name or a field does not exist, or a value is impossible.
     """
     if name not in MODELS:
         raise ConfigError(

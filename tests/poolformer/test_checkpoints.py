@@ -230,7 +230,7 @@ def test_missing_files_folders_and_foreign_contents_are_named(tmp_path):
         convert_layout({"conv1.weight": torch.zeros(1)}, "own")
     with torch.device("meta"):
         follow_up = timm.create_model("caformer_s18").state_dict()  # in timm's layout, too
-    with pytest.raises(CheckpointError, match="a MetaFormer of ours has no name for stem.norm"):
+    with pytest.raises(CheckpointError, match="the own layout has no name for stem.norm"):
         convert_layout(follow_up, "own")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
     with pytest.raises(CheckpointError, match=r"checkpoint .*resnet.pth: weights of an unknown"):

@@ -129,9 +129,9 @@ def test_a_model_that_is_bound_to_one_resolution_says_so_at_once(fields, part):
     # The last has as many positions in every stage as the right one.
     for height, width in ((32, 32), (64, 96), (128, 32)):
         for call in (model, model.pyramid):
-            with pytest.raises(ConfigError, match="built for 64x64 pictures") as caught:
+            with pytest.raises(ConfigError, match="built for 64x64 images") as caught:
                 call(torch.zeros(1, 1, height, width))
-            assert f"its {part} is bound, and got {height}x{width}" in str(caught.value)
+            assert f"its {part}, and got {height}x{width}" in str(caught.value)
 
 
 @pytest.mark.parametrize("mixer", ["pool", "identity", "depthwise", "attention", "separable_conv"])

@@ -277,10 +277,13 @@ def test_a_name_that_is_no_plugin_is_one_line(name, told, capsys):
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("lambda config, stage: nn.MaxPool2d(2)", "must keep its input's shape: in stage 1 (2, 8,"),
+        (
+            "lambda config, stage: nn.MaxPool2d(2)",
+            "keep the shape of its input: in stage 1, (2, 8,",
+        ),
         ("lambda config, stage: nn.Linear(1, 1)", "fails in stage 1"),
         ("lambda config, stage: config.dim", "AttributeError: 'MetaFormerConfig' object has no"),
-        ("lambda config, stage: abs", "it is no torch module but builtin_function_or_method"),
+        ("lambda config, stage: abs", "it is a builtin_function_or_method, not a torch module"),
         ("lambda: nn.Identity()", "TypeError"),
     ],
 )

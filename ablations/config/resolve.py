@@ -9,9 +9,8 @@ Files whose name starts with an underscore are there to be extended only.
 from __future__ import annotations
 
 import functools
-import re
+import types
 import typing
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from ablations.config import plugins, unused_fields
 from ablations.config.data_sources import find_data_source
 from ablations.config.schema import DataConfig, OptimConfig, RunConfig, SystemConfig
 from ablations.errors import ConfigError
-from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
+from ablations.text.parsing import LARGEST, NO, WHOLE, YES, parse_float
 from poolformer.config import SIZES, MetaFormerConfig, unknown_name
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -233,101 +232,95 @@ def differs_from_default(recipe: str, preset: str | None, name: str, value: Any)
 
 
 def parse_value(name: str, kind: Any, value: Any) -> Any:
-    """``value`` as the type of its field, from any spelling that YAML or a sweep agent gives it.
+    """A value as the type of its field, from any spelling that YAML or a sweep agent uses.
+
+    Args:
+        name: The field, for the message.
+        kind: Its type: str, int, float, bool, a tuple of one of these, or a union of types.
+        value: The value, or text that spells it: ``"1e-3"``, ``"[1, 2]"``, ``"1,2"``, ``"null"``.
 
     Raises:
-        ConfigError: The value is of another type; names the field and the type.
+        ConfigError: The value has another type.
     """
-    if value == "None":  # how an agent spells null: str(None)
-        value = None
-    members = _members(kind)
-    if isinstance(value, str) and any("tuple" in str(each) for each in (kind, *members)):
-        value = _bracketed(value)
-    if typing.get_origin(kind) is not tuple and _is_plain(members, value):
-        return value + 0.0 if type(value) is float else value  # 0.0 and -0.0 are one id
-    if (
-        type(value) is list
-        and members[-1] is ...
-        and all(_is_plain(members[:1], each) for each in value)
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    nullable = type(None) in kinds
+    # An agent spells null as str(None).
+    if value == "None" or (
+        isinstance(value, str) and value.lower() == "null" and (nullable or str not in kinds)
     ):
-        return tuple(value)
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
+        value = None
+    if value is None:
+        if nullable:
+            return None
+        raise ConfigError(f"{name} is null and must be {_describe(kind)}")
     try:
-        if isinstance(value, str):
-            _check_numbers(members, value)
-        parsed = _parser(kind).parse_object({"value": value})["value"]
-        # The parser takes true for 1, and numbers that no record can hold.
-        for each in parsed if isinstance(parsed, list | tuple) else [parsed]:
-            if isinstance(each, bool) and bool not in members:
-                raise TypeError
-            if isinstance(each, int) and abs(each) > LARGEST:
-                raise ConfigError(f"{name} {shown} is beyond 64 bits")
-    except ConfigError:
-        raise
-    except Exception as error:  # also RecursionError, of a list in a list in a list
-        raise ConfigError(f"{name} {shown} is not {_spelled(kind)}") from error
-    if parsed is None and type(None) not in members:  # the parser takes null for anything
-        raise ConfigError(f"{name} is null and must be {_spelled(kind)}")
-    if isinstance(parsed, list):
-        return tuple(parsed)
-    # 1 and 1.0 are one learning rate and must be one id.
-    if isinstance(parsed, int | float) and not isinstance(parsed, bool) and float in members:
-        return float(parsed) + 0.0  # and so must 0.0 and -0.0
-    return parsed
+        for each in kinds:
+            if typing.get_origin(each) is tuple and (items := _list_items(value)) is not None:
+                first, *others = typing.get_args(each)
+                if others == [...] or len(items) == 1 + len(others):
+                    return tuple(_parse_scalar(first, item) for item in items)
+        (scalar,) = (each for each in kinds if each in _SCALARS)
+        return _parse_scalar(scalar, value)
+    except OverflowError as error:
+        raise ConfigError(f"{name} {_shown(value)} is beyond 64 bits") from error
+    except ValueError as error:
+        raise ConfigError(f"{name} {_shown(value)} is not {_describe(kind)}") from error
 
 
-def _bracketed(text: str) -> str:
-    """A list as people type it, ``1,1,2`` or ``(1, 1, 2)``, as YAML has it."""
-    inner = text[1:-1] if text[:1] == "(" and text[-1:] == ")" else text
-    return f"[{inner}]" if "," in inner and inner[:1] != "[" else text
+def _list_items(value: Any) -> list[Any] | None:
+    """The items of a list or of text that spells one, as people type it; None for other values."""
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, list | tuple) else None
+    bracketed = value[:1] + value[-1:] in ("[]", "()")
+    if not bracketed and "," not in value:
+        return None
+    items = [item.strip() for item in (value[1:-1] if bracketed else value).split(",")]
+    if not items[-1]:  # of an empty list, or after a trailing comma
+        items.pop()
+    if any(not item or set(item) & set("[](){}") for item in items):
+        return None
+    return [item[1:-1] if item[:1] + item[-1:] in ("''", '""') else item for item in items]
 
 
-def _is_plain(members: tuple[Any, ...], value: Any) -> bool:
-    """Whether a value is as its field holds it: most are, and the parser takes a millisecond."""
-    if type(value) is str:
-        return str in members and value[:1] not in ("", "[") and value.lower() != "null"
-    if type(value) is int:
-        return int in members and float not in members and abs(value) <= LARGEST
-    return type(value) in (bool, float) and type(value) in members
+def _parse_scalar(kind: Any, value: Any) -> Any:
+    """A value as a str, int, float or bool.
 
-
-def _check_numbers(members: tuple[Any, ...], text: str) -> None:
-    """Raise ValueError where Python or YAML would read a number as another than it looks like.
-
-    ``1_0`` is 10 to both, ``010`` is 8 and ``1:30`` is 90 to YAML.
+    Raises:
+        ValueError: It has another type, or is spelled so that Python or YAML would read another
+            number: ``1_0`` is 10 to both, ``010`` is 8 and ``1:30`` is 90 to YAML.
+        OverflowError: It does not fit into 64 bits.
     """
-    if int not in members and float not in members:
-        return
-    pattern = WHOLE if int in members else DECIMAL
-    parts = re.split(r"[\[\](),\s]+", text) if text[:1] in ("[", "(") else [text]
-    for part in parts:
-        if part and part.lower() != "null" and not pattern.fullmatch(part):
-            raise ValueError(text)
+    if isinstance(value, str):
+        if kind is bool:
+            value = {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}.get(value.lower())
+        elif kind is int and WHOLE.fullmatch(value):
+            value = int(value) if len(value) <= 20 else 2**64
+        elif kind is float:
+            value = parse_float(value)
+    if type(value) is int:
+        if kind is int and abs(value) > LARGEST:
+            raise OverflowError
+        if kind is float:  # 1 and 1.0 are one learning rate, and must have one id
+            value = float(value)
+    if type(value) is not kind:
+        raise ValueError
+    return value + 0.0 if kind is float else value  # -0.0 and 0.0 must have one id too
 
 
-@functools.cache
-def _parser(kind: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from jsonargparse import ArgumentParser
-
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument("--value", type=kind)
-    return parser
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
-    return typing.get_args(kind) or (kind,)
+_SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 
 
-def _spelled(kind: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
-    words[type(None)] = "null"
+def _describe(kind: Any) -> str:
+    """A type in words: ``a whole number or null``, ``a list of 2 numbers``."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join(map(_describe, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
-        inner = {int: "whole numbers", float: "numbers", str: "names"}
-        first, *others = _members(kind)
-        count = "" if ... in others else f"{1 + len(others)} "
-        return f"a list of {count}{inner[first]}"
-    if len(members := _members(kind)) > 1:
-        return " or ".join(_spelled(member) for member in members)
-    return words[kind]
+        items = {int: "whole numbers", float: "numbers", str: "names"}
+        first, *others = typing.get_args(kind)
+        return f"a list of {'' if others == [...] else f'{1 + len(others)} '}{items[first]}"
+    return _SCALARS.get(kind, "null")

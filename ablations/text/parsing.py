@@ -12,6 +12,7 @@ DECIMAL = re.compile(
     r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.?inf|\.?nan)",
     re.ASCII | re.IGNORECASE,
 )
+YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 LARGEST = 2**63 - 1  # what JSON readers and databases agree on
 MOST = 100_000  # runs or seeds that are listed at once
 _SEEDS = re.compile(r"([0-9]+)(?:\s*(?:-|\.\.)\s*([0-9]+))?", re.ASCII)

@@ -32,7 +32,7 @@ def cluster(tmp_path_factory) -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def six(tmp_path_factory) -> Path:
-    """A study of six short cells: three pool sizes, two seeds."""
+    """A study of six short runs: three pool sizes, two seeds."""
     grid = {"model.pool_size": {"values": [3, 5, 7]}, "seed": {"values": [0, 1]}}
     path = tmp_path_factory.mktemp("six") / "six.yaml"
     path.write_text(yaml.safe_dump({"method": "grid", "parameters": grid}))
@@ -40,14 +40,14 @@ def six(tmp_path_factory) -> Path:
 
 
 def words(sweep: Path, results: Path, count: int = 6) -> list[str]:
-    """What follows ``ablations run``; so many epochs a cell."""
+    """The arguments of ``ablations run``, with a number of epochs per run."""
     flags = ["--model.drop_path=0.1", f"--optim.epochs={count}", "--workers=1"]
     return [str(sweep), *TINY_FLAGS, *flags, "--results", str(results)]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(six, tmp_path_factory) -> dict[str, dict]:
-    """The metrics of the six cells without SLURM, by run."""
+    """The metrics of the six runs without SLURM, by run id."""
     results = tmp_path_factory.mktemp("undisturbed")
     command = [sys.executable, "-m", "ablations", "run", *words(six, results)]
     subprocess.run(command, check=True, capture_output=True, timeout=900)
@@ -56,39 +56,37 @@ def undisturbed(six, tmp_path_factory) -> dict[str, dict]:
 
 
 def trained(output: str) -> dict[str, int]:
-    """Task -> how many cells it trained, by the last line of each runner."""
+    """Task -> how many runs it trained, by the last line of each runner."""
     found = re.findall(r"^(\d+): 6 runs: (\d+) trained", output, re.MULTILINE)
     return {task: int(count) for task, count in found}
 
 
-def begun_at(results: Path) -> list[str]:
-    """Each time that a cell was begun anew, by what its log says."""
+def first_epochs(results: Path) -> list[str]:
+    """The log lines of all first epochs: one for each run that did not resume."""
     return re.findall(r"epoch 1/\d+:", "".join(p.read_text() for p in results.glob("*/log.txt")))
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_slurm_takes_each_file(cluster, path):
-    told = cluster.run("sbatch", "--test-only", "--nodes=2", str(path), "sweep.yaml")
-    assert told.returncode == 0, told.stderr
-    assert re.search(r"to start at .* on nodes n\[1-2\]", told.stderr), told.stderr
+def test_slurm_accepts_each_file(cluster, path):
+    done = cluster.run("sbatch", "--test-only", "--nodes=2", str(path), "sweep.yaml")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"to start at .* on nodes n\[1-2\]", done.stderr), done.stderr
 
 
-def test_slurm_takes_each_command_of_the_readme(cluster):
+def test_slurm_accepts_each_command_of_the_readme(cluster):
     commands = re.findall(r"^sbatch .*", README, re.MULTILINE)
     assert {word for line in commands for word in line.split() if ".sbatch" in word} == set(
         map(str, FILES)
     )
     for line in commands:
-        # The cluster here has two nodes of a core, and no GPU.
+        # The test cluster has two nodes with one core each, and no GPU.
         line = re.sub("--nodes 4", "--nodes 2", line.split("#")[0])
         line = re.sub("--(gpus|ntasks)-per-node 8", "", line)
-        told = cluster.run(*line.replace("sbatch", "sbatch --test-only").split())
-        assert told.returncode == 0, told.stderr
+        done = cluster.run(*line.replace("sbatch", "sbatch --test-only").split())
+        assert done.returncode == 0, done.stderr
 
 
-def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
-    cluster, six, undisturbed, tmp_path
-):
+def test_two_nodes_share_a_study_and_a_second_job_reuses_it(cluster, six, undisturbed, tmp_path):
     results = tmp_path / "runs"
     job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
     assert job.wait() == "COMPLETED", job.output
@@ -96,7 +94,7 @@ def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
     assert counts.keys() == {"0", "1"}, job.output
     assert min(counts.values()) > 0, job.output
     assert sum(counts.values()) == 6, job.output
-    assert len(begun_at(results)) == 6
+    assert len(first_epochs(results)) == 6
     assert metrics(results) == undisturbed
     assert_tidy(results)
     before = record_stamps(results)
@@ -106,23 +104,21 @@ def test_two_nodes_share_a_study_and_a_second_job_finds_it_done(
     assert record_stamps(results) == before
 
 
-@pytest.mark.parametrize("how", ["asked to end", "killed", "requeued"])
-def test_a_job_that_is_ended_and_goes_on_ends_as_if_nothing_had_been(
-    cluster, six, undisturbed, tmp_path, how
-):
+@pytest.mark.parametrize("how", ["asked to stop", "killed", "requeued"])
+def test_a_stopped_job_resumes_with_the_same_results(cluster, six, undisturbed, tmp_path, how):
     results = tmp_path / "runs"
     job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
-    cluster.until(lambda: list(results.glob("*/last.ckpt")), "a cell has finished an epoch")
-    if how == "requeued":  # what SLURM does with a job that others have to make way for
+    cluster.until(lambda: list(results.glob("*/last.ckpt")), "a run has finished an epoch")
+    if how == "requeued":  # as SLURM does when another job preempts it
         assert cluster.run("scontrol", "requeue", job.number).returncode == 0
         again = job
     else:
-        job.cancel(*(["--signal=TERM"] if how == "asked to end" else []))
-        assert job.wait() == {"asked to end": "FAILED", "killed": "CANCELLED"}[how], job.output
+        job.cancel(*(["--signal=TERM"] if how == "asked to stop" else []))
+        assert job.wait() == {"asked to stop": "FAILED", "killed": "CANCELLED"}[how], job.output
         assert list(results.glob("*/last.ckpt"))
         assert len(list(results.glob("*/record.json"))) < 6
-        if how == "asked to end":
-            assert_told(job)
+        if how == "asked to stop":
+            assert_stopped_gracefully(job)
             assert not list(results.glob(".leases/*"))
         again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
     assert again.wait() == "COMPLETED", again.output
@@ -130,40 +126,40 @@ def test_a_job_that_is_ended_and_goes_on_ends_as_if_nothing_had_been(
     assert_tidy(results)
 
 
-def assert_told(job: Job) -> None:
-    """Both runners ended in an orderly way."""
-    told = r"^[01]: interrupted with \d of 6 runs done; the same command goes on from here"
-    assert len(re.findall(told, job.output, re.MULTILINE)) == 2, job.output
+def assert_stopped_gracefully(job: Job) -> None:
+    """Both runners stopped gracefully."""
+    line = r"^[01]: interrupted with \d of 6 runs done; the same command goes on from here"
+    assert len(re.findall(line, job.output, re.MULTILINE)) == 2, job.output
     assert job.facts()["ExitCode"] == "143:0"
 
 
-def test_a_job_at_its_time_limit_keeps_every_cells_last_epoch(cluster, six, tmp_path):
-    """A study that has no end in either of two jobs."""
+def test_a_job_at_its_time_limit_keeps_the_last_epoch_of_each_run(cluster, six, tmp_path):
+    """The study is too long for either of two jobs."""
     results = tmp_path / "runs"
     submit = ["--nodes=2", "slurm/share.sbatch", *words(six, results, count=5000)]
     job = cluster.submit(*submit)
     cluster.until(lambda: len(list(results.glob("*/last.ckpt"))) == 2, "both nodes train")
-    # Set now, so that the warning finds both at work however slow this machine is.
+    # Set only now, so that both nodes train when the warning comes, however slow this machine is.
     hours, minutes, _ = job.facts()["RunTime"].rsplit("-")[-1].split(":")
     limit = f"TimeLimit={60 * int(hours) + int(minutes) + 2}"
-    told = cluster.run("scontrol", "update", f"JobId={job.number}", limit)
-    assert told.returncode == 0, told.stderr
+    done = cluster.run("scontrol", "update", f"JobId={job.number}", limit)
+    assert done.returncode == 0, done.stderr
     assert job.wait() == "FAILED", job.output
-    assert_told(job)
+    assert_stopped_gracefully(job)
     assert not list(results.glob(".leases/*"))
     kept = count_epochs(results)
     again = cluster.submit(*submit)
     cluster.until(lambda: count_epochs(results) > kept + 2, "it goes on")
     again.cancel("--signal=TERM")
     again.wait()
-    assert len(begun_at(results)) == 2
+    assert len(first_epochs(results)) == 2
     for path in results.glob("*/history.csv"):
         numbers = [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
         assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_the_job_goes_on_without_a_node_that_dies(six, undisturbed, tmp_path, tmp_path_factory):
-    """The other one takes its cell over once nobody has touched the lease for two minutes."""
+def test_a_job_survives_the_loss_of_a_node(six, undisturbed, tmp_path, tmp_path_factory):
+    """The other node takes its run over once the lease had no heartbeat for two minutes."""
     if missing():
         pytest.skip(NO_SLURM)
     results = tmp_path / "runs"
@@ -182,15 +178,15 @@ WITHOUT_RAY = pytest.mark.skipif(not find_spec("ray"), reason="Ray is an extra: 
 
 
 def ray_processes(cluster: SlurmCluster) -> list[str]:
-    """Processes of Ray on the nodes."""
-    told = cluster.run("bash", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
-    return re.findall("raylet|gcs_server", told)
+    """Ray processes on the nodes."""
+    command_lines = cluster.run("bash", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
+    return re.findall("raylet|gcs_server", command_lines)
 
 
 @WITHOUT_RAY
 @pytest.mark.parametrize("nodes", [1, 2])
-def test_ray_comes_up_on_all_nodes_and_ends_with_the_job(cluster, nodes):
-    """Also where the command refuses its words, as here."""
+def test_ray_starts_on_all_nodes_and_ends_with_the_job(cluster, nodes):
+    """Also when the command refuses its arguments, as here."""
     job = cluster.submit(f"--nodes={nodes}", "slurm/ray.sbatch", "nowhere.yaml", "--no-such-flag")
     assert job.wait() == "FAILED", job.output
     assert f"Ray is up on {nodes} nodes" in job.output
@@ -198,7 +194,7 @@ def test_ray_comes_up_on_all_nodes_and_ends_with_the_job(cluster, nodes):
     assert not ray_processes(cluster)
 
 
-# In place of `ablations`: a program of Ray's that is asked to end.
+# In place of `ablations`: a Ray program that is asked to stop.
 STUB = """\
 #!/usr/bin/env python
 import signal, sys, time, ray
@@ -222,7 +218,7 @@ while True:
 
 
 @WITHOUT_RAY
-def test_a_job_on_ray_that_is_asked_to_end_lets_its_runner_end_first(cluster, tmp_path):
+def test_a_stopped_job_on_ray_lets_its_runner_end_first(cluster, tmp_path):
     (tmp_path / "bin").mkdir()
     stub = tmp_path / "bin" / "ablations"
     stub.write_text(STUB)
@@ -251,7 +247,7 @@ def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path
     assert not ray_processes(cluster)
 
 
-def test_one_cell_over_two_nodes_and_again_after_it_was_asked_to_end(cluster, tmp_path):
+def test_one_run_on_two_nodes_resumes_after_it_was_stopped(cluster, tmp_path):
     flags = [*TINY_FLAGS, "--model.drop_path=0.1", "--optim.epochs=12"]
 
     def submit(results: Path) -> Job:
@@ -272,4 +268,4 @@ def test_one_cell_over_two_nodes_and_again_after_it_was_asked_to_end(cluster, tm
     again = submit(results)
     assert again.wait() == "COMPLETED", again.output
     assert metrics(results) == metrics(tmp_path / "whole")
-    assert len(begun_at(results)) == 1
+    assert len(first_epochs(results)) == 1

@@ -1,8 +1,8 @@
-"""A SLURM cluster on this machine: a controller and two nodes, as separate as machines are.
+"""A SLURM cluster on this machine: a controller and two nodes, as isolated as machines.
 
-Each node is namespaces of the kernel with a slurmd in them: it has its host name, its address on a
-network of the cluster's own, and process ids that mean nothing outside. What they share is the file
-system. All is inside one more such machine; with that one's first process everything ends.
+Each node is a slurmd in kernel namespaces: it has its own host name, network address and process
+ids. The nodes share the file system. Everything runs inside one more set of namespaces, and ends
+with its first process.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ NO_SLURM = (
 )
 PROGRAMS = ["slurmctld", "slurmd", "sbatch", "munged", "ip", "unshare", "nsenter", "setpriv"]
 NEW_MACHINE = ["--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
-PATIENCE_SECONDS = 300.0  # nothing takes as long; what does, hangs
+PATIENCE_SECONDS = 300.0  # whatever takes longer hangs
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
 
-# No cgroups and no accounting: what a test's machine may not have.
+# Without cgroups and accounting, which a test machine may not have.
 SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost=control(10.0.0.1)
@@ -63,13 +63,13 @@ HOSTS = """\
 10.0.0.2 n1
 10.0.0.3 n2
 """
-# The first process of the machine that holds the cluster.
+# The first process in the namespaces of the cluster.
 MACHINE = """\
 set -euo pipefail
 cd "$1"
 hostname control
 mount --bind hosts /etc/hosts
-mount -t tmpfs tmpfs /run # where `ip` keeps the names of networks
+mount -t tmpfs tmpfs /run # where `ip` keeps network names
 ip link set lo up
 ip link add lan type bridge
 ip link set lan up
@@ -96,17 +96,17 @@ while true; do wait; sleep 1; done
 
 
 def missing() -> bool:
-    """Whether this machine cannot hold a cluster."""
+    """Whether this machine cannot run such a cluster."""
     if not all(map(shutil.which, PROGRAMS)):
         return True
     return bool(subprocess.run(["unshare", *NEW_MACHINE, "true"], capture_output=True).returncode)
 
 
 class SlurmCluster:
-    """A cluster that runs inside a ``with``.
+    """A cluster that runs while the ``with`` block lasts.
 
     Args:
-        folder: An empty folder for its files; a short path, because a socket is in it.
+        folder: An empty folder for its files, with a short path because it holds a socket.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,7 +114,7 @@ class SlurmCluster:
 
     def __enter__(self) -> SlurmCluster:
         (self.folder / "slurm.conf").write_text(SLURM_CONF.format(folder=self.folder))
-        # Named, because slurmd looks for one otherwise, and does not start without; it uses none.
+        # Without this setting slurmd searches for cgroups, and does not start if there are none.
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         (self.folder / "hosts").write_text(HOSTS)
         key = self.folder / "munge.key"
@@ -122,7 +122,7 @@ class SlurmCluster:
         key.chmod(0o600)
         for name in ("state", *NODES):
             (self.folder / name).mkdir()
-        # Whatever ends this process ends the machine: `unshare` with it, and its child with that.
+        # If this process ends, `unshare` ends too, and its child with it.
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", *NEW_MACHINE]
         command += ["bash", "-c", MACHINE, "machine", str(self.folder)]
         with (self.folder / "machine.log").open("wb") as log:
@@ -147,12 +147,12 @@ class SlurmCluster:
                 time.sleep(0.05)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """This process's, with the cluster and the Python that runs the tests."""
+        """The environment of this process, with the cluster and this Python."""
         own = {"SLURM_CONF": str(self.folder / "slurm.conf"), "VIRTUAL_ENV": sys.prefix}
         return {**os.environ, **own, **more}
 
     def first_process(self) -> int | None:
-        """The id here of what is process 1 there."""
+        """The process id here of the first process in the cluster's namespaces."""
         pid = self.machine.pid
         try:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -161,7 +161,7 @@ class SlurmCluster:
         return int(children[0]) if children else None
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command on the controller's machine, in this folder."""
+        """Run a command on the controller, in this folder."""
         inside = ["--net", "--uts", "--pid", "--mount", "--target", str(self.first_process())]
         return subprocess.run(
             ["nsenter", *inside, f"--wd={Path.cwd()}", *words],
@@ -172,16 +172,16 @@ class SlurmCluster:
         )
 
     def node_states(self) -> list[str]:
-        """What SLURM says of each node."""
+        """The state of each node."""
         return self.run("sinfo", "--noheader", "--Node", "--format=%T").stdout.split()
 
     def lose(self, node: str) -> None:
-        """End a node as a power cut does."""
+        """End a node like a power cut."""
         done = self.run("kill", "-KILL", (self.folder / f"{node}.machine").read_text().strip())
         assert done.returncode == 0, done.stderr
 
     def until(self, true: Callable[[], Any], what: str) -> None:
-        """Wait for something; AssertionError, with what the daemons say, where it does not come."""
+        """Wait until something is true; else raise AssertionError with the logs of the daemons."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not true():
             gone = self.machine.poll() is not None
@@ -194,7 +194,7 @@ class SlurmCluster:
             time.sleep(0.2)
 
     def submit(self, *words: str, **environment: str) -> Job:
-        """``sbatch`` with these words."""
+        """Submit a job with these arguments of ``sbatch``."""
         output = f"--output={self.folder}/%j.out"
         done = self.run("sbatch", "--parsable", output, *words, **environment)
         assert done.returncode == 0, done.stderr
@@ -206,16 +206,16 @@ class Job:
 
     Args:
         cluster: Its cluster.
-        number: What SLURM calls it.
+        number: Its id in SLURM.
     """
 
     def __init__(self, cluster: SlurmCluster, number: str) -> None:
         self.cluster, self.number = cluster, number
 
     def facts(self) -> dict[str, str]:
-        """What ``scontrol show job`` tells: JobState, ExitCode, ..."""
-        told = self.cluster.run("scontrol", "show", "job", "--oneliner", self.number).stdout
-        return dict(word.split("=", 1) for word in told.split() if "=" in word)
+        """The fields of ``scontrol show job``: JobState, ExitCode, ..."""
+        shown = self.cluster.run("scontrol", "show", "job", "--oneliner", self.number).stdout
+        return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
     @property
     def state(self) -> str:
@@ -224,12 +224,12 @@ class Job:
 
     @property
     def output(self) -> str:
-        """What it has printed."""
+        """Its output so far."""
         path = self.cluster.folder / f"{self.number}.out"
         return path.read_text() if path.exists() else ""
 
     def wait(self) -> str:
-        """Wait for its end; its state."""
+        """Wait for its end, and return its state."""
         try:
             self.cluster.until(lambda: self.state in ENDED, f"job {self.number} has ended")
         except AssertionError as error:
@@ -237,6 +237,6 @@ class Job:
         return self.state
 
     def cancel(self, *words: str) -> None:
-        """``scancel`` with these words."""
+        """Run ``scancel`` with these arguments."""
         done = self.cluster.run("scancel", *words, self.number)
         assert done.returncode == 0, done.stderr

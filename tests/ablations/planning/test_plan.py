@@ -1,4 +1,4 @@
-"""`ablations plan` as a user types it: the numbers add up, what fails is named, --check follows."""
+"""`ablations plan`: its numbers add up, failures are reported, and --check compares."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def planned(capsys, *words: str, code: int = 0) -> dict:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A study of four cells, one of them done."""
+    """A study of four runs, one of them done."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "pool.yaml").write_text(SWEEP)
     words = ["train", *TINY_FLAGS, "--model.pool_size=5", "--seed=1", "--results"]
@@ -98,7 +98,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
         }
     hours = [each["cell_hours"] for each in (base, five)]
     assert plan["device_hours"] == pytest.approx(2 * hours[0] + hours[1])
-    # Two start; the one that is free first takes the baseline's second seed.
+    # Two start; the worker that is free first takes the baseline's second seed.
     assert plan["wall_hours"] == pytest.approx(min(hours) + hours[0])
     kept = [each["kept_bytes"] for each in (base, five)]
     running = sum(2 * each["checkpoint_bytes"] for each in (base, base))
@@ -130,7 +130,7 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
     assert [whole[name] for name in ("ratio_low", "ratio", "ratio_high")] == pytest.approx(ratios)
     assert whole["took_seconds"] == pytest.approx(sum(took.values()))
 
-    # What is done needs no probe, and what was expected of it stays.
+    # Finished runs need no probe, and their expected times stay in the plan.
     again = planned(capsys, *words)
     assert (again["todo"], again["device_hours"], again["disk"]["needed_bytes"]) == (0, 0, 0)
     assert [each["params"] for each in again["variants"]] == [base["params"], five["params"]]
@@ -141,8 +141,8 @@ def test_a_study_is_planned_run_and_checked(folder, capsys):
 
 
 @pytest.mark.slow
-def test_variants_that_cannot_be_probed_are_named_and_the_others_planned(tmp_path):
-    """In a process of its own: the mixers are registered there."""
+def test_variants_that_cannot_be_probed_are_reported(tmp_path):
+    """In a process of its own, because it registers mixers."""
     (tmp_path / "odd_mixers.py").write_text(MIXERS)
     (tmp_path / "odd.yaml").write_text(
         "method: grid\nparameters:\n  model.token_mixers: {values: [pool, broken, deadly]}\n"
@@ -165,24 +165,24 @@ def test_variants_that_cannot_be_probed_are_named_and_the_others_planned(tmp_pat
     assert list(read_plan(tmp_path / "runs")) == plan["variants"][0]["runs"]
 
 
-def probed(cells, seconds, checkpoint=0, weights=0) -> PlannedVariant:
-    """A variant whose cells take so many seconds: 2 epochs of 250 pictures in a step."""
+def probed(runs, seconds, checkpoint=0, weights=0) -> PlannedVariant:
+    """A variant whose runs take so many seconds: 2 epochs of one step of 250 images."""
     measured = Measurement({}, CPU, 1, seconds / 500, 0.0, weights, checkpoint, True, 1.0)
-    return PlannedVariant("Baseline", "Baseline", {}, runs=cells, train=250, val=9, probe=measured)
+    return PlannedVariant("Baseline", "Baseline", {}, runs=runs, train=250, val=9, probe=measured)
 
 
-def test_cells_go_to_whoever_is_free_and_the_largest_checkpoints_count(tiny):
-    cells = [tiny(seed=seed) for seed in range(4)]
-    found = [probed(cells[:1], 5.0, 70), probed(cells[1:3], 2.0, 50), probed(cells[3:], 4.0, 60)]
+def test_a_free_worker_takes_the_next_run_and_the_largest_checkpoints_count(tiny):
+    runs = [tiny(seed=seed) for seed in range(4)]
+    found = [probed(runs[:1], 5.0, 70), probed(runs[1:3], 2.0, 50), probed(runs[3:], 4.0, 60)]
     # With two: 5, and 2 + 2 + 4.
-    assert [wall_seconds(found, cells, many) for many in (1, 2, 9)] == pytest.approx([13, 8, 5])
+    assert [wall_seconds(found, runs, many) for many in (1, 2, 9)] == pytest.approx([13, 8, 5])
     assert disk_space(found, 3, 0)["running_bytes"] == 2 * (70 + 60 + 50)
 
 
-def test_a_disk_that_is_too_small_is_told(tiny):
+def test_a_disk_that_is_too_small_is_reported(tiny):
     found = [probed([tiny()], 1.0, 10**9, 10**9)]
-    told = complaints(found, disk_space(found, 1, 10**9), ["no.json is not a record"])
-    assert told == [
+    message = complaints(found, disk_space(found, 1, 10**9), ["no.json is not a record"])
+    assert message == [
         "the disk is too small: 3.0 GB are needed, 1.0 GB are free",
         "left out: no.json is not a record",
     ]
@@ -191,21 +191,21 @@ def test_a_disk_that_is_too_small_is_told(tiny):
 
 @pytest.fixture
 def unprobed(monkeypatch):
-    """Probes that take no time."""
+    """Probes that take no time, with fixed results."""
 
     def probes(jobs, at_once, gpus):
-        for name, (_, pictures) in jobs.items():
+        for name, (_, images) in jobs.items():
             cost = {"params": 10**6, "frozen_params": 0, "macs": 10**9}
-            yield name, Measurement(cost, CPU, 4, 0.5, 0.1, 1000, 3000, pictures is not None, 0.5)
+            yield name, Measurement(cost, CPU, 4, 0.5, 0.1, 1000, 3000, images is not None, 0.5)
 
     monkeypatch.setattr(probe_variants, "measure_in_processes", probes)
 
 
-def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path, capsys):
+def test_the_notes_below_the_table_say_what_the_estimate_covers(unprobed, tmp_path, capsys):
     words = ["sweeps/pool_size.yaml", "--results", str(tmp_path), "--workers=3", "--seeds=4"]
     assert main(["plan", *words, "--recipe=imagenet", "--system.accelerator=cpu"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    # 310 epochs of 312 steps of 4096 pictures of half a second, and 50,000 of a tenth.
+    # 310 epochs of 312 steps of 4096 images of 0.5 s, and of 50,000 images of 0.1 s.
     hours = 310 * (312 * 4096 * 0.5 + 50_000 * 0.1) / 3600
     assert format_duration(3600 * hours) in out  # years
     assert "Measured on this machine's cpu (Z80), " in out
@@ -219,8 +219,8 @@ def test_what_must_be_known_to_read_the_table_stands_below_it(unprobed, tmp_path
     assert "their communication is not included" in " ".join(capsys.readouterr().out.split())
 
 
-def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
-    """It leaves cells alone that failed; those whose process was killed it trains again."""
+def test_the_plan_trains_what_run_would_train(unprobed, tmp_path, capsys):
+    """Failed runs stay as they are; those whose process was killed are trained again."""
     for seed, kind in ((0, None), (1, "error"), (2, "killed")):
         config = resolve("mini", {"seed": seed})
         failure = {"kind": kind, "message": "why"} if kind else None
@@ -236,14 +236,14 @@ def test_to_do_is_what_run_would_train(unprobed, tmp_path, capsys):
             failure=failure,
         ).write(tmp_path)
     words = ["sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0,1,2", "--results", str(tmp_path)]
-    base = planned(capsys, *words, code=1)["variants"][0]  # one record lacks its top-1
+    base = planned(capsys, *words, code=1)["variants"][0]  # one record has no top-1
     assert [base[name] for name in ("done", "failed", "todo")] == [1, 1, 1]
     assert set(base["runs"]) & set(read_plan(tmp_path)) == {base["runs"][2]}
     main(["plan", *words])
-    told = (
+    message = (
         "12 runs of 4 variants: 1 done, 1 failed (`ablations run --retry-failed` trains it again)"
     )
-    assert told in " ".join(capsys.readouterr().out.split())
+    assert message in " ".join(capsys.readouterr().out.split())
     assert planned(capsys, *words, "--no-reuse", code=1)["todo"] == 12
 
 
@@ -257,7 +257,7 @@ def test_every_shipped_sweep_is_planned_on_every_recipe(unprobed, tmp_path, caps
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "needs sweep files, or --check DIR"),
         (["none.yaml"], "none.yaml cannot be read"),
@@ -274,12 +274,12 @@ def test_every_shipped_sweep_is_planned_on_every_recipe(unprobed, tmp_path, caps
         (["sweeps/pool_size.yaml", "--chekc"], "did you mean '--check'"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_2(words, told, tmp_path, capsys, monkeypatch):
+def test_wrong_input_is_one_line_and_exit_2(words, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     results = [] if any("--check" in word for word in words) else ["--results", str(tmp_path)]
     assert main(["plan", *words, *results]) == 2
     out, err = capsys.readouterr()
-    assert told in err
+    assert message in err
     assert (out, err.count("\n")) == ("", 1)
     assert not list(tmp_path.iterdir())
 
@@ -299,10 +299,10 @@ def test_a_plan_is_checked_without_torch(tmp_path):
 
 
 @pytest.fixture
-def dear(monkeypatch):
-    """Probes that take so many seconds each; the runs that they plan take ``picture`` an image."""
+def slow_probes(monkeypatch):
+    """``slow_probes(seconds, image_seconds)``: probes that take a while, with these results."""
 
-    def make(seconds: float, picture: float) -> None:
+    def make(seconds: float, image_seconds: float) -> None:
         class Clock:
             now = 0.0
 
@@ -312,7 +312,9 @@ def dear(monkeypatch):
                 cost = model_cost(config.model)
                 yield (
                     name,
-                    Measurement(cost, CPU, 4, picture, picture, 1000, 3000, True, 1.0, seconds),
+                    Measurement(
+                        cost, CPU, 4, image_seconds, image_seconds, 1000, 3000, True, 1.0, seconds
+                    ),
                 )
 
         monkeypatch.setattr(probe_variants.time, "monotonic", lambda: Clock.now)
@@ -321,22 +323,22 @@ def dear(monkeypatch):
     return make
 
 
-def test_a_plan_that_costs_more_than_a_tenth_of_what_it_plans_says_so(dear, tmp_path, capsys):
-    """Four variants of two seeds, 3 epochs of 10,000 images: with 1 ms each, 240 s in all."""
+def test_probes_that_take_over_a_tenth_of_the_planned_time_warn(slow_probes, tmp_path, capsys):
+    """Four variants, two seeds, 3 epochs of 10,000 images of 1 ms: 240 s in all."""
     words = ["plan", "sweeps/pool_size.yaml", "--recipe=mini", "--seeds=0,1", "--workers=1"]
     words += ["--results", str(tmp_path), "--optim.epochs=3", "--optim.warmup_epochs=0"]
-    for seconds, told in ((5.0, False), (7.0, True)):
-        dear(seconds, 0.001)
+    for seconds, message in ((5.0, False), (7.0, True)):
+        slow_probes(seconds, 0.001)
         assert main(words) == 0
         err = capsys.readouterr().err
-        assert ("more than a tenth" in err) == told
+        assert ("more than a tenth" in err) == message
     assert "probing 4 variants takes about 28 s, more than a tenth of the 4" in err
     assert "--probes 1" in err
     assert len(err.splitlines()) == 1
 
 
-def test_variants_that_are_not_probed_follow_from_the_others_by_their_macs(dear, tmp_path, capsys):
-    dear(1.0, 0.001)
+def test_variants_that_are_not_probed_are_estimated_by_their_macs(slow_probes, tmp_path, capsys):
+    slow_probes(1.0, 0.001)
     words = ["sweeps/token_mixer.yaml", "--recipe=mini", "--seeds=0", "--results", str(tmp_path)]
     base, *others = planned(capsys, *words, "--probes=1")["variants"]
     assert base["probed"]
@@ -347,13 +349,15 @@ def test_variants_that_are_not_probed_follow_from_the_others_by_their_macs(dear,
         assert each["step_seconds"] == pytest.approx(base["step_seconds"] * ratio)
         assert each["params"] != 0
     assert main(["plan", *words, "--probes=1"]) == 0
-    told = f"{len(others)} variants not probed (--probes): estimated from the others by their MACs"
-    assert told in " ".join(capsys.readouterr().out.split())
+    message = (
+        f"{len(others)} variants not probed (--probes): estimated from the others by their MACs"
+    )
+    assert message in " ".join(capsys.readouterr().out.split())
     assert main(["plan", *words, "--probes=0"]) == 2
     assert "--probes 0 must be 1 or more" in capsys.readouterr().err
 
 
-def test_a_plan_that_is_interrupted_does_not_say_that_it_goes_on(tmp_path, capsys, monkeypatch):
+def test_an_interrupted_plan_does_not_promise_to_resume(tmp_path, capsys, monkeypatch):
     def ended(*_):
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""A plan on disk, and what became of it: by hand, without training."""
+"""The file of a plan, and its comparison with records; nothing is trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.factories.records import BASE, record
 ODD = replace(EXPECTED, variant="Activation: GELU -> ReLU")
 
 
-def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
+def test_the_ratio_is_real_over_expected_time_per_variant_and_in_total():
     plan = {each.run_id: EXPECTED for each in BASE}
     relu = [record(seed, model__activation="relu") for seed in range(4)]
     plan |= {each.run_id: ODD for each in relu}
@@ -42,7 +42,7 @@ def test_the_ratio_is_taken_over_expected_by_variant_and_in_all():
     assert whole["ratio"] == 1.5
 
 
-def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cells(tmp_path):
+def test_a_plan_adds_to_an_earlier_one_and_replaces_the_same_runs(tmp_path):
     write_plan(tmp_path, {"a": EXPECTED, "b": EXPECTED})
     write_plan(tmp_path, {"b": ODD, "c": ODD})
     assert read_plan(tmp_path) == {"a": EXPECTED, "b": ODD, "c": ODD}
@@ -50,7 +50,7 @@ def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cel
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "is not a plan"),
         ("[]", "is not a plan"),
@@ -63,12 +63,12 @@ def test_a_plan_adds_to_an_earlier_one_and_replaces_what_it_says_of_the_same_cel
         ('{"schema": 1, "cells": {"a": {"variant": 1}}}', "is not a plan"),
     ],
 )
-def test_a_file_that_is_no_plan_is_told(text, told, tmp_path, capsys):
+def test_a_file_that_is_not_a_plan_is_refused(text, message, tmp_path, capsys):
     (tmp_path / PLAN_FILE).write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         read_plan(tmp_path)
     assert main(["plan", "--check", str(tmp_path)]) == 2
-    # And before minutes of probes.
+    # Before minutes of probes, too.
     assert main(["plan", "sweeps/pool_size.yaml", "--results", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 2
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_plan_is_told(text, told, tmp_path, capsys):
     ("name", "value"),
     [("train_seconds", "9"), ("variant", ["a"]), ("train_seconds", float("nan"))],
 )
-def test_an_odd_value_is_no_plan(name, value, tmp_path):
+def test_a_wrong_value_is_not_a_plan(name, value, tmp_path):
     write_plan(tmp_path, {"a": EXPECTED})
     tree = json.loads((tmp_path / PLAN_FILE).read_text())
     tree["cells"]["a"][name] = value
@@ -88,7 +88,7 @@ def test_an_odd_value_is_no_plan(name, value, tmp_path):
         read_plan(tmp_path)
 
 
-def test_the_command_tells_cells_without_a_record_and_records_that_cannot_be_read(tmp_path, capsys):
+def test_the_command_reports_missing_and_unreadable_records(tmp_path, capsys):
     write_plan(tmp_path, {each.run_id: replace(EXPECTED, loading=False) for each in BASE})
     assert main(["plan", "--check", str(tmp_path)]) == 2
     assert "no records in" in capsys.readouterr().err

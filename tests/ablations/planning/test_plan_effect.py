@@ -1,4 +1,4 @@
-"""The effect that planned seeds can be expected to find, and the spread that it follows from."""
+"""The smallest effect that planned seeds can find, and the spread that it is computed from."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ablations.store import load
 from poolformer import ConfigError
 from tests.factories.records import BASE, IDENTITY, record
 
-CELLS = [resolve("mini")]
+RUNS = [resolve("mini")]
 
 
-def test_the_effect_is_that_of_the_statistics():
+def test_the_effect_is_that_of_stats():
     (few, more) = minimum_effects([3, 5, 3], 0.4)
     assert few == {
         "seeds": 3,
@@ -30,7 +30,7 @@ def test_the_effect_is_that_of_the_statistics():
     assert few["points"] == pytest.approx(0.4 * few["in_std"])
 
 
-def test_one_seed_finds_none_and_an_unknown_spread_gives_deviations():
+def test_one_seed_has_no_effect_and_an_unknown_std_gives_deviations_only():
     (one,) = minimum_effects([1], 0.4)
     assert one["in_std"] is one["points"] is None
     (two,) = minimum_effects([2], None)
@@ -46,26 +46,26 @@ def test_the_deviation_is_pooled_over_rows():
     assert value == pytest.approx(math.sqrt((2 * 1 + 1 * 4.5) / 3))
 
 
-def test_what_the_user_says_comes_before_records_and_these_before_a_committed_study():
+def test_the_users_std_comes_before_records_and_these_before_a_committed_study():
     known = [*BASE, *IDENTITY]
-    assert difference_std(CELLS, known, 0.7) == (0.7, "--std")
-    std, where = difference_std(CELLS, known, None)
+    assert difference_std(RUNS, known, 0.7) == (0.7, "--std")
+    std, where = difference_std(RUNS, known, None)
     assert std == pytest.approx(1)
     assert where.startswith("pooled over 1 row of records")
-    # A baseline alone has no difference.
-    assert difference_std(CELLS, BASE, None)[0] == COMMITTED_STD["mini"]
+    # The baseline alone has no differences.
+    assert difference_std(RUNS, BASE, None)[0] == COMMITTED_STD["mini"]
     assert difference_std([resolve("imagenet")], known, None)[0] is None
-    # Another schedule spreads in another way.
+    # Another schedule has another spread.
     assert difference_std([resolve("mini", {"optim.epochs": 30})], known, None)[0] is None
 
 
 @pytest.mark.parametrize("std", [0.0, -1.0, math.nan, math.inf])
-def test_a_deviation_is_above_0(std):
+def test_a_std_must_be_above_0(std):
     with pytest.raises(ConfigError, match="--std .* must be above 0"):
-        difference_std(CELLS, [], std)
+        difference_std(RUNS, [], std)
 
 
 @pytest.mark.parametrize("recipe", COMMITTED_STD)
-def test_the_assumed_deviation_is_that_of_the_committed_records(recipe):
+def test_the_assumed_std_is_that_of_the_committed_records(recipe):
     found = build_studies(load.load_records([Path("results", recipe)]).records)
     assert COMMITTED_STD[recipe] == pytest.approx(pooled_std(found)[0], abs=5e-4)

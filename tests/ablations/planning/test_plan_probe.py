@@ -1,4 +1,4 @@
-"""A probe of a variant: the run's own module, loaders and checkpoint, some steps of them."""
+"""Probes of real runs: their task, loaders and checkpoint sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from poolformer import ConfigError
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """Two counted steps: what is tested here is not how long they take."""
+    """Two timed steps: these tests are not about how long they take."""
     monkeypatch.setattr(probe, "MAX_STEPS", 2)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     yield
@@ -55,7 +55,7 @@ def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
     assert found.weights_bytes == pytest.approx(weights, rel=0.05)
 
 
-def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
+def test_real_images_come_through_the_loaders_of_a_run(tiny, monkeypatch):
     config = tiny()
     seen = []
     own = probe.ProbeTask.training_step
@@ -76,7 +76,7 @@ def test_real_pictures_come_through_the_runs_loaders(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("pipeline", [{}, {"system.loader_workers": 2}])
-def test_photographs_are_probed_as_they_are_trained(pipeline, picture_folder):
+def test_photographs_are_probed_with_the_pipeline_of_a_run(pipeline, picture_folder):
     fields = {"model.depths": [1, 1, 1, 1], "model.dims": [8, 8, 16, 16], "data.batch_size": 8}
     fields |= {"data.root": str(picture_folder), "data.image_size": 32, **pipeline}
     fields |= {"system.loader_workers": 0, **pipeline}
@@ -89,22 +89,22 @@ def test_photographs_are_probed_as_they_are_trained(pipeline, picture_folder):
 def test_a_batch_that_is_too_large_for_a_cpu_is_cut(tiny, monkeypatch):
     config = tiny(**{"data.mixup": 0.5})
     monkeypatch.setattr(probe, "CPU_MACS", 3 * 7 * measure(config, None).cost["macs"])
-    assert measure(config, None).batch == 6  # mixup wants even ones
+    assert measure(config, None).batch == 6  # even, for mixup
     monkeypatch.setattr(probe, "CPU_MACS", 1)
     assert measure(config, None).batch == 2
 
 
-def test_a_run_that_would_diverge_is_timed_all_the_same(tiny):
+def test_a_run_that_would_diverge_is_timed(tiny):
     config = tiny(**{"optim.lr": 1e9, "optim.optimizer": "sgd"})
     assert probed(config).train_image_seconds > 0
 
 
-def test_made_up_pictures_say_that_loading_is_not_in_the_figures(tiny):
+def test_random_images_do_not_measure_loading(tiny):
     config = tiny(**{"data.mixup": 0.5})
     assert not measure(config, None).loading
 
 
-def test_a_probe_that_fails_says_why(tiny, monkeypatch):
+def test_a_failed_probe_returns_its_reason(tiny, monkeypatch):
     def training_step(*_):
         raise torch.OutOfMemoryError("CUDA out of memory\nof which much is free")
 
@@ -112,7 +112,7 @@ def test_a_probe_that_fails_says_why(tiny, monkeypatch):
     assert try_measure(tiny(), None) == "oom: OutOfMemoryError: CUDA out of memory"
 
 
-def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder, tmp_path):
+def test_images_are_counted_if_present_and_published_if_not(picture_folder, tmp_path):
     fields = {"data.root": str(picture_folder), "data.batch_size": 4}
     there = resolve("imagenet", fields, count_classes=data.count_classes)
     assert dataset_size(there).train == 48
@@ -135,7 +135,7 @@ def test_pictures_are_counted_where_they_are_and_known_where_not(picture_folder,
         dataset_size(resolve("cifar10", {"data.batch_size": 60_000, **nowhere}))
 
 
-def test_files_are_found_where_a_load_would_look(tmp_path):
+def test_available_files_are_found_without_loading(tmp_path):
     config = resolve("cifar10", {"data.root": str(tmp_path)}).data
     cifar.cifar_folder("cifar10", str(tmp_path)).mkdir()
     assert data.is_available(config)
@@ -145,9 +145,9 @@ def test_files_are_found_where_a_load_would_look(tmp_path):
     assert not data.is_available(replace(ette, root=str(tmp_path / "none")))
 
 
-def test_a_few_pictures_are_drawn_from_all_and_again_where_they_are_too_few():
-    pictures = mini.load_mini()
-    few = sample_dataset(pictures, 500, 30)
+def test_a_sample_is_drawn_from_all_classes_and_repeated_if_too_few():
+    images = mini.load_mini()
+    few = sample_dataset(images, 500, 30)
     assert (len(few.train), len(few.val)) == (500, 30)
     assert len(np.unique(few.train.labels)) == 10  # not the first class alone
     again = sample_dataset(few, 700, 1)

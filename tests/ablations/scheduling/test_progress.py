@@ -1,4 +1,4 @@
-"""What a runner says of the time that is left."""
+"""The live table, log lines and JSON lines of a study, and the time left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ablations.text.escape import terminal
 
 @pytest.fixture
 def clock(monkeypatch):
-    """``clock.now``: the seconds that the runner reads."""
+    """``clock.now``: the time that the runner reads, in seconds."""
 
     class Clock:
         now = 0.0
@@ -36,29 +36,29 @@ def epoch(number: int, epochs: int = 10) -> dict:
     return {"epoch": number, "epochs": epochs, "val/top1": 80.0, "speed": 1000.0}
 
 
-def test_the_time_left_is_known_from_the_first_epoch(tiny, clock):
-    """Two cells at once, two waiting: of ten epochs of 3 s each, one is done."""
-    cells = [tiny(seed=seed) for seed in range(4)]
-    shown = Progress(cells, cells, Console(file=io.StringIO()))
+def test_the_time_left_is_known_after_the_first_epoch(tiny, clock):
+    """Two runs at once, two waiting; one of ten epochs of 3 s is done."""
+    runs = [tiny(seed=seed) for seed in range(4)]
+    shown = Progress(runs, runs, Console(file=io.StringIO()))
     assert shown.seconds_left() is None
-    for cell in cells[:2]:
-        shown.started(cell, "cpu")
+    for run in runs[:2]:
+        shown.started(run, "cpu")
     assert shown.seconds_left() is None
     clock.now = 3.0
-    for cell in cells[:2]:
-        shown.epoch(cell.run_id, epoch(1))
+    for run in runs[:2]:
+        shown.epoch(run.run_id, epoch(1))
     assert shown.seconds_left() == pytest.approx((2 * 27 + 2 * 30) / 2)
 
 
-def test_a_cell_that_goes_on_from_its_checkpoint_tells_what_a_whole_one_takes(tiny, clock):
-    cells = [tiny(seed=seed) for seed in range(2)]
-    shown = Progress(cells, cells, Console(file=io.StringIO()))
-    shown.started(cells[0], "cpu")
+def test_the_time_of_a_resumed_run_is_scaled_to_a_full_run(tiny, clock):
+    runs = [tiny(seed=seed) for seed in range(2)]
+    shown = Progress(runs, runs, Console(file=io.StringIO()))
+    shown.started(runs[0], "cpu")
     for number in (9, 10):
         clock.now += 3.0
-        shown.epoch(cells[0].run_id, epoch(number))
-    shown.done(Record(cells[0].run_id, "finished", cells[0].to_json()))
-    shown.started(cells[1], "cpu")
+        shown.epoch(runs[0].run_id, epoch(number))
+    shown.done(Record(runs[0].run_id, "finished", runs[0].to_json()))
+    shown.started(runs[1], "cpu")
     assert shown.seconds_left() == pytest.approx(30)
 
 
@@ -67,15 +67,15 @@ def at(epoch: int, fraction: float, epochs: int = 3, **more) -> RunProgress:
 
 
 def test_the_time_left_is_known_within_the_first_epoch(tiny, clock):
-    """A run that starts at 1/3: from 40% to 70% of epoch 2 takes 3 s, so the whole takes 30 s."""
-    cells = [tiny(seed=seed) for seed in range(2)]
-    shown = Progress(cells, cells, Console(file=io.StringIO()))
-    shown.started(cells[0], "cpu")
-    clock.now = 50.0  # loading images is no part of it
-    shown.batch(cells[0].run_id, at(2, 0.4))
+    """30% of one of three epochs takes 3 s, so a full run takes 30 s."""
+    runs = [tiny(seed=seed) for seed in range(2)]
+    shown = Progress(runs, runs, Console(file=io.StringIO()))
+    shown.started(runs[0], "cpu")
+    clock.now = 50.0  # the time to load images does not count
+    shown.batch(runs[0].run_id, at(2, 0.4))
     assert shown.seconds_left() is None
     clock.now = 53.0
-    shown.batch(cells[0].run_id, at(2, 0.7))
+    shown.batch(runs[0].run_id, at(2, 0.7))
     assert shown.seconds_left() == pytest.approx(30 * (1 - 1.7 / 3) + 30)
 
 
@@ -92,21 +92,21 @@ def screen_of(shown: Progress, width: int, height: int = 24) -> list[str]:
 
 @pytest.fixture
 def busy(tiny, clock):
-    """``busy(count)``: so many runs within their second epoch, under long names."""
+    """``busy(count)``: progress with so many runs in their second epoch, with long names."""
 
     def make(count: int) -> Progress:
-        cells = [tiny(seed=seed) for seed in range(count)]
-        shown = Progress(cells, cells, Console(file=io.StringIO()))
-        for number, cell in enumerate(cells):
-            shown.names[cell.run_id] = terminal(f"{LONG[number % 2]}, seed {number}, 3 epochs")
-            shown.started(cell, "node trainer-0123 (abcdef)" if number % 2 else "cpu")
+        runs = [tiny(seed=seed) for seed in range(count)]
+        shown = Progress(runs, runs, Console(file=io.StringIO()))
+        for number, run in enumerate(runs):
+            shown.names[run.run_id] = terminal(f"{LONG[number % 2]}, seed {number}, 3 epochs")
+            shown.started(run, "node trainer-0123 (abcdef)" if number % 2 else "cpu")
         shown.short_names = dict(
             zip(shown.names, drop_common_parts([*shown.names.values()]), strict=True)
         )
         for step in (0.40, 0.45):
             clock.now += 3.0
-            for cell in cells:
-                shown.batch(cell.run_id, at(2, step, images_per_second=1024.0))
+            for run in runs:
+                shown.batch(run.run_id, at(2, step, images_per_second=1024.0))
         return shown
 
     return make
@@ -134,28 +134,28 @@ def test_the_live_table_is_readable_on_any_screen(busy, width, count):
         assert r"lr=[/red]" in rows[1]
 
 
-def test_a_run_that_is_silent_says_for_how_long(busy, clock):
+def test_a_silent_run_shows_for_how_long(busy, clock):
     shown = busy(1)
     clock.now += 180
     assert "2/3 45% (3 min ago)" in screen_of(shown, 120)[1]
     shown.quarantined("gpu 0", "3 runs failed there one after another")
     shown.with_others.add("elsewhere")
-    told = " ".join(screen_of(shown, 80))
-    assert "1 with other runners, 1 device quarantined" in told
+    text = " ".join(screen_of(shown, 80))
+    assert "1 with other runners, 1 device quarantined" in text
 
 
-def test_a_log_gets_a_line_now_and_then(tiny, clock):
-    """Half a minute apart, then rarer: a day of two runs is no flood."""
-    cells = [tiny(seed=seed) for seed in range(6)]
-    shown = Progress(cells, cells, Console(file=io.StringIO(), width=60))
-    shown.short_names = {cell.run_id: f"baseline, seed {cell.seed}" for cell in cells}
-    for cell in cells[:5]:
-        shown.started(cell, "cpu")
+def test_log_lines_become_rarer(tiny, clock):
+    """The first after half a minute; a day of two runs gives less than 300."""
+    runs = [tiny(seed=seed) for seed in range(6)]
+    shown = Progress(runs, runs, Console(file=io.StringIO(), width=60))
+    shown.short_names = {run.run_id: f"baseline, seed {run.seed}" for run in runs}
+    for run in runs[:5]:
+        shown.started(run, "cpu")
     lines = []
     for second in range(24 * 3600):
         clock.now = float(second)
-        for number, cell in enumerate(cells[:2]):
-            shown.running[cell.run_id].batch_done(at(1 + number, second / 86_400))
+        for number, run in enumerate(runs[:2]):
+            shown.running[run.run_id].batch_done(at(1 + number, second / 86_400))
         shown.tick()
         if second in (29, 59, 119):
             lines.append(len(shown.console.file.getvalue().splitlines()))
@@ -170,22 +170,22 @@ def test_a_log_gets_a_line_now_and_then(tiny, clock):
 
 
 def test_a_live_table_needs_a_terminal_that_can_draw(tiny, monkeypatch):
-    cells = [tiny()]
+    runs = [tiny()]
     for term, drawn in (("xterm", True), ("dumb", False)):
         monkeypatch.setenv("TERM", term)
         console = Console(file=io.StringIO(), force_terminal=True, width=80)
-        with Progress(cells, cells, console) as shown:
+        with Progress(runs, runs, console) as shown:
             assert (shown.live is not None) == drawn
 
 
-def test_programs_are_told_of_batches(capsys):
+def test_json_lines_have_the_progress_within_an_epoch(capsys):
     shown = JsonLines([], [])
     shown.batch("abc", at(2, 0.45, images_per_second=1024.0, seconds_left=9.5))
     shown.tick()
     (line,) = capsys.readouterr().out.splitlines()
-    told = json.loads(line)
-    assert told.pop("time") > 0
-    assert told == {
+    text = json.loads(line)
+    assert text.pop("time") > 0
+    assert text == {
         "event": "batch",
         "run_id": "abc",
         "epoch": 2,
@@ -200,15 +200,15 @@ def test_programs_are_told_of_batches(capsys):
 
 
 @given(st.text(min_size=1, max_size=60), st.integers(8, 60))
-def test_a_name_is_shortened_to_what_there_is_room_for(name, width):
-    told = shorten_middle(name, width)
-    assert cell_len(told) <= width
-    assert told == name or "…" in told
+def test_a_name_is_shortened_to_the_given_width(name, width):
+    text = shorten_middle(name, width)
+    assert cell_len(text) <= width
+    assert text == name or "…" in text
 
 
-def test_what_all_runs_of_a_study_have_is_left_out_where_there_is_no_room():
+def test_parts_that_all_names_share_are_dropped():
     assert drop_common_parts(["Depths 1, seed 0", "Depths 1, BatchNorm, seed 0"]) == [
-        "Depths 1, seed 0",  # of which nothing would be left
+        "Depths 1, seed 0",  # nothing would be left of it
         "…, BatchNorm, …",
     ]
     assert drop_common_parts(["A, seed 0, 2 epochs", "A, seed 1, 2 epochs"]) == [

@@ -1,4 +1,4 @@
-"""Cells as tasks of a real Ray cluster: nodes that die, see no shared folder, or do not fit."""
+"""Runs on a real Ray cluster: nodes that die, lack the results folder, or are too small."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 
 @pytest.fixture
 def study(tmp_path) -> Path:
-    """A study of eight short cells."""
+    """A study of eight short runs."""
     grid = {"model.pool_size": {"values": [3, 5, 7, 9]}, "seed": {"values": [0, 1]}}
     path = tmp_path / "eight.yaml"
     path.write_text(yaml.safe_dump({"method": "grid", "parameters": grid}))
@@ -47,7 +47,7 @@ def study(tmp_path) -> Path:
 
 @pytest.fixture
 def cluster() -> Iterator:
-    """A cluster of one head without room for cells; ``add_node`` gives it nodes."""
+    """A cluster with a head that trains no runs; ``add_node`` adds nodes."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUIET.items():
             patch.setenv(name, value)
@@ -65,36 +65,39 @@ def node(cluster, cpus: int = 1):
     return cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000, memory=4_000_000_000)
 
 
+def command(study: Path, results: Path, *words: str) -> list[str]:
+    """A fresh process, not a fork of the test harness: it has to start Ray."""
+    return [sys.executable, "-m", *study_command(study, results, *words)]
+
+
 def start(words: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def hear(runner: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> list[dict]:
-    """The events of a runner with --json until one is wanted, that one included."""
+def read_events(runner: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> list[dict]:
+    """The events of a runner with --json, up to and including the first that is wanted."""
     assert runner.stdout
-    told = []
+    events = []
     for line in runner.stdout:
-        told.append(json.loads(line))
-        if wanted(told[-1]):
-            return told
-    raise AssertionError(f"it ended before: {told}, {runner.communicate()}")
+        events.append(json.loads(line))
+        if wanted(events[-1]):
+            return events
+    raise AssertionError(f"the runner ended first: {events}, {runner.communicate()}")
 
 
-# Two nodes, one of them removed
+# Nodes that mount the results folder
 
 
 @pytest.mark.slow
-def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
+def test_a_removed_node_does_not_change_the_results(cluster, study, tmp_path):
     undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
     longer = ["--optim.epochs=6"]
     subprocess.run(
-        study_command(study, undisturbed, *longer), check=True, capture_output=True, timeout=900
+        command(study, undisturbed, *longer), check=True, capture_output=True, timeout=900
     )
     nodes = [node(cluster), node(cluster)]
     runner = start(
-        study_command(
-            study, results, *longer, "--ray-address", cluster.address, "--json", "--workers=4"
-        )
+        command(study, results, *longer, "--ray-address", cluster.address, "--json", "--workers=4")
     )
     begun: dict[str, str] = {}
 
@@ -103,64 +106,60 @@ def test_a_node_removed_in_the_middle_changes_nothing(cluster, study, tmp_path):
             begun[event["run_id"]] = event["place"]
         return event["event"] == "epoch" and len(set(begun.values())) == 2
 
-    hear(runner, both_work)
-    (place,) = {place for place in begun.values() if nodes[1].node_id[:6] in place}
+    read_events(runner, both_work)
+    (location,) = {location for location in begun.values() if nodes[1].node_id[:6] in location}
     done = record_stamps(results)
     cluster.remove_node(nodes[1])
-    told = hear(runner, lambda event: event["event"] == "end")
+    events = read_events(runner, lambda event: event["event"] == "end")
     _, stderr = runner.communicate(timeout=100)
-    assert runner.returncode == 0, (told, stderr)
-    assert any(event["event"] == "again" and place in event["why"] for event in told), told
-    assert not [event for event in told if event["event"] == "aside"], told  # no run failed
-    assert told[-1]["trained"] == 8
+    assert runner.returncode == 0, (events, stderr)
+    assert any(event["event"] == "again" and location in event["why"] for event in events), events
+    assert not [event for event in events if event["event"] == "aside"], events  # no run failed
+    assert events[-1]["trained"] == 8
     assert metrics(results) == metrics(undisturbed)
-    assert {path: record_stamps(results)[path] for path in done} == done  # none written once more
+    assert {path: record_stamps(results)[path] for path in done} == done  # none was written again
     assert_tidy(results)
 
 
 @pytest.mark.slow
-def test_a_runner_that_is_killed_takes_its_tasks_with_it_and_the_next_one_goes_on(
-    cluster, study, tmp_path
-):
+def test_a_killed_runner_takes_its_tasks_with_it_and_the_next_one_resumes(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = study_command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
+    words = command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
     words += ["--optim.epochs=6"]
     first = start(words)
-    hear(first, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
+    read_events(first, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
     first.kill()
     first.communicate()
     again = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again
-    told = [json.loads(line) for line in again.stdout.splitlines()]  # nothing else is in it
-    assert told[-1]["trained"] == 4
-    assert 3 in [event["epoch"] for event in told if event["event"] == "epoch"][:2]
+    events = [json.loads(line) for line in again.stdout.splitlines()]  # it has only JSON lines
+    assert events[-1]["trained"] == 4
+    assert 3 in [event["epoch"] for event in events if event["event"] == "epoch"][:2]
     assert len(metrics(results)) == 4
     assert_tidy(results)
 
 
 @pytest.mark.slow
-def test_a_cluster_of_this_machine_alone(study, tmp_path):
+def test_a_cluster_on_this_machine_alone(study, tmp_path):
     results = tmp_path / "runs"
-    words = study_command(
-        study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json"
-    )
+    words = command(study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json")
     done = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert told[-1]["trained"] == 4
-    (place,) = {event["place"] for event in told if event["event"] == "started"}
-    assert place.startswith(f"node {platform.node()}")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["trained"] == 4
+    (location,) = {event["place"] for event in events if event["event"] == "started"}
+    assert location.startswith(f"node {platform.node()}")
     assert_tidy(results)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
+def test_ctrl_c_stops_tasks_gracefully(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = study_command(study, results, "--ray-address", cluster.address, "--json")
+    words = command(study, results, "--ray-address", cluster.address, "--json")
     runner = start([*words, "--optim.epochs=50"])
-    hear(runner, lambda event: event["event"] == "epoch")
+    read_events(runner, lambda event: event["event"] == "epoch")
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 130, stderr
@@ -172,10 +171,10 @@ def test_ctrl_c_ends_tasks_in_an_orderly_way(cluster, study, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cell_that_takes_too_long_is_ended(cluster, study, tmp_path):
+def test_a_run_that_takes_too_long_is_cancelled(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = study_command(study, results, "--ray-address", cluster.address, "--json", "--seeds=0")
+    words = command(study, results, "--ray-address", cluster.address, "--json", "--seeds=0")
     grid = yaml.safe_load(study.read_text())
     grid["parameters"]["model.pool_size"] = {"values": [3]}
     study.write_text(yaml.safe_dump(grid))
@@ -185,15 +184,15 @@ def test_a_cell_that_takes_too_long_is_ended(cluster, study, tmp_path):
     assert done.returncode == 1
     (record,) = records.read_records([results])[0]
     assert record.failure["kind"] == "timeout"
-    assert list(results.glob("*/last.ckpt"))  # --retry-failed goes on from there
+    assert list(results.glob("*/last.ckpt"))  # --retry-failed resumes from it
 
 
-# A node that does not see the folder
+# A node that does not mount the results folder
 
 
 @pytest.fixture
 def blind_node(cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """A node with a file system of its own in place of the folder of results."""
+    """``blind_node()`` adds a node that does not see the results folder of this machine."""
     started = []
 
     def add() -> subprocess.Popen[bytes]:
@@ -211,64 +210,64 @@ def blind_node(cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[byte
 
     probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", str(tmp_path)]
     if subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip("a file system of one's own takes a machine's root")
+        pytest.skip("mounting a file system needs root")
     yield add
     for process in started:
         end(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a node with all that it has started."""
+    """Kill a node and all its processes."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @pytest.mark.slow
-def test_records_come_back_from_a_node_without_the_folder(cluster, blind_node, study, tmp_path):
-    """And it dies in the middle: the next one goes on from the checkpoint that was sent back."""
+def test_a_node_without_the_results_folder_sends_its_files_back(
+    cluster, blind_node, study, tmp_path
+):
+    """It dies in the middle; the next one resumes from the checkpoint that was sent back."""
     undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
     few = ["--seeds=0", "--optim.epochs=12"]
-    subprocess.run(
-        study_command(study, undisturbed, *few), check=True, capture_output=True, timeout=900
-    )
+    subprocess.run(command(study, undisturbed, *few), check=True, capture_output=True, timeout=900)
     first = blind_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    runner = start(study_command(study, results, *few, "--ray-address", cluster.address, "--json"))
-    told = hear(runner, lambda event: event["event"] == "epoch")
-    cell = told[-1]["run_id"]
-    assert list(leases.active_leases(results)) == [cell]  # by the runner, for the node
-    while not (results / cell / "last.ckpt").is_file():
+    runner = start(command(study, results, *few, "--ray-address", cluster.address, "--json"))
+    events = read_events(runner, lambda event: event["event"] == "epoch")
+    run = events[-1]["run_id"]
+    assert list(leases.active_leases(results)) == [run]  # the runner holds it for the node
+    while not (results / run / "last.ckpt").is_file():
         assert runner.poll() is None
         time.sleep(0.05)
     blind_node()
     end(first)
-    told = hear(runner, lambda event: event["event"] == "end")
+    events = read_events(runner, lambda event: event["event"] == "end")
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 0, stderr
-    epochs = [e["epoch"] for e in told if e["event"] == "epoch" and e["run_id"] == cell]
-    assert any(e["event"] == "again" and e["run_id"] == cell for e in told), told
-    assert epochs[-12:] != list(range(1, 13))  # it did not begin anew
+    epochs = [e["epoch"] for e in events if e["event"] == "epoch" and e["run_id"] == run]
+    assert any(e["event"] == "again" and e["run_id"] == run for e in events), events
+    assert epochs[-12:] != list(range(1, 13))  # it did not start again from the first epoch
     assert metrics(results) == metrics(undisturbed)
     assert_tidy(results)
 
 
 @pytest.mark.slow
-def test_ctrl_c_brings_back_what_a_node_without_the_folder_has(
+def test_ctrl_c_fetches_the_files_of_a_node_without_the_results_folder(
     cluster, blind_node, study, tmp_path
 ):
     results = tmp_path / "runs"
     blind_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    words = study_command(study, results, "--ray-address", cluster.address, "--json")
+    words = command(study, results, "--ray-address", cluster.address, "--json")
     runner = start([*words, "--optim.epochs=50"])
-    told = hear(runner, lambda event: event["event"] == "epoch" and event["epoch"] == 3)
+    events = read_events(runner, lambda event: event["event"] == "epoch" and event["epoch"] == 3)
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 130, stderr
-    folder = results / told[-1]["run_id"]
+    folder = results / events[-1]["run_id"]
     assert json.loads((folder / "begun.json").read_text())["stopped"]
     assert len((folder / "history.csv").read_text().splitlines()) >= 4
     assert (folder / "last.ckpt").is_file()
@@ -276,16 +275,16 @@ def test_ctrl_c_brings_back_what_a_node_without_the_folder_has(
 
 
 def alive(cluster) -> list[dict]:
-    """The nodes that the head knows of."""
+    """The nodes that the head lists as alive."""
     from ray._raylet import GcsClient
 
     return [n for n in GcsClient(cluster.address).get_all_node_info().values() if n.state == 0]
 
 
-# What is sent
+# File sync
 
 
-def test_files_go_and_come_back_whole_and_leave_out_what_is_not(tmp_path):
+def test_only_complete_files_are_sent(tmp_path):
     there, back = tmp_path / "there", tmp_path / "back"
     files = {"abc/history.csv": b"1", "abc/record.json": b"{}", "abc/last.ckpt": bytes(range(256))}
     file_sync.write_files(files, there)
@@ -299,35 +298,35 @@ def test_files_go_and_come_back_whole_and_leave_out_what_is_not(tmp_path):
     assert file_sync.all_files(back) == files
 
 
-def test_a_courier_sends_what_changes(tmp_path, monkeypatch):
+def test_file_sync_sends_changed_files(tmp_path, monkeypatch):
     monkeypatch.setattr(file_sync, "POLL_SECONDS", 0.01)
     folder, sent = tmp_path / "abc", list[file_sync.Files]()
     folder.mkdir()
-    (folder / "log.txt").write_text("brought along")
+    (folder / "log.txt").write_text("sent along")
     with file_sync.FileSync(tmp_path, "abc", sent.append):
         records.write_atomically(folder / "last.ckpt", b"one")
         while not sent:
             time.sleep(0.01)
-        records.write_atomically(folder / "last.ckpt", b"two")  # within the minute
+        records.write_atomically(folder / "last.ckpt", b"two")  # within a minute: not sent
         records.write_atomically(folder / "history.csv", "epoch")
         while len(sent) < 2:
             time.sleep(0.01)
     assert sent == [{"abc/last.ckpt": b"one"}, {"abc/history.csv": b"epoch"}]
 
 
-def test_a_courier_leaves_the_files_of_a_first_record_alone(tmp_path, monkeypatch):
+def test_file_sync_sends_nothing_while_a_first_record_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(file_sync, "POLL_SECONDS", 0.01)
     sent = list[file_sync.Files]()
     (tmp_path / "abc" / "previous").mkdir(parents=True)
-    courier = file_sync.FileSync(tmp_path, "abc", sent.append)
-    with courier:
+    sync = file_sync.FileSync(tmp_path, "abc", sent.append)
+    with sync:
         (tmp_path / "abc" / "history.csv").write_text("of the second training")
-        courier._thread.join()
+        sync._thread.join()
     assert not sent
 
 
-def test_what_a_node_has_removed_is_removed_here_too(tmp_path):
-    """A cell that was trained once more: its first record was set aside, and is replaced."""
+def test_files_that_a_node_removed_are_removed_here_too(tmp_path):
+    """A run that was trained again: its new record replaces the first one."""
     before = {f"abc/{name}": b"old" for name in file_sync.RESUME_FILES}
     file_sync.write_files(before, tmp_path)
     after = {"abc/record.json": b"new", "abc/history.csv": b"new", "abc/weights.pt": b"new"}
@@ -387,7 +386,7 @@ def test_a_full_disk_here_names_the_file():
 # Resources
 
 
-def test_what_a_cell_takes():
+def test_the_resources_of_a_run():
     on_cpu = SystemConfig(accelerator="cpu", threads=2)
     assert run_resources([on_cpu], gpus=True) == Resources(2, 0, 2e9)
     auto = SystemConfig(loader_workers=4)
@@ -411,11 +410,11 @@ def test_what_a_cell_takes():
     threads=st.integers(1, 4),
     memory=st.integers(1, 200),
 )
-def test_room_is_never_more_than_a_node_has(cpus, gpus, per_gpu, threads, memory):
+def test_capacity_never_exceeds_a_node(cpus, gpus, per_gpu, threads, memory):
     node = Resources(cpus, gpus, memory * 1e9)
-    cell = run_resources([SystemConfig(threads=threads)], gpus > 0, per_gpu if gpus else 1)
-    count = capacity(node, cell)
-    takes = cell.limited_to(node)
+    run = run_resources([SystemConfig(threads=threads)], gpus > 0, per_gpu if gpus else 1)
+    count = capacity(node, run)
+    takes = run.limited_to(node)
     assert count * takes.cpus <= cpus
     assert count * round(takes.gpus, 4) <= gpus  # as Ray rounds
     assert count * takes.memory <= node.memory
@@ -435,12 +434,12 @@ def test_room_is_never_more_than_a_node_has(cpus, gpus, per_gpu, threads, memory
         (["--ray-address=127.0.0.1:1"], "127.0.0.1:1: nothing answers there (Connection refused)"),
         (["--ray-address=ray://127.0.0.1:1"], "nothing answers there (Connection refused)"),
         (["--launcher=local", "--ray-address=auto"], "--ray-address goes with --launcher ray"),
-        (["--memory-per-cell=8GB"], "--memory-per-cell goes with --launcher ray, not local"),
-        (["--launcher=ray", "--memory-per-cell=8"], "'8' must be a size above 0, such as 800MB"),
+        (["--memory-per-run=8GB"], "--memory-per-run goes with --launcher ray, not local"),
+        (["--launcher=ray", "--memory-per-run=8"], "'8' must be a size above 0, such as 800MB"),
         (["--launcher=ray", "--workers=0"], "--workers 0 must be 1 or more"),
     ],
 )
-def test_bad_flags_are_one_line_and_leave_nothing(study, tmp_path, capsys, words, line):
+def test_bad_flags_are_one_line_and_leave_no_folder(study, tmp_path, capsys, words, line):
     results = tmp_path / "runs"
     assert main(["run", str(study), *TINY_FLAGS, "--results", str(results), *words]) == 2
     err = capsys.readouterr().err
@@ -449,7 +448,7 @@ def test_bad_flags_are_one_line_and_leave_nothing(study, tmp_path, capsys, words
     assert not list(results.glob("*"))
 
 
-def test_without_ray_the_extra_is_named(study, tmp_path, monkeypatch, capsys):
+def test_without_ray_the_message_names_the_extra(study, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     words = ["run", str(study), *TINY_FLAGS, "--results", str(tmp_path / "runs")]
     assert main([*words, "--launcher=ray"]) == 2
@@ -457,11 +456,11 @@ def test_without_ray_the_extra_is_named(study, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_needs_that_no_node_has_are_told(cluster, study, tmp_path):
+def test_a_run_too_large_for_every_node_is_refused(cluster, study, tmp_path):
     node(cluster)
-    words = study_command(study, tmp_path / "runs", "--ray-address", cluster.address)
+    words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
     for more, line in (
-        (["--memory-per-cell=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
+        (["--memory-per-run=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
         (["--system.accelerator=gpu"], "has what a run takes, 1 CPU, 1 GPU"),
     ):
         done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)
@@ -471,8 +470,8 @@ def test_needs_that_no_node_has_are_told(cluster, study, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_node_with_other_code_is_named_and_gets_no_cells(cluster, study, tmp_path):
-    """Its copy of the package has another layer; with no other node nothing is trained."""
+def test_a_node_with_other_code_gets_no_runs(cluster, study, tmp_path):
+    """Its copy of the package differs, and there is no other node, so nothing is trained."""
     copy = tmp_path / "copy"
     for package in ("ablations", "poolformer"):
         shutil.copytree(package, copy / package)
@@ -482,7 +481,7 @@ def test_a_node_with_other_code_is_named_and_gets_no_cells(cluster, study, tmp_p
         patch.setenv("PYTHONPATH", str(copy))
         odd = node(cluster)
     results = tmp_path / "runs"
-    words = study_command(study, results, "--ray-address", cluster.address)
+    words = command(study, results, "--ray-address", cluster.address)
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 2, done
     assert odd.node_id[:6] in done.stderr

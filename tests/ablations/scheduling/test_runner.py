@@ -1,4 +1,4 @@
-"""The runner with real workers on real pictures: dedupe, reuse, killed workers, Ctrl-C."""
+"""The runner with real workers: each run once, reuse, killed workers, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_sweep(path: Path, name: str, values: list) -> Path:
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory) -> list[str]:
-    """Two axes that share a baseline: three cells."""
+    """Two axes that share a baseline: three runs."""
     folder = tmp_path_factory.mktemp("sweeps")
     norm = write_sweep(folder / "norm.yaml", "model.norm", NORMS)
     pool = write_sweep(folder / "pool.yaml", "model.pool_size", POOLS)
@@ -58,7 +58,7 @@ def numbers(results: Path) -> dict[str, dict]:
     return {record.run_id: record.metrics for record in found}
 
 
-def test_a_study_trains_each_cell_once_and_ends_with_the_table(study):
+def test_a_study_trains_each_run_once_and_prints_the_table(study):
     _, results, done = study
     assert done.returncode == 0, done.stderr
     assert len(numbers(results)) == 3
@@ -102,19 +102,19 @@ def test_a_dry_run_lists_what_is_done_and_writes_nothing(study, sweeps, capsys, 
     assert not (tmp_path / "new").exists()
 
 
-def test_workers_of_one_process_give_the_numbers_of_a_run_alone(study, tiny, tmp_path):
+def test_a_worker_gives_the_same_numbers_as_train(study, tiny, tmp_path):
     from ablations.training.train import train
 
     alone = train(tiny(), tmp_path)
     assert numbers(study[1])[alone.run_id] == alone.metrics
 
 
-def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_path, monkeypatch):
-    """SIGKILL to the first worker that reports an epoch; the study ends as if nothing had been."""
-    give, killed = LocalLauncher.events, []
+def test_a_killed_worker_is_replaced_and_its_run_continues(study, sweeps, tmp_path, monkeypatch):
+    """Kill the first worker that reports an epoch: the results do not change."""
+    real_events, killed = LocalLauncher.events, []
 
     def events(self, timeout):
-        for event in give(self, timeout):
+        for event in real_events(self, timeout):
             yield event
             if isinstance(event, EpochDone) and not killed:
                 worker = next(w for w in self.workers if w.run and w.run.run_id == event.run_id)
@@ -122,25 +122,25 @@ def test_a_killed_worker_is_replaced_and_its_cell_continues(study, sweeps, tmp_p
                 killed.append(event.run_id)
 
     monkeypatch.setattr(LocalLauncher, "events", events)
-    cells = expand_sweeps(
+    runs = expand_sweeps(
         [Path(path) for path in sweeps], "mini", dict(w[2:].split("=") for w in TINY_FLAGS)
     )
-    outcome = run_study([cell.config for cell in cells], tmp_path, LocalLauncher(workers=2))
+    outcome = run_study([run.config for run in runs], tmp_path, LocalLauncher(workers=2))
     assert len(killed) == 1
     assert not outcome.failed
     assert numbers(tmp_path) == numbers(study[1])
 
 
 @pytest.mark.slow
-def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, monkeypatch):
-    """One cell's workers are killed whenever they get it; the others finish, the exit code is 1."""
-    give = LocalLauncher.events
+def test_a_run_that_always_kills_its_worker_fails_alone(sweeps, tmp_path, monkeypatch):
+    """The worker of one run is killed whenever it gets the run; the others finish."""
+    real_events = LocalLauncher.events
 
     def events(self, timeout):
         for worker in self.workers:
             if worker.run is not None and worker.run.model.norm == "batch":
                 os.kill(worker.process.pid, signal.SIGKILL)
-        yield from give(self, timeout)
+        yield from real_events(self, timeout)
 
     monkeypatch.setattr(LocalLauncher, "events", events)
     words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
@@ -151,13 +151,13 @@ def test_a_cell_that_kills_its_worker_each_time_fails_alone(sweeps, tmp_path, mo
     assert failed[0].failure["kind"] == "killed"
     assert "SIGKILL" in failed[0].failure["message"]
     assert sum(record.done for record in found) == 2
-    monkeypatch.setattr(LocalLauncher, "events", give)
-    assert main(words) == 0  # a failed cell is tried again
+    monkeypatch.setattr(LocalLauncher, "events", real_events)
+    assert main(words) == 0  # killed runs are retried
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_runner_leaves_no_workers_and_the_same_command_goes_on(study, tmp_path, how):
+def test_a_stopped_runner_leaves_no_workers_and_the_same_command_resumes(study, tmp_path, how):
     command, results, _ = study
     command = [*command[:-1], str(tmp_path)]
     process = subprocess.Popen(
@@ -198,9 +198,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_an_unreadable_record_is_told_and_stays_and_the_others_are_reused(
-    study, sweeps, tmp_path, capsys
-):
+def test_an_unreadable_record_is_reported_and_kept(study, sweeps, tmp_path, capsys):
     command, results, _ = study
     shutil.copytree(results, tmp_path / "runs")
     record = next((tmp_path / "runs").glob("*/record.json"))
@@ -213,9 +211,7 @@ def test_an_unreadable_record_is_told_and_stays_and_the_others_are_reused(
     assert record.read_text() == '{"schema": 99}'
 
 
-def test_without_reuse_a_done_cell_is_trained_again_to_the_same_end(
-    study, sweeps, tmp_path, capsys
-):
+def test_no_reuse_trains_finished_runs_again_with_the_same_result(study, sweeps, tmp_path, capsys):
     _, results, _ = study
     shutil.copytree(results, tmp_path / "runs")
     before = {path: path.stat().st_ino for path in (tmp_path / "runs").glob("*/record.json")}
@@ -227,9 +223,7 @@ def test_without_reuse_a_done_cell_is_trained_again_to_the_same_end(
     assert len(written) == 2
 
 
-def test_reused_records_of_other_pictures_are_refused(study, tmp_path, capsys):
-    import shutil
-
+def test_records_of_other_images_are_refused(study, tmp_path, capsys):
     command, results, _ = study
     shutil.copytree(results, tmp_path / "runs")
     paths = sorted((tmp_path / "runs").glob("*/record.json"))
@@ -241,7 +235,7 @@ def test_reused_records_of_other_pictures_are_refused(study, tmp_path, capsys):
     assert "use another results folder" in capsys.readouterr().err
 
 
-def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
+def test_no_more_workers_than_runs_are_started(sweeps, tmp_path, monkeypatch):
     counts = []
     start = LocalLauncher.start
 
@@ -255,27 +249,27 @@ def test_more_workers_than_cells_are_not_started(sweeps, tmp_path, monkeypatch):
     assert counts == [2]
 
 
-def test_a_worker_that_dies_before_its_cell_reaches_it_loses_nothing(
+def test_a_worker_that_dies_before_it_receives_its_run_loses_nothing(
     study, sweeps, tmp_path, monkeypatch
 ):
-    give, killed = LocalWorker.submit, []
+    submit, killed = LocalWorker.submit, []
 
-    def giving(self, cell):
+    def kill_then_submit(self, run):
         if not killed:
             os.kill(self.process.pid, signal.SIGKILL)
             self.process.join()
-            killed.append(cell.run_id)
-        give(self, cell)
+            killed.append(run.run_id)
+        submit(self, run)
 
-    monkeypatch.setattr(LocalWorker, "submit", giving)
+    monkeypatch.setattr(LocalWorker, "submit", kill_then_submit)
     words = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
     assert main(words) == 0
     assert killed
     assert numbers(tmp_path) == numbers(study[1])
 
 
-def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
-    """A file where a run's log belongs: that cell fails with the reason, the rest finish."""
+def test_one_bad_run_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
+    """A folder where the log of a run belongs: that run fails, the others finish."""
     bad = tiny(**{"optim.epochs": 1, "model.norm": "batch"}).run_id
     (tmp_path / bad / "log.txt").mkdir(parents=True)
     words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
@@ -297,7 +291,7 @@ def test_one_bad_cell_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
         *[("0,-1,1", ["0"]), ("1,7,0", ["1"])],  # as CUDA reads it
     ],
 )
-def test_there_is_one_worker_a_gpu(monkeypatch, tmp_path, visible, found):
+def test_the_visible_gpus_are_those_of_cuda(monkeypatch, tmp_path, visible, found):
     for gpu in ("0000:01", "0000:02"):
         (tmp_path / gpu).mkdir()
     monkeypatch.setattr(gpus, "DRIVER", tmp_path)
@@ -306,7 +300,7 @@ def test_there_is_one_worker_a_gpu(monkeypatch, tmp_path, visible, found):
     assert gpus.gpu_groups(devices=1, per_gpu=1) == [[gpu] for gpu in found]
 
 
-def test_a_variable_makes_no_gpu(monkeypatch, tmp_path):
+def test_cuda_visible_devices_needs_a_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(gpus, "DRIVER", tmp_path)
     monkeypatch.setattr(gpus, "DEVICES", [tmp_path / "nvidiactl"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

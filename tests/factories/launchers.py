@@ -1,0 +1,110 @@
+"""A launcher that trains nothing and plays a script, for tests of the scheduler."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablations import data
+from ablations.config.schema import RunConfig
+from ablations.scheduling.events import (
+    EpochDone,
+    Event,
+    Recorded,
+    RunEnd,
+    Started,
+    WorkerDied,
+)
+from ablations.store import failures
+from ablations.store.records import Record
+
+
+class ScriptedLauncher:
+    """A launcher that plays a script: seed, location and number of tries -> what happens.
+
+    Args:
+        results: The folder of all runs.
+        locations: The location of each slot.
+        fate: What happens to a run: None (it never ends), "epoch then death", "done", the kind of a
+            failed record ("oom", "data", "error"), or a class of event.
+        later: Locations that appear one by one.
+        max_runs: How many runs at once.
+    """
+
+    on_this_machine = True
+
+    def __init__(
+        self, results: Path, locations: list[str], fate, later: Sequence[str], max_runs: int
+    ) -> None:
+        self.results, self.fate, self.later, self.max_runs = results, fate, list(later), max_runs
+        self.all_slots = [ScriptedSlot(location) for location in locations]
+        self.submitted: list[tuple[int, str, bool]] = []  # seed, location, alone
+        self.happened: deque[Event] = deque()
+
+    @property
+    def may_grow(self) -> bool:
+        if grows := bool(self.later):
+            self.all_slots.append(ScriptedSlot(self.later.pop()))
+        return grows
+
+    def check(self, runs) -> None:
+        pass
+
+    def start(self, runs, results, reuse) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def slots(self):
+        return self.all_slots
+
+    def cancel(self, run_id: str) -> None:
+        self.happened.append(WorkerDied(run_id, "its worker ended with exit code 143"))
+
+    def submit(self, slot, run, alone=False) -> None:
+        assert not (alone and any(s.run for s in self.all_slots if s.location == slot.location))
+        slot.run = run
+        tries = sum(seed == run.seed for seed, _, _ in self.submitted)
+        self.submitted.append((run.seed, slot.location, alone))
+        self.happened.append(Started(run.run_id))
+        match self.fate(run.seed, slot.location, tries):
+            case None:
+                pass
+            case "done":
+                images = {"fingerprint": data.load_dataset(run.data).fingerprint}
+                self._record(Record(run.run_id, "finished", run.to_json(), data=images))
+            case "epoch then death":
+                self.happened.append(EpochDone(run.run_id, {}))
+                self.happened.append(WorkerDied(run.run_id, "a reason"))
+            case str(kind):
+                failure = failures.describe_failure(kind, "a reason", self.results / run.run_id)
+                self._record(Record(run.run_id, "failed", run.to_json(), failure=failure))
+            case kind:
+                self.happened.append(kind(run.run_id, "a reason"))
+
+    def _record(self, record: Record) -> None:
+        record.write(self.results)
+        self.happened.append(Recorded(record.run_id, record))
+
+    def events(self, timeout):
+        while self.happened:
+            event = self.happened.popleft()
+            for slot in self.all_slots:
+                if slot.run and slot.run.run_id == event.run_id:
+                    event = dataclasses.replace(event, location=slot.location)
+                    if isinstance(event, RunEnd):
+                        slot.run = None
+            yield event
+
+
+@dataclasses.dataclass
+class ScriptedSlot:
+    location: str
+    run: RunConfig | None = None
+
+    @property
+    def device(self) -> str:
+        return self.location

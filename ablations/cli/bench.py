@@ -10,7 +10,6 @@ from ablations.config.resolve import resolve
 from ablations.console import screen
 from ablations.data import count_classes
 from ablations.errors import ConfigError
-from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -25,7 +24,11 @@ def add(commands: Any) -> None:
         formatter_class=Lines,
     )
     command.add_argument(
-        "names", nargs="*", metavar="name", help="runner, table or tracker (default: all)"
+        "names",
+        nargs="*",
+        choices=["runner", "table", "tracker"],
+        metavar="bench",
+        help="runner, table or tracker (default: all)",
     )
     command.add_argument(
         "--rounds", type=integer, default=7, help="how often each is timed (default: 7)"
@@ -38,9 +41,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Measure and print; 1 where a limit is not kept."""
     from ablations import bench
 
-    for name in arguments.names:
-        if name not in bench.BENCHES:
-            raise ConfigError(unknown_name("bench", name, list(bench.BENCHES)))
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
     config = resolve(arguments.recipe, fields_set, count_classes=count_classes)

@@ -1,4 +1,4 @@
-"""`ablations claims`: the paper's claims held against the records in folders and in W&B."""
+"""`ablations claims`: compare the paper's claims with records of folders and of W&B."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import argparse
 from typing import Any
 
 from ablations.cli.options import output, refuse_fields, write_or_emit
-from ablations.cli.sources import add_sources, form_of, gather, tell
-from ablations.errors import ConfigError
-from poolformer.config import unknown_name
+from ablations.cli.sources import (
+    add_format,
+    add_sources,
+    gather,
+    latex_format,
+    report_problems,
+)
 
 
 def add(commands: Any) -> None:
@@ -21,10 +25,7 @@ def add(commands: Any) -> None:
         "is undetermined or was not run. The verdicts do not change the exit code.",
     )
     add_sources(command)
-    command.add_argument("--format", default="md", help="md (default), csv, tex or html")
-    command.add_argument(
-        "--wide", action="store_true", help="with tex: set it over both columns of a page (table*)"
-    )
+    add_format(command)
     command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
     command.set_defaults(run=run)
 
@@ -34,14 +35,12 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     refuse_fields("claims", fields_set)
 
     from ablations.store.load import garbage_collection_paused
-    from ablations.tables import FORMATS, render_claims
+    from ablations.tables import render_claims
 
-    if arguments.format not in FORMATS:
-        raise ConfigError(unknown_name("format", arguments.format, FORMATS))
-    form = form_of(arguments)
+    form = latex_format(arguments)
     with garbage_collection_paused():
         found = gather(arguments)
         text = render_claims(found.studies, form)
-    tell(found.problems)
+    report_problems(found.problems)
     write_or_emit(text, arguments.output)
     return 1 if found.problems else 0

@@ -8,7 +8,6 @@ from typing import Any
 from ablations.cli.options import location, refuse_fields
 from ablations.console import screen
 from ablations.errors import ConfigError
-from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -22,13 +21,17 @@ def add(commands: Any) -> None:
     command.add_argument("source", type=location, help="a file of weights in any layout")
     command.add_argument("target", type=location, help="the file to write; it must not exist")
     command.add_argument(
-        "--to", required=True, help="the layout to write: official (the paper's), timm or own"
+        "--to",
+        required=True,
+        choices=["official", "timm", "own"],
+        metavar="LAYOUT",
+        help="the layout to write: official (the paper's), timm or own",
     )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Read, rename, write, and tell what it was."""
+    """Convert, and report the layout that was found."""
     refuse_fields("convert", fields_set)
     source, target = arguments.source, arguments.target
     if target.exists():
@@ -39,7 +42,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.errors import CheckpointError
     from ablations.machine import files
     from poolformer.checkpoints import (
-        LAYOUTS,
         convert_layout,
         detect_layout,
         encode_weights,
@@ -47,8 +49,6 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         read_weights,
     )
 
-    if arguments.to not in LAYOUTS:
-        raise ConfigError(unknown_name("layout", arguments.to, LAYOUTS))
     weights = read_weights(source)
     try:
         layout, renamed = detect_layout(weights), convert_layout(weights, arguments.to)

@@ -1,4 +1,4 @@
-"""Where `ablations run` trains cells, by its flags."""
+"""The launcher of `ablations run`, by its flags."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import re
 from typing import TYPE_CHECKING
 
 from ablations.cli.options import integer
-from ablations.config.schema import check_choice
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
     from ablations.scheduling.launcher import Launcher
 
-LAUNCHERS = ["local", "ray"]
 BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
@@ -21,6 +19,8 @@ def add(command: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     command.add_argument(
         "--launcher",
+        choices=["local", "ray"],
+        metavar="LAUNCHER",
         help="local (the default: workers on this machine) or ray (tasks of a Ray cluster)",
     )
     command.add_argument(
@@ -49,13 +49,12 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> str:
-    """One of LAUNCHERS.
+    """The launcher that the flags ask for: local or ray.
 
     Raises:
-        ConfigError: Another name, or no workers.
+        ConfigError: A number of workers below 1.
     """
     name: str = arguments.launcher or ("ray" if arguments.ray_address else "local")
-    check_choice("--launcher", name, LAUNCHERS)
     for flag in ("workers", "workers_per_gpu"):
         value = getattr(arguments, flag)
         if value is not None and value < 1:
@@ -64,10 +63,10 @@ def chosen(arguments: argparse.Namespace) -> str:
 
 
 def launcher(arguments: argparse.Namespace) -> Launcher:
-    """Where the runs train.
+    """The launcher, by the flags.
 
     Raises:
-        ConfigError: An unknown name, a number of workers below 1, or a flag of the other launcher.
+        ConfigError: A number of workers below 1, or a flag of the other launcher.
     """
     if chosen(arguments) == "ray":
         from ablations.scheduling.ray.launcher import RayLauncher
@@ -78,7 +77,7 @@ def launcher(arguments: argparse.Namespace) -> Launcher:
         )
     for name in ("ray_address", "memory_per_cell"):
         if getattr(arguments, name):
-            raise ConfigError(f"--{name.replace('_', '-')} goes with --launcher ray, not local")
+            raise ConfigError(f"--{name.replace('_', '-')} needs --launcher ray")
     from ablations.scheduling.local import LocalLauncher
 
     return LocalLauncher(arguments.workers, arguments.workers_per_gpu)

@@ -80,6 +80,12 @@ class Parser(argparse.ArgumentParser):
             raise ConfigError(f"{self.prog} does not take {rest[0]!r}")
         return namespace, rest
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value outside ``choices`` with the nearest valid one."""
+        if action.choices is not None and value != [] and value not in action.choices:
+            name = str(action.metavar or action.dest).lower()
+            raise ConfigError(unknown_name(name, value, list(action.choices)))
+
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError; ``main`` prints it."""
         raise ConfigError(message)

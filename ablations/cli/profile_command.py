@@ -10,9 +10,7 @@ from typing import Any
 from ablations.cli.options import add_recipe, given, location, output, write_or_emit
 from ablations.console import screen
 from ablations.data import count_classes
-from ablations.errors import ConfigError
 from ablations.text import escape
-from poolformer.config import unknown_name
 
 
 def add(commands: Any) -> None:
@@ -27,19 +25,22 @@ def add(commands: Any) -> None:
         "sweeps", nargs="*", type=location, help="sweep files, such as sweeps/*.yaml"
     )
     add_recipe(command, default="imagenet")
-    command.add_argument("--format", default="md", help="md (default) or csv")
+    command.add_argument(
+        "--format",
+        default="md",
+        choices=["md", "csv"],
+        metavar="FORMAT",
+        help="md (default) or csv",
+    )
     command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Count and print."""
-    if arguments.format not in ("md", "csv"):
-        raise ConfigError(unknown_name("format", arguments.format, ["md", "csv"]))
-
+    """Count and print the costs."""
     from ablations.config.sweep import expand_sweeps
 
-    # A seed costs nothing.
+    # The cost of a model does not depend on the seed.
     named = given(arguments, "recipe")
     cells = expand_sweeps(
         arguments.sweeps,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.cli.options import output, refuse_fields, write_or_emit
-from ablations.cli.sources import add_sources, gather, tell
+from ablations.cli.sources import add_sources, gather, report_problems
 from ablations.console import screen
 
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     with garbage_collection_paused():
         found = gather(arguments)
         made = build_report(found.reading, found.studies, found.problems)
-    tell(made.problems)
+    report_problems(made.problems)
     write_or_emit(made.page, arguments.output)
     size = len(made.page.encode()) / 1e6
     screen.out(f"{arguments.output}: {size:.1f} MB, opens in any browser, also without a network")

@@ -1,4 +1,4 @@
-"""What commands that show results read: records of folders, of W&B and its offline folders."""
+"""Where commands that show results read records: folders, W&B and its offline folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
-    """The flags that say where the records lie and which of them is the baseline."""
+    """The flags that name the sources of records and the baseline."""
     command.add_argument(
         "results",
         nargs="*",
@@ -56,11 +56,11 @@ def add_sources(command: argparse.ArgumentParser) -> None:
 
 @dataclass
 class Gathered:
-    """What was read.
+    """The records of all sources, sorted into studies.
 
     Args:
-        reading: The records, where each comes from, and what is left out.
-        studies: The records, sorted into what may be compared.
+        reading: The records, where each comes from, and what could not be read.
+        studies: The studies.
         problems: A line for each record, and for each study's differences, that is left out.
     """
 
@@ -84,16 +84,17 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
 
-    found = read(arguments, needed)
+    found = read_sources(arguments, needed)
     if getattr(arguments, "of", None) not in TASK_METRICS:
         others = Counter(name for record in found.records if (name := record_task(record)))
         for name, count in sorted(others.items()):
             screen.note(f"skipped: runs for --of {name}: {count}")
     folders = arguments.results
-    # What is missing goes where the rest lies, if that is one place.
+    # Commands for missing runs name the results folder where it is one folder and not the default.
     home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
-    run_state = [start for results in folders or [DEFAULT_RESULTS] for start in _begun(results)]
-    launched = [start.config for start in run_state]
+    launched = [
+        start.config for results in folders or [DEFAULT_RESULTS] for start in _run_states(results)
+    ]
     every = build_studies(found.records, arguments.baseline, home, launched=launched)
     troubles = [
         trouble
@@ -106,11 +107,25 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     return Gathered(found, every, problems)
 
 
-def form_of(arguments: argparse.Namespace) -> str:
+def add_format(command: argparse.ArgumentParser) -> None:
+    """The flags --format and --wide."""
+    command.add_argument(
+        "--format",
+        default="md",
+        choices=["md", "csv", "tex", "html"],
+        metavar="FORMAT",
+        help="md (default), csv, tex or html",
+    )
+    command.add_argument(
+        "--wide", action="store_true", help="with tex: set it over both columns of a page (table*)"
+    )
+
+
+def latex_format(arguments: argparse.Namespace) -> str:
     """The format that --format and --wide ask for.
 
     Raises:
-        ConfigError: --wide with another format than tex.
+        ConfigError: --wide with a format other than tex.
     """
     from ablations.tables import WIDE_LATEX
 
@@ -120,8 +135,8 @@ def form_of(arguments: argparse.Namespace) -> str:
     return WIDE_LATEX if arguments.wide else form
 
 
-def _begun(results: Path) -> Iterator[RunState]:
-    """The runs in a folder that were begun; those that have a record too are among them."""
+def _run_states(results: Path) -> Iterator[RunState]:
+    """The run states in a folder, also of runs that have a record."""
     from ablations.store import run_state
 
     for path in sorted(results.glob(f"*/{run_state.RUN_STATE_FILE}")):
@@ -129,13 +144,13 @@ def _begun(results: Path) -> Iterator[RunState]:
             yield start
 
 
-def tell(problems: Iterable[str]) -> None:
-    """A line on stderr for each thing that is left out."""
+def report_problems(problems: Iterable[str]) -> None:
+    """Print a line on stderr for each record or study that is left out."""
     for problem in problems:
         screen.note(f"left out: {problem}")
 
 
-def read(arguments: argparse.Namespace, needed: bool = True) -> LoadResult:
+def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResult:
     """The usable records of all sources, one a run id, and a line for each that is left out.
 
     Args:
@@ -159,19 +174,19 @@ def read(arguments: argparse.Namespace, needed: bool = True) -> LoadResult:
         from ablations.tracking import read_offline, read_project
         from ablations.tracking.reading import WandbRecords
 
-        all_of_it = WandbRecords()
+        remote = WandbRecords()
         for path in arguments.wandb:
             project, sweeps = _sweep(path)
             filters = _filter(arguments.filter)
-            all_of_it.add(read_project(project, sweeps, filters, arguments.finished))
-        for place in arguments.offline:
-            all_of_it.add(read_offline(place))
-        found, problems = found + all_of_it.records, problems + all_of_it.problems
-        for what, count in all_of_it.skipped.items():
+            remote.add(read_project(project, sweeps, filters, arguments.finished))
+        for folder in arguments.offline:
+            remote.add(read_offline(folder))
+        found, problems = found + remote.records, problems + remote.problems
+        for what, count in remote.skipped.items():
             screen.note(f"skipped: {what}: {count}")
     if needed and not found and not problems:
-        matching = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
-        raise ConfigError(f"no records in {', '.join(matching)}: fill it with `ablations run`")
+        sources = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
+        raise ConfigError(f"no records in {', '.join(sources)}: fill it with `ablations run`")
     return load.select_usable_records(found, problems + empty)
 
 

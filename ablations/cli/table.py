@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ablations.cli.options import integer, output, refuse_fields, write_or_emit
-from ablations.cli.sources import Gathered, add_sources, form_of, gather, tell
+from ablations.cli.sources import (
+    Gathered,
+    add_format,
+    add_sources,
+    gather,
+    latex_format,
+    report_problems,
+)
+from ablations.config.schema import RUN_ID
 from ablations.console import screen
 from ablations.errors import ConfigError
-from poolformer.config import unknown_name
 
 ABLATION = "ablation"
-RUN_ID = re.compile("[0-9a-f]{12}")
+OF = [ABLATION, "imagenet", "sizes", "retinanet", "maskrcnn", "ade20k"]
+# Flags that not every table reads.
+FLAGS = ["--style", "--columns", "--all-rows", "--bootstrap", "--baseline", "--publish"]
+FLAGS += ["--compare", "--pivot", "--explain"]
+# What else can be made of the records of ablations -> which of these flags it reads.
+ALTERNATIVES = {
+    "--compare": ["--baseline"],
+    "--pivot": ["--baseline", "--publish"],
+    "--explain": ["--baseline", "--publish"],
+}
 
 
 def add(commands: Any) -> None:
@@ -30,15 +45,18 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--of",
         default=ABLATION,
+        choices=OF,
+        metavar="TABLE",
         help="ablation (default), imagenet, sizes, retinanet, maskrcnn or ade20k",
     )
     add_sources(command)
-    command.add_argument("--format", default="md", help="md (default), csv, tex or html")
+    add_format(command)
     command.add_argument(
-        "--wide", action="store_true", help="with tex: set it over both columns of a page (table*)"
-    )
-    command.add_argument(
-        "--style", default="full", help="full (default) or paper: the paper's columns"
+        "--style",
+        default="full",
+        choices=["full", "paper"],
+        metavar="STYLE",
+        help="full (default) or paper: the paper's columns",
     )
     command.add_argument(
         "--columns",
@@ -81,135 +99,115 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Print them; 1 where something is left out."""
+    """Print the table; 1 where a record or a study is left out."""
     refuse_fields("table", fields_set)
-
-    from ablations.store.load import garbage_collection_paused
-    from ablations.tables import FORMATS, KINDS, STYLES
-
-    for what, value, valid in (
-        ("table", arguments.of, KINDS),
-        ("format", arguments.format, FORMATS),
-        ("style", arguments.style, STYLES),
-    ):
-        if value not in valid:
-            raise ConfigError(unknown_name(what, value, valid))
-    arguments.format = form_of(arguments)
-    if arguments.of != ABLATION:
-        _refuse(arguments)
+    table = _chosen_table(arguments)
+    arguments.format = latex_format(arguments)
     if arguments.columns not in (None, "all") and arguments.format == "csv":
         raise ConfigError("--columns is not for --format csv, which has all of them")
     if arguments.columns is not None and arguments.style == "paper":
         raise ConfigError("--columns is not for --style paper, which has the paper's")
-    if arguments.pivot is not None:
-        shown = {**_shown(arguments), "--pivot": False, "--explain": arguments.explain is not None}
-        _refuse_given(shown, "--pivot")
+
+    from ablations.store.load import garbage_collection_paused
+
     with garbage_collection_paused():
-        text, problems = compared(arguments) if arguments.compare else tables(arguments)
-    tell(problems)
+        text, problems = TABLES[table](arguments)
+    report_problems(problems)
     write_or_emit(text, arguments.output)
     return 1 if problems else 0
 
 
-def tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """The tables of all studies, or what is behind a row of them, and what is left out."""
-    found = gather(arguments, needed=arguments.of == ABLATION)
-    form = arguments.format
+def _chosen_table(arguments: argparse.Namespace) -> str:
+    """The key of ``TABLES`` that the flags ask for.
+
+    Raises:
+        ConfigError: A flag that this table does not read.
+    """
+    values = {flag: getattr(arguments, flag.lstrip("-").replace("-", "_")) for flag in FLAGS}
+    given = [flag for flag, value in values.items() if value not in (None, False, "full")]
     if arguments.of != ABLATION:
-        from ablations.tables import render_published
+        table, name = "--of", f"--of {arguments.of}"
+        read = ["--baseline"] if arguments.of == "sizes" else []
+    else:
+        table = name = next((flag for flag in ALTERNATIVES if flag in given), ABLATION)
+        read = ALTERNATIVES.get(table, [flag for flag in FLAGS if flag not in ALTERNATIVES])
+    for flag in given:
+        if flag not in read and flag != table:
+            raise ConfigError(f"{flag} is not for {name}")
+    return table
 
-        records = found.reading.records
-        return render_published(arguments.of, found.studies, records, form), found.problems
-    if arguments.bootstrap is not None:
-        from ablations.analysis.build import add_bootstrap_intervals
 
-        if arguments.bootstrap < 0:
-            raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
-        found.studies = add_bootstrap_intervals(found.studies, arguments.bootstrap)
-    if arguments.publish is not None:
-        from ablations.tables.publishing import publish
-
-        published = publish(found.reading.records, arguments.publish or None)
-        told = published.url or f"offline: wandb sync {published.folder}"
-        screen.note(f"published: {told}")
-    if arguments.pivot is not None:
-        return pivoted(found, arguments.pivot, form), found.problems
-    if arguments.explain is not None:
-        return explained(found, arguments.explain, form), found.problems
-
+def ablation_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """The ablation tables of all studies, and what is left out."""
+    from ablations.analysis.build import add_bootstrap_intervals
     from ablations.tables import BOOTSTRAP, View, parse_columns, render_studies
 
+    found = gather(arguments)
     columns = None if arguments.columns is None else parse_columns(arguments.columns)
     named = arguments.columns is not None and arguments.columns.strip().lower() != "all"
-    if named and columns and BOOTSTRAP in columns and arguments.bootstrap is None:
-        raise ConfigError("--columns bootstrap needs --bootstrap SEED")
+    if arguments.bootstrap is None:
+        if named and columns and BOOTSTRAP in columns:
+            raise ConfigError("--columns bootstrap needs --bootstrap SEED")
+    elif arguments.bootstrap < 0:
+        raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
+    else:
+        add_bootstrap_intervals(found.studies, arguments.bootstrap)
+    _publish(arguments, found)
     view = View(arguments.style, columns, arguments.all_rows)
-    return render_studies(found.studies, form, view), found.problems
+    return render_studies(found.studies, arguments.format, view), found.problems
 
 
-def pivoted(found: Gathered, fields: str, form: str) -> str:
-    """Grids over two fields."""
+def published_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """Another table of the paper with our rows among its own, and what is left out."""
+    from ablations.tables import render_published
+
+    found = gather(arguments, needed=False)
+    records = found.reading.records
+    return render_published(arguments.of, found.studies, records, arguments.format), found.problems
+
+
+def pivot_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """Grids over two fields, and what is left out."""
     from ablations.tables import find_grids, pivot_frame, pivot_table, render_csv, render_tables
 
-    grids = find_grids(found.studies, fields)
-    if form == "csv":
-        return render_csv([pivot_frame(grid) for grid in grids])
-    return render_tables([pivot_table(grid) for grid in grids], form)
+    found = gather(arguments)
+    _publish(arguments, found)
+    grids = find_grids(found.studies, arguments.pivot)
+    if arguments.format == "csv":
+        return render_csv([pivot_frame(grid) for grid in grids]), found.problems
+    return render_tables([pivot_table(grid) for grid in grids], arguments.format), found.problems
 
 
-def explained(found: Gathered, row: str, form: str) -> str:
-    """What is behind a row."""
+def runs_of_a_row(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """The runs behind a row, and what is left out."""
     from ablations.tables import explain, render_csv, render_tables
 
-    rows = explain.find_rows(found.studies, row)
+    found = gather(arguments)
+    _publish(arguments, found)
+    rows = explain.find_rows(found.studies, arguments.explain)
     behind = [explain.runs_table(study, row, found.reading.places) for study, row in rows]
-    if form == "csv":
-        return render_csv([table.frame for table in behind])
-    return render_tables(behind, form)
+    if arguments.format == "csv":
+        return render_csv([table.frame for table in behind]), found.problems
+    return render_tables(behind, arguments.format), found.problems
 
 
-def _refuse(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError for a flag that only the ablation table reads."""
-    given = {
-        **_shown(arguments),
-        "--baseline": arguments.baseline is not None and arguments.of != "sizes",
-        "--bootstrap": arguments.bootstrap is not None,
-        "--compare": arguments.compare,
-        "--explain": arguments.explain is not None,
-        "--publish": arguments.publish is not None,
-    }
-    _refuse_given(given, f"--of {arguments.of}")
+def _publish(arguments: argparse.Namespace, found: Gathered) -> None:
+    """Log the ablation table to W&B where --publish asks for it."""
+    if arguments.publish is None:
+        return
+    from ablations.tables.publishing import publish
+
+    published = publish(found.reading.records, arguments.publish or None)
+    where = published.url or f"offline: wandb sync {published.folder}"
+    screen.note(f"published: {where}")
 
 
-def _shown(arguments: argparse.Namespace) -> dict[str, bool]:
-    """Which flags are given that say what is shown of an ablation table."""
-    return {
-        "--style": arguments.style != "full",
-        "--columns": arguments.columns is not None,
-        "--all-rows": arguments.all_rows,
-        "--pivot": arguments.pivot is not None,
-    }
-
-
-def _refuse_given(given: dict[str, bool], what: str) -> None:
-    for flag, there in given.items():
-        if there:
-            raise ConfigError(f"{flag} is not for {what}")
-
-
-def compared(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+def comparison_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     """Two folders side by side, and what is left out."""
     if len(arguments.results) != 2 or arguments.wandb or arguments.offline:
         raise ConfigError("--compare takes two folders: `ablations table A B --compare`")
-    given = {
-        **_shown(arguments),
-        "--bootstrap": arguments.bootstrap is not None,
-        "--explain": arguments.explain is not None,
-        "--publish": arguments.publish is not None,
-    }
-    _refuse_given(given, "--compare")
     chosen = arguments.baseline
-    if chosen is not None and not any(map(_is_of(chosen), arguments.results)):
+    if chosen is not None and not any(_has_run(folder, chosen) for folder in arguments.results):
         raise ConfigError(f"--baseline {chosen} is the id of no run here: `ablations status`")
 
     from ablations.tables import compare, render_csv, render_tables
@@ -229,15 +227,24 @@ def compared(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     ), problems
 
 
-def _is_of(baseline: str) -> Callable[[Path], bool]:
-    """Whether a folder has a baseline: the run of that id; the name of a row is of both sides."""
-    return lambda folder: not RUN_ID.fullmatch(baseline) or (folder / baseline).is_dir()
+def _has_run(folder: Path, baseline: str) -> bool:
+    """Whether a folder can have this baseline: it has the run of that id, or it is a row's name."""
+    return not RUN_ID.fullmatch(baseline) or (folder / baseline).is_dir()
 
 
 def _side(arguments: argparse.Namespace, folder: Path) -> Gathered:
-    """One of two folders, with the baseline that was chosen, if it is of this one."""
+    """The studies of one of two folders, with the chosen baseline if the folder has it."""
     own = argparse.Namespace(**vars(arguments))
     own.results = [folder]
-    if own.baseline is not None and not _is_of(own.baseline)(folder):
+    if own.baseline is not None and not _has_run(folder, own.baseline):
         own.baseline = None
     return gather(own)
+
+
+TABLES: dict[str, Callable[[argparse.Namespace], tuple[str, list[str]]]] = {
+    ABLATION: ablation_tables,
+    "--of": published_tables,
+    "--compare": comparison_tables,
+    "--pivot": pivot_tables,
+    "--explain": runs_of_a_row,
+}

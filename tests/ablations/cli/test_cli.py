@@ -63,7 +63,7 @@ def test_light_commands_start_without_torch(words, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["trian"], "invalid choice: 'trian'"),
+        (["trian"], "unknown command 'trian'"),
         (["train", "--recipe", "mino"], "did you mean 'mini'"),
         (["train", "--preset", "s25"], "did you mean 's24'"),
         (["train", "--model.token_mixers=pol"], "did you mean 'pool'"),

@@ -40,7 +40,6 @@ from ablations.paper.published import BASELINE
 
 VERDICTS = ["agrees", "contradicts", "undetermined", "not run"]
 AGREES, CONTRADICTS, UNDETERMINED, NOT_RUN = VERDICTS
-UNCORRECTED = "uncorrected"  # marks a verdict that does not survive Holm's correction
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,6 @@ class Verdict:
         return not self.decided or (self.p_holm is not None and self.p_holm < stats.ALPHA)
 
     @property
-    def badge(self) -> str:
-        """The verdict, marked if it does not survive Holm's correction."""
-        return self.verdict if self.survives_holm else f"{self.verdict}, {UNCORRECTED}"
-
-    @property
     def paper_in_interval(self) -> bool | None:
         """Whether the paper's difference lies in our 95% interval; None without an interval."""
         if self.delta is None or self.delta.low is None or self.delta.high is None:
@@ -108,8 +102,8 @@ def judge_claims(study: Study, claims: Sequence[Claim] | None = None) -> list[Ve
     return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
 
 
-def badge_of_row(verdicts: Sequence[Verdict], row: Row) -> str:
-    """The badge of the claim that compares a row with the baseline; "" where no claim does."""
+def verdict_of_row(verdicts: Sequence[Verdict], row: Row) -> Verdict | None:
+    """The verdict on the claim that compares a row with the baseline; None without such a claim."""
     for each in verdicts:
         if row.records and row is not each.subject and row is not each.comparison:
             continue
@@ -118,8 +112,8 @@ def badge_of_row(verdicts: Sequence[Verdict], row: Row) -> str:
         for variant, own in zip(each.claim.variants, (each.subject, each.comparison), strict=True):
             absent = not row.records and row.paper is not None and row.paper.variant == variant
             if variant != BASELINE and (own is row or absent):
-                return each.badge
-    return ""
+                return each
+    return None
 
 
 class Judgement(NamedTuple):

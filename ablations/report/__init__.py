@@ -87,13 +87,13 @@ def _study(
 ) -> Markup:
     """The part of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
-    absent = dict.fromkeys(missing.missing_notes(study, missing.missing_rows(study, whole=True)))
+    absent = dict.fromkeys(missing.missing_notes(study, missing.missing_rows(study, all_rows=True)))
     tables = []
     for number, make in enumerate(TABLES, start=1):
         table = make(study)
-        if set(table.badges) == {NOT_RUN}:
+        if {badge and badge.verdict for badge in table.badges} == {NOT_RUN}:
             continue  # a study of which the paper says nothing, or one that has just begun
-        table.foot = [line for line in table.foot if line not in absent]  # told below
+        table.footnotes = [note for note in table.footnotes if note not in absent]  # told below
         links = [[[runs.link_to_run(*known[i]) for i in ids] for ids in own] for own in table.runs]
         tables.append(Markup(html_table(table, f"{name}t{number}", links)))
     return fill_template(

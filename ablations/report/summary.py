@@ -11,8 +11,7 @@ from ablations.analysis.stats import ALPHA
 from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, VERDICTS, judge_claims
 from ablations.store.records import STATUSES
-from ablations.tables.ablation import accuracy_text
-from ablations.tables.table import signed_text
+from ablations.tables import cells
 from ablations.text.phrases import pluralize
 
 LEVEL = f"{ALPHA:.0%}"
@@ -57,7 +56,7 @@ def _baseline(study: Study) -> str:
     if study.baseline.top1 is None:
         return "The baseline has no result, so nothing is compared."
     return (
-        f"The baseline reaches {accuracy_text(study.baseline)}% top-1 "
+        f"The baseline reaches {cells.accuracy(study.baseline)}% top-1 "
         f"(n = {study.baseline.top1.n}, the last epoch's)."
     )
 
@@ -85,7 +84,7 @@ def _differences(study: Study) -> list[str]:
 
 
 def _named(row: Row) -> str:
-    return f"{row.label} ({signed_text(row.delta.mean, 2) if row.delta else ''} points)"
+    return f"{row.label} ({cells.signed(row.delta.mean, 2) if row.delta else ''} points)"
 
 
 def _power(study: Study) -> str:

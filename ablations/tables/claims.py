@@ -1,4 +1,4 @@
-"""The verdicts on the paper's claims for a study: tidy numbers, and what a reader sees of them."""
+"""The verdicts on the paper's claims for a study, as raw numbers or as text."""
 
 from __future__ import annotations
 
@@ -12,224 +12,192 @@ from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, judge_claims
 from ablations.paper.claims import MARGIN, OTHER_CLAIMS, WITHIN
 from ablations.paper.published import BASELINE
-from ablations.tables import csv_columns, missing, provenance
-from ablations.tables.ablation import (
-    CONTROL,
-    WELCH_NOTE,
-    control_text,
-    controls_note,
-    interval_text,
-    study_title,
-    welch_mark,
-)
-from ablations.tables.table import PlottedDifference, Table, number_text, p_value_text, signed_text
+from ablations.tables import cells, csv_values, missing, provenance
+from ablations.tables.csv_values import Values
+from ablations.tables.notes import WELCH_NOTE, candidates_text, controls_note, study_title
+from ablations.tables.table import Badge, Column, PlottedDifference, Table, csv_frame, text_frame
 
-WORDS = ["Claim", "Verdict"]
-COLUMNS = ["#", *WORDS, "Δ", "95% CI", CONTROL, "n", "p (Holm)", "Seeds needed", "Paper Δ", "In CI"]
+CONTROL = "Δ from control"
+COLUMNS = [
+    Column("#", "claim"),
+    Column("Claim", "_claim"),
+    Column("Verdict", "_verdict"),
+    Column("Δ", "_delta", cells.points),
+    Column("95% CI", "_delta", cells.interval),
+    Column(CONTROL, "_controlled_row", cells.control),
+    Column("n", "_count"),
+    Column("p (Holm)", "p_holm", cells.p_value),
+    Column("Seeds needed", "_seeds_needed"),
+    Column("Paper Δ", "paper_delta", cells.signed),
+    Column("In CI", "paper_in_interval", {None: "", True: "yes", False: "no"}.__getitem__),
+]
 
 
 def claims_frame(study: Study) -> pd.DataFrame:
     """A row a claim, raw numbers: accuracies in percent, differences in points.
 
-    Columns under ``paper_`` are the paper's own numbers. Empty where there is none.
+    Columns under ``paper_`` are the paper's own numbers.
     """
-    frame = pd.DataFrame([_tidy_row(study, each) for each in judge_claims(study)])
+    frame = csv_frame([_line(study, verdict) for verdict in judge_claims(study)])
     if len(frame):
         frame["seeds_needed"] = frame["seeds_needed"].astype("Int64")  # a count, also beside gaps
     return frame
 
 
-def _tidy_row(study: Study, held: Verdict) -> csv_columns.Columns:
-    claim, delta = held.claim, held.delta
-    against = row.control if (row := _controlled(held)) else None
-    subject, comparison = map(csv_columns.of_outcome, (held.subject, held.comparison))
+def _line(study: Study, verdict: Verdict) -> Values:
+    claim, delta, row = verdict.claim, verdict.delta, _controlled_row(verdict)
+    against = row.control if row else None
+    test = csv_values.test_name(delta) if verdict.p is not None else None
     return {
-        **csv_columns.of_study(study),
+        **csv_values.study_values(study),
         "claim": claim.id,
         "subject": claim.subject,
         "comparison": claim.comparison,
         "kind": claim.kind,
         "margin": claim.margin,
         "reading": claim.evidence,
-        "verdict": held.verdict,
-        "why": held.reason,
-        "notes": " ".join(held.notes),
-        "subject_variant": claim.variants[0],
-        "subject_top1_mean": subject["top1_mean"],
-        "subject_n": subject["n"],
-        "comparison_variant": claim.variants[1],
-        "comparison_top1_mean": comparison["top1_mean"],
-        "comparison_n": comparison["n"],
-        **csv_columns.of_difference(delta),
+        "verdict": verdict.verdict,
+        "why": verdict.reason,
+        "notes": " ".join(verdict.notes),
+        **_side_values("subject", claim.variants[0], verdict.subject),
+        **_side_values("comparison", claim.variants[1], verdict.comparison),
+        **csv_values.delta_values(delta),
         "delta_n_comparison": delta.n_baseline if delta else 0,
-        "delta_test": _test(held),
+        "delta_test": f"two one-sided, {test}" if test and claim.kind == WITHIN else test,
         "control": against.control.label if against else None,
         "control_kind": against.kind if against else None,
-        **csv_columns.of_interval(against.delta if against else None, "control_delta"),
-        "p": held.p,
-        "p_holm": held.p_holm,
-        "survives_holm": held.survives_holm if held.decided else None,
-        "seeds_needed": held.seeds,
+        **csv_values.interval_values(against.delta if against else None, "control_delta"),
+        "p": verdict.p,
+        "p_holm": verdict.p_holm,
+        "survives_holm": verdict.survives_holm if verdict.decided else None,
+        "seeds_needed": verdict.seeds,
         "paper_delta": claim.difference,
         "paper_stated_delta": claim.stated_difference,
-        "paper_in_interval": held.paper_in_interval,
+        "paper_in_interval": verdict.paper_in_interval,
         "paper_top1": claim.subject_top1,
         "paper_comparison_top1": claim.comparison_top1,
-        "subject_run_ids": csv_columns.run_ids(held.subject),
-        "comparison_run_ids": csv_columns.run_ids(held.comparison),
+        "subject_run_ids": csv_values.run_ids(verdict.subject),
+        "comparison_run_ids": csv_values.run_ids(verdict.comparison),
     }
 
 
-def _controlled(held: Verdict) -> Row | None:
-    """The claim's subject, where it has controls of the baseline that it is held against."""
-    row = held.subject
-    return row if row and row.controls and held.claim.variants[1] == BASELINE else None
+def _side_values(side: str, variant: str, row: Row | None) -> Values:
+    return {
+        f"{side}_variant": variant,
+        f"{side}_top1_mean": row.top1.mean if row and row.top1 else None,
+        f"{side}_n": row.top1.n if row and row.top1 else 0,
+    }
 
 
-def _test(held: Verdict) -> str | None:
-    if held.p is None:
-        return None
-    test = csv_columns.test_of(held.delta)
-    return f"two one-sided, {test}" if held.claim.kind == WITHIN else test
+def _controlled_row(verdict: Verdict) -> Row | None:
+    """The claim's subject, if it has controls of the baseline that it is compared with."""
+    row = verdict.subject
+    return row if row and row.controls and verdict.claim.variants[1] == BASELINE else None
 
 
 def claims_table(study: Study) -> Table:
-    """The verdicts on the paper's claims that the rows of a study decide."""
-    found = judge_claims(study)
-    table = Table(f"Claims: {study_title(study)}", pd.DataFrame(), WORDS)
-    lines = [_cells(table, each) for each in found]
-    table.frame = pd.DataFrame(lines, columns=COLUMNS).astype(str)
-    if not any(table.frame[CONTROL]):
-        table.frame = table.frame.drop(columns=CONTROL)
-    table.drawn = [_drawn(each) for each in found]
-    table.badges = [each.badge for each in found]
-    table.runs = [_runs(each) for each in found]
-    absent = missing.missing_paper_rows(study)
-    table.foot = [
-        *_foot(study, found),
-        *missing.row_notes(study, absent),
+    """The verdicts on the paper's claims that the rows of a study can decide."""
+    verdicts = judge_claims(study)
+    table = Table(f"Claims: {study_title(study)}", pd.DataFrame(), ["Claim", "Verdict"])
+    lines = []
+    for verdict in verdicts:
+        row, undetermined = _controlled_row(verdict), verdict.verdict == UNDETERMINED
+        claim_marks = table.row_notes.mark(*verdict.notes, controls_note(row))
+        marks = table.row_notes.mark(_reason_note(verdict))
+        lines.append(
+            _line(study, verdict)
+            | {
+                "_claim": verdict.claim.summary + claim_marks,
+                "_verdict": verdict.verdict + marks,
+                "_delta": verdict.delta,
+                "_controlled_row": row,
+                "_count": _count(verdict),
+                "_seeds_needed": cells.number(verdict.seeds, 1, 0) if undetermined else "",
+            }
+        )
+        table.badges.append(Badge.of(verdict, marks))
+        table.differences.append(PlottedDifference.of(verdict.delta, verdict.claim.difference))
+        rows = (verdict.subject, verdict.comparison)
+        table.runs.append([[r.run_id for r in row.records] if row else [] for row in rows])
+    with_controls = any(line["_controlled_row"] for line in lines)
+    shown = [column for column in COLUMNS if with_controls or column.heading != CONTROL]
+    table.frame = text_frame(shown, lines)
+    table.footnotes = [
+        *_footnotes(study, verdicts),
+        *missing.row_notes(study, missing.missing_paper_rows(study)),
         *provenance.provenance_notes(study),
     ]
     return table
 
 
-def _runs(held: Verdict) -> list[list[str]]:
-    rows = (held.subject, held.comparison)
-    return [[record.run_id for record in row.records] if row else [] for row in rows]
+def _count(verdict: Verdict) -> str:
+    """The seeds of the difference; of either row, if they differ."""
+    if verdict.delta is None:
+        return ""
+    counts = dict.fromkeys((verdict.delta.n, verdict.delta.n_baseline))
+    return ", ".join(map(str, counts))
 
 
-def _cells(table: Table, held: Verdict) -> dict[str, str]:
-    claim, delta = held.claim, held.delta
-    notes = [*held.notes]
-    if row := _controlled(held):
-        notes.append(controls_note(row))
-    of_rows = " ".join(table.note(note) for note in notes)  # ¹² would be twelve
-    of_verdict = table.note(reason) if (reason := _reason(held)) else ""
-    return {
-        "#": str(claim.id),
-        "Claim": f"{claim.summary} {of_rows}".strip(),
-        "Verdict": f"{held.verdict} {of_verdict}".strip(),
-        "Δ": _difference(held),
-        "95% CI": interval_text(delta),
-        CONTROL: control_text(row) if row else "",
-        "n": _count(held),
-        "p (Holm)": p_value_text(held.p_holm),
-        "Seeds needed": number_text(held.seeds, 1, 0) if held.verdict == UNDETERMINED else "",
-        "Paper Δ": signed_text(claim.difference),
-        "In CI": ""
-        if held.paper_in_interval is None
-        else "yes"
-        if held.paper_in_interval
-        else "no",
-    }
-
-
-def _reason(held: Verdict) -> str:
-    """What the numbers beside a verdict do not say of it; empty where they say all."""
-    absent = held.subject is None or held.comparison is None
-    if held.verdict == NOT_RUN and absent:
-        return ""  # the foot tells what is missing
-    if held.p is None:
-        return f"{held.reason[:1].upper()}{held.reason[1:]}."
-    if not held.survives_holm:
+def _reason_note(verdict: Verdict) -> str:
+    """What the numbers beside a verdict do not say; empty if they say everything."""
+    absent = verdict.subject is None or verdict.comparison is None
+    if verdict.verdict == NOT_RUN and absent:
+        return ""  # a footnote has the command that trains the missing rows
+    if verdict.p is None:
+        return f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
+    if not verdict.survives_holm:
         return f"Not below {ALPHA:.0%} after Holm: of so many claims, chance may decide one so."
     return ""
 
 
-def _difference(held: Verdict) -> str:
-    if held.delta is None:
-        return ""
-    return f"{signed_text(held.delta.mean, 2)}{welch_mark(held.delta)}"
-
-
-def _count(held: Verdict) -> str:
-    if held.delta is None:
-        return ""
-    ours, theirs = held.delta.n, held.delta.n_baseline
-    return str(ours) if ours == theirs else f"{ours}, {theirs}"
-
-
-def _drawn(held: Verdict) -> PlottedDifference:
-    if held.delta is None:
-        return PlottedDifference(paper=held.claim.difference)
-    return PlottedDifference(
-        held.delta.mean, held.delta.low, held.delta.high, held.claim.difference
-    )
-
-
-def _foot(study: Study, found: Sequence[Verdict]) -> list[str]:
+def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     """The tally, the rules, and what the verdicts are about."""
-    counts = {name: sum(each.verdict == name for each in found) for name in VERDICTS}
+    counts = {name: sum(each.verdict == name for each in verdicts) for name in VERDICTS}
     tally = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-    lines = [f"{len(found)} claims on ablations: {tally or 'none can be read'}."]
+    notes = [f"{len(verdicts)} claims on ablations: {tally or 'none can be read'}."]
     if study.baseline_candidates:
-        ids = ", ".join(
-            f"{row.records[0].run_id} ({row.label})" for row in study.baseline_candidates
-        )
-        lines.append(
-            "More than one row could be the baseline, so no claim about it is held: choose with "
-            f"--baseline RUN_ID, one of {ids}."
+        notes.append(
+            "More than one row could be the baseline, so no claim about it is judged: choose with "
+            f"--baseline RUN_ID, one of {candidates_text(study)}."
         )
     elif study.baseline is None:
-        lines.append("No baseline among these records, so no claim about it is held.")
-    if any(each.delta for each in found):
-        lines += _rules(found)
+        notes.append("No baseline among these records, so no claim about it is judged.")
+    if any(each.delta for each in verdicts):
+        notes += _rules(verdicts)
     side = next((side for r in study.records if (side := r.cost.get("image_size"))), None)
     pixels = f", {side}x{side} pixels" if side else ""
-    lines.append(
+    return [
+        *notes,
         f"A verdict is about recipe {study.recipe} (data {study.data}{pixels}, "
         f"{study.training_length}), the paper's claim about ImageNet-1K (224x224 pixels, "
-        "300 epochs): either can hold without the other."
-    )
-    lines.append(
-        f"The paper's claims {OTHER_CLAIMS[0]} to {OTHER_CLAIMS[-1]} (other people's models, COCO "
-        "and ADE20K, longer training, speed) are decided by no record of an ablation."
-    )
-    return lines
+        "300 epochs): either can hold without the other.",
+        f"No record of an ablation decides the paper's claims {OTHER_CLAIMS[0]} to "
+        f"{OTHER_CLAIMS[-1]} (other people's models, COCO and ADE20K, longer training, speed).",
+    ]
 
 
-def _rules(found: Sequence[Verdict]) -> list[str]:
-    tested = sum(each.p is not None for each in found)
-    lines = [
+def _rules(verdicts: Sequence[Verdict]) -> list[str]:
+    tested = sum(each.p is not None for each in verdicts)
+    rules = [
         "Δ is the claim's first row minus its second in points, paired by seed, with its 95% t "
         "interval; In CI: whether the paper's Δ lies in it.",
-        "Above and below agree where the interval lies wholly on that side of 0, and contradict "
-        f"where it lies on the other. Within {MARGIN:g} agrees where the 90% interval lies inside "
-        f"±{MARGIN:g} (two one-sided tests at 5%), and contradicts where the 95% interval lies "
+        "Above and below agree if the whole interval lies on that side of 0, and contradict if it "
+        f"lies on the other. Within {MARGIN:g} agrees if the 90% interval lies inside "
+        f"±{MARGIN:g} (two one-sided tests at 5%), and contradicts if the 95% interval lies "
         f"outside; {MARGIN:g} points is what the paper's text calls a drop (pool size 9). All else "
         "is undetermined.",
     ]
     if tested:
-        lines.append(
+        rules.append(
             f"Of {tested} claims tested at 5% each, chance alone would decide up to "
             f"{tested * ALPHA:.1f} wrongly; p (Holm) is corrected for their number, the verdict is "
             "not."
         )
-    if any(each.verdict == UNDETERMINED for each in found):
-        lines.append(
-            "Seeds needed: of each row, to settle the claim with 80% power if the true difference "
-            "is the one seen here; of a spread from few seeds it is a rough guess."
+    if any(each.verdict == UNDETERMINED for each in verdicts):
+        rules.append(
+            "Seeds needed: of each row, to decide the claim with 80% power if the true difference "
+            "is the one seen here; a rough guess, as the spread comes from few seeds."
         )
-    if any(each.delta and each.p is not None and not each.delta.paired for each in found):
-        lines.append(WELCH_NOTE)
-    return lines
+    if any(each.p is not None and cells.uses_welch(each.delta) for each in verdicts):
+        rules.append(WELCH_NOTE)
+    return rules

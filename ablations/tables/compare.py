@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,38 +11,66 @@ import pandas as pd
 from ablations.analysis import stats
 from ablations.analysis.rows import Row, row_position
 from ablations.analysis.study import Study
-from ablations.tables import csv_columns, provenance
-from ablations.tables.ablation import (
-    WELCH_NOTE,
-    accuracy_text,
-    difference_text,
-    interval_text,
-    partial_pairs_note,
-    study_title,
-    welch_mark,
-)
-from ablations.tables.table import PlottedDifference, Table, signed_text
+from ablations.tables import cells, csv_values, provenance
+from ablations.tables.csv_values import Values
+from ablations.tables.notes import WELCH_NOTE, also_note, partial_pairs_note, study_title
+from ablations.tables.table import Column, PlottedDifference, Table, csv_frame, text_frame
 
 Names = tuple[str, str]  # what the two sides are called
-Rows = tuple[Row | None, Row | None]  # a variant on both sides
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A study of each side.
+    """Two studies to compare.
 
     Args:
-        alike: Whether both are of one recipe, one set of pictures, one length and one precision,
-            so that their accuracies may be compared, and not only their differences.
+        left: Side a.
+        right: Side b.
+        same_setting: Whether recipe, images, length and precision are the same, so that their
+            accuracies may be compared, and not only their differences from their baselines.
     """
 
     left: Study
     right: Study
-    alike: bool
+    same_setting: bool
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A variant that either side has."""
+
+    pair: Pair
+    left: Row | None
+    right: Row | None
+
+    @property
+    def row(self) -> Row:
+        """The variant on the first side that has it."""
+        row = self.left or self.right
+        assert row is not None
+        return row
+
+    @property
+    def change(self) -> stats.Difference | None:
+        """Right minus left, in points: of accuracies, or of differences from the baselines."""
+        if self.left is None or self.right is None:
+            return None
+        if self.pair.same_setting:
+            return stats.difference(self.right.top1_by_seed, self.left.top1_by_seed)
+        left, right = _deltas(self.pair.left, self.left), _deltas(self.pair.right, self.right)
+        return stats.unpaired_difference(right, left)
+
+
+def _deltas(study: Study, row: Row) -> dict[int, float]:
+    """Seed -> the row's difference from its baseline, over the seeds of both."""
+    if study.baseline is None or row is study.baseline:
+        return {}
+    baseline = study.baseline.top1_by_seed
+    return {s: top1 - baseline[s] for s, top1 in row.top1_by_seed.items() if s in baseline}
 
 
 def name_sides(a: Path, b: Path) -> Names:
-    """What to call the studies of two folders: their own names, where these tell them apart."""
+    """What to call the studies of two folders: the folders' own names, if these differ."""
     own = a.resolve().name, b.resolve().name
     if own[0] != own[1]:
         return own
@@ -50,50 +78,51 @@ def name_sides(a: Path, b: Path) -> Names:
 
 
 def pair_studies(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pair], list[str]]:
-    """Which study is held against which, and a line for each that has no counterpart.
+    """The pairs of studies to compare, and a message for each study without a counterpart.
 
-    Studies with the same settings are a pair; what is left over is one if it is one of each side.
+    Studies with the same settings are a pair. If one of each side is left over, they are one too.
     """
-    found, rest, others = [], [], list(right)
+    pairs, rest, others = [], [], list(right)
     for study in left:
         same = next((other for other in others if other.name == study.name), None)
-        # With other settings of all rows, differences can be compared and accuracies cannot.
-        alike = same is not None and same.shared_changes == study.shared_changes
         if same:
-            found.append(Pair(study, same, alike))
+            # If all rows of one side have other settings, only differences can be compared.
+            pairs.append(Pair(study, same, same.shared_changes == study.shared_changes))
             others.remove(same)
         else:
             rest.append(study)
     if len(rest) == len(others) == 1:
-        return [*found, Pair(rest[0], others[0], alike=False)], []
-    return found, [f"{study.name} has no counterpart" for study in [*rest, *others]]
+        return [*pairs, Pair(rest[0], others[0], same_setting=False)], []
+    return pairs, [f"{study.name} has no counterpart" for study in [*rest, *others]]
 
 
 def comparison_frame(pair: Pair, names: Names) -> pd.DataFrame:
     """A row a variant that either side has, raw numbers; the sides are ``a_`` and ``b_``.
 
     ``change_mean`` with ``change_low`` and ``change_high`` (95%) is b minus a in points: of the
-    accuracies where the studies are alike, else of the differences from their baselines.
+    accuracies if the settings are the same, else of the differences from the baselines.
     """
-    return pd.DataFrame([_tidy_row(pair, names, rows) for rows in _rows(pair)])
+    return csv_frame([_values(pair, names, line) for line in _lines(pair)])
 
 
-def _tidy_row(pair: Pair, names: Names, rows: Rows) -> csv_columns.Columns:
-    known = next(row for row in rows if row)
-    line: csv_columns.Columns = {"ablation": known.axis, "variant": known.label}
-    for side, name, study, row in zip("ab", names, (pair.left, pair.right), rows, strict=True):
-        line |= {
+def _values(pair: Pair, names: Names, line: _Line) -> Values:
+    values: Values = {"ablation": line.row.axis, "variant": line.row.label}
+    sides = zip("ab", names, (pair.left, pair.right), (line.left, line.right), strict=True)
+    for side, name, study, row in sides:
+        values |= {
             f"{side}_name": name,
             f"{side}_study": study.name,
-            **csv_columns.of_outcome(row, f"{side}_"),
-            **csv_columns.of_interval(row.delta if row else None, f"{side}_delta"),
+            **csv_values.outcome_values(row, f"{side}_"),
+            **csv_values.interval_values(row.delta if row else None, f"{side}_delta"),
             f"{side}_p_holm": row.p_holm if row else None,
+            f"_{side}": row,
+            f"_{side}_delta": row.delta if row else None,
         }
-    change = _change(pair, *rows)
-    return line | {
-        "change_of": "top1" if pair.alike else "delta",
-        **csv_columns.of_interval(change, "change"),
-        "paper_delta": known.paper.delta if known.paper else None,
+    return values | {
+        "change_of": "top1" if pair.same_setting else "delta",
+        **csv_values.interval_values(line.change, "change"),
+        "paper_delta": line.row.paper.delta if line.row.paper else None,
+        "_change": line.change,
     }
 
 
@@ -102,114 +131,80 @@ def comparison_table(pair: Pair, names: Names) -> Table:
 
     Args:
         pair: The studies.
-        names: What the sides are called in the headings.
+        names: What the headings call the sides.
     """
     a, b = names
-    change = f"{b} - {a}" if pair.alike else f"Δ {b} - Δ {a}"
+    change = f"{b} - {a}" if pair.same_setting else f"Δ {b} - Δ {a}"
+    columns = [Column("Ablation", "ablation"), Column("Variant", "_label")]
+    for side, name in zip("ab", names, strict=True):
+        columns += [
+            Column(f"{name}: top-1 (%)", f"_{side}", cells.accuracy),
+            Column(f"{name}: n", f"{side}_n"),
+            Column(f"{name}: Δ", f"_{side}", cells.row_delta),
+            Column(f"{name}: 95% CI", f"_{side}_delta", cells.interval),
+        ]
+    columns += [
+        Column(change, "_change", cells.points),
+        Column(f"95% CI of {change}", "_change", cells.interval),
+        Column("Paper Δ", "_paper_delta"),
+    ]
     table = Table(f"{a} beside {b}", pd.DataFrame(), ["Ablation", "Variant"], "Ablation")
-    lines, drawn = [], []
-    for left, right in _rows(pair):
-        known = left or right
-        assert known is not None
-        both = _change(pair, left, right)
-        lines.append(
-            {
-                "Ablation": known.axis,
-                "Variant": " ".join([known.label, *_marks(table, names, left, right)]),
-                **_side(a, left),
-                **_side(b, right),
-                change: f"{signed_text(both.mean, 2)}{welch_mark(both)}" if both else "",
-                f"95% CI of {change}": interval_text(both),
-                "Paper Δ": signed_text(known.paper.delta) if known.paper and known.changed else "",
-            }
-        )
-        drawn.append(
-            PlottedDifference(both.mean, both.low, both.high) if both else PlottedDifference()
-        )
-    table.frame = pd.DataFrame(lines)
-    table.drawn = drawn
-    table.foot = _foot(pair, names, change, table.frame)
+    lines, values = _lines(pair), []
+    for line in lines:
+        paper = cells.signed(line.row.paper.delta) if line.row.paper and line.row.changed else ""
+        label = line.row.label + table.row_notes.mark(*_row_notes(line, names))
+        values.append(_values(pair, names, line) | {"_label": label, "_paper_delta": paper})
+        table.differences.append(PlottedDifference.of(line.change))
+    table.frame = text_frame(columns, values)
+    table.footnotes = _footnotes(pair, names, change, lines)
     return table
 
 
-def _side(name: str, row: Row | None) -> Mapping[str, str]:
-    return {
-        f"{name}: top-1 (%)": accuracy_text(row) if row else "missing",
-        f"{name}: n": str(row.top1.n if row and row.top1 else 0),
-        f"{name}: Δ": difference_text(row) if row else "",
-        f"{name}: 95% CI": interval_text(row.delta) if row else "",
-    }
+def _row_notes(line: _Line, names: Names) -> list[str]:
+    """What a reader must know of a row on either side."""
+    notes = [also_note(line.row)]
+    for name, row in zip(names, (line.left, line.right), strict=True):
+        if row and (note := partial_pairs_note(row)):
+            notes.append(f"{name}: {note}")
+    return notes
 
 
-def _marks(table: Table, names: Names, left: Row | None, right: Row | None) -> list[str]:
-    """The marks of what a reader must know of a row on either side."""
-    known = left or right
-    marks = []
-    if known and known.also_changes:
-        marks.append(table.note(f"{known.label} also changes {', '.join(known.also_changes)}."))
-    for name, row in zip(names, (left, right), strict=True):
-        if row and (partly := partial_pairs_note(row)):
-            marks.append(table.note(f"{name}: {partly}"))
-    return marks
-
-
-def _foot(pair: Pair, names: Names, change: str, frame: pd.DataFrame) -> list[str]:
+def _footnotes(pair: Pair, names: Names, change: str, lines: Sequence[_Line]) -> list[str]:
     a, b = names
-    lines = [f"{a}: {study_title(pair.left)}.", f"{b}: {study_title(pair.right)}."]
-    if pair.alike:
-        lines.append(f"{change} is the difference in top-1 in points, with its 95% t interval.")
+    notes = [f"{a}: {study_title(pair.left)}.", f"{b}: {study_title(pair.right)}."]
+    if pair.same_setting:
+        notes.append(f"{change} is the difference in top-1 in points, with its 95% t interval.")
     else:
-        lines.append(
+        notes.append(
             "The two differ in more than their code, so their accuracies are not compared: "
-            f"{change} is by how many points a row's difference from its baseline is larger in {b}."
+            f"{change} is by how many points a row's difference from its baseline is larger "
+            f"in {b}."
         )
-    lines.append("Each interval is of its row alone, not corrected for the number of rows.")
-    if any("ʷ" in cell for column in frame for cell in frame[column]):
-        lines.append(WELCH_NOTE)
+    notes.append("Each interval is of its row alone, not corrected for the number of rows.")
+    rows = [row for line in lines for row in (line.left, line.right) if row]
+    if any(map(cells.uses_welch, [*(row.delta for row in rows), *(line.change for line in lines)])):
+        notes.append(WELCH_NOTE)
     for name, study in zip(names, (pair.left, pair.right), strict=True):
-        lines += [f"{name}: {line}" for line in provenance.provenance_notes(study)]
-    return lines
+        notes += [f"{name}: {note}" for note in provenance.provenance_notes(study)]
+    return notes
 
 
-def _rows(pair: Pair) -> list[Rows]:
-    left, right = (_by_change(study, pair.alike) for study in (pair.left, pair.right))
-    found = [(left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
-    return sorted(found, key=lambda rows: row_position(next(row for row in rows if row)))
+def _lines(pair: Pair) -> list[_Line]:
+    left, right = (_by_change(study, pair.same_setting) for study in (pair.left, pair.right))
+    lines = [_Line(pair, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
+    return sorted(lines, key=lambda line: row_position(line.row))
 
 
-def _by_change(study: Study, alike: bool) -> dict[str, Row]:
-    """The rows of a study by what they change, so that they meet those of another.
+def _by_change(study: Study, same_setting: bool) -> dict[str, Row]:
+    """The rows of a study by what they change, to match those of another study.
 
-    Not by their names where settings are alike: a control is called one only beside its row. Across
-    recipes the values differ (a quarter of another batch): there the paper's rows meet, and others
-    of one name that change the same fields.
+    With the same settings, rows match by their changes, not by their names: a variant is called a
+    control only beside its row. Across recipes the values differ (a quarter of another batch), so
+    rows match by the paper's row, or else by their name and the fields that they change.
     """
     found: dict[str, Row] = {}
     for row in study.rows:
         exact = repr([(name, after) for name, (_, after) in row.changed.items()])
         named = row.paper.variant if row.paper else repr([row.label, *row.changed])
-        found[exact if alike or named in found else named] = row
+        found[exact if same_setting or named in found else named] = row
     return found
-
-
-def _change(
-    pair: Pair, left: Row | None = None, right: Row | None = None
-) -> stats.Difference | None:
-    if left is None or right is None:
-        return None
-    if pair.alike:
-        return stats.difference(right.top1_by_seed, left.top1_by_seed)
-    ours, theirs = _by_seed(pair.left, left), _by_seed(pair.right, right)
-    return stats.unpaired_difference(theirs, ours)
-
-
-def _by_seed(study: Study, row: Row) -> dict[int, float]:
-    """Seed -> the row's difference from its baseline, over the seeds that both have."""
-    if study.baseline is None or row is study.baseline:
-        return {}
-    reference = study.baseline.top1_by_seed
-    return {
-        seed: value - reference[seed]
-        for seed, value in row.top1_by_seed.items()
-        if seed in reference
-    }

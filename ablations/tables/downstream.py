@@ -1,12 +1,12 @@
-"""The paper's tables of COCO and ADE20K, with rows of ours under the same backbones.
+"""The paper's tables of COCO and ADE20K, with our rows of the same backbones.
 
-A record is of such a table where it has its outcomes (``reading.TASKS``), in percent.
+A record belongs to the table of which it has the metrics (``store.load.TASK_METRICS``), in percent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -17,46 +17,38 @@ from ablations.paper import published
 from ablations.paper.published import DownstreamRow
 from ablations.store.load import TASK_METRICS, record_task
 from ablations.store.records import Record
-from ablations.tables.our_rows import (
-    FACTS,
-    OURS,
-    OurRow,
-    cost_in,
-    find_our_rows,
-    left_out_note,
-    merge_rows,
-    note_sentence,
-    our_provenance,
-    sources_note,
-)
-from ablations.tables.table import MISSING, Table, number_text
+from ablations.tables import cells, our_rows
+from ablations.tables.our_rows import OUR_VALUES, OurRow
+from ablations.tables.table import Column, Line, RowNotes, Table, csv_frame, text_frame
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What is shown of a downstream task.
+class Task:
+    """A downstream task.
 
     Args:
-        title: The heading.
+        title: The title of its table.
         rows: The published rows.
-        columns: Column of the file -> heading.
-        file: The name of the file.
-        foot: What belongs to the numbers, and what the sources contradict; a line each.
+        headings: Column of the paper's file -> heading.
+        file: The name of that file.
+        footnotes: How the numbers were measured, and where the sources disagree.
+        digits: Column -> decimals of the published numbers, if not one.
     """
 
     title: str
     rows: Callable[[], list[DownstreamRow]]
-    columns: dict[str, str]
+    headings: dict[str, str]
     file: str
-    foot: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    digits: Mapping[str, int] = field(default_factory=dict)
 
 
 COCO = (
     "The paper trains with AdamW at a batch of 16 for 12 epochs (1x), backbones pretrained on "
     "ImageNet-1K, the short side 800 pixels and the long one 1333 at most."
 )
-SHOWN = {
-    "retinanet": Shown(
+TASKS = {
+    "retinanet": Task(
         "COCO detection, RetinaNet 1x (the paper's Table 3)",
         published.retinanet_rows,
         {name: name for name in published.RETINANET},
@@ -67,7 +59,7 @@ SHOWN = {
             f"{COCO} Learning rate 1e-4.",
         ),
     ),
-    "maskrcnn": Shown(
+    "maskrcnn": Task(
         "COCO detection and instance segmentation, Mask R-CNN 1x (the paper's Table 3)",
         published.maskrcnn_rows,
         {name: name for name in published.MASKRCNN},
@@ -77,7 +69,7 @@ SHOWN = {
             f"{COCO} Learning rate: 1e-4 in the text, 2e-4 in the released configs.",
         ),
     ),
-    "ade20k": Shown(
+    "ade20k": Task(
         "ADE20K semantic segmentation, Semantic FPN (the paper's Table 4)",
         published.ade20k_rows,
         {
@@ -94,129 +86,111 @@ SHOWN = {
             "2e-4; it tests with the short side 512, resized to multiples of 32: with "
             "mmsegmentation's plain resize S12 has 36.0 to 36.7.",
         ),
+        digits={"mIoU_official_ckpt_eval": 2, "mIoU_mmseg_retrained": 2},
     ),
 }
 
 
 def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
-    """A table of the paper's with rows of ours.
+    """A table of the paper with our rows.
 
     Args:
-        name: One of ``reading.TASKS``.
-        records: Usable ones of any task; a line says what is left aside.
+        name: One of ``TASK_METRICS``.
+        records: Usable records of any task; a footnote counts those that are left out.
     """
-    shown = SHOWN[name]
-    found, aside = _split(name, records)
-    table = Table(shown.title, pd.DataFrame(), ["Backbone"])
-    lines = [_cells(table, name, each) for each in _rows(name, found)]
-    columns = ["Backbone", "Params (M)", *shown.columns.values()]
-    table.frame = pd.DataFrame(lines, columns=columns).astype(str)
-    table.foot = [
-        f"Published: arXiv 2111.11418 v3. {sources_note(shown.file)}",
-        *shown.foot,
+    task, notes = TASKS[name], RowNotes()
+    ours = _find_rows(name, records)
+    metric = next(iter(TASK_METRICS[name].values()))
+    ours_note = our_rows.OUR_ROWS_NOTE if ours else f"No rows of ours: no record here has {metric}."
+    footnotes = [
+        f"Published: arXiv 2111.11418 v3. {our_rows.sources_note(task.file)}",
+        *task.footnotes,
+        ours_note,
     ]
-    first = next(iter(TASK_METRICS[name].values()))
-    table.foot.append(OURS if found else f"No rows of ours: no record here has {first}.")
-    if aside:
-        kinds = [record_task(record) or f"recipe {record.config['recipe']}" for record in aside]
-        table.foot.append(left_out_note(kinds, f"without {first}"))
-    table.foot += our_provenance(found)
-    return table
+    others = [record for record in records if record_task(record) != name]
+    if others:
+        kinds = [record_task(record) or f"recipe {record.config['recipe']}" for record in others]
+        footnotes.append(our_rows.left_out_note(kinds, f"without {metric}"))
+    columns = [Column("Backbone", "_label"), Column("Params (M)", "params_m", cells.number)]
+    columns += [Column(heading, f"_{column}") for column, heading in task.headings.items()]
+    return Table(
+        task.title,
+        text_frame(columns, _lines(name, ours, notes)),
+        ["Backbone"],
+        row_notes=notes,
+        footnotes=[*footnotes, *our_rows.our_provenance(ours)],
+    )
 
 
 def downstream_frame(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
     """The same rows as raw numbers: millions, percent; ``source`` is published or ours.
 
     Args:
-        name: One of ``reading.TASKS``.
-        records: Usable ones of any task.
+        name: One of ``TASK_METRICS``.
+        records: Usable records of any task.
     """
-    metrics = list(SHOWN[name].columns)
-    columns = [
-        "source",
-        "backbone",
-        "params_m",
-        *metrics,
-        *(f"{m}_std" for m in TASK_METRICS[name]),
+    lines = _lines(name, _find_rows(name, records), RowNotes())
+    names = ["source", "backbone", "params_m", *TASKS[name].headings]
+    names += [*(f"{column}_std" for column in TASK_METRICS[name]), "n", *OUR_VALUES]
+    return csv_frame(lines, [*names, "setting", "cited", "note"])
+
+
+def _find_rows(name: str, records: Sequence[Record]) -> list[OurRow]:
+    return our_rows.find_our_rows(build_studies(records, task=name))
+
+
+def _lines(name: str, ours: Sequence[OurRow], notes: RowNotes) -> list[Line]:
+    rows = [("", row.backbone, row) for row in TASKS[name].rows()]
+    return [
+        _our_line(name, row, notes)
+        if isinstance(row, OurRow)
+        else _published_line(name, row, notes)
+        for row in our_rows.merge_rows(rows, ours)
     ]
-    columns += ["n", *FACTS, "setting", "cited", "note"]
-    found, _ = _split(name, records)
-    rows = [_tidy_row(name, each) for each in _rows(name, found)]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def _split(name: str, records: Sequence[Record]) -> tuple[list[OurRow], list[Record]]:
-    """Rows of a task, and the records of others."""
-    return find_our_rows(build_studies(records, task=name)), [
-        record for record in records if record_task(record) != name
-    ]
-
-
-def _rows(name: str, found: Sequence[OurRow]) -> list[DownstreamRow | OurRow]:
-    return merge_rows([("", row.backbone, row) for row in SHOWN[name].rows()], found)
-
-
-def _spread(each: OurRow, metric: str) -> Spread | None:
-    values = [record.metric(metric) for record in each.row.records if record.done]
-    return stats.spread([value for value in values if value is not None])
-
-
-def _count(name: str, each: OurRow) -> int:
-    """Seeds that have the table's first outcome."""
-    first = _spread(each, next(iter(TASK_METRICS[name].values())))
-    return first.n if first else 0
-
-
-def _cells(table: Table, name: str, each: DownstreamRow | OurRow) -> dict[str, str]:
-    columns = SHOWN[name].columns
-    if isinstance(each, DownstreamRow):
-        mark = f" {table.note(note_sentence(each.note))}" if each.note else ""
-        values = {
-            title: number_text(each.values[column], 1, 1) for column, title in columns.items()
-        }
-        if name == "ade20k":  # others print two digits
-            for column in list(columns)[1:]:
-                values[columns[column]] = number_text(each.values[column], 1, 2)
-        return {
-            "Backbone": each.backbone + mark,
-            "Params (M)": f"{each.params_m:.1f}",
-            **values,
-        }
-    n = _count(name, each)
-    values = dict.fromkeys(columns.values(), MISSING)
-    for column, metric in TASK_METRICS[name].items():
-        values[columns[column]] = _shown(_spread(each, metric), n)
+def _published_line(name: str, row: DownstreamRow, notes: RowNotes) -> Line:
     return {
-        "Backbone": each.label(table, n),
-        "Params (M)": number_text(each.row.cost.get("params"), 1e6, 1),
-        **values,
+        "source": "published",
+        "backbone": row.backbone,
+        "_label": row.backbone + notes.mark(our_rows.note_sentence(row.note)),
+        "params_m": row.params_m,
+        **row.values,
+        **{
+            f"_{column}": cells.number(value, 1, TASKS[name].digits.get(column, 1))
+            for column, value in row.values.items()
+        },
+        "setting": row.setting,
+        "cited": row.source,
+        "note": row.note,
     }
 
 
-def _shown(found: Spread | None, n: int) -> str:
-    """Mean ± standard deviation, and how many seeds where these are not those of the row."""
-    if found is None:
-        return MISSING
-    std = "" if found.std is None else f" ± {found.std:.2f}"
-    fewer = "" if found.n == n else f" (n = {found.n})"
-    return f"{found.mean:.2f}{std}{fewer}"
+def _our_line(name: str, ours: OurRow, notes: RowNotes) -> Line:
+    spreads = {column: _spread(ours, metric) for column, metric in TASK_METRICS[name].items()}
+    first = next(iter(spreads.values()))
+    n = first.n if first else 0
+    return {
+        "source": "ours",
+        "backbone": ours.model,
+        "_label": ours.label(notes, n),
+        "params_m": our_rows.cost_in(ours.row.cost, "params", 1e6),
+        **{f"_{column}": _spread_text(spreads.get(column), n) for column in TASKS[name].headings},
+        **{column: spread.mean for column, spread in spreads.items() if spread},
+        **{f"{column}_std": spread.std for column, spread in spreads.items() if spread},
+        "n": n,
+        **ours.values,
+    }
 
 
-def _tidy_row(name: str, each: DownstreamRow | OurRow) -> dict[str, object]:
-    if isinstance(each, DownstreamRow):
-        return {
-            "source": "published",
-            "backbone": each.backbone,
-            "params_m": each.params_m,
-            **each.values,
-            "setting": each.setting,
-            "cited": each.source,
-            "note": each.note,
-        }
-    row: dict[str, object] = {"source": "ours", "backbone": each.model}
-    row["params_m"] = cost_in(each.row.cost, "params", 1e6)
-    for column, metric in TASK_METRICS[name].items():
-        found = _spread(each, metric)
-        row[column] = found.mean if found else None
-        row[f"{column}_std"] = found.std if found else None
-    return row | {"n": _count(name, each), **each.facts}
+def _spread(ours: OurRow, metric: str) -> Spread | None:
+    values = [record.metric(metric) for record in ours.row.records if record.done]
+    return stats.spread([value for value in values if value is not None])
+
+
+def _spread_text(spread: Spread | None, n: int) -> str:
+    """Mean ± standard deviation, and the number of seeds if it is not the row's."""
+    if spread is None:
+        return cells.EMPTY
+    fewer = "" if spread.n == n else f" (n = {spread.n})"
+    return cells.mean_and_std(spread.mean, spread.std) + fewer

@@ -1,4 +1,4 @@
-"""What is behind a cell: the runs of a row, seed by seed, and where each lies."""
+"""The runs behind a row of a table, seed by seed, and where the record of each is."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from ablations.analysis.rows import Row, match_rows, unknown_row_message
 from ablations.analysis.study import Study
 from ablations.errors import ConfigError
 from ablations.store.records import Record
-from ablations.tables import provenance
-from ablations.tables.ablation import accuracy_text, difference_text, interval_text
-from ablations.tables.table import MISSING, Table, number_text, p_value_text, signed_text
+from ablations.tables import cells, provenance
+from ablations.tables.table import Table
 
 
 def find_rows(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
-    """The rows of all studies that a name is of, as ``rows.match_rows`` has it.
+    """The rows of all studies that ``analysis.rows.match_rows`` finds for a name.
 
     Raises:
-        ConfigError: No row with records has it, or one or two letters that are of several; lists
-            the rows.
+        ConfigError: No row with records matches, or a name of one or two letters matches several;
+            the message lists the rows.
     """
     every = [row for study in studies for row in study.rows]
     found = match_rows(every, name)
@@ -31,59 +30,64 @@ def find_rows(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
             f"--explain {name!r} fits several rows: {'; '.join(labels)}: give more of a name"
         )
     if not found:
-        begun = match_rows([row for study in studies for row in study.pending_rows], name)
-        if begun:
-            raise ConfigError(f"no run of {begun[0].label} has a record yet: `ablations status`")
+        pending = match_rows([row for study in studies for row in study.pending_rows], name)
+        if pending:
+            raise ConfigError(f"no run of {pending[0].label} has a record yet: `ablations status`")
         raise ConfigError(unknown_row_message(every, name))
-    behind = set(map(id, found))
-    return [(study, row) for study in studies for row in study.rows if id(row) in behind]
+    matched = set(map(id, found))
+    return [(study, row) for study in studies for row in study.rows if id(row) in matched]
 
 
-def runs_table(study: Study, row: Row, places: Mapping[str, str]) -> Table:
+def runs_table(study: Study, row: Row, record_paths: Mapping[str, str]) -> Table:
     """The runs behind a row.
 
     Args:
         study: The row's study.
         row: The row.
-        places: Run id -> the file or address of its record.
+        record_paths: Run id -> the file or address of its record.
     """
-    against = study.baseline.top1_by_seed if study.baseline and study.baseline is not row else {}
-    lines = [_line(record, against, places) for record in row.records]
+    baseline = study.baseline
+    base_top1 = baseline.top1_by_seed if baseline and baseline is not row else {}
     others = f" with {', '.join(row.also_changes)}" if row.also_changes else ""
-    words = ["Run", "Status", "Record", "Commit", "Device", "Ended"]
-    table = Table(f"{row.label}{others}: {study.name}", pd.DataFrame(lines), words)
-    changed = "; ".join(
-        f"{name} {before!r} -> {after!r}" for name, (before, after) in row.changed.items()
-    )
-    table.foot.append(f"Against the baseline it changes {changed or 'nothing'}.")
-    told = f"Top-1 {accuracy_text(row)}, n = {row.top1.n if row.top1 else 0}"
+    changes = [f"{name} {before!r} -> {after!r}" for name, (before, after) in row.changed.items()]
+    outcome = f"Top-1 {cells.accuracy(row)}, n = {cells.count(row)}"
     if row.delta:
-        delta = f"Δ {difference_text(row)} {interval_text(row.delta)}".strip()
-        told += f"; {delta}, n = {row.delta.n}"
+        delta = f"Δ {cells.row_delta(row)} {cells.interval(row.delta)}".strip()
+        outcome += f"; {delta}, n = {row.delta.n}"
         if row.delta.p is not None:
-            told += f", p = {p_value_text(row.delta.p)}, {p_value_text(row.p_holm)} by Holm"
-    base = study.baseline
-    rows = [row] if base is None or base is row else [base, row]
-    table.foot += [f"{told}.", *provenance.provenance_notes(replace(study, rows=rows))]
-    return table
+            p, p_holm = cells.p_value(row.delta.p), cells.p_value(row.p_holm)
+            outcome += f", p = {p}, {p_holm} by Holm"
+    rows = [row] if baseline is None or baseline is row else [baseline, row]
+    return Table(
+        f"{row.label}{others}: {study.name}",
+        pd.DataFrame([_line(record, base_top1, record_paths) for record in row.records]),
+        ["Run", "Status", "Record", "Commit", "Device", "Ended"],
+        footnotes=[
+            f"Against the baseline it changes {'; '.join(changes) or 'nothing'}.",
+            f"{outcome}.",
+            *provenance.provenance_notes(replace(study, rows=rows)),
+        ],
+    )
 
 
 def _line(
-    record: Record, against: Mapping[int, float], places: Mapping[str, str]
+    record: Record, base_top1: Mapping[int, float], record_paths: Mapping[str, str]
 ) -> dict[str, str]:
     top1, seed = record.metric(), record.config["seed"]
-    both = top1 is not None and record.done and seed in against
+    compared = top1 is not None and record.done and seed in base_top1
     failure = record.failure
     return {
         "Run": record.run_id,
         "Seed": str(seed),
         "Status": f"failed: {failure['kind']}" if failure else record.status,
-        "Top-1 (%)": number_text(top1, 1, 2),
-        "Best": number_text(record.metric(which="best"), 1, 2),
-        "Baseline": number_text(against.get(seed), 1, 2),
-        "Δ": signed_text(top1 - against[seed], 2) if top1 is not None and both else MISSING,
-        "Commit": " ".join(provenance.commits([record])) or MISSING,
-        "Device": str(record.environment.get("device", MISSING)),
-        "Ended": str(record.environment.get("date", MISSING)),
-        "Record": places.get(record.run_id, MISSING),
+        "Top-1 (%)": cells.number(top1, 1, 2),
+        "Best": cells.number(record.metric(which="best"), 1, 2),
+        "Baseline": cells.number(base_top1.get(seed), 1, 2),
+        "Δ": cells.signed(top1 - base_top1[seed], 2)
+        if top1 is not None and compared
+        else cells.EMPTY,
+        "Commit": " ".join(provenance.commits([record])) or cells.EMPTY,
+        "Device": str(record.environment.get("device", cells.EMPTY)),
+        "Ended": str(record.environment.get("date", cells.EMPTY)),
+        "Record": record_paths.get(record.run_id, cells.EMPTY),
     }

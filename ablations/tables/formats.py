@@ -17,11 +17,11 @@ def render_markdown(table: Table) -> str:
     """A GitHub table with its heading and footnotes."""
     frame = shown(table, escape.markdown, "**{}**")
     if table.width and table.section:
-        frame = fold_table(frame, table.words, table.section, table.width)
-    body = align_table(frame, table.words)
+        frame = fold_table(frame, table.text_columns, table.section, table.width)
+    body = align_table(frame, table.text_columns)
     width = table.width or sys.maxsize
     footnotes = "\n".join(
-        fold_footnote(escape.markdown(line, cell=False), width) for line in table.lines
+        fold_footnote(escape.markdown(line, cell=False), width) for line in table.all_footnotes
     )
     return f"### {escape.markdown(table.title, cell=False)}\n\n{body}\n\n{footnotes}\n"
 
@@ -57,9 +57,9 @@ def render_latex(tables: Sequence[Table], wide: bool = False) -> str:
 
 def _latex(table: Table, name: str, wide: bool) -> str:
     frame = shown(table, escape.latex, r"\textbf{{{}}}")
-    columns = "".join("l" if name in table.words else "r" for name in table.frame.columns)
+    columns = "".join("l" if name in table.text_columns else "r" for name in table.frame.columns)
     body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
-    lines = [escape.latex(line) for line in table.lines if not COMMAND.search(line)]
+    lines = [escape.latex(line) for line in table.all_footnotes if not COMMAND.search(line)]
     kind = "table*" if wide else "table"
     return "\n".join(
         [

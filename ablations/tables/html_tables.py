@@ -17,10 +17,10 @@ from great_tables import GT, loc, style
 from markupsafe import Markup
 
 from ablations.analysis.scale import Scale
-from ablations.analysis.verdicts import UNCORRECTED
 from ablations.page import arrows, fill_template, html_document
-from ablations.tables.interval_plots import axis, bar, legend, plotted_values, scale_of
-from ablations.tables.table import MISSING, Table
+from ablations.tables.cells import EMPTY
+from ablations.tables.interval_plots import axis, bar, legend, scale_of
+from ablations.tables.table import Badge, Table
 from ablations.text.escape import html as escape
 from ablations.text.escape import terminal
 
@@ -62,29 +62,29 @@ def html_table(table: Table, name: str = "table", links: Sequence[Links] = ()) -
         name: Its id, unlike those of all other elements of the page.
         links: The runs of each row as ``Table.runs`` has them, where the page has them.
     """
-    if not any(map(plotted_values, table.drawn)):
-        table = replace(table, drawn=[])
-    scale = scale_of(table.drawn)
+    if not any(each.values for each in table.differences):
+        table = replace(table, differences=[])
+    scale = scale_of(table.differences)
     made = fill_template(
         "table.html",
         name=name,
         title=table.title,
         table=_set(table, _frame(table, scale, links), scale, f"{name}-cells"),
-        notes=[*_notes(table, scale), *table.lines],
+        notes=[*_notes(table, scale), *table.all_footnotes],
     )
     return str(made)
 
 
 def _notes(table: Table, scale: Scale) -> list[str]:
     """What a reader must know of the columns that only this format has."""
-    notes = [legend(table.drawn, scale)] if table.drawn else []
+    notes = [legend(table.differences, scale)] if table.differences else []
     if table.badges and VERDICT not in table.frame:
         told = (
             f"{VERDICT}: what the paper says of a row against the baseline, held against these "
             "runs, each claim at 5% by itself (`ablations claims`)."
         )
-        if any(UNCORRECTED in word for word in table.badges):
-            told += f" {UNCORRECTED.capitalize()}: not below 5% after Holm's correction."
+        if any(badge and badge.uncorrected for badge in table.badges):
+            told += " Uncorrected: not below 5% after Holm's correction."
         notes.append(told)
     return notes
 
@@ -93,18 +93,16 @@ def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
     """The cells as markup, and the columns that only this format has."""
     frame = table.frame.copy()
     for column in frame.columns:
-        cells = [_cell(text, column not in table.words) for text in frame[column]]
+        cells = [_cell(text, column not in table.text_columns) for text in frame[column]]
         frame[column] = _sections(table) if column == table.section else cells
     if table.badges:
-        badges = [_badge(word) for word in table.badges]
-        if VERDICT in frame:  # in words, with footnotes perhaps
-            pairs = zip(table.frame[VERDICT], table.badges, strict=True)
-            rest = [text.removeprefix(word.partition(",")[0]) for text, word in pairs]
-            frame[VERDICT] = [badge + more for badge, more in zip(badges, rest, strict=True)]
+        badges = list(map(_badge, table.badges))
+        if VERDICT in frame:  # a column of text in other formats
+            frame[VERDICT] = badges
         else:
             frame.insert(_after(frame, INTERVALS), VERDICT, badges)
-    if table.drawn:
-        drawn = [_drawn(bar(row, scale), row.mean) for row in table.drawn]
+    if table.differences:
+        drawn = [_drawn(bar(row, scale), row.mean) for row in table.differences]
         frame.insert(_after(frame, INTERVALS), DRAWN, drawn)
     if links:
         frame.insert(_after(frame, COUNTS), RUNS, [_runs(row) for row in links])
@@ -114,7 +112,7 @@ def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
 def _sections(table: Table) -> list[str]:
     """Names as great_tables takes and escapes them; none for a section of one row of that name."""
     names = list(table.frame[table.section])
-    rows = table.frame[[name for name in table.words if name != table.section]]
+    rows = table.frame[[name for name in table.text_columns if name != table.section]]
     count = Counter(names)
     return [
         "" if count[name] == 1 and name in words else arrows(terminal(name))
@@ -130,11 +128,11 @@ def _after(frame: pd.DataFrame, names: Sequence[str]) -> int:
 
 def _set(table: Table, frame: pd.DataFrame, scale: Scale, name: str) -> Markup:
     """The table itself as great_tables sets it, without its style: the page has one for all."""
-    words = [column for column in table.words if column != table.section]
+    words = [column for column in table.text_columns if column != table.section]
     cells = [column for column in frame.columns if column != table.section]
     right = [column for column in cells if column not in (*words, VERDICT, DRAWN, RUNS)]
     headings = {column: escape(column) for column in cells}
-    if table.drawn:
+    if table.differences:
         headings[DRAWN] += Markup("<br>") + axis(scale)
     # Two braces would be a unit to great_tables.
     raw: dict[str, Any] = {
@@ -172,17 +170,18 @@ def _drawn(picture: Markup, mean: float | None) -> Markup:
     return Markup('<span data-sort="{}">{}</span>').format(f"{mean:.6g}", picture)
 
 
-def _badge(word: str) -> Markup:
-    """A verdict: the word itself, and a colour by it."""
-    if not word:
+def _badge(badge: Badge | None) -> Markup:
+    """A verdict, coloured by its CSS class, and the marks of its footnotes."""
+    if badge is None:
         return Markup()
-    kind = re.sub(r"[^a-z]+", "-", word.lower())
-    return Markup('<span class="badge badge-{}">{}</span>').format(kind, escape(word))
+    kind = re.sub(r"[^a-z]+", "-", badge.text)
+    markup = Markup('<span class="badge badge-{}">{}</span>{}')
+    return markup.format(kind, escape(badge.text), escape(badge.marks))
 
 
 def _runs(links: Links) -> Markup:
     """The links of a row; where it holds one variant against another, those of either."""
-    sides = [Markup(" ").join(map(_link, side)) or Markup(MISSING) for side in links]
+    sides = [Markup(" ").join(map(_link, side)) or Markup(EMPTY) for side in links]
     return Markup(" against ").join(sides) if any(links) else Markup()
 
 

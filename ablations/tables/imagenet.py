@@ -1,9 +1,10 @@
-"""The paper's ImageNet table with rows of ours among its own."""
+"""The paper's ImageNet table, with our rows among its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -12,50 +13,44 @@ from ablations.analysis.study import Study
 from ablations.paper import published
 from ablations.paper.published import ImageNetRow
 from ablations.store.records import Record
-from ablations.tables import csv_columns
-from ablations.tables.ablation import accuracy_text
-from ablations.tables.our_rows import (
-    FACTS,
-    OURS,
-    OurRow,
-    cost_in,
-    find_our_rows,
-    left_out_note,
-    merge_rows,
-    note_sentence,
-    our_provenance,
-    sources_note,
-)
-from ablations.tables.table import MISSING, Table, number_text
+from ablations.tables import cells, csv_values, our_rows
+from ablations.tables.our_rows import OUR_VALUES, OurRow
+from ablations.tables.table import Column, Line, RowNotes, Table, csv_frame, text_frame
 
 CLASSES = 1000
-PICTURES = [1_281_167, 50_000]  # of ImageNet-1K: to train on, to validate on
+SPLIT_SIZES = [1_281_167, 50_000]  # images of ImageNet-1K to train on, and to validate on
+
+
+COLUMNS = [
+    Column("General arch.", "_arch"),
+    Column("Token mixer", "token_mixer", lambda mixer: mixer or cells.EMPTY),
+    Column("Outcome model", "_label"),
+    Column("Image size", "image_size"),
+    Column("Params (M)", "_params"),
+    Column("MACs (G)", "macs_g", cells.number),
+    Column("Top-1 (%)", "_top1"),
+]
+CSV_NAMES = ["source", "general_arch", "token_mixer", "model", "image_size", "params_m"]
+CSV_NAMES += ["frozen_params_m", "macs_g", "macs_g_paper_v2", "top1_mean", "top1_std", "n"]
+CSV_NAMES += [*OUR_VALUES, "cited", "note"]
 
 
 def imagenet_table(studies: Sequence[Study] = ()) -> Table:
-    """The paper's Table 2, with the rows of ours that were trained on ImageNet-1K.
+    """The paper's Table 2, with our rows that were trained on ImageNet-1K.
 
     Args:
-        studies: Studies of any pictures; a line says what is left aside.
+        studies: Studies of any images; a footnote counts the records that are left out.
     """
-    found, aside = _split(studies)
-    words = ["General arch.", "Token mixer", "Outcome model"]
-    table = Table("ImageNet-1K classification (the paper's Table 2)", pd.DataFrame(), words)
-    table.section = "Token mixer"
-    lines, before = [], ""
-    for each in _rows(found):
-        arch, cells = _cells(table, each)
-        lines.append({"General arch.": arch if arch != before else "", **cells})
-        before = arch
-    table.frame = pd.DataFrame(lines, columns=[*words, *NUMBERS]).astype(str)
-    table.foot = [*_foot(found, aside), *our_provenance(found)]
-    return table
-
-
-NUMBERS = ["Image size", "Params (M)", "MACs (G)", "Top-1 (%)"]
-TIDY = ["source", "general_arch", "token_mixer", "model", "image_size", "params_m"]
-TIDY += ["frozen_params_m", "macs_g", "macs_g_paper_v2", "top1_mean", "top1_std", "n", *FACTS]
-TIDY += ["cited", "note"]
+    ours, others = _split(studies)
+    notes = RowNotes()
+    return Table(
+        "ImageNet-1K classification (the paper's Table 2)",
+        text_frame(COLUMNS, _lines(ours, notes)),
+        ["General arch.", "Token mixer", "Outcome model"],
+        "Token mixer",
+        row_notes=notes,
+        footnotes=[*_footnotes(ours, others), *our_rows.our_provenance(ours)],
+    )
 
 
 def imagenet_frame(studies: Sequence[Study] = ()) -> pd.DataFrame:
@@ -63,93 +58,85 @@ def imagenet_frame(studies: Sequence[Study] = ()) -> pd.DataFrame:
 
     ``source`` is published or ours; ``cited`` is what a published row is cited from.
     """
-    found, _ = _split(studies)
-    return pd.DataFrame([_tidy_row(each) for each in _rows(found)], columns=TIDY, dtype=object)
+    return csv_frame(_lines(_split(studies)[0], RowNotes()), CSV_NAMES)
 
 
-def of_imagenet(record: Record) -> bool:
-    """Whether a run is of ImageNet-1K: its pictures are a folder of 1000 classes."""
-    config = record.config
-    classes = record.data.get("classes", config["model"].get("num_classes"))
-    return bool(config["data"]["name"] == "folder" and classes == CLASSES)
+def _of_imagenet(record: Record) -> bool:
+    """Whether a run is of ImageNet-1K: a folder of 1000 classes."""
+    return record.config["data"]["name"] == "folder" and _classes(record) == CLASSES
+
+
+def _classes(record: Record) -> object:
+    return record.data.get("classes", record.config["model"].get("num_classes"))
 
 
 def _split(studies: Sequence[Study]) -> tuple[list[OurRow], list[Row]]:
-    """Rows of ImageNet-1K, and the others."""
+    """Our rows of ImageNet-1K, and the others."""
     kept: list[Study] = []
-    aside: list[Row] = []
+    others: list[Row] = []
     for study in studies:
-        good: list[Row] = []
+        rows: list[Row] = []
         for row in study.rows:
-            (good if all(map(of_imagenet, row.records)) else aside).append(row)
-        if good:
-            kept.append(replace(study, rows=good))
-    return find_our_rows(kept), aside
+            (rows if all(map(_of_imagenet, row.records)) else others).append(row)
+        if rows:
+            kept.append(replace(study, rows=rows))
+    return our_rows.find_our_rows(kept), others
 
 
-def _rows(found: Sequence[OurRow]) -> list[ImageNetRow | OurRow]:
-    rows = published.imagenet_rows()
-    return merge_rows([(row.mixer, row.model, row) for row in rows], found)
+def _lines(ours: Sequence[OurRow], notes: RowNotes) -> list[Line]:
+    rows = [(row.mixer, row.model, row) for row in published.imagenet_rows()]
+    lines: list[Line] = []
+    before = ""
+    for row in our_rows.merge_rows(rows, ours):
+        line = _our_line(row, notes) if isinstance(row, OurRow) else _published_line(row, notes)
+        arch = line["general_arch"]
+        lines.append(line | {"_arch": arch if arch != before else ""})
+        before = arch
+    return lines
 
 
-def _cells(table: Table, each: ImageNetRow | OurRow) -> tuple[str, dict[str, str]]:
-    """The architecture, and the other cells of a row."""
-    if isinstance(each, OurRow):
-        cost, top1 = each.row.cost, each.row.top1
-        return "MetaFormer", {
-            "Token mixer": each.section,
-            "Outcome model": each.label(table, top1.n if top1 else 0),
-            "Image size": str(each.row.records[0].config["data"]["image_size"]),
-            "Params (M)": number_text(cost.get("params"), 1e6, 1),
-            "MACs (G)": number_text(cost.get("macs"), 1e9, 1),
-            "Top-1 (%)": accuracy_text(each.row),
-        }
-    mark = f" {table.note(note_sentence(each.note))}" if each.note else ""
-    return each.arch, {
-        "Token mixer": each.mixer or MISSING,
-        "Outcome model": each.model + mark,
-        "Image size": str(each.image_size),
-        "Params (M)": f"{each.params_m:g}",
-        "MACs (G)": f"{each.macs_g:.1f}",
-        "Top-1 (%)": f"{each.top1:.1f}",
+def _our_line(ours: OurRow, notes: RowNotes) -> dict[str, Any]:
+    cost, top1 = ours.row.cost, ours.row.top1
+    return {
+        "source": "ours",
+        "general_arch": "MetaFormer",
+        "token_mixer": ours.section,
+        "model": ours.model,
+        "_label": ours.label(notes, top1.n if top1 else 0),
+        "image_size": ours.row.records[0].config["data"]["image_size"],
+        "params_m": our_rows.cost_in(cost, "params", 1e6),
+        "_params": cells.number(cost.get("params"), 1e6, 1),
+        "frozen_params_m": our_rows.cost_in(cost, "frozen_params", 1e6),
+        "macs_g": our_rows.cost_in(cost, "macs", 1e9),
+        "_top1": cells.accuracy(ours.row),
+        **csv_values.outcome_values(ours.row),
+        **ours.values,
     }
 
 
-def _tidy_row(each: ImageNetRow | OurRow) -> csv_columns.Columns:
-    if isinstance(each, OurRow):
-        cost = each.row.cost
-        return {
-            "source": "ours",
-            "general_arch": "MetaFormer",
-            "token_mixer": each.section,
-            "model": each.model,
-            "image_size": each.row.records[0].config["data"]["image_size"],
-            "params_m": cost_in(cost, "params", 1e6),
-            "frozen_params_m": cost_in(cost, "frozen_params", 1e6),
-            "macs_g": cost_in(cost, "macs", 1e9),
-            **csv_columns.of_outcome(each.row),
-            **each.facts,
-        }
+def _published_line(row: ImageNetRow, notes: RowNotes) -> dict[str, Any]:
     return {
         "source": "published",
-        "general_arch": each.arch,
-        "token_mixer": each.mixer,
-        "model": each.model,
-        "image_size": each.image_size,
-        "params_m": each.params_m,
-        "macs_g": each.macs_g,
-        "macs_g_paper_v2": each.macs_v2_g,
-        "top1_mean": each.top1,
-        "n": None,
-        "cited": each.source,
-        "note": each.note,
+        "general_arch": row.arch,
+        "token_mixer": row.mixer,
+        "model": row.model,
+        "_label": row.model + notes.mark(our_rows.note_sentence(row.note)),
+        "image_size": row.image_size,
+        "params_m": row.params_m,
+        "_params": f"{row.params_m:g}",
+        "macs_g": row.macs_g,
+        "macs_g_paper_v2": row.macs_v2_g,
+        "_top1": cells.number(row.top1),
+        "top1_mean": row.top1,
+        "cited": row.source,
+        "note": row.note,
     }
 
 
-def _foot(found: Sequence[OurRow], aside: Sequence[Row]) -> list[str]:
-    lines = [
+def _footnotes(ours: Sequence[OurRow], others: Sequence[Row]) -> list[str]:
+    notes = [
         "Published: arXiv 2111.11418 v3, Table 2; its MACs are fvcore's. "
-        + sources_note("imagenet.csv")
+        + our_rows.sources_note("imagenet.csv")
     ]
     before = [
         f"{row.model} {row.macs_v2_g:.1f}"
@@ -157,32 +144,30 @@ def _foot(found: Sequence[OurRow], aside: Sequence[Row]) -> list[str]:
         if row.macs_v2_g not in (None, row.macs_g)
     ]
     if before:
-        lines.append(f"The paper's second version gave other MACs (G): {', '.join(before)}.")
-    lines.append(
+        notes.append(f"The paper's second version gave other MACs (G): {', '.join(before)}.")
+    notes.append(
         "An article on the paper has PoolFormer-S36 3.7 points above ResNet-101, which implies "
-        "77.7 for that; no table seen has it."
+        "77.7 for that; no table that we found has this number."
     )
-    if found:
-        lines.append(f"{OURS} Only recipe imagenet at 300 epochs is the paper's training.")
+    if ours:
+        notes.append(
+            f"{our_rows.OUR_ROWS_NOTE} Only recipe imagenet at 300 epochs is the paper's training."
+        )
     else:
-        lines.append(
+        notes.append(
             "No rows of ours: `ablations run sweeps/model_size.yaml --recipe imagenet --data.root "
             "DIR` trains the five PoolFormers."
         )
-    for row in found:
-        data = next((run.data for run in row.row.records if run.data), {})
+    for each in ours:
+        data = next((run.data for run in each.row.records if run.data), {})
         split = [data.get("train"), data.get("val")]
-        if None not in split and split != PICTURES:
-            lines.append(
-                f"{row.model} ({row.told}): {split[0]} images to train on and {split[1]} to "
-                f"validate on, where ImageNet-1K has {PICTURES[0]} and {PICTURES[1]}."
+        if None not in split and split != SPLIT_SIZES:
+            notes.append(
+                f"{each.model} ({each.source}): {split[0]} images to train on and {split[1]} to "
+                f"validate on; ImageNet-1K has {SPLIT_SIZES[0]} and {SPLIT_SIZES[1]}."
             )
-    if aside:
-        kinds = [_pictures(record) for row in aside for record in row.records]
-        lines.append(left_out_note(kinds, "not of ImageNet-1K (a folder of 1000 classes)"))
-    return lines
-
-
-def _pictures(record: Record) -> str:
-    classes = record.data.get("classes", record.config["model"].get("num_classes"))
-    return f"{record.config['data']['name']} ({classes} classes)"
+    if others:
+        records = [record for row in others for record in row.records]
+        kinds = [f"{r.config['data']['name']} ({_classes(r)} classes)" for r in records]
+        notes.append(our_rows.left_out_note(kinds, "not of ImageNet-1K (a folder of 1000 classes)"))
+    return notes

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from ablations.analysis.scale import Scale, fit_scale
 from ablations.analysis.stats import CONFIDENCE
 from ablations.page import svg
-from ablations.tables.table import PlottedDifference, signed_text
+from ablations.tables.cells import signed
+from ablations.tables.table import PlottedDifference
 
 WIDTH, HEIGHT, MARGIN = 216, 22, 14  # pixels; arrows and half of a mark stand in the margin
 MIDDLE = HEIGHT / 2
@@ -26,15 +27,9 @@ def x_of(value: float, scale: Scale) -> float:
     return round(MARGIN + scale.fraction(value) * (WIDTH - 2 * MARGIN), 2)
 
 
-def plotted_values(drawn: PlottedDifference) -> list[float]:
-    """All that is drawn of a row."""
-    values = (drawn.low, drawn.mean, drawn.high, drawn.paper)
-    return [value for value in values if value is not None]
-
-
 def scale_of(rows: Sequence[PlottedDifference]) -> Scale:
     """One scale for all rows."""
-    return fit_scale([value for row in rows for value in plotted_values(row)])
+    return fit_scale([value for row in rows for value in row.values])
 
 
 def describe(drawn: PlottedDifference) -> str:
@@ -42,11 +37,11 @@ def describe(drawn: PlottedDifference) -> str:
     if drawn.mean is None:
         told = "no difference of ours"
     else:
-        told = f"{signed_text(drawn.mean, 2)} points"
+        told = f"{signed(drawn.mean, 2)} points"
         if drawn.low is not None and drawn.high is not None:
-            ends = f"{signed_text(drawn.low, 2)} to {signed_text(drawn.high, 2)}"
+            ends = f"{signed(drawn.low, 2)} to {signed(drawn.high, 2)}"
             told += f", {CONFIDENCE:.0%} interval {ends}"
-    return told if drawn.paper is None else f"{told}; the paper: {signed_text(drawn.paper)}"
+    return told if drawn.paper is None else f"{told}; the paper: {signed(drawn.paper)}"
 
 
 def bar(drawn: PlottedDifference, scale: Scale) -> Markup:
@@ -95,13 +90,13 @@ def legend(rows: Sequence[PlottedDifference], scale: Scale) -> str:
         told.append("a hollow diamond the paper's difference")
     told.append("the dark line zero")
     line = f"Drawn on one scale: {', '.join(told)}."
-    if any(scale.side(value) for row in rows for value in plotted_values(row)):
+    if any(scale.side(value) for row in rows for value in row.values):
         line += " An arrow points at what lies beyond the scale: ours full, the paper's hollow."
     return line
 
 
 def _name(tick: float, scale: Scale) -> str:
-    return signed_text(tick, max(0, -math.floor(math.log10(scale.step))))
+    return signed(tick, max(0, -math.floor(math.log10(scale.step))))
 
 
 def _ticks(scale: Scale, top: float) -> str:

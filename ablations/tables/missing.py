@@ -1,4 +1,4 @@
-"""What a study lacks, and the command that fills it."""
+"""The rows and seeds that a study lacks, and the commands that train them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ablations.paper import matching, published
 from ablations.paper.matching import PAPER_BASELINE
 from ablations.paper.published import PaperRow
 
-# The sweep file of each section of the paper's table; pool sizes have one of their own.
+# The sweep file of each section of the paper's table; pool sizes have their own.
 SWEEPS = {
     naming.BASELINE: "token_mixer",
     "Token mixers": "token_mixer",
@@ -26,96 +26,99 @@ SWEEPS = {
 }
 
 
-def missing_rows(study: Study, whole: bool = False) -> list[Row]:
-    """Rows without a result: those that were begun, and on request the paper's that a study lacks.
+def missing_rows(study: Study, all_rows: bool = False) -> list[Row]:
+    """The rows of a study without a record.
 
     Args:
         study: The study.
-        whole: Whether rows of the paper are wanted that nobody has begun.
+        all_rows: Whether to add the rows of the paper of which no run was started.
     """
-    return [*study.pending_rows, *(missing_paper_rows(study) if whole else [])]
+    return [*study.pending_rows, *(missing_paper_rows(study) if all_rows else [])]
 
 
 def missing_paper_rows(study: Study) -> list[Row]:
-    """The paper's rows that a study lacks; without the paper's numbers beside another baseline."""
-    there = {
-        known.variant for row in (*study.rows, *study.pending_rows) if (known := paper_row(row))
-    }
+    """The paper's rows that a study lacks; with the paper's numbers only for its baseline."""
+    rows = (*study.rows, *study.pending_rows)
+    present = {paper.variant for row in rows if (paper := _paper_row(row))}
     papers = study.has_paper_baseline or study.baseline is None or study.baseline.paper is not None
     return [
         Row(paper.axis, paper.variant, {}, [], paper if papers else None)
         for paper in published.ablation_rows().values()
-        if paper.variant not in there
+        if paper.variant not in present
     ]
 
 
-def paper_row(row: Row) -> PaperRow | None:
-    """The row of the paper that changes what a row of ours changes, whatever the baseline is."""
-    return row.paper or (
-        matching.find_paper_row(row.changed) if row.records or row.changed else None
-    )
+def _paper_row(row: Row) -> PaperRow | None:
+    """The paper's row with the same changes, whatever the baseline is."""
+    known = row.records or row.changed
+    return row.paper or (matching.find_paper_row(row.changed) if known else None)
 
 
 def expected_seeds(study: Study) -> list[int]:
-    """The seeds that a row of a study is expected to have: the baseline's, else those of all."""
+    """The seeds that a row of a study should have: the baseline's, or without one those of all."""
     rows = [study.baseline] if study.baseline else study.rows
     return sorted({record.config["seed"] for row in rows for record in row.records})
 
 
+def fill_command(study: Study, row: Row) -> str:
+    """The command that trains what a row lacks; empty for nothing."""
+    if not row.records and row.config is None:
+        return row_command(study, row)
+    return seeds_command(study, row, row.missing_seeds) if row.missing_seeds else ""
+
+
 def row_command(study: Study, row: Row) -> str:
-    """The command that trains a row of the paper that a study lacks; what is done is reused."""
+    """The command that trains a row of the paper; finished runs are reused."""
     pool_size = row.label.startswith("Pooling size")
-    return sweep_command(
-        study, "pool_size" if pool_size else SWEEPS[row.axis], shared_changes(study)
-    )
+    sweep = "pool_size" if pool_size else SWEEPS[row.axis]
+    return sweep_command(study, sweep, shared_changes(study))
 
 
 def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
-    """The command that trains the cells of a sweep with the seeds of a study.
+    """The command that trains the runs of a sweep with the seeds of a study.
 
     Args:
         study: The study.
         sweep: The name of a shipped sweep file.
-        changed: What every cell changes against the study's recipe.
+        changed: What every run changes against the study's recipe.
     """
-    asked = ",".join(map(str, expected_seeds(study))) or "0,1,2"
+    seeds = ",".join(map(str, expected_seeds(study))) or "0,1,2"
     words = ["ablations", "run", f"sweeps/{sweep}.yaml", "--recipe", study.recipe]
-    return shlex.join([*words, "--seeds", asked, *config_flags(changed), *_surroundings(study)])
+    return shlex.join([*words, "--seeds", seeds, *_config_flags(changed), *_study_flags(study)])
 
 
-def seeds_command(study: Study, row: Row, lacking: Sequence[int]) -> str:
-    """The command that trains seeds that a row lacks."""
+def seeds_command(study: Study, row: Row, seeds: Sequence[int]) -> str:
+    """The command that trains seeds of a row."""
     config = row.records[0].config if row.records else row.config or {}
-    changed = config_flags(diff.changes_from_recipe(config))
-    words = ["ablations", "train", "--recipe", config["recipe"], *changed, *_surroundings(study)]
-    return _each_seed(shlex.join(words), lacking)
+    return _train_command(study, config["recipe"], diff.changes_from_recipe(config), seeds)
 
 
 def baseline_command(study: Study) -> str:
-    """The command that trains the baseline that a study lacks: what all rows share, no more."""
+    """The command that trains the baseline that a study lacks: with what all its rows share."""
     return variant_command(study, study.base_config)
 
 
-def variant_command(study: Study, flat: Mapping[str, Any]) -> str:
+def variant_command(study: Study, config: Mapping[str, Any]) -> str:
     """The command that trains a variant with the seeds of a study.
 
     Args:
         study: The study.
-        flat: The variant's whole config, flat.
+        config: The whole config of the variant, flat.
     """
-    changed = diff.changed_fields(diff.flat_recipe(study.recipe), flat)
-    words = ["ablations", "train", "--recipe", study.recipe, *config_flags(changed)]
-    return _each_seed(shlex.join([*words, *_surroundings(study)]), expected_seeds(study))
+    changed = diff.changed_fields(diff.flat_recipe(study.recipe), config)
+    return _train_command(study, study.recipe, changed, expected_seeds(study))
 
 
-def _each_seed(command: str, wanted: Sequence[int]) -> str:
-    if len(wanted) == 1:
-        return f"{command} --seed {wanted[0]}"
-    return f"for seed in {' '.join(map(str, wanted))}; do {command} --seed $seed; done"
+def _train_command(study: Study, recipe: str, changed: Changes, seeds: Sequence[int]) -> str:
+    words = ["ablations", "train", "--recipe", recipe]
+    command = shlex.join([*words, *_config_flags(changed), *_study_flags(study)])
+    if len(seeds) == 1:
+        return f"{command} --seed {seeds[0]}"
+    return f"for seed in {' '.join(map(str, seeds))}; do {command} --seed $seed; done"
 
 
-def _surroundings(study: Study) -> list[str]:
-    """Flags without which another machine's command would not be a run of this study."""
+def _study_flags(study: Study) -> list[str]:
+    """The flags that a run needs to belong to this study, also on another machine."""
     config = next((record.config for record in study.records), {})
     system, root = config.get("system", {}), config.get("data", {}).get("root")
     words = ["--data.root", root] if root else []
@@ -127,50 +130,53 @@ def _surroundings(study: Study) -> list[str]:
 
 
 def shared_changes(study: Study) -> Changes:
-    """What every run of a study changes against its recipe, its length included.
+    """What every run of a study changes against its recipe, the number of epochs included.
 
-    Fields that the paper's rows change are left out: as flags they would override what a sweep
+    Without the fields that the paper's rows change: as flags, they would override what a sweep
     varies.
     """
     changed = diff.changed_fields(diff.flat_recipe(study.recipe), study.base_config)
     return {name: change for name, change in changed.items() if name not in PAPER_BASELINE}
 
 
-def config_flags(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
+def _config_flags(changed: Changes) -> list[str]:
     """Changes as flags of ``ablations train``."""
-    found = []
-    for name, (_, value) in changed.items():
-        found += [f"--{name}", flag_value(value)]
-    return found
+    pairs = ((f"--{name}", _flag_value(value)) for name, (_, value) in changed.items())
+    return [word for pair in pairs for word in pair]
 
 
-def flag_value(value: Any) -> str:
+def _flag_value(value: Any) -> str:
     """A value as a flag takes it; numbers keep all their digits."""
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(flag_value, value))}]"
+        return f"[{','.join(map(_flag_value, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else str(value)
 
 
-def missing_notes(study: Study, absent: Sequence[Row]) -> list[str]:
-    """A line for each command that a study lacks, with what it would fill."""
-    told = row_notes(study, [row for row in absent if row.config is None])
+def missing_notes(study: Study, rows: Sequence[Row]) -> list[str]:
+    """A footnote for each command that trains what a study lacks, with what it trains.
+
+    Args:
+        study: The study.
+        rows: Its rows without a record.
+    """
+    notes = row_notes(study, [row for row in rows if row.config is None])
     for row in (*study.rows, *study.pending_rows):
         if row.missing_seeds:
-            told.append(seeds_note(study, row, row.label, row.missing_seeds))
-    return told
+            notes.append(seeds_note(study, row, row.label, row.missing_seeds))
+    return notes
 
 
-def seeds_note(study: Study, row: Row, name: str, lacking: Sequence[int]) -> str:
-    """A line for the seeds that a row lacks, with their command."""
-    which = f"{'seed' if len(lacking) == 1 else 'seeds'} {', '.join(map(str, lacking))}"
-    return f"Missing {name}, {which}: `{seeds_command(study, row, lacking)}`"
+def seeds_note(study: Study, row: Row, name: str, seeds: Sequence[int]) -> str:
+    """A footnote for the seeds that a row lacks, with their command."""
+    which = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    return f"Missing {name}, {which}: `{seeds_command(study, row, seeds)}`"
 
 
-def row_notes(study: Study, absent: Sequence[Row]) -> list[str]:
-    """A line for each command that fills whole rows."""
-    wanted: dict[str, list[str]] = {}
-    for row in absent:
-        wanted.setdefault(row_command(study, row), []).append(row.label)
-    return [f"Missing {'; '.join(rows)}: `{command}`" for command, rows in wanted.items()]
+def row_notes(study: Study, rows: Sequence[Row]) -> list[str]:
+    """A footnote for each command that trains whole rows."""
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        labels.setdefault(row_command(study, row), []).append(row.label)
+    return [f"Missing {'; '.join(own)}: `{command}`" for command, own in labels.items()]

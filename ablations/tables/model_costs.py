@@ -18,7 +18,8 @@ from ablations.data import count_classes
 from ablations.errors import ConfigError
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
-from ablations.tables.table import number_text, signed_text, superscript
+from ablations.tables.cells import number, signed
+from ablations.tables.table import superscript
 from ablations.text import escape
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
 from poolformer.config import SIZES, MetaFormerConfig
@@ -214,16 +215,16 @@ def cost_markdown(frame: pd.DataFrame) -> str:
             {
                 "Ablation": row["ablation"] if row["ablation"] != before else "",
                 "Variant": row["variant"] + mark,
-                "Params (M)": number_text(row["params"], 1e6, 3),
-                "Paper params": number_text(row["paper_params_m"], 1, 1),
-                "Δ params": signed_text(row["params_off_m"], 3),
-                "Frozen (M)": number_text(row["frozen_params"], 1e6, 3),
-                "Paper frozen": number_text(row["paper_frozen_params_m"], 1, 0),
-                f"MACs ({letter})": number_text(row["macs"], unit, 3),
-                "Paper MACs": number_text(row["paper_macs_g"], 1, 1),
-                "Δ MACs": signed_text(row["macs_off_g"], 3),
-                "Paper v2 MACs": number_text(row["paper_macs_before_g"], 1, 1),
-                "Activations (MB)": number_text(row["activation_bytes"], 1e6, 2 if small else 1),
+                "Params (M)": number(row["params"], 1e6, 3),
+                "Paper params": number(row["paper_params_m"], 1, 1),
+                "Δ params": signed(row["params_off_m"], 3),
+                "Frozen (M)": number(row["frozen_params"], 1e6, 3),
+                "Paper frozen": number(row["paper_frozen_params_m"], 1, 0),
+                f"MACs ({letter})": number(row["macs"], unit, 3),
+                "Paper MACs": number(row["paper_macs_g"], 1, 1),
+                "Δ MACs": signed(row["macs_off_g"], 3),
+                "Paper v2 MACs": number(row["paper_macs_before_g"], 1, 1),
+                "Activations (MB)": number(row["activation_bytes"], 1e6, 2 if small else 1),
             }
         )
         before = row["ablation"]

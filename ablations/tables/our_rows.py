@@ -1,4 +1,4 @@
-"""Rows of ours among published ones: which model a row is, how it was trained, where it stands."""
+"""Our rows in the paper's other tables: the published model of each, and what it changes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ablations.config import diff, naming
 from ablations.config.diff import SHAPE_FIELDS, Changes
 from ablations.config.resolve import size_name
 from ablations.paper.published import SIZE_NAMES
-from ablations.tables import csv_columns, provenance
-from ablations.tables.table import Table
+from ablations.tables import csv_values, provenance
+from ablations.tables.csv_values import Values
+from ablations.tables.table import RowNotes
 from ablations.text import phrases
 from poolformer.config import SIZES
 
-# Belong to a model's training, not to what it is.
-TRAINED = {"model.drop_path", "model.layer_scale_init"}
+# Fields of ``model`` that belong to how a model is trained, not to what it is.
+TRAINING_FIELDS = {"model.drop_path", "model.layer_scale_init"}
 # The paper's name of a token mixer among the sections of its Table 2.
 SECTIONS = {"pool": "Pooling", "attention": "Attention", "spatial_fc": "Spatial MLP"}
-OURS = (
+OUR_ROWS_NOTE = (
     "Ours: the last epoch's outcome, mean ± standard deviation over n seeds; params and MACs are "
     "counted on our models."
 )
@@ -31,66 +32,66 @@ OURS = (
 
 @dataclass(frozen=True)
 class OurRow:
-    """A row of ours.
+    """A row of ours among published ones.
 
     Args:
-        study: Where it is from.
+        study: Its study.
         row: Its runs.
-        model: The published name of the model, or that and what the row changes in it.
+        model: The name of the published model, and what the row changes in it.
         section: Its token mixer as the paper's Table 2 calls it.
-        also: What else it changes, in the model or against its recipe's training.
-        told: What of the study tells it from other studies of the table.
+        also_changes: What else it changes, in the model or against its recipe's training.
+        source: What distinguishes its study from others in the table.
     """
 
     study: Study
     row: Row
     model: str
     section: str
-    also: list[str]
-    told: str
+    also_changes: list[str]
+    source: str
 
-    def label(self, table: Table, n: int) -> str:
+    def label(self, notes: RowNotes, n: int) -> str:
         """Its name in a table, with the mark of a footnote on what else it changes."""
-        mark = ""
-        if self.also:
-            others = ", ".join(self.also)
-            mark = " " + table.note(f"{self.model} ({self.told}) also changes {others}.")
-        return f"{self.model} (ours: {self.told}, n = {n}){mark}"
+        note = ""
+        if self.also_changes:
+            others = ", ".join(self.also_changes)
+            note = f"{self.model} ({self.source}) also changes {others}."
+        return f"{self.model} (ours: {self.source}, n = {n}){notes.mark(note)}"
 
     @property
-    def facts(self) -> csv_columns.Columns:
-        """What tidy numbers say of any row of ours."""
+    def values(self) -> Values:
+        """The raw values that all tables with rows of ours have."""
         return {
-            **csv_columns.of_study(self.study),
-            "also_changes": "; ".join(self.also),
-            **csv_columns.of_ends(self.row),
-            **csv_columns.of_records(self.row),
+            **csv_values.study_values(self.study),
+            "also_changes": "; ".join(self.also_changes),
+            **csv_values.status_counts(self.row),
+            **csv_values.record_values(self.row),
         }
 
 
-FACTS = ["recipe", "data", "fingerprint", "epochs", "precision", "also_changes", "diverged"]
-FACTS += ["failed", "commits", "run_ids"]
+OUR_VALUES = ["recipe", "data", "fingerprint", "epochs", "precision", "also_changes", "diverged"]
+OUR_VALUES += ["failed", "commits", "run_ids"]
 
 
 def find_our_rows(studies: Sequence[Study]) -> list[OurRow]:
-    """The rows of studies, in their order, each of them in what it differs from published ones."""
-    alike = Counter((study.recipe, study.training_length) for study in studies)
+    """The rows of studies, in their order, each named after the published model it resembles."""
+    count = Counter((study.recipe, study.training_length) for study in studies)
     found = []
     for study in studies:
-        told = f"{study.recipe}, {study.training_length}"
-        if alike[study.recipe, study.training_length] > 1:
-            told += f", {study.precision}, images {study.fingerprint[:8]}"
+        source = f"{study.recipe}, {study.training_length}"
+        if count[study.recipe, study.training_length] > 1:
+            source += f", {study.precision}, images {study.fingerprint[:8]}"
         for row in study.rows:
             config = row.records[0].config
             model, changed = name_model(config)
             also = naming.other_changes(changed) + naming.format_transitions(
-                training_changes(config)
+                _training_changes(config)
             )
             mixer = config["model"]["token_mixers"]
             section = "Hybrid"
             if isinstance(mixer, str):
                 section = SECTIONS.get(mixer, naming.MIXER_LABELS.get(mixer, mixer))
-            found.append(OurRow(study, row, model, section, also, told))
+            found.append(OurRow(study, row, model, section, also, source))
     return found
 
 
@@ -103,7 +104,7 @@ def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
     changed = {
         name: change
         for name, change in diff.changed_fields(plain, diff.flat_config(config)).items()
-        if name.startswith("model.") and name not in TRAINED
+        if name.startswith("model.") and name not in TRAINING_FIELDS
     }
     if size is None:
         name = f"MetaFormer of {naming.size_label(changed)}"
@@ -113,14 +114,14 @@ def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
     return (f"{name} with {naming.change_label(changed)}" if changed else name), changed
 
 
-def training_changes(config: Mapping[str, Any]) -> Changes:
-    """What a run changes in how its recipe trains a model of its size; the epochs left out."""
+def _training_changes(config: Mapping[str, Any]) -> Changes:
+    """What a run changes in how its recipe trains a model of its size, besides the epochs."""
     size = size_name(config["recipe"], config["model"]["depths"], config["model"]["dims"])
     plain = diff.flat_recipe(config["recipe"], size)
     return {
         name: change
         for name, change in diff.changed_fields(plain, diff.flat_config(config)).items()
-        if name != "optim.epochs" and (name in TRAINED or not name.startswith("model."))
+        if name != "optim.epochs" and (name in TRAINING_FIELDS or not name.startswith("model."))
     }
 
 
@@ -128,40 +129,37 @@ Published = TypeVar("Published")
 
 
 def merge_rows(
-    published: Sequence[tuple[str, str, Published]], found: Sequence[OurRow]
+    published: Sequence[tuple[str, str, Published]], our_rows: Sequence[OurRow]
 ) -> list[Published | OurRow]:
-    """Ours after the published row of the same model; other models at the end of their section.
+    """Our rows after the published row of the same model; other models end their section.
 
     Args:
         published: Section, model and row, in the paper's order.
-        found: Rows of ours.
+        our_rows: Rows of ours.
     """
-    names = {model for _, model, _ in published}
+    models = {model for _, model, _ in published}
     last = {section: number for number, (section, _, _) in enumerate(published)}
-    rest = sorted(
-        (each for each in found if each.model not in names and each.section not in last),
-        key=lambda each: each.section,
-    )
     rows: list[Published | OurRow] = []
     seen = set()
     for number, (section, model, row) in enumerate(published):
         rows.append(row)
         if model not in seen:
-            rows += [each for each in found if each.model == model]
+            rows += [ours for ours in our_rows if ours.model == model]
         seen.add(model)
         if last[section] == number:
-            rows += [e for e in found if e.section == section and e.model not in names]
-    return rows + rest
+            rows += [o for o in our_rows if o.section == section and o.model not in models]
+    others = [o for o in our_rows if o.model not in models and o.section not in last]
+    return rows + sorted(others, key=lambda ours: ours.section)
 
 
 def cost_in(cost: Mapping[str, Any], name: str, unit: float) -> float | None:
-    """A count of a model's cost in a unit; None where the record has no such number."""
+    """A count of a model's cost in a unit; None if the record has no such number."""
     value = cost.get(name)
     return value / unit if isinstance(value, (int, float)) else None
 
 
-# What the notes of the published tables call their sources: ablations/paper/SOURCES.md.
-CODES = {
+# The sources that the notes of the published tables abbreviate: ablations/paper/SOURCES.md.
+SOURCE_NAMES = {
     "V3": "the paper's third version",
     "REPO": "the authors' repository",
     "ARTICLE": "a summary of the paper",
@@ -174,29 +172,32 @@ CODES = {
 
 
 def note_sentence(note: str) -> str:
-    """A published row's note as a sentence, its sources in words."""
-    told = re.sub(r"\bISSUE#(\d+)", r"issue \1 of the authors' repository", note)
-    told = re.sub(rf"\b(?:the )?({'|'.join(CODES)})\b", lambda found: CODES[found[1]], told)
-    return f"{told[:1].upper()}{told[1:]}."
+    """A published row's note as a sentence, its sources in words; empty for no note."""
+    if not note:
+        return ""
+    text = re.sub(r"\bISSUE#(\d+)", r"issue \1 of the authors' repository", note)
+    codes = "|".join(SOURCE_NAMES)
+    text = re.sub(rf"\b(?:the )?({codes})\b", lambda found: SOURCE_NAMES[found[1]], text)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def sources_note(file: str) -> str:
-    """Where a reader finds what a published table's numbers rest on."""
+    """Where a reader finds the sources of a published table."""
     return f"Sources of each row: ablations/paper/{file} and SOURCES.md beside it."
 
 
-def left_out_note(kinds: Sequence[str], why: str) -> str:
-    """A line on records that belong to another table, by their kind."""
-    told = ", ".join(f"{count} of {kind}" for kind, count in sorted(Counter(kinds).items()))
-    return f"{phrases.pluralize(len(kinds), 'record')} left out, {why}: {told}."
+def left_out_note(kinds: Sequence[str], reason: str) -> str:
+    """A footnote on records that belong to another table, by their kind."""
+    counts = ", ".join(f"{count} of {kind}" for kind, count in sorted(Counter(kinds).items()))
+    return f"{phrases.pluralize(len(kinds), 'record')} left out, {reason}: {counts}."
 
 
-def our_provenance(found: Sequence[OurRow]) -> list[str]:
-    """Where rows of ours are from, study by study."""
-    studies = {id(each.study): (each.study, each.told) for each in found}
-    lines = []
-    for study, told in studies.values():
-        rows = [each.row for each in found if each.study is study]
-        which = f"Ours, {told}: " if len(studies) > 1 else ""
-        lines += [which + line for line in provenance.provenance_notes(replace(study, rows=rows))]
-    return lines
+def our_provenance(our_rows: Sequence[OurRow]) -> list[str]:
+    """What our rows were made from, study by study."""
+    studies = {id(ours.study): (ours.study, ours.source) for ours in our_rows}
+    notes = []
+    for study, source in studies.values():
+        rows = [ours.row for ours in our_rows if ours.study is study]
+        which = f"Ours, {source}: " if len(studies) > 1 else ""
+        notes += [which + note for note in provenance.provenance_notes(replace(study, rows=rows))]
+    return notes

@@ -1,10 +1,11 @@
-"""A grid over two fields: one down, one across, and how far their effects add up."""
+"""A grid over two fields, one down and one across, and how far their effects add up."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 from typing import Any
 
 import pandas as pd
@@ -16,9 +17,10 @@ from ablations.config import diff, naming
 from ablations.config.diff import Changes
 from ablations.config.naming import FIELD_LABELS
 from ablations.errors import ConfigError
-from ablations.tables import csv_columns, missing, provenance
-from ablations.tables.ablation import WIDTH, accuracy_text, study_title
-from ablations.tables.table import Table, p_value_text, signed_text
+from ablations.tables import cells, csv_values, missing, provenance
+from ablations.tables.ablation import WIDTH
+from ablations.tables.notes import study_title
+from ablations.tables.table import Table
 from poolformer.config import unknown_name
 
 
@@ -30,70 +32,82 @@ class Interaction:
         down: The value of the field down.
         across: The value of the field across.
         delta: (both - the one down alone) - (the one across alone - neither) in points, paired by
-            seed; None where a run of the four is missing.
-        p: Its p-value after Holm's correction over the grid.
+            seed; None if a run of the four is missing.
+        p_holm: Its p-value after Holm's correction over the grid.
     """
 
     down: Any
     across: Any
     delta: stats.Difference | None
-    p: float | None = None
+    p_holm: float | None = None
 
 
 @dataclass
 class Grid:
-    """Variants of a study that differ in two fields, the rest of their config being the same.
+    """Variants of a study that differ in two fields, with the rest of their config the same.
 
     Args:
         down: The field whose values are the rows.
         across: The field whose values are the columns.
-        downs: The values of ``down``, the baseline's first.
-        acrosses: The same of ``across``.
-        rest: What all of them change besides the two.
-        cells: (down, across) as repr -> the variant, where it was run or begun.
-        interactions: One for each value of either field but the first.
+        down_values: The values of ``down``, the baseline's first.
+        across_values: The values of ``across``, the baseline's first.
+        other_changes: What all of them change besides the two fields.
+        variants: (down, across) as repr -> the variant, if a run of it was started.
+        interactions: (down, across) as repr -> the interaction; one for each value of either field
+            but the first.
     """
 
     study: Study
     down: str
     across: str
-    downs: list[Any]
-    acrosses: list[Any]
-    rest: Changes
-    cells: dict[tuple[str, str], Row]
-    interactions: list[Interaction] = field(default_factory=list)
+    down_values: list[Any]
+    across_values: list[Any]
+    other_changes: Changes
+    variants: dict[tuple[str, str], Row]
+    interactions: dict[tuple[str, str], Interaction] = field(default_factory=dict)
 
-    def cell(self, down: Any, across: Any) -> Row | None:
+    def variant(self, down: Any, across: Any) -> Row | None:
         """The variant of two values."""
-        return self.cells.get((repr(down), repr(across)))
+        return self.variants.get((repr(down), repr(across)))
 
-    def values(self, down: Any, across: Any) -> dict[int, float]:
-        """Its outcomes in percent by seed."""
-        row = self.cell(down, across)
+    def top1_by_seed(self, down: Any, across: Any) -> dict[int, float]:
+        """The outcomes of two values in percent."""
+        row = self.variant(down, across)
         return row.top1_by_seed if row else {}
 
-    def flat(self, down: Any, across: Any) -> dict[str, Any]:
-        """The flat config of two values, run or not."""
-        rest = {name: after for name, (_, after) in self.rest.items()}
-        return {**self.study.base_config, **rest, self.down: down, self.across: across}
+    @property
+    def missing(self) -> list[tuple[Any, Any]]:
+        """The pairs of values without a result."""
+        pairs = product(self.down_values, self.across_values)
+        return [pair for pair in pairs if not self.top1_by_seed(*pair)]
+
+    def label(self, down: Any, across: Any) -> str:
+        """Two values in words."""
+        return naming.describe_values({self.down: (None, down), self.across: (None, across)})
+
+    def command(self, down: Any, across: Any) -> str:
+        """The command that trains the variant of two values."""
+        other = {name: after for name, (_, after) in self.other_changes.items()}
+        config = {**self.study.base_config, **other, self.down: down, self.across: across}
+        return missing.variant_command(self.study, config)
 
 
-def find_grids(found: Sequence[Study], asked: str) -> list[Grid]:
+def find_grids(studies: Sequence[Study], fields: str) -> list[Grid]:
     """The grids of studies, one for each value of what else they vary.
 
     Args:
-        found: The studies.
-        asked: Two fields with a comma between them; empty where rows of one pair change both.
+        studies: The studies.
+        fields: Two fields with a comma between; if empty, the pair of fields that rows change.
 
     Raises:
         ConfigError: There is no grid over the fields, or none was named and there are several.
     """
-    known = [name for study in found[:1] for name in study.base_config]
-    pairs = [_fields(asked, known)] if asked else _pairs(found)
+    known = [name for study in studies[:1] for name in study.base_config]
+    pairs = [_parse_fields(fields, known)] if fields else _pairs_of_fields(studies)
     if len(pairs) > 1:
-        told = " or ".join(",".join(map(_short, pair)) for pair in pairs)
-        raise ConfigError(f"--pivot: rows change several pairs of fields: choose {told}")
-    grids = [grid for study in found for pair in pairs for grid in _grids(study, *pair)]
+        choices = " or ".join(",".join(map(_short, pair)) for pair in pairs)
+        raise ConfigError(f"--pivot: rows change several pairs of fields: choose {choices}")
+    grids = [grid for study in studies for pair in pairs for grid in _grids(study, *pair)]
     if not grids:
         over = " and ".join(map(_short, pairs[0])) if pairs else "two fields"
         raise ConfigError(
@@ -107,69 +121,58 @@ def _short(name: str) -> str:
     return name.split(".", 1)[1]
 
 
-def _called(name: str) -> list[str]:
-    """What a field may be called."""
-    return [name, _short(name), FIELD_LABELS.get(name, name).lower()]
-
-
-def _fields(asked: str, known: Sequence[str]) -> tuple[str, str]:
-    words = [word.strip() for word in asked.split(",")]
+def _parse_fields(text: str, known: Sequence[str]) -> tuple[str, str]:
+    words = [word.strip() for word in text.split(",")]
     if len(words) != 2 or words[0] == words[1]:
         raise ConfigError(
-            f"--pivot {asked!r} must be two fields with a comma between them, such as "
-            "norm,mlp_ratio; folders of results stand before it"
+            f"--pivot {text!r} must be two fields with a comma between them, such as "
+            "norm,mlp_ratio; name the folders of results before it"
         )
     found = []
     for word in words:
-        fitting = [name for name in known if word.lower() in _called(name)]
-        if not fitting:
+        spellings = {
+            s: n for n in reversed(known) for s in (n, _short(n), FIELD_LABELS.get(n, n).lower())
+        }
+        if word.lower() not in spellings:
             raise ConfigError(unknown_name("field of --pivot", word, map(_short, known)))
-        found.append(fitting[0])
+        found.append(spellings[word.lower()])
     return found[0], found[1]
 
 
-def _pairs(found: Sequence[Study]) -> list[tuple[str, str]]:
-    """The pairs of fields that rows change together and that make a grid."""
-    together: dict[tuple[str, str], None] = {}
-    for study in found:
-        for row in study.rows:
-            if len(row.changed) >= 2 and row.axis != controls.AXIS:
-                names = diff.sort_fields(row.changed)
-                together |= dict.fromkeys(
-                    (a, b) for i, a in enumerate(names) for b in names[i + 1 :]
-                )
-    return [pair for pair in together if any(_grids(study, *pair) for study in found)]
+def _pairs_of_fields(studies: Sequence[Study]) -> list[tuple[str, str]]:
+    """The pairs of fields that rows change together and that form a grid."""
+    pairs = dict.fromkeys(
+        pair
+        for study in studies
+        for row in study.rows
+        if row.axis != controls.AXIS
+        for pair in combinations(diff.sort_fields(row.changed), 2)
+    )
+    return [pair for pair in pairs if any(_grids(study, *pair) for study in studies)]
 
 
 def _grids(study: Study, down: str, across: str) -> list[Grid]:
-    """The grids of a study over two fields: two values of each at least, and both changed once."""
-    groups: dict[str, list[Row]] = {}
-    rests: dict[str, Changes] = {}
+    """The grids of a study over two fields: at least two values of each, and both changed once."""
+    grids: dict[str, Grid] = {}
     for row in (*study.rows, *study.pending_rows):
-        rest = {name: change for name, change in row.changed.items() if name not in (down, across)}
-        groups.setdefault(repr(rest), []).append(row)
-        rests[repr(rest)] = rest
-    found = []
-    for key, rows in groups.items():
-        values = [{name: _value(study, row, name) for name in (down, across)} for row in rows]
-        downs, acrosses = (
-            _ordered([each[name] for each in values], study.base_config.get(name))
+        other = {name: change for name, change in row.changed.items() if name not in (down, across)}
+        grid = grids.setdefault(repr(other), Grid(study, down, across, [], [], other, {}))
+        own = [
+            row.changed[name][1] if name in row.changed else study.base_config.get(name)
             for name in (down, across)
-        )
-        cells = {
-            (repr(each[down]), repr(each[across])): row
-            for each, row in zip(values, rows, strict=True)
-        }
-        grid = Grid(study, down, across, downs, acrosses, rests[key], cells)
-        both = any(grid.cell(d, a) for d in downs[1:] for a in acrosses[1:])
-        if len(downs) > 1 and len(acrosses) > 1 and both:
-            _interact(grid)
+        ]
+        grid.down_values.append(own[0])
+        grid.across_values.append(own[1])
+        grid.variants[repr(own[0]), repr(own[1])] = row
+    found = []
+    for grid in grids.values():
+        grid.down_values = _ordered(grid.down_values, study.base_config.get(down))
+        grid.across_values = _ordered(grid.across_values, study.base_config.get(across))
+        changes = list(product(grid.down_values[1:], grid.across_values[1:]))
+        if any(grid.variant(*pair) for pair in changes):
+            _add_interactions(grid, changes)
             found.append(grid)
     return found
-
-
-def _value(study: Study, row: Row, name: str) -> Any:
-    return row.changed[name][1] if name in row.changed else study.base_config.get(name)
 
 
 def _ordered(values: Sequence[Any], base: Any) -> list[Any]:
@@ -182,69 +185,46 @@ def _ordered(values: Sequence[Any], base: Any) -> list[Any]:
     return sorted({repr(value): value for value in values}.values(), key=key)
 
 
-def _interact(grid: Grid) -> None:
-    """Fill in the interactions against the first value of either field."""
-    first, left = grid.downs[0], grid.acrosses[0]
-    neither = grid.values(first, left)
-    for down in grid.downs[1:]:
-        for across in grid.acrosses[1:]:
-            alone = grid.values(down, left), grid.values(first, across)
-            there = _less(grid.values(down, across), alone[0])
-            here = _less(alone[1], neither)
-            delta = stats.paired_difference(there, here)
-            grid.interactions.append(Interaction(down, across, delta))
-    corrected = stats.holm_correction(
-        [each.delta.p if each.delta else None for each in grid.interactions]
-    )
-    for each, p in zip(grid.interactions, corrected, strict=True):
-        each.p = p
+def _add_interactions(grid: Grid, changes: Sequence[tuple[Any, Any]]) -> None:
+    """Fill in the interactions of pairs of values against the first value of either field."""
+    first, left = grid.down_values[0], grid.across_values[0]
+    neither = grid.top1_by_seed(first, left)
+    for down, across in changes:
+        with_down = _minus(grid.top1_by_seed(down, across), grid.top1_by_seed(down, left))
+        without = _minus(grid.top1_by_seed(first, across), neither)
+        delta = stats.paired_difference(with_down, without)
+        grid.interactions[repr(down), repr(across)] = Interaction(down, across, delta)
+    found = list(grid.interactions.values())
+    corrected = stats.holm_correction([each.delta.p if each.delta else None for each in found])
+    for each, p in zip(found, corrected, strict=True):
+        each.p_holm = p
 
 
-def _less(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
+def _minus(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
     return {seed: value - other[seed] for seed, value in row.items() if seed in other}
 
 
 def pivot_table(grid: Grid) -> Table:
-    """A grid as a reader sees it: mean ± standard deviation (n) of each variant."""
+    """A grid as text: mean ± standard deviation (n) of each variant."""
     down, across = (FIELD_LABELS.get(name, name) for name in (grid.down, grid.across))
-    rest = f", with {naming.describe_values(grid.rest)}" if grid.rest else ""
-    title = f"Pivot: {down} by {across}{rest}: {study_title(grid.study)}"
+    other = f", with {naming.describe_values(grid.other_changes)}" if grid.other_changes else ""
+    title = f"Pivot: {down} by {across}{other}: {study_title(grid.study)}"
     head = naming.capitalize(down)
-    lines = []
-    for value in grid.downs:
-        line = {head: _axis(grid.down, value)}
-        for other in grid.acrosses:
-            line[naming.capitalize(naming.value_label(grid.across, other))] = _cell(
-                grid.cell(value, other)
-            )
-        lines.append(line)
-    table = Table(title, pd.DataFrame(lines).astype(str), [head])
-    table.width = WIDTH
-    table.foot = ["Top-1 (%) of the last epoch, mean ± standard deviation (n seeds)."]
-    table.foot += [_told(grid, each) for each in grid.interactions]
-    if any(each.delta for each in grid.interactions):
-        first, left = grid.downs[0], grid.acrosses[0]
-        table.foot.append(
-            f"Interaction: what both change together, less what each changes alone against "
-            f"{naming.value_label(grid.down, first)}, {naming.value_label(grid.across, left)}; in "
-            "points, paired by seed, ± half of its 95% t interval, p after Holm's correction over "
-            "this grid."
-        )
-    table.foot += [
-        f"Missing {naming.describe_values(_changes(grid, *pair))}: "
-        f"`{missing.variant_command(grid.study, grid.flat(*pair))}`"
-        for pair in _absent(grid)
+    cells = {head: [_value_text(grid.down, value) for value in grid.down_values]}
+    for value in grid.across_values:
+        heading = naming.capitalize(naming.value_label(grid.across, value))
+        cells[heading] = [_cell(grid.variant(own, value)) for own in grid.down_values]
+    rows = [row for row in grid.variants.values() if row.records]
+    footnotes = [
+        "Top-1 (%) of the last epoch, mean ± standard deviation (n seeds).",
+        *_interaction_notes(grid),
+        *(f"Missing {grid.label(*pair)}: `{grid.command(*pair)}`" for pair in grid.missing),
+        *provenance.provenance_notes(replace(grid.study, rows=rows)),
     ]
-    rows = [row for row in grid.cells.values() if row.records]
-    table.foot += provenance.provenance_notes(_of(grid.study, rows))
-    return table
+    return Table(title, pd.DataFrame(cells, dtype=str), [head], footnotes=footnotes, width=WIDTH)
 
 
-def _of(study: Study, rows: list[Row]) -> Study:
-    return replace(study, rows=rows)
-
-
-def _axis(name: str, value: Any) -> str:
+def _value_text(name: str, value: Any) -> str:
     """A value below the heading of its field: ``2``, ``BatchNorm``."""
     words = naming.value_label(name, value)
     return naming.capitalize(
@@ -253,61 +233,59 @@ def _axis(name: str, value: Any) -> str:
 
 
 def _cell(row: Row | None) -> str:
-    if row is None:
-        return "missing"
-    return accuracy_text(row) if row.top1 is None else f"{accuracy_text(row)} ({row.top1.n})"
+    count = f" ({row.top1.n})" if row and row.top1 else ""
+    return cells.accuracy(row) + count if row else cells.MISSING
 
 
-def _told(grid: Grid, each: Interaction) -> str:
-    down = naming.value_label(grid.down, each.down)
-    names = f"{down} with {naming.value_label(grid.across, each.across)}"
-    if each.delta is None:
-        return f"Interaction, {names}: a run is missing."
-    half = each.delta.half_width
-    told = signed_text(each.delta.mean, 2) + ("" if half is None else f" ± {half:.2f}")
-    p = f", p {p_value_text(each.p)}" if each.p is not None else ""
-    return f"Interaction, {names}: {told} (n = {each.delta.n}{p})."
-
-
-def _changes(grid: Grid, down: Any, across: Any) -> Changes:
-    return {grid.down: (None, down), grid.across: (None, across)}
-
-
-def _absent(grid: Grid) -> list[tuple[Any, Any]]:
-    """The pairs of values without a result."""
-    pairs = [(down, across) for down in grid.downs for across in grid.acrosses]
-    return [pair for pair in pairs if not grid.values(*pair)]
+def _interaction_notes(grid: Grid) -> list[str]:
+    """Each interaction, and what the word means."""
+    notes = []
+    for each in grid.interactions.values():
+        down = naming.value_label(grid.down, each.down)
+        names = f"{down} with {naming.value_label(grid.across, each.across)}"
+        if each.delta is None:
+            notes.append(f"Interaction, {names}: a run is missing.")
+            continue
+        half = each.delta.half_width
+        mean = cells.signed(each.delta.mean, 2) + ("" if half is None else f" ± {half:.2f}")
+        p = f", p {cells.p_value(each.p_holm)}" if each.p_holm is not None else ""
+        notes.append(f"Interaction, {names}: {mean} (n = {each.delta.n}{p}).")
+    if any(each.delta for each in grid.interactions.values()):
+        first = naming.value_label(grid.down, grid.down_values[0])
+        left = naming.value_label(grid.across, grid.across_values[0])
+        notes.append(
+            "Interaction: what both change together, less what each changes alone against "
+            f"{first}, {left}; in points, paired by seed, ± half of its 95% t interval, p after "
+            "Holm's correction over this grid."
+        )
+    return notes
 
 
 def pivot_frame(grid: Grid) -> pd.DataFrame:
     """A row a variant of a grid, raw numbers: accuracies in percent, differences in points."""
-    found = {(repr(each.down), repr(each.across)): each for each in grid.interactions}
-    absent = {tuple(map(repr, pair)) for pair in _absent(grid)}
     lines = []
-    for down in grid.downs:
-        for across in grid.acrosses:
-            row, key = grid.cell(down, across), (repr(down), repr(across))
-            interaction = found.get(key)
-            delta = interaction.delta if interaction else None
-            lines.append(
-                {
-                    **csv_columns.of_study(grid.study),
-                    "down": grid.down,
-                    "down_value": _axis(grid.down, down),
-                    "across": grid.across,
-                    "across_value": _axis(grid.across, across),
-                    "with": "; ".join(naming.format_assignments(grid.rest)),
-                    **csv_columns.of_outcome(row),
-                    "top1_by_seed": csv_columns.by_seed(row),
-                    **csv_columns.of_interval(delta, "interaction"),
-                    "interaction_n": delta.n if delta else 0,
-                    "interaction_p": delta.p if delta else None,
-                    "interaction_p_holm": interaction.p if interaction else None,
-                    **csv_columns.of_ends(row),
-                    "missing_command": missing.variant_command(grid.study, grid.flat(down, across))
-                    if key in absent
-                    else "",
-                    "run_ids": csv_columns.run_ids(row),
-                }
-            )
+    without_result = {repr(pair) for pair in grid.missing}
+    for pair in product(grid.down_values, grid.across_values):
+        row, (down, across) = grid.variant(*pair), pair
+        interaction = grid.interactions.get((repr(down), repr(across)))
+        delta = interaction.delta if interaction else None
+        lines.append(
+            {
+                **csv_values.study_values(grid.study),
+                "down": grid.down,
+                "down_value": _value_text(grid.down, down),
+                "across": grid.across,
+                "across_value": _value_text(grid.across, across),
+                "with": "; ".join(naming.format_assignments(grid.other_changes)),
+                **csv_values.outcome_values(row),
+                **csv_values.seed_values(row),
+                **csv_values.interval_values(delta, "interaction"),
+                "interaction_n": delta.n if delta else 0,
+                "interaction_p": delta.p if delta else None,
+                "interaction_p_holm": interaction.p_holm if interaction else None,
+                **csv_values.status_counts(row),
+                "missing_command": grid.command(*pair) if repr(pair) in without_result else "",
+                "run_ids": csv_values.run_ids(row),
+            }
+        )
     return pd.DataFrame(lines)

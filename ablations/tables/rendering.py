@@ -9,11 +9,11 @@ import pandas as pd
 
 from ablations.analysis.build import build_studies
 from ablations.analysis.study import Study
-from ablations.store import load
+from ablations.store.load import TASK_METRICS
 from ablations.store.records import Record
-from ablations.tables import csv_columns
 from ablations.tables.ablation import NARROW, WIDTH, ablation_frame, ablation_table
 from ablations.tables.claims import claims_frame, claims_table
+from ablations.tables.csv_values import without_noise
 from ablations.tables.downstream import downstream_frame, downstream_table
 from ablations.tables.folding import table_width
 from ablations.tables.formats import render_latex, render_markdown
@@ -24,33 +24,33 @@ from ablations.text import escape
 
 FORMATS = ["md", "csv", "tex", "html"]
 WIDE_LATEX = "tex*"  # LaTeX over both columns of a page
-KINDS = ["ablation", "imagenet", "sizes", *load.TASK_METRICS]
+KINDS = ["ablation", "imagenet", "sizes", *TASK_METRICS]
 
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of ablation tables.
+    """What ablation tables show.
 
     Args:
         style: One of STYLES.
         columns: Headings of the columns; None for those that suit the format.
-        whole: Whether rows of the paper that a study lacks are shown too.
+        all_rows: Whether to add the rows of the paper that a study lacks.
     """
 
     style: str = "full"
     columns: Sequence[str] | None = None
-    whole: bool = False
+    all_rows: bool = False
 
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""
         if self.columns is not None or self.style != "full":
-            table = ablation_table(study, self.style, self.columns or NARROW, self.whole)
+            table = ablation_table(study, self.style, self.columns or NARROW, self.all_rows)
             if self.columns is None and table_width(table.frame) > WIDTH:
                 table.width = WIDTH
             return table
         if form == "html":
-            return ablation_table(study, whole=self.whole)
-        return ablation_table(study, columns=NARROW, whole=self.whole, width=WIDTH)
+            return ablation_table(study, all_rows=self.all_rows)
+        return ablation_table(study, columns=NARROW, all_rows=self.all_rows, width=WIDTH)
 
 
 def render(
@@ -59,7 +59,7 @@ def render(
     style: str = "full",
     of: str = KINDS[0],
     columns: Sequence[str] | None = None,
-    whole: bool = False,
+    all_rows: bool = False,
 ) -> str:
     """The tables of all studies among records, or another of the paper's tables.
 
@@ -67,48 +67,54 @@ def render(
         records: Usable runs of any studies.
         form: One of FORMATS.
         style: One of STYLES; csv has all columns in either.
-        of: One of OF; all but the first have the paper's rows, and need no records.
-        columns: As ``View`` has them.
-        whole: The same.
+        of: One of KINDS; all but the first show the paper's rows too, and need no records.
+        columns: As in ``View``.
+        all_rows: As in ``View``.
     """
-    found = build_studies(records)
+    studies = build_studies(records)
     if of != KINDS[0]:
-        return render_published(of, found, records, form)
-    return render_studies(found, form, View(style, columns, whole))
+        return render_published(of, studies, records, form)
+    return render_studies(studies, form, View(style, columns, all_rows))
 
 
-def render_studies(found: Sequence[Study], form: str, view: View = View()) -> str:
-    """The tables of studies, as ``render``; csv is all of them in one, raw numbers."""
+def render_studies(studies: Sequence[Study], form: str, view: View = View()) -> str:
+    """The ablation tables of studies; csv is all of them in one, raw numbers."""
     if form == "csv":
-        return render_csv([ablation_frame(study, view.whole) for study in found])
-    return render_tables([view.table(study, form) for study in found], form)
+        return render_csv([ablation_frame(study, view.all_rows) for study in studies])
+    return render_tables([view.table(study, form) for study in studies], form)
 
 
-def render_claims(found: Sequence[Study], form: str) -> str:
-    """The paper's claims held against studies; csv is all of them in one, raw numbers."""
+def render_claims(studies: Sequence[Study], form: str) -> str:
+    """The verdicts on the paper's claims for studies; csv is all of them in one, raw numbers."""
     if form == "csv":
-        return render_csv([claims_frame(study) for study in found])
-    return render_tables([claims_table(study) for study in found], form)
+        return render_csv([claims_frame(study) for study in studies])
+    return render_tables([claims_table(study) for study in studies], form)
 
 
-def render_published(of: str, found: Sequence[Study], records: Sequence[Record], form: str) -> str:
+def render_published(
+    of: str, studies: Sequence[Study], records: Sequence[Record], form: str
+) -> str:
     """Another of the paper's tables, with our rows among the published ones.
 
     Args:
-        of: One of OF but the first.
-        found: Studies of ImageNet or of sizes.
+        of: One of KINDS but the first.
+        studies: Studies of ImageNet or of sizes.
         records: Runs of other tasks.
         form: One of FORMATS.
     """
-    if of == "imagenet":
-        tidied, shown = [imagenet_frame(found)], [imagenet_table(found)]
-    elif of == "sizes":
-        tidied = [sizes_frame(found)]
-        shown = [sizes_table(study) for study in found] or [sizes_table()]
-    else:
-        tidied = [downstream_frame(of, records)]
-        shown = [downstream_table(of, records)]
-    return render_csv(tidied) if form == "csv" else render_tables(shown, form)
+    if form == "csv":
+        match of:
+            case "imagenet":
+                return render_csv([imagenet_frame(studies)])
+            case "sizes":
+                return render_csv([sizes_frame(studies)])
+        return render_csv([downstream_frame(of, records)])
+    match of:
+        case "imagenet":
+            return render_tables([imagenet_table(studies)], form)
+        case "sizes":
+            return render_tables(list(map(sizes_table, studies)) or [sizes_table()], form)
+    return render_tables([downstream_table(of, records)], form)
 
 
 def render_csv(frames: Sequence[pd.DataFrame]) -> str:
@@ -118,7 +124,7 @@ def render_csv(frames: Sequence[pd.DataFrame]) -> str:
     whole = pd.concat(frames, ignore_index=True)
     for name, column in whole.items():
         if column.dtype in (float, object):  # counts are whole numbers
-            short = [csv_columns.rounded(c) if isinstance(c, float) else c for c in column]
+            short = [without_noise(c) if isinstance(c, float) else c for c in column]
             whole[name] = pd.Series(short, column.index, column.dtype)
     return escape.csv(whole)
 
@@ -128,7 +134,7 @@ def render_tables(tables: Sequence[Table], form: str) -> str:
 
     Args:
         tables: The tables.
-        form: md, tex, WIDE or html.
+        form: md, tex, WIDE_LATEX or html.
     """
     if form == "html":
         from ablations.tables.html_tables import html_page  # great_tables takes a second

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from ablations import tables
 from ablations.analysis.build import build_studies
-from ablations.analysis.verdicts import judge_claims
+from ablations.analysis.rows import Row
+from ablations.analysis.study import Study
+from ablations.analysis.verdicts import judge_claims, verdict_of_row
 from ablations.paper.claims import BASELINE
 from ablations.paper.matching import PAPER_CHANGES
+from ablations.tables.table import Badge
 from tests.factories.records import record
 
 
@@ -40,3 +43,9 @@ def verdict(own, *found):
 BASE = runs(BASELINE, 80.0, 81.0, 83.0)
 IDENTITY, RANDOM = "Pooling -> Identity mapping", "Pooling -> Global random matrix"
 POOL5, DEPTHWISE = "Pooling size 3 -> 5", "Pooling -> Depthwise convolution"
+
+
+def badge(study: Study, row: Row) -> str:
+    """The badge of a row; "" for none."""
+    found = Badge.of(verdict_of_row(judge_claims(study), row))
+    return found.text if found else ""

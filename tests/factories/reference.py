@@ -30,7 +30,7 @@ def measured(metrics, seed=0, params=21_700_000, **overrides):
 
 
 def names(table: Table) -> list[str]:
-    return list(table.frame[table.words[-1]])
+    return list(table.frame[table.text_columns[-1]])
 
 
 def plain(name: str) -> str:

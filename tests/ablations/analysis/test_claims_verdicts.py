@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
-from ablations.analysis.verdicts import badge_of_row, judge_claims, judge_difference
+from ablations.analysis.verdicts import judge_claims, judge_difference
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
 from tests.factories.claims import (
     BASE,
@@ -19,6 +19,7 @@ from tests.factories.claims import (
     IDENTITY,
     POOL5,
     RANDOM,
+    badge,
     moved,
     render_claims,
     runs,
@@ -117,7 +118,7 @@ def test_without_a_baseline_its_claims_are_not_run():
     lone = runs(IDENTITY, 70.0, 71.0)
     found = verdict(1, *lone)
     assert (found.verdict, found.reason) == ("not run", "no baseline among these records")
-    assert "No baseline among these records, so no claim about it is held." in render_claims(
+    assert "No baseline among these records, so no claim about it is judged." in render_claims(
         lone, "md"
     )
     lost = [record(optim__lr=lr, model__norm="layer") for lr in (0.1, 0.2)]
@@ -144,7 +145,7 @@ def test_a_baseline_that_is_not_the_papers_decides_nothing_of_its_own_field():
     )
     assert verdicts[4].reason == verdicts[6].reason
     assert verdicts[10].verdict == "agrees"  # ReLU, both pooling over 5 x 5
-    assert [badge_of_row(verdicts, row) for row in study.rows] == ["", "not run", "agrees"]
+    assert [badge(study, row) for row in study.rows] == ["", "not run", "agrees"]
 
 
 def test_a_baseline_that_was_chosen_is_still_a_row_of_the_paper():

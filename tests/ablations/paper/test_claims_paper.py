@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ablations.analysis.build import build_studies
-from ablations.analysis.verdicts import VERDICTS, badge_of_row, judge_claims
+from ablations.analysis.verdicts import VERDICTS, judge_claims
 from ablations.config.sweep import expand_sweeps
 from ablations.paper import published
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, MARGIN, OTHER_CLAIMS, WITHIN, load_claims
+from tests.factories.claims import badge
 from tests.factories.records import record
 
 SWEEPS = ["token_mixer", "pool_size", "normalization", "activation", "components"]
@@ -72,6 +73,6 @@ def test_every_claim_finds_its_rows_in_the_study_of_the_sweeps():
         for variant, row in zip(each.claim.variants, (each.subject, each.comparison), strict=True):
             assert row.paper.variant == variant
             assert row in study.rows
-    badges = {row.paper.variant: badge_of_row(verdicts, row) for row in study.rows}
+    badges = {row.paper.variant: badge(study, row) for row in study.rows}
     assert badges.pop(BASELINE) == ""
     assert all(badge in VERDICTS for badge in badges.values())

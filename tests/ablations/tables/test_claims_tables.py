@@ -11,7 +11,7 @@ import pytest
 
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
-from ablations.analysis.verdicts import badge_of_row, judge_claims, seeds_to_decide
+from ablations.analysis.verdicts import judge_claims, seeds_to_decide
 from ablations.cli.main import main
 from ablations.paper.claims import WITHIN
 from ablations.tables import claims_frame, claims_table
@@ -21,6 +21,7 @@ from tests.factories.claims import (
     IDENTITY,
     POOL5,
     RANDOM,
+    badge,
     moved,
     render_claims,
     runs,
@@ -72,7 +73,7 @@ def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_hel
     assert found.notes[0].startswith("[Pool,Pool,Attention,Attention] also changes Modified")
     assert found.notes[1].startswith("2 rows match the paper's [Pool,Pool,Attention,Attention]")
     (study,) = build_studies([*BASE, *full, *bare])
-    badges = [badge_of_row(judge_claims(study), row) for row in study.rows]
+    badges = [badge(study, row) for row in study.rows]
     assert sorted(badges) == ["", "", "agrees"]
 
 
@@ -86,8 +87,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
         record(model__mlp_ratio=2.0),
     ]
     (study,) = build_studies(found)
-    verdicts = judge_claims(study)
-    assert [(row.label, badge_of_row(verdicts, row)) for row in study.rows] == [
+    assert [(row.label, badge(study, row)) for row in study.rows] == [
         ("Baseline", ""),
         (IDENTITY, "agrees"),
         (RANDOM, "contradicts"),  # above identity as claimed, but that is another claim
@@ -98,7 +98,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
     from ablations.tables.missing import missing_paper_rows
 
     absent = missing_paper_rows(study)
-    assert {badge_of_row(verdicts, row) for row in absent} == {"not run"}
+    assert {badge(study, row) for row in absent} == {"not run"}
 
 
 # The table
@@ -115,15 +115,15 @@ def test_the_table_reads_as_the_paper_counts():
     assert (cells["n"], cells["Paper Δ"], cells["In CI"]) == ("3", "-2.9", "yes")
     assert cells["Seeds needed"] == ""
     assert int(table.frame.iloc[4]["Seeds needed"]) > 3
-    assert table.badges == [each.verdict for each in judge_claims(study)]
-    assert (table.drawn[0].mean, table.drawn[0].paper) == (pytest.approx(-3), -2.9)
-    assert (table.drawn[1].mean, table.drawn[1].paper) == (None, 1.5)
-    foot = "\n".join(table.lines)
+    assert [badge.text for badge in table.badges] == [each.verdict for each in judge_claims(study)]
+    assert (table.differences[0].mean, table.differences[0].paper) == (pytest.approx(-3), -2.9)
+    assert (table.differences[1].mean, table.differences[1].paper) == (None, 1.5)
+    foot = "\n".join(table.all_footnotes)
     assert "18 claims on ablations: agrees 1, undetermined 1, not run 16." in foot
     assert "about recipe mini (data mini, 32x32 pixels" in foot
     assert "claims 19 to 34" in foot
     assert "`ablations run sweeps/pool_size.yaml --recipe mini --seeds 0,1,2`" in foot
-    assert table.lines[-1].startswith("Made from 9 records")
+    assert table.all_footnotes[-1].startswith("Made from 9 records")
 
 
 def test_the_tidy_table_has_raw_numbers():

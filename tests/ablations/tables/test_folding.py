@@ -106,9 +106,10 @@ def test_all_columns_or_those_that_are_named(tmp_path, capsys):
 
 
 def test_every_column_has_a_name_that_can_be_typed():
-    for name, heading in COLUMNS.items():
-        assert parse_columns(name) == parse_columns(heading.lower()) == [heading]
-        assert name.isascii()
+    for column in COLUMNS:
+        heading = [column.heading]
+        assert parse_columns(column.name) == parse_columns(column.heading.lower()) == heading
+        assert column.name.isascii()
     assert parse_columns("all") == EVERY
     with pytest.raises(ConfigError, match="unknown column 'x'"):
         parse_columns("n,x")
@@ -116,4 +117,4 @@ def test_every_column_has_a_name_that_can_be_typed():
 
 def test_a_table_without_a_width_is_as_wide_as_its_words():
     frame = pd.DataFrame({"Name": ["x" * 150], "n": ["1"]})
-    assert "x" * 150 in render_markdown(Table("T", frame, ["Name"], foot=["y " * 80]))
+    assert "x" * 150 in render_markdown(Table("T", frame, ["Name"], footnotes=["y " * 80]))

@@ -18,7 +18,7 @@ from ablations.tables import interval_plots, render
 from ablations.tables.ablation import PAGE
 from ablations.tables.html_tables import DRAWN, RUNS, VERDICT, Link, html_page, html_table
 from ablations.tables.interval_plots import bar, scale_of
-from ablations.tables.table import PlottedDifference, Table
+from ablations.tables.table import Badge, PlottedDifference, RowNotes, Table
 from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -55,10 +55,10 @@ def test_the_same_cells_as_in_markdown():
 def test_every_string_is_escaped_once(text):
     made = table(
         {"Section": [text] * 2, "Name": [text, "b"], text: [text] * 2, VERDICT: [f"{text} ¹"] * 2},
-        notes={text: 1},
-        foot=[text],
-        badges=[text] * 2,
-        drawn=[PlottedDifference(1.0)] * 2,
+        row_notes=RowNotes({text: 1}),
+        footnotes=[text],
+        badges=[Badge(text, marks=" ¹")] * 2,
+        differences=[PlottedDifference(1.0)] * 2,
     )
     made.title = text
     whole = html_page([made])
@@ -148,11 +148,13 @@ def test_what_is_drawn_is_said_too():
         == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
     )
     assert interval_plots.describe(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
-    text = html_table(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, drawn=DRAWINGS))
+    text = html_table(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, differences=DRAWINGS))
     assert text.count('<svg class="bar" role="img"') == 7
     assert text.count("<title>") == 8  # and the scale
     assert "An arrow points at what lies beyond the scale" in text
-    assert "An arrow" not in html_table(table({"Name": ["a"], "n": ["1"]}, drawn=DRAWINGS[1:2]))
+    assert "An arrow" not in html_table(
+        table({"Name": ["a"], "n": ["1"]}, differences=DRAWINGS[1:2])
+    )
 
 
 def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
@@ -176,14 +178,16 @@ def test_nothing_to_draw_is_no_error(rows):
 
 
 def test_a_table_with_nothing_to_draw_has_no_column_for_it():
-    assert Cells(html_table(table({"Name": ["x"]}, drawn=[PlottedDifference()]))).rows == [
+    assert Cells(html_table(table({"Name": ["x"]}, differences=[PlottedDifference()]))).rows == [
         ["Name"],
         ["x"],
     ]
 
 
 def test_a_verdict_is_a_badge_with_its_word():
-    made = table({"Name": ["x", "y", "z"], "n": ["1"] * 3}, badges=["agrees", "not run", ""])
+    made = table(
+        {"Name": ["x", "y", "z"], "n": ["1"] * 3}, badges=[Badge("agrees"), Badge("not run"), None]
+    )
     text = html_table(made)
     assert '<span class="badge badge-agrees">agrees</span>' in text
     assert '<span class="badge badge-not-run">not run</span>' in text
@@ -192,7 +196,9 @@ def test_a_verdict_is_a_badge_with_its_word():
 
 
 def test_a_verdict_in_words_becomes_the_badge_and_keeps_its_footnotes():
-    made = table({"Name": ["x"], VERDICT: ["agrees ¹"], "n": ["1"]}, badges=["agrees"])
+    made = table(
+        {"Name": ["x"], VERDICT: ["agrees ¹"], "n": ["1"]}, badges=[Badge("agrees", marks=" ¹")]
+    )
     assert Cells(html_table(made)).rows == [["Name", VERDICT, "n"], ["x", "agrees ¹", "1"]]
     assert '<span class="badge badge-agrees">agrees</span> ¹' in html_table(made)
 
@@ -238,7 +244,7 @@ def test_other_formats_do_not_wait_for_great_tables():
 def test_a_verdict_that_the_correction_takes_away_says_so():
     made = table(
         {"Name": ["x", "y"], VERDICT: ["agrees ¹", "agrees"]},
-        badges=["agrees, uncorrected", "agrees"],
+        badges=[Badge("agrees", True, " ¹"), Badge("agrees")],
     )
     text = html_table(made)
     assert [row[1] for row in Cells(text).rows] == [VERDICT, "agrees, uncorrected ¹", "agrees"]
@@ -249,5 +255,5 @@ def test_a_verdict_that_the_correction_takes_away_says_so():
 
 
 def test_code_in_notes_is_code():
-    text = html_table(table({"Name": ["x"]}, foot=["see `ablations claims` <b>"]))
+    text = html_table(table({"Name": ["x"]}, footnotes=["see `ablations claims` <b>"]))
     assert "see <code>ablations claims</code> &lt;b&gt;" in text

@@ -33,7 +33,7 @@ def cells_of(command: str) -> list[str]:
 
 
 def test_on_request_all_rows_of_the_paper_are_there_and_commands_for_the_missing_ones():
-    text = render([*BASE, *IDENTITY], "md", "paper", whole=True)
+    text = render([*BASE, *IDENTITY], "md", "paper", all_rows=True)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 18
     assert lines[0].replace(" ", "") == "|Ablation|Variant|Params(M)|MACs(M)|Top-1(%)|"
@@ -53,7 +53,7 @@ def test_a_table_has_the_rows_of_its_study_and_no_other(form, style):
     found = [*BASE, record(model__norm="batch")]
     text = render(found, form, style)
     assert "LayerNorm -> None" not in text.replace("→", "->")
-    whole = render(found, form, style, whole=True)
+    whole = render(found, form, style, all_rows=True)
     assert len(whole) > len(text)
 
 
@@ -147,7 +147,7 @@ def test_commands_name_the_folder_that_was_read(tmp_path):
     (study,) = build_studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
     for command in commands(render_studies([study], "md")):
         assert f"--results '{tmp_path}/my runs'" in command
-    assert ablation_table(study, whole=True).frame["Top-1 (%)"].tolist().count("missing") == 16
+    assert ablation_table(study, all_rows=True).frame["Top-1 (%)"].tolist().count("missing") == 16
 
 
 def test_every_row_of_the_paper_is_in_the_sweep_that_its_command_names():
@@ -168,7 +168,7 @@ def test_a_command_does_not_override_what_its_sweep_varies():
     """The baseline may be another row of the paper: as a flag, its mixer would be every cell's."""
     found = [*BASE, *IDENTITY]
     (study,) = build_studies(found, IDENTITY[0].run_id)
-    text = render_studies([study], "md", View(whole=True))
+    text = render_studies([study], "md", View(all_rows=True))
     asked = {run for command in commands(text) for run in cells_of(command)}
     assert resolve("mini", {"model.token_mixers": "random"}).run_id in asked
     assert "Missing Pooling -> Identity mapping" not in text

@@ -30,12 +30,12 @@ GRID = [*BASE, *BATCH, *NARROW, *BOTH]
 def test_the_interaction_is_the_paired_difference_of_differences():
     (grid,) = find_grids(build_studies(GRID), "")
     assert (grid.down, grid.across) == ("model.norm", "model.mlp_ratio")
-    (found,) = grid.interactions
+    (found,) = grid.interactions.values()
     # (82 - 81) - (78 - 80) = 3; (83.5 - 83) - (80 - 81) = 1.5; (85 - 84) - (81 - 83) = 3
     by_hand = stats.spread([3.0, 1.5, 3.0])
     assert found.delta.mean == pytest.approx(by_hand.mean)
     assert found.delta.std == pytest.approx(by_hand.std)
-    assert (found.delta.n, found.p) == (3, found.delta.p)
+    assert (found.delta.n, found.p_holm) == (3, found.delta.p)
     half = found.delta.half_width
     table = render_tables([pivot_table(grid)], "md")
     rows = [
@@ -58,8 +58,8 @@ def test_a_field_that_only_one_record_has_is_no_error():
 def test_which_field_is_down_can_be_chosen_and_any_name_of_it_does():
     for asked in ("mlp_ratio,norm", "model.mlp_ratio, model.norm", "MLP ratio,normalization"):
         (grid,) = find_grids(build_studies(GRID), asked)
-        assert (grid.down, grid.downs) == ("model.mlp_ratio", [4.0, 2.0])
-        assert grid.interactions[0].delta.mean == pytest.approx(2.5)
+        assert (grid.down, grid.down_values) == ("model.mlp_ratio", [4.0, 2.0])
+        assert next(iter(grid.interactions.values())).delta.mean == pytest.approx(2.5)
 
 
 def test_what_an_incomplete_grid_lacks_is_named_with_its_command():
@@ -87,9 +87,9 @@ def test_a_third_axis_gives_a_grid_for_each_of_its_values():
         for run in runs(70.0, 71.0, model__norm=norm, model__mlp_ratio=ratio, optim__lr=0.1)
     ]
     first, second = find_grids(build_studies([*GRID, *third]), "norm,mlp_ratio")
-    assert (first.rest, second.rest) == ({}, {"optim.lr": (0.008, 0.1)})
+    assert (first.other_changes, second.other_changes) == ({}, {"optim.lr": (0.008, 0.1)})
     assert "with learning rate 0.1" in pivot_table(second).title
-    assert second.interactions[0].delta.mean == 0
+    assert next(iter(second.interactions.values())).delta.mean == 0
     with pytest.raises(ConfigError, match="choose mlp_ratio,lr or norm,lr or norm,mlp_ratio"):
         find_grids(build_studies([*GRID, *third]), "")
 

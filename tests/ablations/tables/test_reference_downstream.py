@@ -42,13 +42,15 @@ def test_published_rows_downstream(of, heads, row):
 
 def test_what_the_sources_contradict_stands_below_the_tables():
     assert "Running text (and a summary of the paper) say 37.1" in next(
-        iter(tables.downstream_table("ade20k").notes)
+        iter(tables.downstream_table("ade20k").row_notes)
     )
     assert any(
-        "+4.3 over ResNet-18 and +1.5" in text for text in tables.downstream_table("ade20k").foot
+        "+4.3 over ResNet-18 and +1.5" in text
+        for text in tables.downstream_table("ade20k").footnotes
     )
     assert any(
-        "1e-4 in the text, 2e-4 in the" in text for text in tables.downstream_table("maskrcnn").foot
+        "1e-4 in the text, 2e-4 in the" in text
+        for text in tables.downstream_table("maskrcnn").footnotes
     )
 
 
@@ -78,9 +80,9 @@ def test_measured_rows_stand_beneath_the_same_backbone():
     # 36.0 and 36.6: mean 36.3, deviation 0.6 / sqrt(2).
     assert row == ["21.7", "36.30 ± 0.42", "56.50 ± 0.71", "–", "20.00 (n = 1)", "–", "–"]
     assert "5 records left out, without val/AP: 1 of ade20k, 1 of maskrcnn, 3 of recipe mini." in (
-        table.foot
+        table.footnotes
     )
-    assert "Made from 4 records" in table.foot[-1]
+    assert "Made from 4 records" in table.footnotes[-1]
     row = list(tables.downstream_table("maskrcnn", found).frame.iloc[2])[2:]
     assert row == ["37.00", "–", "–", "34.00", "–", "36.00"]
     row = list(tables.downstream_table("ade20k", found).frame.iloc[3])[2:]

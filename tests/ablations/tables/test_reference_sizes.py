@@ -28,19 +28,19 @@ def test_the_sizes_of_a_study_stand_beside_the_papers():
     assert (s12["Params (M)"], s12["MACs (M)"]) == ("0.422", "1.34")
     assert (
         "Missing S36, M36: `ablations run sweeps/model_size.yaml --recipe mini --seeds 0,1,2`"
-        in (table.foot)
+        in (table.footnotes)
     )
-    (seeds,) = [text for text in table.foot if text.startswith("Missing M48, seeds 1, 2")]
+    (seeds,) = [text for text in table.footnotes if text.startswith("Missing M48, seeds 1, 2")]
     assert "ablations train --recipe mini --model.depths '[4,4,12,4]'" in seeds
-    assert any(text.endswith("left to the ablation table: 1.") for text in table.foot)
-    assert "Made from 7 records" in table.foot[-1]
-    assert [drawn.mean for drawn in table.drawn] == [None, 2.0, None, None, 4.0]
-    assert [drawn.paper for drawn in table.drawn] == [None, 3.1, 4.2, 4.9, 5.3]
+    assert any(text.endswith("in the ablation table: 1.") for text in table.footnotes)
+    assert "Made from 7 records" in table.footnotes[-1]
+    assert [drawn.mean for drawn in table.differences] == [None, 2.0, None, None, 4.0]
+    assert [drawn.paper for drawn in table.differences] == [None, 3.1, 4.2, 4.9, 5.3]
 
 
 def test_sizes_where_table_1_is_rounded_the_wrong_way_are_marked():
     table = tables.sizes_table()
-    told = [note for note in table.notes if "Table 1 prints" in note]
+    told = [note for note in table.row_notes if "Table 1 prints" in note]
     assert [note.split(":")[0] for note in told] == [
         "PoolFormer-S36",
         "PoolFormer-M36",
@@ -67,7 +67,7 @@ def test_what_a_whole_sweep_changes_is_in_its_commands_and_a_size_stays_a_size()
     (study,) = other
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["1", "1", "0", "0", "0"]
-    (told,) = [text for text in table.foot if text.startswith("Missing S36")]
+    (told,) = [text for text in table.footnotes if text.startswith("Missing S36")]
     assert "--model.drop_path 0.1 --optim.lr 0.003`" in told
 
 
@@ -77,7 +77,7 @@ def test_a_row_that_changes_more_than_its_size_is_no_size():
     )
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["3", "0", "0", "0", "0"]
-    assert any(text.endswith("left to the ablation table: 2.") for text in table.foot)
+    assert any(text.endswith("in the ablation table: 2.") for text in table.footnotes)
 
 
 def test_without_an_s12_there_is_no_difference_and_the_command_fits_all_sizes():
@@ -85,14 +85,17 @@ def test_without_an_s12_there_is_no_difference_and_the_command_fits_all_sizes():
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["0", "0", "1", "1", "1"]
     assert set(table.frame["Δ from S12"]) == {""}
-    (told,) = [text for text in table.foot if text.startswith("Missing S12, S24")]
+    (told,) = [text for text in table.footnotes if text.startswith("Missing S12, S24")]
     assert told.endswith("`ablations run sweeps/model_size.yaml --recipe mini --seeds 0`")
 
 
 def test_sizes_that_share_no_seeds_are_compared_by_their_means():
     found = [*BASE, record(7, 90.0, preset="s24"), record(8, 92.0, preset="s24")]
     table = tables.sizes_table(*build_studies(found))
-    assert "Sizes that share fewer than two seeds with S12 are compared by Welch's t." in table.foot
+    assert (
+        "Sizes that share fewer than two seeds with S12 are compared by Welch's t."
+        in table.footnotes
+    )
 
 
 def test_tidy_numbers_of_sizes():

@@ -8,7 +8,7 @@ RESULTS := runs
 TABLE := $(addprefix sweeps/,$(addsuffix .yaml,\
 	token_mixer pool_size normalization activation components hybrid_stages))
 
-.PHONY: table test test-slow check notebooks jupyter lock clean
+.PHONY: table test test-slow check docs notebooks jupyter lock clean
 
 table: $(READY) ## train the paper's ablation table on the embedded images and print it
 	@$(BIN)/ablations run $(TABLE) --recipe mini --results $(RESULTS) $(RUN_FLAGS)
@@ -23,6 +23,9 @@ check: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY) ## build the documentation site into site/; a warning is an error
+	$(BIN)/mkdocs build --strict --quiet
 
 notebooks: $(READY) ## run the notebooks again, keep what they show, and draw the README's figure
 	$(BIN)/python scripts/run_notebooks.py notebooks/*.ipynb

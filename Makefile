@@ -25,7 +25,7 @@ check: $(READY) ## formatting, lint and types
 	$(BIN)/mypy
 
 docs: $(READY) ## build the documentation site into site/; a warning is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 notebooks: $(READY) ## run the notebooks again, keep what they show, and draw the README's figure
 	$(BIN)/python scripts/run_notebooks.py notebooks/*.ipynb

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from ablations.cli.field_help import field_reference
 from ablations.cli.main import parser
 from ablations.config.resolve import RECIPES, preset_names, recipe_names, resolve
 
 ROOT = Path(__file__).parents[1]
-REPOSITORY = "These pages are in the repository's folder"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -41,12 +43,13 @@ def _repository_page(name: str) -> str:
 def _commands() -> Iterator[str]:
     yield "# Commands\n"
     yield (
-        "Exit code 0: success. 1: something ran and failed. 2: the input was wrong, and one line says "
-        "what and which values are valid. 130, 143 and 129: stopped by SIGINT, SIGTERM or SIGHUP.\n"
+        "Exit code 0: success. 1: something ran and failed. 2: the input was wrong, and one line "
+        "says what and which values are valid. 130, 143 and 129: stopped by SIGINT, SIGTERM or "
+        "SIGHUP.\n"
     )
     yield (
-        "Any [configuration field](config.md) is a flag of `train`, `run`, `plan`, `eval` and `bench` "
-        "as well.\n"
+        "Any [configuration field](config.md) is a flag of `train`, `run`, `plan`, `eval` and "
+        "`bench` as well.\n"
     )
     yield from _parser(parser(), 2)
 
@@ -55,8 +58,8 @@ def _parser(command: argparse.ArgumentParser, level: int) -> Iterator[str]:
     for action in command._actions:
         if not isinstance(action, argparse._SubParsersAction):
             continue
-        for name, inner in action.choices.items():
-            yield f"{'#' * level} {command.prog.partition(' ')[0]} {inner.prog.partition(' ')[2] or name}\n"
+        for inner in action.choices.values():
+            yield f"{'#' * level} {inner.prog}\n"
             yield f"{inner.description or ''}\n"
             yield from _arguments(inner)
             yield from _parser(inner, level + 1)
@@ -76,20 +79,18 @@ def _arguments(command: argparse.ArgumentParser) -> Iterator[str]:
         value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
         spelled = f"{names}{value if action.option_strings else ''}"
         text = (action.help or "").replace("|", "\\|").replace("%%", "%").replace("<", "&lt;")
-        yield f"| `{spelled}` | {text[:1].upper()}{text[1:]} |".replace("$", "&#36;")
+        yield f"| `{spelled}` | {text} |".replace("$", "&#36;")
     yield ""
 
 
 def _fields() -> Iterator[str]:
-    from ablations.cli.field_help import reference
-
     yield "# Configuration fields\n"
     yield (
         "Each field is a flag of the commands (`--model.pool_size 5`), a parameter of a sweep file "
-        "(`model.pool_size: {values: [3, 5]}`) and a key of a recipe. The defaults are those of the "
-        "recipe `mini`; [recipes](recipes.md) lists the others.\n"
+        "(`model.pool_size: {values: [3, 5]}`) and a key of a recipe. The defaults here are those "
+        "of the recipe `mini`; [recipes](recipes.md) has the others.\n"
     )
-    for group, fields in reference("mini").items():
+    for group, fields in field_reference("mini").items():
         yield f"## {group}\n\n| Field | Type | Default | Meaning |\n|---|---|---|---|"
         for field in fields:
             kind = field.kind.replace("|", " or ")
@@ -101,16 +102,18 @@ def _fields() -> Iterator[str]:
 def _recipes() -> Iterator[str]:
     yield "# Recipes\n"
     yield (
-        "A recipe is a bundle of defaults (`--recipe NAME`); a preset is a named set of changes to it "
-        "(`--preset NAME`, or `preset` as a parameter of a sweep).\n"
+        "A recipe is a bundle of defaults (`--recipe NAME`). A preset is a named set of changes to "
+        "it (`--preset NAME`, or `preset` as a parameter of a sweep).\n"
     )
     for name in recipe_names():
         text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
-        opening = re.match(r"((?:#.*\n)*)", text)
-        comment = " ".join(line.lstrip("# ") for line in (opening[1] if opening else "").splitlines())
+        comment = " ".join(
+            line.lstrip("# ") for line in takewhile(lambda line: line[0] == "#", text.splitlines())
+        )
         yield f"## {name}\n\n{comment}\n"
         yield "Presets: " + ", ".join(f"`{preset}`" for preset in preset_names(name)) + ".\n"
         values = resolve(name, {"model.num_classes": 10} if "imagen" in name else {}).to_json()
         groups = {group: values[group] for group in ("model", "data", "optim")}
         body = yaml.safe_dump(groups, sort_keys=False, default_flow_style=None)
-        yield f'??? note "All values"\n\n    ```yaml\n    {body.strip().replace(chr(10), chr(10) + "    ")}\n    ```\n'
+        yield '??? note "All values"\n'
+        yield textwrap.indent(f"```yaml\n{body}```\n", "    ")

@@ -1,4 +1,4 @@
-"""Every command of the README runs, shortened, and its table is that of the committed records."""
+"""Every command of the README and of the guide runs, shortened; the README's table is up to date."""
 
 from __future__ import annotations
 
@@ -21,12 +21,27 @@ from tests.factories.models import perturbed, write_weights
 from tests.factories.readme import write_files
 
 README = Path("README.md").read_text()
-BLOCKS = [
-    [line.split("#")[0].strip() for line in block.splitlines()]
-    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-]
+GUIDE = [Path("docs/guide", f"{name}.md") for name in "run images cluster wandb results models".split()]
+
+
+def blocks(text: str) -> list[list[str]]:
+    """The shell blocks of a page, each as its commands without comments."""
+    found = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    return [[line.split("#")[0].strip() for line in block.splitlines()] for block in found]
+
+
+BLOCKS = blocks(README)
 (WITH_WANDB,) = [block for block in BLOCKS if block[0].startswith("wandb sweep")]
 COMMANDS = [command for block in BLOCKS if block is not WITH_WANDB for command in block]
+# The guide's commands that the README does not have, page by page.
+GUIDE_COMMANDS = [
+    command
+    for page in GUIDE
+    for block in blocks(page.read_text())
+    if block != WITH_WANDB
+    for command in block
+    if command not in COMMANDS
+]
 # A study of seconds, in place of the README's of minutes.
 SHORT = [*TINY_FLAGS, "--optim.epochs=1"]
 
@@ -46,11 +61,11 @@ def test_make_knows_its_targets(command):
 
 
 @pytest.mark.slow
-def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
-    """In a folder that holds what the README speaks of, nothing else.
+def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, picture_folder):
+    """In a folder that holds the README's files and nothing else.
 
-    In place of the released weights and ImageNet: weights of the same layout and size, and a folder
-    of the same form.
+    Random weights of the same layout and size replace the released ones, and a small folder of the
+    same layout replaces ImageNet.
     """
     write_files(tmp_path)
     model = perturbed(create("poolformer_s12", num_classes=3))
@@ -59,7 +74,7 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path, picture_folder):
     )
     (tmp_path / "imagenet").symlink_to(picture_folder)
     printed = {}
-    for command in COMMANDS:
+    for command in [*COMMANDS, *GUIDE_COMMANDS]:
         # The one with a plugin is in the proof, tests/test_paper.py.
         if not command.startswith("ablations") or "--plugins" in command:
             continue

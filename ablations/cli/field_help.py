@@ -9,6 +9,7 @@ import re
 import textwrap
 import typing
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ablations.config.data_sources import find_data_source
@@ -20,27 +21,55 @@ WIDTH = 79
 METAVARS = {int: "INT", float: "NUMBER", bool: "true|false", str: "NAME", type(None): "null"}
 
 
+@dataclass(frozen=True)
+class FieldHelp:
+    """What ``--help`` and the documentation say of a field.
+
+    Args:
+        name: Its dotted name, such as model.pool_size.
+        kind: The form of its values, such as INT or NAME|[NAME,...].
+        default: The recipe's value.
+        meaning: What it does, its unit and its valid values.
+    """
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def field_reference(recipe: str, preset: str | None = None) -> dict[str, list[FieldHelp]]:
+    """The fields of a run by group (model, data, optim, system, seed).
+
+    Raises:
+        ConfigError: The recipe or its preset does not exist.
+    """
+    values = recipe_values(recipe, preset)
+    source = find_data_source(values["data.name"])
+    values["model.num_classes"] = source.num_classes or "of the data"
+    return _reference(values)
+
+
 def text(recipe: str, preset: str | None = None) -> str:
-    """All fields, grouped, with the defaults of a recipe and a preset of it."""
+    """All fields for ``--help``, with the defaults of a recipe and a preset of it."""
     try:
-        values = recipe_values(recipe, preset)
-        values["model.num_classes"] = (
-            find_data_source(values["data.name"]).num_classes or "of the data"
-        )
+        groups = field_reference(recipe, preset)
     except ConfigError:
-        values, recipe, preset = {}, f"{recipe}, which does not exist", None
+        groups, recipe, preset = _reference({}), f"{recipe}, which does not exist", None
     named = f"recipe {recipe}" + (f", preset {preset}" if preset else "")
     lines = textwrap.wrap(
         f"fields of a run, each a flag, with the defaults of {named} (other recipes: --recipe NAME "
         "--help). true or false: --FIELD alone is true. Given twice, the last counts.",
         WIDTH,
     )
-    for group, kind in GROUPS.items():
-        lines += ["", f"{group}: {_first_sentence(kind)}"]
-        own = [name for name in FIELDS if name.startswith(f"{group}.")]
-        for name in own:
-            lines += _entry(name, _texts(kind)[name.split(".")[1]], values)
-    lines += ["", *_entry("seed", _texts(RunConfig)["seed"], values)]
+    for group, entries in groups.items():
+        lines += ["", f"{group}: {_first_sentence(GROUPS[group])}"] if group in GROUPS else [""]
+        for entry in entries:
+            lines.append(f"  --{entry.name} {entry.kind}  (default: {entry.default})")
+            indent = " " * 6
+            lines += textwrap.wrap(
+                entry.meaning, WIDTH, initial_indent=indent, subsequent_indent=indent
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -54,12 +83,16 @@ def named(words: Sequence[str], fallback: str) -> tuple[str, str | None]:
     return chosen.get("--recipe", fallback), chosen.get("--preset")
 
 
-def _entry(name: str, meaning: str, values: dict[str, Any]) -> list[str]:
-    kind = field_type(name)
-    default = values.get(name, _default(name))
-    shown = json.dumps(default) if not isinstance(default, str) else default
-    head = f"  --{name} {_metavar(kind)}  (default: {shown})"
-    return [head, *textwrap.wrap(meaning, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+def _reference(values: dict[str, Any]) -> dict[str, list[FieldHelp]]:
+    groups: dict[str, list[FieldHelp]] = {}
+    for name in [*FIELDS, "seed"] if "seed" not in FIELDS else FIELDS:
+        group, _, field = name.rpartition(".")
+        meaning = _texts(GROUPS[group])[field] if group else _texts(RunConfig)[name]
+        default = values.get(name, _default(name))
+        shown = default if isinstance(default, str) else json.dumps(default)
+        entry = FieldHelp(name, _metavar(field_type(name)), shown, meaning)
+        groups.setdefault(group or name, []).append(entry)
+    return groups
 
 
 def _default(name: str) -> Any:

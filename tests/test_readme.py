@@ -21,7 +21,8 @@ from tests.factories.models import perturbed, write_weights
 from tests.factories.readme import write_files
 
 README = Path("README.md").read_text()
-GUIDE = [Path("docs/guide", f"{name}.md") for name in "run images cluster wandb results models".split()]
+PAGES = ["run", "images", "cluster", "wandb", "results", "models"]
+GUIDE = [Path("docs/guide", f"{name}.md") for name in PAGES]
 
 
 def blocks(text: str) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Every command of the README and of the guide runs, shortened; the README's table is up to date."""
+"""The commands of the README and the guide run, shortened; the README's table is up to date."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ablations.analysis.build import build_studies
+from ablations.config.resolve import resolve
 from ablations.store import records
 from ablations.tables import render
 from poolformer import create
@@ -76,8 +77,8 @@ def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, pict
     (tmp_path / "imagenet").symlink_to(picture_folder)
     printed = {}
     for command in [*COMMANDS, *GUIDE_COMMANDS]:
-        # The one with a plugin is in the proof, tests/test_paper.py.
-        if not command.startswith("ablations") or "--plugins" in command:
+        # tests/test_paper.py runs the one with a mixer.
+        if not command.startswith("ablations") or "my_mixer" in command:
             continue
         words = command.split()[1:]
         short = [*SHORT, "--seeds", "0"] if words[0] == "run" else SHORT
@@ -136,6 +137,22 @@ def test_the_readmes_commands_for_wandb(tmp_path, server):
 
 # The shell's words and patterns, in a process whose environment the server makes.
 RUN = "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))"
+
+
+def test_the_readmes_program_runs(capsys):
+    (program,) = re.findall(r"```python\n(import ablations\n.*?)```", README, flags=re.DOTALL)
+    exec(program, {})
+    printed = capsys.readouterr().out
+    assert resolve("mini", {"model.token_mixers": "identity", "seed": 1}).run_id in printed
+    assert "Pooling -> Identity mapping" in printed
+
+
+def test_no_paragraph_of_the_readme_is_long():
+    text = re.sub(r"```.*?```|<!-- table -->.*?<!-- /table -->", "", README, flags=re.DOTALL)
+    for paragraph in text.split("\n\n"):
+        assert paragraph.startswith(("|", "-")) or len(paragraph.strip().splitlines()) <= 5, (
+            paragraph
+        )
 
 
 def test_the_readmes_table_is_that_of_the_committed_records():

@@ -37,10 +37,10 @@ def probe_variants(
     """
     chosen = dict(islice(jobs.items(), max_probes))
     waiting = dict.fromkeys(chosen)
-    begun, warned = time.monotonic(), False
+    started_at, warned = time.monotonic(), False
 
     def elapsed() -> float:
-        return time.monotonic() - begun
+        return time.monotonic() - started_at
 
     def status() -> str:
         current = ", ".join(variants[index].name for index in islice(waiting, at_once))

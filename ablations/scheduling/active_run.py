@@ -22,7 +22,7 @@ class ActiveRun:
 
     config: RunConfig
     location: str
-    begun: float = field(default_factory=_now)
+    started_at: float = field(default_factory=_now)
     last_epoch: Mapping[str, Any] = field(default_factory=dict)  # metrics of its last epoch
     progress: RunProgress | None = None  # within the current epoch
     share: float = 0.0  # how much of the run is done, 0 to 1
@@ -32,7 +32,8 @@ class ActiveRun:
     def epoch_done(self, metrics: Mapping[str, Any]) -> None:
         """It has finished an epoch."""
         epoch, epochs = metrics["epoch"], metrics["epochs"]
-        self.start = self.start or ((epoch - 1) / epochs, self.begun)  # it may have been resumed
+        # It may have been resumed from an earlier epoch.
+        self.start = self.start or ((epoch - 1) / epochs, self.started_at)
         self.last_epoch, self.progress = metrics, None
         self.share, self.updated = epoch / epochs, _now()
 
@@ -57,7 +58,7 @@ class ActiveRun:
     @property
     def elapsed(self) -> float:
         """Seconds since it began here."""
-        return _now() - self.begun
+        return _now() - self.started_at
 
     @property
     def images_per_second(self) -> float | None:
@@ -75,7 +76,7 @@ class ActiveRun:
             text = f"{self.last_epoch['epoch']}/{self.last_epoch['epochs']}"
         else:
             text = "starting"
-        silent = _now() - (self.begun if self.updated is None else self.updated)
+        silent = _now() - (self.started_at if self.updated is None else self.updated)
         if silent > STALL_SECONDS:
             text += f" ({format_duration(silent)}{' ago' if self.updated else ''})"
         return text

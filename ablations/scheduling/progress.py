@@ -33,10 +33,7 @@ class Progress(Observer):
     """
 
     def __init__(
-        self,
-        runs: Sequence[RunConfig],
-        todo: Sequence[RunConfig],
-        console: Console | None = None,
+        self, runs: Sequence[RunConfig], todo: Sequence[RunConfig], console: Console | None = None
     ) -> None:
         self.console = console or screen.stderr_console()
         full_names = run_names({run.run_id: run.to_json() for run in runs})
@@ -51,7 +48,7 @@ class Progress(Observer):
         self.seconds: dict[str, list[float]] = {}  # variant id -> what its runs took
         self.total, self.reused = len(todo), len(runs) - len(todo)
         self.ended: set[str] = set()
-        self.begun = time.monotonic()
+        self.started_at = time.monotonic()
         self.log_interval = LogInterval()
         self.live: Live | None = None
 
@@ -156,7 +153,7 @@ class Progress(Observer):
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         if self.quarantine:
             parts.append(f"{pluralize(len(self.quarantine), 'device')} quarantined")
-        parts.append(f"{format_duration(time.monotonic() - self.begun)} elapsed")
+        parts.append(f"{format_duration(time.monotonic() - self.started_at)} elapsed")
         return ", ".join([*parts, f"{format_duration(self.seconds_left())} left"])
 
     def _line(self) -> str:

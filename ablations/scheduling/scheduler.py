@@ -71,7 +71,7 @@ class Scheduler:
 
     Args:
         todo: The runs to train.
-        before: Run id -> ``stamp`` of its record when the study began.
+        before: Run id -> ``record_stamp`` of its record when the study began.
         results: The folder of all runs.
         launcher: Where they train.
         observer: Sees what happens.
@@ -125,8 +125,8 @@ class Scheduler:
         for event in self.launcher.events(timeout=0.5):
             self._handle(event)
         self.observer.tick()
-        for run_id, begun in self.running.items():
-            if self.run_timeout and time.monotonic() - begun > self.run_timeout:
+        for run_id, started_at in self.running.items():
+            if self.run_timeout and time.monotonic() - started_at > self.run_timeout:
                 self.timed_out.add(run_id)
                 self.launcher.cancel(run_id)
 

@@ -27,12 +27,7 @@ from ablations.scheduling import events
 from ablations.scheduling.events import Event, RunEnd, RunEvent
 from ablations.scheduling.launcher import GRACE_SECONDS, LOG
 from ablations.scheduling.ray import file_sync
-from ablations.scheduling.ray.connection import (
-    connect,
-    end_of_failed_task,
-    import_ray,
-    one_line,
-)
+from ablations.scheduling.ray.connection import connect, end_of_failed_task, import_ray, one_line
 from ablations.scheduling.ray.nodes import Nodes, RaySlot
 from ablations.scheduling.ray.remote_job import RemoteJob, run_remote_job
 from ablations.scheduling.ray.resources import run_resources

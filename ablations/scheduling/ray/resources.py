@@ -100,9 +100,5 @@ def capacity(node: Resources, run: Resources) -> int:
     if node.cpus < 1:
         return 0
     needed = run.limited_to(node)
-    pairs = (
-        (node.cpus, needed.cpus),
-        (node.gpus, needed.gpus),
-        (node.memory, needed.memory),
-    )
+    pairs = ((node.cpus, needed.cpus), (node.gpus, needed.gpus), (node.memory, needed.memory))
     return min(math.floor(available / need) for available, need in pairs if need)

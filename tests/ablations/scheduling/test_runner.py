@@ -8,11 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ablations.cli.main import main
 from ablations.config.sweep import expand_sweeps
@@ -22,23 +20,15 @@ from ablations.scheduling.local import LocalLauncher, LocalWorker
 from ablations.scheduling.runner import run_study
 from ablations.store import records
 from tests.factories.configs import TINY_FLAGS
-
-NORMS = ["group", "batch"]
-POOLS = [3, 5]
-
-
-def write_sweep(path: Path, name: str, values: list) -> Path:
-    tree = {"method": "grid", "parameters": {name: {"values": values}, "seed": {"values": [0]}}}
-    path.write_text(yaml.safe_dump(tree))
-    return path
+from tests.factories.processes import children, is_alive, metrics, wait_until, write_grid
 
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory) -> list[str]:
     """Two axes that share a baseline: three runs."""
     folder = tmp_path_factory.mktemp("sweeps")
-    norm = write_sweep(folder / "norm.yaml", "model.norm", NORMS)
-    pool = write_sweep(folder / "pool.yaml", "model.pool_size", POOLS)
+    norm = write_grid(folder / "norm.yaml", norm=["group", "batch"], seed=[0])
+    pool = write_grid(folder / "pool.yaml", pool_size=[3, 5], seed=[0])
     return [str(norm), str(pool)]
 
 
@@ -52,16 +42,10 @@ def study(sweeps, tmp_path_factory):
     return command, results, done
 
 
-def numbers(results: Path) -> dict[str, dict]:
-    found, problems = records.read_records([results])
-    assert not problems
-    return {record.run_id: record.metrics for record in found}
-
-
 def test_a_study_trains_each_run_once_and_prints_the_table(study):
     _, results, done = study
     assert done.returncode == 0, done.stderr
-    assert len(numbers(results)) == 3
+    assert len(metrics(results)) == 3
     assert "3 runs: 3 trained, 0 reused, 0 failed" in done.stderr
     assert sum(line.startswith("[") for line in done.stderr.splitlines()) == 3
     assert "[3/3]" in done.stderr
@@ -106,7 +90,7 @@ def test_a_worker_gives_the_same_numbers_as_train(study, tiny, tmp_path):
     from ablations.training.train import train
 
     alone = train(tiny(), tmp_path)
-    assert numbers(study[1])[alone.run_id] == alone.metrics
+    assert metrics(study[1])[alone.run_id] == alone.metrics
 
 
 def test_a_killed_worker_is_replaced_and_its_run_continues(study, sweeps, tmp_path, monkeypatch):
@@ -128,7 +112,7 @@ def test_a_killed_worker_is_replaced_and_its_run_continues(study, sweeps, tmp_pa
     outcome = run_study([run.config for run in runs], tmp_path, LocalLauncher(workers=2))
     assert len(killed) == 1
     assert not outcome.failed
-    assert numbers(tmp_path) == numbers(study[1])
+    assert metrics(tmp_path) == metrics(study[1])
 
 
 @pytest.mark.slow
@@ -163,13 +147,11 @@ def test_a_stopped_runner_leaves_no_workers_and_the_same_command_resumes(study, 
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.glob("*/last.ckpt")))
     workers = children(process.pid)
     assert workers
     if how == signal.SIGINT:
-        os.killpg(process.pid, how)  # as a terminal does: to all of the foreground
+        os.killpg(process.pid, how)  # like a terminal, to the whole process group
     else:
         process.send_signal(how)
     _, err = process.communicate(timeout=60)
@@ -177,25 +159,10 @@ def test_a_stopped_runner_leaves_no_workers_and_the_same_command_resumes(study, 
         assert process.returncode == 130
         assert "the same command goes on from here" in err
         assert "Traceback" not in err
-    deadline = time.monotonic() + 20
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
+    wait_until(lambda: not any(map(is_alive, workers)), seconds=60)
     again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
-    assert numbers(tmp_path) == numbers(results)
-
-
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
+    assert metrics(tmp_path) == metrics(results)
 
 
 def test_an_unreadable_record_is_reported_and_kept(study, sweeps, tmp_path, capsys):
@@ -218,7 +185,7 @@ def test_no_reuse_trains_finished_runs_again_with_the_same_result(study, sweeps,
     words = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
     assert main([*words, "--no-reuse"]) == 0
     assert "2 runs: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
-    assert numbers(tmp_path / "runs") == numbers(results)
+    assert metrics(tmp_path / "runs") == metrics(results)
     written = [path for path, inode in before.items() if path.stat().st_ino != inode]
     assert len(written) == 2
 
@@ -265,7 +232,7 @@ def test_a_worker_that_dies_before_it_receives_its_run_loses_nothing(
     words = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
     assert main(words) == 0
     assert killed
-    assert numbers(tmp_path) == numbers(study[1])
+    assert metrics(tmp_path) == metrics(study[1])
 
 
 def test_one_bad_run_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):

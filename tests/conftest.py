@@ -73,7 +73,7 @@ def train_undisturbed(
     results /= "undisturbed"
 
     def train_all(configs: Iterable[RunConfig]) -> dict[str, dict[str, Any]]:
-        from ablations.store.leases import BusyError
+        from ablations.errors import BusyError
         from ablations.training.train import train
 
         found = {}

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ablations import figures, tables
 from ablations.errors import RecordError
-from ablations.store.records import read_history
+from ablations.store.history_csv import read_history
 from scripts import run_notebooks
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))

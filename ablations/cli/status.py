@@ -242,10 +242,10 @@ def _finite(value: float | None) -> float | None:
 
 def _history(run_id: str, results: Path, problems: list[str]) -> list[dict[str, float]]:
     """The rows of a run's history, none where it cannot be read."""
-    from ablations.store import records
+    from ablations.store import history_csv, records
 
     try:
-        return records.read_history(results / run_id / records.HISTORY_FILE)
+        return history_csv.read_history(results / run_id / records.HISTORY_FILE)
     except RecordError as error:
         problems.append(str(error))
         return []

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ablations.errors import RecordError
 from ablations.page import svg
-from ablations.store import records
+from ablations.store import history_csv, records
 from ablations.store.load import LoadResult
 
 History = list[dict[str, float]]
@@ -28,7 +28,7 @@ def read_histories(found: LoadResult) -> tuple[dict[str, History], list[str]]:
         if path.name != records.RECORD_FILE:
             continue  # a run of W&B
         try:
-            histories[run_id] = records.read_history(path.parent / records.HISTORY_FILE)
+            histories[run_id] = history_csv.read_history(path.parent / records.HISTORY_FILE)
         except (RecordError, OSError) as error:
             problems.append(str(error))
     return histories, problems

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ablations.config.schema import RUN_ID
 from ablations.errors import RecordError
-from ablations.store import leases, records, run_state
+from ablations.store import leases, previous_results, records, run_state
 from ablations.store.leases import Holder
 from ablations.store.reuse_check import finish_interrupted_moves
 
@@ -52,7 +52,7 @@ def _removable_of_run(results: Path, folder: Path, held: dict[str, Holder]) -> I
     yield from (("leftover", path) for path in sorted(records.find_leftovers(folder)))
     if (folder / records.BROKEN_CHECKPOINT_FILE).is_file():
         yield "broken", folder / records.BROKEN_CHECKPOINT_FILE
-    aside = folder / records.PREVIOUS_FOLDER
+    aside = folder / previous_results.PREVIOUS_FOLDER
     if record and record.done and (aside / records.RECORD_FILE).is_file():
         yield from (("previous", path) for path in [*sorted(aside.iterdir()), aside])
     if record and record.done:

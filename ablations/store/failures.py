@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from ablations.config.schema import RunConfig
-from ablations.store import records, run_state
+from ablations.store import previous_results, run_state
 from ablations.store.records import Record
 from ablations.text.escape import redact_credentials
 
@@ -45,7 +45,7 @@ def write_failed_record(cell: RunConfig, results: Path, kind: str, message: str)
     # Where even this cannot be written, the runner still tells it at the end.
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
-        records.write_or_restore(results, record)
+        previous_results.write_or_restore(results, record)
         (folder / run_state.RUN_STATE_FILE).unlink(missing_ok=True)
     return record
 

@@ -18,7 +18,7 @@ from ablations.config import plugins
 from ablations.config.precision import resolve_precision
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, DataError, LeaseError, RecordError
-from ablations.store import leases, records
+from ablations.store import leases, previous_results, records
 from ablations.store.records import CHECKPOINT_FILE, HISTORY_FILE, RECORD_FILE, WEIGHTS_FILE, Record
 
 STALE_FOLDER = "stale"  # folder of what a run had before it was trained again with a changed mixer
@@ -252,9 +252,9 @@ _SKIPPED_ERRORS = (LeaseError, RecordError, OSError)
 def finish_interrupted_moves(results: Path, run_ids: Iterable[str]) -> None:
     """Restore what a killed `--no-reuse` left set aside, of runs that nobody trains."""
     for run_id in run_ids:
-        if records.has_interrupted_move(results, run_id):
+        if previous_results.has_interrupted_move(results, run_id):
             with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
-                records.finish_interrupted_move(results, run_id)
+                previous_results.finish_interrupted_move(results, run_id)
 
 
 def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:

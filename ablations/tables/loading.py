@@ -8,7 +8,8 @@ from ablations.analysis.build import build_studies
 from ablations.analysis.study import Study
 from ablations.errors import RecordError
 from ablations.store import load
-from ablations.store.records import HISTORY_FILE, read_history
+from ablations.store.history_csv import read_history
+from ablations.store.records import HISTORY_FILE
 
 
 def load_studies(*folders: str | Path) -> list[Study]:

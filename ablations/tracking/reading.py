@@ -10,7 +10,8 @@ from typing import Any
 
 from ablations.config.schema import restore_floats, run_id_of
 from ablations.errors import ProjectNotFoundError, RecordError, TrackerError
-from ablations.store.records import HISTORY_COLUMNS, RECORD_FILE, Record
+from ablations.store.history_csv import HISTORY_COLUMNS
+from ablations.store.records import RECORD_FILE, Record
 from ablations.tracking import client
 from ablations.tracking.mirror import NOT_IN_SUMMARY, TRAINING_COLUMNS
 

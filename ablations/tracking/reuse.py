@@ -9,7 +9,7 @@ from typing import Any
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.errors import ConfigError, DataError, ProjectNotFoundError, RecordError, TrackerError
-from ablations.store import records, reuse_check
+from ablations.store import history_csv, records, reuse_check
 from ablations.store.records import Record
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
@@ -69,7 +69,7 @@ def _fetch(path: str, runs: Mapping[str, RunConfig], results: Path, here: bool) 
                 screen.note(f"not reused: {error}")
                 continue
             if rows := reading.history_from_run(run):
-                records.write_history(results / record.run_id / records.HISTORY_FILE, rows)
+                history_csv.write_history(results / record.run_id / records.HISTORY_FILE, rows)
             record.write(results)
             yield record
     except ProjectNotFoundError:
@@ -115,7 +115,7 @@ def mirror_reused_run(config: RunConfig, record: Record, results: Path) -> list[
     tags = ["reused"] if source else []
     tracker = GuardedTracker(WandbTracker(config, client.wandb_folder(results), {}, tags, extra))
     folder = results / record.run_id
-    for row in records.read_history(folder / records.HISTORY_FILE):
+    for row in history_csv.read_history(folder / records.HISTORY_FILE):
         tracker.log(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
     names = (records.RECORD_FILE, records.HISTORY_FILE)
     tracker.finish(record, [folder / name for name in names if (folder / name).is_file()])

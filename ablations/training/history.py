@@ -14,7 +14,7 @@ import torch
 
 from ablations import data
 from ablations.config import plugins
-from ablations.store import records
+from ablations.store import history_csv, records
 from ablations.tracking.tracker import Tracker
 from ablations.training import code_hash
 from ablations.training.environment import cpu_model
@@ -116,7 +116,7 @@ class History(pl.Callback):
             "epoch_seconds": round(time.perf_counter() - self.start, 4),
         }
         self.rows.append(row)
-        records.write_history(self.folder / records.HISTORY_FILE, self.rows)
+        history_csv.write_history(self.folder / records.HISTORY_FILE, self.rows)
         self._mirror(row)
         top1, speed = row["val/top1"], self.images / max(self.train_seconds, 1e-9)
         log.info(

@@ -24,7 +24,7 @@ from ablations.console import screen
 from ablations.data.batches import create_loaders, set_first_epoch
 from ablations.data.checks import check_classes
 from ablations.errors import AccessError, ConfigError, LeaseLostError, ProcessLostError
-from ablations.store import failures, leases, records, reuse_check, run_state
+from ablations.store import failures, leases, previous_results, records, reuse_check, run_state
 from ablations.store.leases import Lease
 from ablations.store.records import BROKEN_CHECKPOINT_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.store.run_progress import RunProgress
@@ -89,7 +89,7 @@ def train(
     signals = signals or Signals()
     with signals.handled():
         images = _load_images(config, rank)
-        clean = not records.has_interrupted_move(results, config.run_id)
+        clean = not previous_results.has_interrupted_move(results, config.run_id)
         if clean and (known := _find_reusable(config, results, reuse)):
             # A killed process may have left files beside its record.
             reuse_check.remove_finished_leftovers(results, [config.run_id])
@@ -99,7 +99,7 @@ def train(
         batches = create_loaders(images, config.data, config.seed, workers, world=world_size)
         records.check_writable(results)
         with leases.hold_lease(results, config.run_id) as lease:
-            records.finish_interrupted_move(results, config.run_id)
+            previous_results.finish_interrupted_move(results, config.run_id)
             # The last holder of the lease may have finished the run.
             if known := _find_reusable(config, results, reuse):
                 return known
@@ -187,10 +187,10 @@ class _Training:
             ):
                 self.signals.check()
                 if self.previous and self.previous.done:
-                    records.move_to_previous(results, config.run_id)
+                    previous_results.move_to_previous(results, config.run_id)
                 record = self._train_or_fail(tracker)
                 self.lease.check(now=True)
-                records.write_or_restore(results, record)
+                previous_results.write_or_restore(results, record)
             if record.done:
                 (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
             tracker.finish(record, self._tracked_files())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ablations.machine.files import PARTIAL
-from ablations.store import records
+from ablations.store import previous_results, records
 from ablations.store.run_state import LOG_FILE, RUN_STATE_FILE
 
 Files = Mapping[str, bytes]  # path below a results folder -> content
@@ -21,7 +21,8 @@ RESUME_FILES = [
     records.CHECKPOINT_FILE,
 ]
 RESUME_FILES += [
-    f"{records.PREVIOUS_FOLDER}/{name}" for name in (records.RECORD_FILE, records.HISTORY_FILE)
+    f"{previous_results.PREVIOUS_FOLDER}/{name}"
+    for name in (records.RECORD_FILE, records.HISTORY_FILE)
 ]
 POLL_SECONDS = 5.0
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, which may be gigabytes
@@ -66,7 +67,7 @@ def replace_files(files: Files, results: Path, run_id: str) -> None:
         if name not in files:  # such as the checkpoint of a finished run
             (results / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or not there
-        (results / run_id / records.PREVIOUS_FOLDER).rmdir()
+        (results / run_id / previous_results.PREVIOUS_FOLDER).rmdir()
 
 
 def write_files(files: Files, results: Path) -> None:
@@ -108,7 +109,7 @@ class FileSync:
     def _run(self) -> None:
         folder = self.results / self.run_id
         while not self._ended.wait(POLL_SECONDS):
-            if (folder / records.PREVIOUS_FOLDER).exists():
+            if (folder / previous_results.PREVIOUS_FOLDER).exists():
                 return
             self._since_checkpoint += POLL_SECONDS
             names = self._changed(self._since_checkpoint >= CHECKPOINT_SECONDS)

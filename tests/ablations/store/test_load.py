@@ -11,7 +11,7 @@ import pytest
 from ablations.cli.main import main
 from ablations.errors import RecordError
 from ablations.machine import files
-from ablations.store import load, records
+from ablations.store import history_csv, load, records
 from ablations.store.records import Record
 from tests.factories.records import BASE, IDENTITY, record
 
@@ -236,7 +236,7 @@ def test_one_run_id_of_other_pictures_precision_or_end_is_told(change, tmp_path)
     found = load.load_records([tmp_path / "a", tmp_path / "b"])
     assert len(found.records) == 1
     assert len(found.problems) == 1
-    assert "both have one run_id" in found.problems[0]
+    assert "is ignored: both are of run" in found.problems[0]
 
 
 # What lies in a folder
@@ -399,7 +399,7 @@ def test_an_odd_history_is_told_and_the_rest_is_shown(name, tmp_path, capsys):
 @pytest.mark.parametrize("text", ["", "epoch,lr\n", "\n"])
 def test_a_history_without_rows_is_none(text, tmp_path):
     (tmp_path / "history.csv").write_text(text)
-    assert records.read_history(tmp_path / "history.csv") == []
+    assert history_csv.read_history(tmp_path / "history.csv") == []
 
 
 def test_numbers_of_a_history_that_are_not_finite_are_not_shown(tmp_path, capsys):

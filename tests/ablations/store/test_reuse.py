@@ -17,7 +17,7 @@ from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.errors import DataError, RecordError
 from ablations.scheduling.runner import select_runs
-from ablations.store import records, reuse_check
+from ablations.store import previous_results, records, reuse_check
 from ablations.store.records import Record
 from tests.factories.configs import TINY_FLAGS
 
@@ -287,18 +287,18 @@ def test_what_a_killed_retraining_set_aside_comes_back(
     folder = tmp_path / config.run_id
     before = (folder / records.RECORD_FILE).read_text()
     (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
-    aside = folder / records.PREVIOUS_FOLDER
+    aside = folder / previous_results.PREVIOUS_FOLDER
     if moment == 1:
         aside.mkdir()
         (folder / records.HISTORY_FILE).replace(aside / records.HISTORY_FILE)
     else:
-        records.move_to_previous(tmp_path, config.run_id)
+        previous_results.move_to_previous(tmp_path, config.run_id)
     if moment == 2:  # it failed, and its history is back but not its record
         (aside / records.HISTORY_FILE).replace(folder / records.HISTORY_FILE)
     if moment == 3:  # it ended, and what there was has not been removed
         (folder / records.RECORD_FILE).write_text(before)
         (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
-    assert records.has_interrupted_move(tmp_path, config.run_id)
+    assert previous_results.has_interrupted_move(tmp_path, config.run_id)
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: grid\nparameters: {seed: {values: [0]}}\n")
     words = [command, *([str(sweep)] if command == "run" else [])]
@@ -315,12 +315,12 @@ def test_a_retraining_that_goes_on_is_left_alone(tiny, tmp_path):
     done(config, tmp_path)
     folder = tmp_path / config.run_id
     (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
-    records.move_to_previous(tmp_path, config.run_id)
+    previous_results.move_to_previous(tmp_path, config.run_id)
     (folder / records.CHECKPOINT_FILE).write_bytes(b"?")
     (folder / f"{records.CHECKPOINT_FILE}{records.PARTIAL}").write_bytes(b"?")
     assert main(["clean", "--yes", "--results", str(tmp_path)]) == 0
     assert sorted(path.name for path in folder.iterdir()) == [
         records.CHECKPOINT_FILE,
-        records.PREVIOUS_FOLDER,
+        previous_results.PREVIOUS_FOLDER,
     ]
-    assert len(list((folder / records.PREVIOUS_FOLDER).iterdir())) == 2
+    assert len(list((folder / previous_results.PREVIOUS_FOLDER).iterdir())) == 2

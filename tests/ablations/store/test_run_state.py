@@ -10,7 +10,7 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.errors import LeaseLostError
-from ablations.store import leases, records, reuse_check, run_state
+from ablations.store import history_csv, leases, previous_results, records, reuse_check, run_state
 from ablations.store.records import Record
 from ablations.training.train import train
 
@@ -75,7 +75,7 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
         config = cells[state]
         stopped = state == "interrupted"
         run_state.RunState(config.run_id, config.to_json(), stopped=stopped).write(tmp_path)
-    records.write_history(
+    history_csv.write_history(
         tmp_path / config.run_id / "history.csv",
         [
             {
@@ -177,7 +177,7 @@ def test_a_second_training_that_fails_leaves_what_there_was(done_twice, tmp_path
     folder = tmp_path / config.run_id
     assert {name: (folder / name).read_text() for name in before} == before
     assert records.find_record(tmp_path, config.run_id) == record
-    assert not (folder / records.PREVIOUS_FOLDER).exists()
+    assert not (folder / previous_results.PREVIOUS_FOLDER).exists()
 
 
 def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(done_twice, tmp_path):
@@ -188,10 +188,10 @@ def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(do
     # No record beside half of another history; what there was is kept until the end.
     assert records.find_record(tmp_path, config.run_id) is None
     assert {
-        name: (folder / records.PREVIOUS_FOLDER / name).read_text() for name in before
+        name: (folder / previous_results.PREVIOUS_FOLDER / name).read_text() for name in before
     } == before
     assert run_state.find_run_state(tmp_path, config.run_id).stopped
     finished = train(config, tmp_path)
     assert finished.metrics == record.metrics
-    assert not (folder / records.PREVIOUS_FOLDER).exists()
+    assert not (folder / previous_results.PREVIOUS_FOLDER).exists()
     assert not (folder / run_state.RUN_STATE_FILE).exists()

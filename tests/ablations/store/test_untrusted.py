@@ -130,7 +130,7 @@ def test_ours_loads_nothing_that_could_run_code():
                 assert given.get("allow_pickle", "False") == "False", path
             assert called not in ("yaml.load", "yaml.unsafe_load", "joblib.load"), path
             if called in ("pickle.load", "pickle.loads"):
-                assert path.as_posix() == "ablations/scheduling/ray/cluster.py"
+                assert path.as_posix() == "ablations/scheduling/ray/launcher.py"
 
 
 def test_the_planted_pickle_would_run(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import TrackerError
-from ablations.store import records
+from ablations.store import history_csv
 from ablations.store.records import Record
 from ablations.tracking import client, read_offline
 from ablations.tracking.tracker import GuardedTracker, Tracker
@@ -131,8 +131,8 @@ def test_an_offline_folder_gives_the_record_back(offline):
     assert [read for read, _ in found.records] == [record]
     (place,) = (results / "wandb").glob("offline-run-*")
     assert [read for read, _ in read_offline(place).records] == [record]
-    rows = records.read_history(place / "files" / "history.csv")
-    assert rows == records.read_history(results / record.run_id / "history.csv")
+    rows = history_csv.read_history(place / "files" / "history.csv")
+    assert rows == history_csv.read_history(results / record.run_id / "history.csv")
     assert [row["epoch"] for row in rows] == [1, 2]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ablations.store import records
+from ablations.store import history_csv, records
 from tests.factories.wandb_runs import BASE, WORDS, assert_no_key, axes, epochs, table
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_server.client import cli
@@ -150,7 +150,7 @@ def test_a_cell_of_the_project_is_fetched_not_trained(
     there, here = (records.find_record(place / "runs", BASE.run_id) for place in (folder, tmp_path))
     assert there == here
     rows = [
-        records.read_history(place / "runs" / BASE.run_id / "history.csv")
+        history_csv.read_history(place / "runs" / BASE.run_id / "history.csv")
         for place in (folder, tmp_path)
     ]
     assert rows[0] == rows[1]

@@ -151,7 +151,7 @@ def ablation_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     elif arguments.bootstrap < 0:
         raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
     else:
-        add_bootstrap_intervals(found.studies, arguments.bootstrap)
+        found.studies = add_bootstrap_intervals(found.studies, arguments.bootstrap)
     _publish(arguments, found)
     view = View(arguments.style, columns, arguments.all_rows)
     return render_studies(found.studies, arguments.format, view), found.problems

@@ -1,8 +1,8 @@
-"""Studies -> figures: differences from the baseline, accuracy against cost, curves, speed.
+"""Studies -> figures: differences from the baseline, accuracy against cost, training curves, speed.
 
-Every figure shows what the tables show. What would squash the rest is drawn as an arrow with its
-number at the edge of the axis. Nothing else of the lab imports this room when it starts: matplotlib
-takes half a second.
+A figure shows the numbers of the tables. A value that would squash the others is an arrow with its
+number at the edge of the axis. Other packages import this one only when they draw: matplotlib takes
+half a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Accuracy against MACs and parameters: the paper's Figure 3, and the same of a study's models."""
+"""Accuracy against MACs and parameters: the paper's Figure 3, and the same for a study's models."""
 
 from __future__ import annotations
 
@@ -24,115 +24,116 @@ from ablations.figures.drawing import (
     PURPLE,
     VERMILLION,
     StyledFigure,
-    capitalize,
+    draw_estimate,
     legend,
     legend_entry,
-    log_ticks,
     new_figure,
-    place_labels,
-    plot_label,
+    set_log_ticks,
     with_style,
 )
+from ablations.figures.labels import capitalize, place_labels, plot_label
 from ablations.paper.published import ImageNetRow, imagenet_rows
 from ablations.text.phrases import pluralize
 
-# A test holds it against the numbers.
+# A test checks this against the numbers.
 TITLE = "At equal cost, PoolFormer is the most accurate of these published families"
 IMAGENET_CLASSES = 1000
-# Of token mixers, as the paper's figure groups its models.
-KINDS = {
+# Token mixers, as the paper's figure groups its models.
+MIXER_COLORS = {
     "Convolutional": BLACK,
     "Attention": ORANGE,
     "Spatial MLP": GREEN,
     "Pooling": VERMILLION,
 }
-KIND_NAMES = {"Convolutional": "Convolution"}
-OWN_MARKS = ["*", "P", "X", "h"]  # a study each
+OWN_MARKS = ["*", "P", "X", "h"]  # one per study
+Look = dict[str, Any]
 
 
 @with_style
 def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
     """ImageNet-1K top-1 in percent against MACs and parameters: the paper's Figure 3.
 
-    All models of the paper's Table 2, a line a family, and on top the rows of those studies that
-    are of ImageNet-1K themselves, with their standard deviation. An accuracy on other pictures
-    cannot stand beside these: ``cost_of_study`` has it.
+    All models of the paper's Table 2, one line per family, and the rows of the given studies of
+    ImageNet-1K with their standard deviation. Studies of other images are left out, since their
+    accuracies are not comparable: see ``cost_of_study``.
     """
     families: dict[str, list[ImageNetRow]] = {}
     for model in imagenet_rows():
         families.setdefault(model.model.rsplit("-", 1)[0], []).append(model)
-    kind_of = {name: members[0].mixer or members[0].arch for name, members in families.items()}
-    looks = _family_looks(kind_of)
+    kinds = {name: members[0].mixer or members[0].arch for name, members in families.items()}
+    looks = _family_looks(kinds)
     ours = [study for study in studies if _is_imagenet(study)]
+    own_looks: list[Look] = [
+        {"marker": OWN_MARKS[number % len(OWN_MARKS)], "color": BLUE} for number in range(len(ours))
+    ]
     notes = [
         "Published: arXiv 2111.11418 v3, Table 2; images of 224×224 pixels (Swin-Mixer-T: "
         "256×256). Logarithmic scales."
     ]
     if not ours:
         notes.append("No study here is of ImageNet-1K, so none of ours is drawn.")
-    made = new_figure(5.0, TITLE, notes)
-    left, right = made.subplots(1, 2, sharey=True)
-    for axes, theirs, own, unit in (
+    figure = new_figure(5.0, TITLE, notes)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, published, cost, unit in (
         (left, "macs_g", "macs", 1e9),
         (right, "params_m", "params", 1e6),
     ):
         for family, members in families.items():
-            _family(axes, family, members, theirs, looks[family])
-        for number, study in enumerate(ours):
-            _own(axes, study, own, unit, OWN_MARKS[number % len(OWN_MARKS)])
-        axes.set_xscale("log")
+            _draw_family(axes, family, members, published, looks[family])
+        for study, look in zip(ours, own_looks, strict=True):
+            for row in study.rows:
+                if row.top1 and row.cost.get(cost):
+                    _draw_row(axes, row, row.cost[cost] / unit, "ours", markersize=8, **look)
         axes.margins(x=0.12, y=0.08)
-        ticks = log_ticks(*axes.get_xlim())
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
+        set_log_ticks(axes, "g")
     left.set_xlabel("MACs per image (G)")
     left.set_ylabel("ImageNet-1K top-1 (%)")
     right.set_xlabel("Parameters (M)")
-    columns = [
-        [legend_entry(KIND_NAMES.get(kind, kind), linestyle="none")]
-        + [legend_entry(family, **looks[family]) for family in families if kind_of[family] == kind]
-        for kind in dict.fromkeys(kind_of.values())
-    ]
+    columns: dict[str, dict[str, Look]] = {}
+    for family, kind in kinds.items():
+        kind = "Convolution" if kind == "Convolutional" else kind
+        columns.setdefault(kind, {})[family] = looks[family]
     if ours:
-        marks = [OWN_MARKS[number % len(OWN_MARKS)] for number in range(len(ours))]
-        columns.append(
-            [legend_entry("Ours", linestyle="none")]
-            + [
-                legend_entry(_told(study), marker=mark, color=BLUE, linestyle="none")
-                for study, mark in zip(ours, marks, strict=True)
-            ]
-        )
-    longest = max(map(len, columns))
-    for column in columns:
-        column += [legend_entry("", linestyle="none")] * (longest - len(column))
-    made_legend = legend(
-        made, [entry for column in columns for entry in column], columns=len(columns)
-    )
-    for number, text in enumerate(made_legend.get_texts()):
-        if number % longest == 0:
-            text.set_fontweight("bold")
-    return made
+        named = map(_name_with_seeds, ours)
+        columns["Ours"] = dict(zip(named, own_looks, strict=True))
+    _legend_in_columns(figure, columns)
+    return figure
+
+
+def _legend_in_columns(figure: StyledFigure, columns: Mapping[str, Mapping[str, Look]]) -> None:
+    """A legend with one column per group, each under a bold title."""
+    entries = []
+    longest = max(map(len, columns.values()))
+    for title, looks in columns.items():
+        entries.append(legend_entry(title, linestyle="none"))
+        entries += [
+            legend_entry(name, **({"linestyle": "none"} | look)) for name, look in looks.items()
+        ]
+        entries += [legend_entry("", linestyle="none")] * (longest - len(looks))
+    texts = legend(figure, entries, columns=len(columns)).get_texts()
+    for text in texts[:: longest + 1]:
+        text.set_fontweight("bold")
 
 
 def _is_imagenet(study: Study) -> bool:
     return any(record.data.get("classes") == IMAGENET_CLASSES for record in study.records)
 
 
-def _told(study: Study) -> str:
+def _name_with_seeds(study: Study) -> str:
     counts = [row.top1.n for row in study.rows if row.top1]
     few, many = min(counts, default=0), max(counts, default=0)
     n = f"{few}" if few == many else f"{few} to {many}"
     return f"{study.recipe}, {study.training_length} (n = {n})"
 
 
-def _family_looks(kind_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """A colour a kind of token mixer, a mark and a dash a family of that kind."""
+def _family_looks(kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """A colour per kind of token mixer, a mark and a dash per family of that kind."""
     looks: dict[str, dict[str, Any]] = {}
     seen: Counter[str] = Counter()
-    for family, kind in kind_of.items():
+    for family, kind in kinds.items():
         strong = kind == "Pooling"
         looks[family] = {
-            "color": KINDS.get(kind, PURPLE),
+            "color": MIXER_COLORS.get(kind, PURPLE),
             "linestyle": DASHES[seen[kind] % len(DASHES)],
             "marker": MARKS[seen[kind] % len(MARKS)],
             "linewidth": 2.2 if strong else 1.1,
@@ -143,12 +144,12 @@ def _family_looks(kind_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _family(
-    axes: Axes, family: str, members: Sequence[ImageNetRow], cost: str, look: Mapping[str, Any]
+def _draw_family(
+    axes: Axes, family: str, members: Sequence[ImageNetRow], cost: str, look: Look
 ) -> None:
     points = sorted((getattr(model, cost), model.top1) for model in members)
     axes.plot(*zip(*points, strict=True), gid=family, **look)
-    if look["linewidth"] > 2:
+    if family == "PoolFormer":
         for model in members:
             axes.annotate(
                 model.model.rsplit("-", 1)[1],
@@ -162,59 +163,93 @@ def _family(
             )
 
 
-def _own(axes: Axes, study: Study, cost: str, unit: float, mark: str) -> None:
-    """A study's own models: mean and standard deviation over seeds."""
-    for row in study.rows:
-        if row.top1 and row.cost.get(cost):
-            look: dict[str, Any] = {"color": BLUE, "markersize": 8, "elinewidth": 1.2, "zorder": 5}
-            across = row.cost[cost] / unit
-            axes.errorbar(across, row.top1.mean, row.top1.std, fmt=mark, gid="ours", **look)
+def _draw_row(axes: Axes, row: Row, x: float, name: str, **look: Any) -> None:
+    """A row's mean, with its standard deviation over seeds."""
+    assert row.top1
+    mean, std = row.top1.mean, row.top1.std
+    interval = None if std is None else (mean - std, mean + std)
+    bar = {"linewidth": 1, "alpha": 0.45, "solid_capstyle": "butt"}
+    draw_estimate(axes, mean, x, interval, name, vertical=True, bar=bar, **({"zorder": 5} | look))
 
 
 @with_style
 def cost_of_study(study: Study) -> StyledFigure:
-    """A study's own models: top-1 in percent on its pictures against their MACs and parameters.
+    """A study's own models: top-1 in percent on its images against their MACs and parameters.
 
-    A mark a variant, its mean with the standard deviation over seeds; one whose accuracy is far off
-    is an arrow with its number. Never on an axis with accuracies on other pictures.
+    One mark per variant: its mean with the standard deviation over seeds. A variant with a distant
+    accuracy is an arrow with its number.
     """
     rows = [row for row in study.rows if row.top1 and row.cost.get("macs")]
-    made = new_figure(4.6, _title(study, rows), _notes(study, rows))
-    left, right = made.subplots(1, 2, sharey=True)
+    bottom, top = _accuracy_limits(rows)
+    figure = new_figure(4.6, _title(study, rows), _notes(study, rows, bottom, top))
+    left, right = figure.subplots(1, 2, sharey=True)
     looks = _section_looks(rows)
-    bottom, top = _accuracies(rows)
     left.set_ylim(bottom, top)
-    billions = max((row.cost["macs"] for row in rows), default=0) >= 1e9
-    panels = [(left, "macs", 1e9 if billions else 1e6), (right, "params", 1e6)]
+    unit, symbol = (1e9, "G") if any(row.cost["macs"] >= 1e9 for row in rows) else (1e6, "M")
+    panels = [(left, "macs", unit), (right, "params", 1e6)]
     for axes, cost, unit in panels:
         for row in rows:
-            _variant(axes, row, row.cost[cost] / unit, looks[row.axis])
+            more = {"zorder": 5, "markersize": 6.5} if row.axis == BASELINE else {"zorder": 3}
+            _draw_row(axes, row, row.cost[cost] / unit, row.label, **looks[row.axis], **more)
         most = max((row.cost[cost] / unit for row in rows), default=1.0)
-        axes.set_xlim(0, 1.6 * most)  # names stand right of the marks
-    left.set_xlabel(f"MACs per image ({'G' if billions else 'M'})")
+        axes.set_xlim(0, 1.6 * most)  # leaves room for labels right of the marks
+    left.set_xlabel(f"MACs per image ({symbol})")
     right.set_xlabel("Parameters (M)")
     left.set_ylabel("Top-1 on the study's images (%)")
-    keys = [
+    entries = [
         legend_entry(plot_label(axis), linestyle="none", **look) for axis, look in looks.items()
     ]
-    legend(made, keys, columns=6)
+    legend(figure, entries, columns=6)
     for axes, cost, unit in panels:
-        place_labels(
-            axes, [*_off(axes, rows, cost, unit, looks), *_named(axes, study, rows, cost, unit)]
-        )
-    return made
+        place_labels(axes, [*_labels(study, rows, looks, (bottom, top), cost, unit)])
+    return figure
 
 
-def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
+def _labels(
+    study: Study,
+    rows: Sequence[Row],
+    looks: Mapping[str, Look],
+    limits: tuple[float, float],
+    cost: str,
+    unit: float,
+) -> Iterator[tuple[str, float, float, str]]:
+    """Labels of the variants off the axis of accuracies, then of those with another cost."""
+    bottom, top = limits
+    inside = []
+    for row in rows:
+        assert row.top1
+        mean, x, label = row.top1.mean, row.cost[cost] / unit, plot_label(row.label)
+        if bottom <= mean <= top:
+            if _has_other_cost(study, row, cost):
+                inside.append((label, x, mean, GREY))
+        else:
+            edge = bottom if mean < bottom else top
+            yield f"{label}: {mean:.2f}%", x, edge, looks[row.axis]["color"]
+    yield from inside
+
+
+def _title(study: Study, rows: Sequence[Row]) -> str:
+    if study.baseline is None:
+        return "What the variants of this study cost, and how accurate they are"
+    others = [row for row in rows if row is not study.baseline]
+    count = sum(
+        _has_other_cost(study, row, "macs") or _has_other_cost(study, row, "params")
+        for row in others
+    )
+    verb = "costs" if count < 2 else "cost"
+    variants = f"{count or 'None'} of {pluralize(len(others), 'variant')}"
+    return f"{variants} {verb} over a tenth more or less than the baseline"
+
+
+def _notes(study: Study, rows: Sequence[Row], bottom: float, top: float) -> list[str]:
     size = next((row.cost["image_size"] for row in rows if "image_size" in row.cost), "?")
     notes = [
         f"{capitalize(study.name)}; images of {size}×{size} pixels. Mean ± "
         "standard deviation over seeds."
     ]
-    bottom, top = _accuracies(rows)
     if any(row.top1 and not bottom <= row.top1.mean <= top for row in rows):
         notes.append("An arrow: off the axis, with its value.")
-    if any(_other_cost(study, row, cost) for row in rows for cost in ("macs", "params")):
+    if any(_has_other_cost(study, row, cost) for row in rows for cost in ("macs", "params")):
         notes.append("Named, where there is room: what costs over a tenth more or less.")
     return notes
 
@@ -232,8 +267,8 @@ def _section_looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _accuracies(rows: Sequence[Row]) -> tuple[float, float]:
-    """From where to where the axis of accuracies goes, in percent."""
+def _accuracy_limits(rows: Sequence[Row]) -> tuple[float, float]:
+    """Limits of the axis of accuracies in percent, over the bulk of the rows."""
     means = sorted(row.top1.mean for row in rows if row.top1)
     if not means:
         return 0.0, 100.0
@@ -246,61 +281,7 @@ def _accuracies(rows: Sequence[Row]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _variant(axes: Axes, row: Row, across: float, look: Mapping[str, Any]) -> None:
-    assert row.top1
-    bottom, top = axes.get_ylim()
-    mean, colour = row.top1.mean, look["color"]
-    if bottom <= mean <= top:
-        more = {"zorder": 5, "markersize": 6.5} if row.axis == BASELINE else {"zorder": 3}
-        drawn = axes.errorbar(across, mean, row.top1.std, fmt=look["marker"], color=colour, **more)
-        drawn.lines[0].set_gid(row.label)
-        for bar in drawn.lines[2]:
-            bar.set(alpha=0.45, linewidth=1)
-        return
-    below = mean < bottom
-    arrow: dict[str, Any] = {"marker": "v" if below else "^", "color": colour, "clip_on": False}
-    edge = bottom if below else top
-    axes.plot([across], [edge], linestyle="none", gid=f"{row.label} off the axis", **arrow)
-
-
-def _other_cost(study: Study, row: Row, cost: str) -> bool:
-    """Whether a variant's cost is more than a tenth away from the baseline's."""
+def _has_other_cost(study: Study, row: Row, cost: str) -> bool:
+    """Whether a variant's cost differs from the baseline's by more than a tenth."""
     usual = study.baseline.cost.get(cost, 0) if study.baseline else 0
     return bool(usual and abs(row.cost[cost] - usual) > 0.1 * usual)
-
-
-def _title(study: Study, rows: Sequence[Row]) -> str:
-    others = [row for row in rows if row is not study.baseline]
-    if study.baseline is None:
-        return "What the variants of this study cost, and how accurate they are"
-    count = sum(
-        _other_cost(study, row, "macs") or _other_cost(study, row, "params") for row in others
-    )
-    verb = "costs" if count < 2 else "cost"
-    told = f"{count or 'None'} of {pluralize(len(others), 'variant')} {verb}"
-    return f"{told} over a tenth more or less than the baseline"
-
-
-def _named(
-    axes: Axes, study: Study, rows: Sequence[Row], cost: str, unit: float
-) -> Iterator[tuple[str, float, float, str]]:
-    """The names of variants that stand apart by their cost."""
-    bottom, top = axes.get_ylim()
-    for row in rows:
-        assert row.top1
-        if _other_cost(study, row, cost) and bottom <= row.top1.mean <= top:
-            yield plot_label(row.label), row.cost[cost] / unit, row.top1.mean, GREY
-
-
-def _off(
-    axes: Axes, rows: Sequence[Row], cost: str, unit: float, looks: Mapping[str, Any]
-) -> Iterator[tuple[str, float, float, str]]:
-    """The names and values of variants that are off the axis of accuracies."""
-    bottom, top = axes.get_ylim()
-    for row in rows:
-        assert row.top1
-        mean = row.top1.mean
-        if not bottom <= mean <= top:
-            told = f"{plot_label(row.label)}: {mean:.2f}%"
-            edge = bottom if mean < bottom else top
-            yield told, row.cost[cost] / unit, edge, looks[row.axis]["color"]

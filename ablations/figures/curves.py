@@ -1,12 +1,13 @@
-"""Accuracy by epoch, a line a variant, with the band of its seeds."""
+"""Training curves: accuracy by epoch, one line per variant, with the range of its seeds."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -19,62 +20,49 @@ from ablations.figures.drawing import (
     DASHES,
     MARKS,
     StyledFigure,
-    capitalize,
     legend,
     legend_entry,
-    make_unique,
     new_figure,
-    plot_label,
     with_style,
 )
+from ablations.figures.labels import capitalize, make_unique, plot_label
 from ablations.store.load import MAIN_METRIC
 
-History = Sequence[Mapping[str, float]]  # a row an epoch
+History = Sequence[Mapping[str, float]]  # one row per epoch
 
 
-@dataclass(frozen=True)
-class Band:
-    """Mean, lowest and highest of the seeds, by epoch."""
-
-    epochs: list[int]
-    mean: list[float]
-    low: list[float]
-    high: list[float]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """A variant's accuracies in percent, and its differences from the baseline in points.
+    """The accuracies of a variant, and its differences from the baseline.
 
     Args:
         row: The variant.
-        top1: Over its ``n`` seeds.
-        delta: Over the seeds that it has in common with the baseline; None where there are none.
-        n: Its seeds with a history.
+        top1: Percent, epochs by seeds.
+        delta: Points, epochs by the seeds that it shares with the baseline.
     """
 
     row: Row
-    top1: Band
-    delta: Band | None
-    n: int
+    top1: pd.DataFrame
+    delta: pd.DataFrame
 
 
 def ablation_axes(study: Study) -> list[str]:
-    """The sections of a study that have a variant besides the baseline, in the paper's order."""
+    """The axes of a study that have a variant besides the baseline, in the paper's order."""
     return list(dict.fromkeys(row.axis for row in study.rows if row is not study.baseline))
 
 
 @with_style
 def training_curves(study: Study, histories: Mapping[str, History], axis: str) -> StyledFigure:
-    """Validation top-1 in percent after each epoch, of the variants of an axis and the baseline.
+    """Validation top-1 in percent after each epoch, for the baseline and the variants of an axis.
 
-    A line is the mean over the seeds that got so far, its band goes from the lowest of them to the
-    highest. Right of it the same as difference from the baseline of the same seed, in percentage
-    points. Variants that stay far below have panels of their own, so as not to squash the rest.
+    A line is the mean over the seeds that reached the epoch; its band goes from the lowest seed to
+    the highest. On the right, the same as difference from the baseline's run of the same seed, in
+    percentage points. Variants that stay far below get panels of their own, so that they do not
+    squash the others.
 
     Args:
         study: The study.
-        histories: The rows of each run by its id, as ``tables.histories`` reads them.
+        histories: The history of each run by its id, as ``tables.load_histories`` reads them.
         axis: One of ``ablation_axes(study)``.
 
     Raises:
@@ -85,129 +73,103 @@ def training_curves(study: Study, histories: Mapping[str, History], axis: str) -
         raise ValueError(f"axis {axis!r} is none of this study: {', '.join(known) or 'none'}")
     base = study.baseline
     rows = [row for row in study.rows if row is base or row.axis == axis]
-    usual = _by_seed(base, histories) if base else {}
-    found = [curve for row in rows if (curve := _curve(row, _by_seed(row, histories), usual))]
-    below = _far_below(found)
-    made = new_figure(
-        3.8 + 0.7 * bool(below), _title(axis, found, base), _notes(study, rows, found)
+    reference = _top1(base, histories) if base else pd.DataFrame()
+    curves = []
+    for row in rows:
+        if not (top1 := _top1(row, histories)).empty:
+            curves.append(Curve(row, top1, _dropna(top1 - reference)))
+    below = _far_below(curves)
+    figure = new_figure(
+        3.8 + 0.7 * bool(below), _title(axis, curves, base), _notes(study, rows, curves)
     )
-    panels = _panels(made, pair=bool(usual), split=bool(below))
-    keys = []
-    names = make_unique([plot_label(curve.row.label) for curve in found])
-    for number, (name, curve) in enumerate(zip(names, found, strict=True)):
+    panels = _panels(figure, pair=not reference.empty, split=bool(below))
+    entries = []
+    labels = make_unique([plot_label(curve.row.label) for curve in curves])
+    for number, (label, curve) in enumerate(zip(labels, curves, strict=True)):
         look = _look(number if base else number + 1)
-        keys.append(legend_entry(f"{name} (n = {curve.n})", **look))
-        for axes, band in zip(panels[curve in below], (curve.top1, curve.delta), strict=False):
-            if band and not (axes is panels[curve in below][-1] and usual and curve.row is base):
-                _line(axes, curve, band, look)
-    epochs = {epoch for curve in found for epoch in curve.top1.epochs}
+        entries.append(legend_entry(f"{label} (n = {curve.top1.shape[1]})", **look))
+        left, *right = panels[curve in below]
+        _draw_curve(left, curve.row.label, curve.top1, look)
+        if right and curve.row is not base:
+            _draw_curve(right[0], curve.row.label, curve.delta, look)
+    epochs = {int(epoch) for curve in curves for epoch in curve.top1.index}
     for axes in panels[-1]:
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(epochs) == 1:
             axes.set_xlim(min(epochs) - 0.5, min(epochs) + 0.5)
     panels[0][0].set_ylabel("Validation top-1 (%)")
-    if usual:
-        panels[0][1].set_ylabel("Minus the baseline (points)")
-        panels[0][1].axhline(0, color=BLACK, linewidth=1.6, zorder=1)
-    legend(made, keys, columns=4)
-    return made
+    for axes in panels[0][1:]:
+        axes.set_ylabel("Minus the baseline (points)")
+        axes.axhline(0, color=BLACK, linewidth=1.6, zorder=1)
+    legend(figure, entries, columns=4)
+    return figure
 
 
-def _by_seed(row: Row, histories: Mapping[str, History]) -> dict[int, dict[int, float]]:
-    """Seed -> epoch -> top-1 in percent, of the runs that have a history."""
-    found = {}
-    for record in row.records:
-        lines = histories.get(record.run_id, ()) if record.done else ()
-        values = {int(line["epoch"]): line.get(MAIN_METRIC, math.nan) for line in lines}
-        values = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
-        if values:
-            found[record.config["seed"]] = values
-    return found
-
-
-def _curve(
-    row: Row, own: Mapping[int, Mapping[int, float]], usual: Mapping[int, Mapping[int, float]]
-) -> Curve | None:
-    """A row's curve; None where no run of it has a history."""
-    top1 = _band(own)
-    if top1 is None:
-        return None
-    differences = {
-        seed: {
-            epoch: value - usual[seed][epoch]
-            for epoch, value in own[seed].items()
-            if epoch in usual[seed]
+def _top1(row: Row, histories: Mapping[str, History]) -> pd.DataFrame:
+    """Top-1 in percent by epoch and seed, for the runs that have a history."""
+    by_seed = {
+        record.config["seed"]: {
+            int(line["epoch"]): line.get(MAIN_METRIC, np.nan)
+            for line in histories.get(record.run_id, ())
         }
-        for seed in own.keys() & usual.keys()
+        for record in row.records
+        if record.done
     }
-    return Curve(row, top1, _band(differences), len(own))
+    frame = pd.DataFrame(by_seed, dtype=float).replace([np.inf, -np.inf], np.nan)
+    return _dropna(frame).sort_index()
 
 
-def _band(by_seed: Mapping[int, Mapping[int, float]]) -> Band | None:
-    epochs = sorted({epoch for values in by_seed.values() for epoch in values})
-    if not epochs:
-        return None
-    columns = [
-        [values[epoch] for values in by_seed.values() if epoch in values] for epoch in epochs
-    ]
-    means = [math.fsum(column) / len(column) for column in columns]
-    return Band(epochs, means, [min(column) for column in columns], [*map(max, columns)])
+def _dropna(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame without epochs and seeds that have no value."""
+    return frame.dropna(how="all").dropna(how="all", axis=1)
 
 
-def _far_below(found: Sequence[Curve]) -> list[Curve]:
-    """Curves that never come near the first one: below it by several times its whole range."""
-    if not found:
+def _far_below(curves: Sequence[Curve]) -> list[Curve]:
+    """Curves that stay below the first one by several times its range."""
+    if not curves:
         return []
-    low, high = min(found[0].top1.low), max(found[0].top1.high)
+    low, high = (float(end(curves[0].top1.to_numpy())) for end in (np.nanmin, np.nanmax))
     edge = low - max(DISTANT_POINTS, DISTANT_RATIO * (high - low))
-    return [curve for curve in found if max(curve.top1.high) < edge]
+    return [curve for curve in curves if np.nanmax(curve.top1.to_numpy()) < edge]
 
 
-def _title(axis: str, found: Sequence[Curve], base: Row | None) -> str:
-    last = [curve.top1.mean[-1] for curve in found if curve.row is not base]
+def _title(axis: str, curves: Sequence[Curve], base: Row | None) -> str:
+    last = {curve.row: float(curve.top1.mean(axis=1).iloc[-1]) for curve in curves}
+    usual = last.pop(base, None) if base else None
     if not last:
         return f"{axis}: no history"
-    ends = f"{min(last):.2f}%" if len(last) == 1 else f"{min(last):.2f} to {max(last):.2f}%"
-    usual = [curve.top1.mean[-1] for curve in found if curve.row is base]
-    beside = f", the baseline at {usual[0]:.2f}%" if usual else ""
+    low, high = min(last.values()), max(last.values())
+    ends = f"{low:.2f}%" if len(last) == 1 else f"{low:.2f} to {high:.2f}%"
+    beside = "" if usual is None else f", the baseline at {usual:.2f}%"
     return f"{axis}: {ends} after the last epoch{beside}"
 
 
-def _notes(study: Study, rows: Sequence[Row], found: Sequence[Curve]) -> list[str]:
+def _notes(study: Study, rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
     notes = [
         f"{capitalize(study.name)}. Line: mean over seeds; band: from the lowest seed to the "
         "highest. Differences are of the same seed, in percentage points."
     ]
-    drawn = [curve.row for curve in found]
-    if lost := [plot_label(row.label) for row in rows if row not in drawn]:
-        notes.append(f"No history: {', '.join(lost)}.")
+    drawn = [curve.row for curve in curves]
+    if missing := [plot_label(row.label) for row in rows if row not in drawn]:
+        notes.append(f"No history: {', '.join(missing)}.")
     return notes
 
 
-def _panels(made: StyledFigure, pair: bool, split: bool) -> list[list[Axes]]:
-    """Rows of panels: accuracies and, for a pair, differences; below, what stays far below."""
+def _panels(figure: StyledFigure, pair: bool, split: bool) -> list[list[Axes]]:
+    """Rows of panels: accuracies and, for a pair, differences; below, the curves far below."""
     ratios = [4, 1] if split else [1]
-    made_panels = made.subplots(
-        len(ratios), 1 + pair, sharex=True, height_ratios=ratios, squeeze=False
-    )
-    panels: list[list[Axes]] = [list(line) for line in made_panels]
+    grid = figure.subplots(len(ratios), 1 + pair, sharex=True, height_ratios=ratios, squeeze=False)
+    panels: list[list[Axes]] = [list(line) for line in grid]
     if split:
-        # Two strokes at each end of the gap: the axis is broken.
+        # Two strokes at each end of the gap mark the broken axis.
         stroke: dict[str, Any] = {"marker": [(-1, -0.5), (1, 0.5)], "markersize": 9}
+        stroke |= {"color": BLACK, "clip_on": False, "gid": "break"}
         for upper, lower in zip(*panels, strict=True):
             upper.spines.bottom.set_visible(False)
             upper.tick_params(axis="x", length=0)
             for axes, height in ((upper, 0), (lower, 1)):
-                axes.plot(
-                    0,
-                    height,
-                    transform=axes.transAxes,
-                    color=BLACK,
-                    clip_on=False,
-                    gid="break",
-                    **stroke,
-                )
+                axes.plot(0, height, transform=axes.transAxes, **stroke)
     return panels
 
 
@@ -222,10 +184,11 @@ def _look(number: int) -> dict[str, Any]:
     }
 
 
-def _line(axes: Axes, curve: Curve, band: Band, look: Mapping[str, Any]) -> None:
-    name, colour = curve.row.label, look["color"]
-    if curve.n > 1:
-        axes.fill_between(
-            band.epochs, band.low, band.high, color=colour, alpha=0.12, linewidth=0, gid=name
-        )
-    axes.plot(band.epochs, band.mean, gid=name, **look)
+def _draw_curve(axes: Axes, name: str, values: pd.DataFrame, look: Mapping[str, Any]) -> None:
+    """The mean of values (epochs by seeds) as a line, their range as a band."""
+    if values.shape[1] > 1:
+        low, high = values.min(axis=1), values.max(axis=1)
+        band: dict[str, Any] = {"color": look["color"], "alpha": 0.12, "linewidth": 0}
+        axes.fill_between(values.index, low, high, gid=name, **band)
+    if not values.empty:
+        axes.plot(values.index, values.mean(axis=1), gid=name, **look)

@@ -1,4 +1,4 @@
-"""Each variant's difference from the baseline, the paper's beside it: the table as a picture."""
+"""Forest plot: each variant's difference from the baseline, with the paper's beside it."""
 
 from __future__ import annotations
 
@@ -18,55 +18,58 @@ from ablations.figures.drawing import (
     GREY,
     VERMILLION,
     StyledFigure,
+    draw_estimate,
     legend,
     legend_entry,
     new_figure,
+    with_style,
+)
+from ablations.figures.labels import (
     plot_label,
     signed_points,
     stack_labels,
     text_width,
-    with_style,
+    write_beside,
 )
 from ablations.text.phrases import pluralize
 
 OURS, PAPER = BLUE, VERMILLION
 OURS_HEADING = "ours [95% CI]"
-Placed = tuple[float, Row | str]
-NAMES = 8.0  # size of names in points
-SMALL, GAP = 7.5, 7.0  # size and distance of numbers beside an axes, in points
+LABEL_SIZE = 8.0  # points
+SMALL, GAP = 7.5, 7.0  # size and distance of the numbers beside the axes, in points
+Lines = Sequence[tuple[float, Row | str]]  # the position of each row and section title
 
 
 @with_style
 def forest_plot(study: Study) -> StyledFigure:
     """Each variant's difference from the baseline in percentage points, with its 95% interval.
 
-    The paper's difference stands beside it. A row of one seed is an open mark without an interval;
-    a row without a result says so.
+    The paper's difference is drawn below ours. A row of one seed is an open mark without an
+    interval; a row without a result says so.
     """
     rows = [row for row in study.rows if row is not study.baseline]
-    lines = _sectioned(rows)
-    notes = _notes(study, rows)
-    names, places, height = stack_labels([*map(_name, lines)], NAMES)
-    made = new_figure(1.5 + 0.205 * max(4, height), _title(study, rows), notes)
-    axes = made.add_subplot()
-    _window(axes, rows)
+    lines = _with_section_titles(rows)
+    labels, positions, height = stack_labels([*map(_label, lines)], LABEL_SIZE)
+    figure = new_figure(1.5 + 0.205 * max(4, height), _title(study, rows), _notes(study, rows))
+    axes = figure.add_subplot()
+    _set_limits(axes, rows)
     axes.set_ylim(max(1, height) - 0.4, -0.6)
-    placed = [*zip(places, lines, strict=True)]
-    for place, line in placed:
+    placed = [*zip(positions, lines, strict=True)]
+    for y, line in placed:
         if isinstance(line, Row):
-            _compared(axes, place, line)
-    _named(axes, names, placed)
+            _draw_row(axes, y, line)
+    _write_labels(axes, labels, placed)
     axes.axvline(0, color="black", linewidth=0.9, zorder=1)
     axes.set_xlabel("Difference from the baseline's top-1 (percentage points)")
     axes.grid(visible=False, axis="y")
     if rows:
-        _columns(axes, placed)
-    legend(made, _keys(axes), columns=4)
-    return made
+        _write_numbers(axes, placed)
+    legend(figure, _legend_entries(axes), columns=4)
+    return figure
 
 
-def _sectioned(rows: Sequence[Row]) -> list[Row | str]:
-    """Rows, each section's name before its first."""
+def _with_section_titles(rows: Sequence[Row]) -> list[Row | str]:
+    """Rows, with the title of each section before its first row."""
     lines: list[Row | str] = []
     for before, row in zip([None, *rows], rows, strict=False):
         if before is None or before.axis != row.axis:
@@ -75,113 +78,98 @@ def _sectioned(rows: Sequence[Row]) -> list[Row | str]:
     return lines
 
 
-def _window(axes: Axes, rows: Sequence[Row]) -> None:
-    values = [0.0]
+def _set_limits(axes: Axes, rows: Sequence[Row]) -> None:
+    """Limits of the x axis over the bulk of all differences and interval ends."""
+    values: list[float | None] = [0.0]
     for row in rows:
         if row.delta:
-            ends = (row.delta.mean, row.delta.low, row.delta.high)
-            values += [value for value in ends if value is not None]
-        if (paper := _of_paper(row)) is not None:
-            values.append(paper)
-    limit = bulk_limit(values)
-    kept = [value for value in values if abs(value) <= limit]
+            values += [row.delta.mean, row.delta.low, row.delta.high]
+        values.append(_paper_delta(row))
+    known = [value for value in values if value is not None]
+    limit = bulk_limit(known)
+    kept = [value for value in known if abs(value) <= limit]
     margin = 0.07 * (max(kept) - min(kept)) or 1.0
     axes.set_xlim(min(kept) - margin, max(kept) + margin)
 
 
-def _compared(axes: Axes, place: float, row: Row) -> None:
-    """One row: ours a little above its line, the paper's a little below, so that both are seen."""
+def _draw_row(axes: Axes, y: float, row: Row) -> None:
+    """Our difference a little above the row's line, the paper's a little below."""
     if row.delta is not None:
         mean, low, high = row.delta.mean, row.delta.low, row.delta.high
-        face = "white" if low is None else OURS
-        if low is not None and high is not None:
-            _interval(axes, place - 0.12, low, high, row.label)
-        _mark(axes, mean, place - 0.12, f"ours: {row.label}", 2, OURS, marker="o", mfc=face)
-    if (paper := _of_paper(row)) is not None:
+        interval = None if low is None or high is None else (low, high)
+        look: dict[str, Any] = {
+            "marker": "o",
+            "mfc": OURS if interval else "white",
+            "bar": {"linewidth": 1.8},
+        }
+        _draw_difference(
+            axes, mean, y - 0.12, interval, f"ours: {row.label}", OURS, 2, arrow_shift=-0.1, **look
+        )
+    if (paper := _paper_delta(row)) is not None:
         look = {"marker": "D", "mfc": "white", "markersize": 4.2}
-        _mark(axes, paper, place + 0.2, f"paper: {row.label}", 1, PAPER, **look)
+        _draw_difference(
+            axes, paper, y + 0.2, None, f"paper: {row.label}", PAPER, 1, arrow_shift=0.06, **look
+        )
 
 
-def _interval(axes: Axes, height: float, low: float, high: float, label: str) -> None:
-    """A bar from low to high; where it goes on beyond the axis, an arrow at the edge."""
-    left, right = axes.get_xlim()
-    if low >= right or high <= left:
-        return
-    span = [max(low, left), min(high, right)]
-    axes.plot(span, [height] * 2, color=OURS, linewidth=1.8, gid=f"interval: {label}")
-    for edge, toward, beyond in ((left, "<", low < left), (right, ">", high > right)):
-        if beyond:
-            axes.plot(edge, height, marker=toward, color=OURS, clip_on=False, gid="goes on")
-
-
-def _mark(
-    axes: Axes, value: float, height: float, name: str, digits: int, colour: str, **look: Any
+def _draw_difference(
+    axes: Axes,
+    value: float,
+    y: float,
+    interval: tuple[float, float] | None,
+    name: str,
+    color: str,
+    digits: int,
+    arrow_shift: float,
+    **look: Any,
 ) -> None:
-    """A mark at a value; off the axis, an arrow at its edge and the number."""
-    left, right = axes.get_xlim()
-    if left <= value <= right:
-        axes.plot(value, height, color=colour, linestyle="none", gid=name, zorder=3, **look)
-        return
-    height += -0.1 if colour == OURS else 0.06  # two numbers, one above the other
-    edge, toward, away = (left, "<", 7) if value < left else (right, ">", -7)
-    arrow: dict[str, Any] = {"marker": toward, "color": colour, "clip_on": False, "zorder": 4}
-    axes.plot(edge, height, linestyle="none", gid=f"{name} off the axis", **arrow)
-    axes.annotate(
-        signed_points(value, digits),
-        (edge, height),
-        (away, 0),
-        textcoords="offset points",
-        ha="left" if away > 0 else "right",
-        va="center_baseline",
-        fontsize=6.5,
-        color=colour,
+    """A difference; beyond the axis, an arrow with the number."""
+    side = draw_estimate(
+        axes, value, y, interval, name, color=color, arrow_shift=arrow_shift, **look
     )
+    if side:
+        axes.annotate(
+            signed_points(value, digits),
+            (axes.get_xlim()[side > 0], y + arrow_shift),
+            (-7 * side, 0),
+            textcoords="offset points",
+            ha="left" if side < 0 else "right",
+            va="center_baseline",
+            fontsize=6.5,
+            color=color,
+        )
 
 
-def _name(line: Row | str) -> str:
+def _label(line: Row | str) -> str:
     if isinstance(line, str):
         return plot_label(line)
     return f"   {plot_label(line.label)}{'†' * bool(line.also_changes)}"
 
 
-def _named(axes: Axes, names: Sequence[str], placed: Sequence[Placed]) -> None:
-    axes.set_yticks([place for place, _ in placed], names, ha="left")
-    wide = text_width([line for name in names for line in name.split("\n")], NAMES, bold=True)
-    axes.tick_params(axis="y", labelsize=NAMES, length=0, pad=wide + 8)
+def _write_labels(axes: Axes, labels: Sequence[str], placed: Lines) -> None:
+    axes.set_yticks([y for y, _ in placed], labels, ha="left")
+    lines = [line for label in labels for line in label.split("\n")]
+    pad = text_width(lines, LABEL_SIZE, bold=True) + 8
+    axes.tick_params(axis="y", labelsize=LABEL_SIZE, length=0, pad=pad)
     for (_, line), text in zip(placed, axes.get_yticklabels(), strict=True):
         text.set_linespacing(1.0)
         if isinstance(line, str):
             text.set_fontweight("bold")
 
 
-def _columns(axes: Axes, placed: Sequence[Placed]) -> None:
-    """The numbers beside the marks, ours and the paper's."""
-    texts = [_numbers(line) for _, line in placed if isinstance(line, Row)]
+def _write_numbers(axes: Axes, placed: Lines) -> None:
+    """Our numbers and the paper's, right of the axes."""
+    rows = [(y, line) for y, line in placed if isinstance(line, Row)]
+    texts = [_numbers(row) for _, row in rows]
     second = GAP + text_width([*texts, OURS_HEADING], SMALL, bold=True) + 8
-    theirs = {place: _of_paper(line) for place, line in placed if isinstance(line, Row)}
-    _beside(axes, 0, GAP, OURS_HEADING, color=OURS, fontweight="bold")
-    if any(paper is not None for paper in theirs.values()):
-        _beside(axes, 0, second, "paper", color=PAPER, fontweight="bold")
-    for place, line in placed:
-        if isinstance(line, Row):
-            weight = "bold" if _sure(line) else "normal"
-            _beside(axes, place, GAP, _numbers(line), fontweight=weight)
-            if (paper := theirs[place]) is not None:
-                _beside(axes, place, second, signed_points(paper, 1))
-
-
-def _beside(axes: Axes, place: float, offset: float, text: str, **look: Any) -> None:
-    axes.annotate(
-        text,
-        (1, place),
-        (offset, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        fontsize=SMALL,
-        annotation_clip=False,
-        **look,
-    )
+    papers = [_paper_delta(row) for _, row in rows]
+    write_beside(axes, 0, OURS_HEADING, GAP, color=OURS, fontweight="bold")
+    if any(paper is not None for paper in papers):
+        write_beside(axes, 0, "paper", second, color=PAPER, fontweight="bold")
+    for (y, row), text, paper in zip(rows, texts, papers, strict=True):
+        write_beside(axes, y, text, GAP, fontweight="bold" if _differs(row) else "normal")
+        if paper is not None:
+            write_beside(axes, y, signed_points(paper, 1), second)
 
 
 def _numbers(row: Row) -> str:
@@ -194,7 +182,7 @@ def _numbers(row: Row) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _of_paper(row: Row) -> float | None:
+def _paper_delta(row: Row) -> float | None:
     return row.paper.delta if row.paper and row.axis != naming.BASELINE else None
 
 
@@ -208,50 +196,49 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
     usual = f"the baseline ({base.top1.mean:.2f}{std}% top-1, n = {base.top1.n})"
     if not any(row.p_holm is not None for row in rows):
         return f"Differences from {usual}, without an interval"
-    sure = sum(map(_sure, rows))
-    verb = "differs" if sure < 2 else "differ"
-    return f"{sure or 'None'} of {pluralize(len(rows), 'variant')} {verb} from {usual}"
+    count = sum(map(_differs, rows))
+    verb = "differs" if count < 2 else "differ"
+    return f"{count or 'None'} of {pluralize(len(rows), 'variant')} {verb} from {usual}"
 
 
-def _sure(row: Row) -> bool:
-    """Whether a row differs from the baseline after the correction over its table."""
+def _differs(row: Row) -> bool:
+    """Whether a row differs from the baseline after Holm's correction."""
     return row.p_holm is not None and row.p_holm < ALPHA
 
 
 def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
-    theirs = " The paper: ImageNet-1K, 300 epochs." if any(row.paper for row in rows) else ""
-    told = [f"Ours: {study.name}.{theirs}"]
-    if any(map(_sure, rows)):
-        told.append(f"Bold: it differs, p < {ALPHA} after Holm's correction over the table.")
+    paper = " The paper: ImageNet-1K, 300 epochs." if any(row.paper for row in rows) else ""
+    notes = [f"Ours: {study.name}.{paper}"]
+    if any(map(_differs, rows)):
+        notes.append(f"Bold: it differs, p < {ALPHA} after Holm's correction over the table.")
     if any(row.also_changes for row in rows):
-        told.append("† Changes more than its axis: the footnotes of the table say what.")
-    return told
+        notes.append("† Changes more than its axis: the footnotes of the table say what.")
+    return notes
 
 
-def _keys(axes: Axes) -> list[Line2D]:
-    """An entry for each kind of mark that is there."""
-    drawn = axes.get_lines()
-    names = [str(line.get_gid() or "") for line in drawn]
+def _legend_entries(axes: Axes) -> list[Line2D]:
+    """An entry for each kind of mark in the plot."""
+    lines = {str(line.get_gid() or ""): line for line in axes.get_lines()}
     hollow: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white"}
     entries = [
         (
-            "interval",
+            any(name.startswith("interval") for name in lines),
             legend_entry("ours: mean difference and 95% t interval", marker="o", color=OURS),
         ),
-        ("open", legend_entry("ours, no interval", marker="o", color=OURS, **hollow)),
-        ("paper", legend_entry("the paper's", marker="D", color=PAPER, **hollow)),
         (
-            "off",
+            any(
+                name.startswith("ours") and line.get_markerfacecolor() == "white"
+                for name, line in lines.items()
+            ),
+            legend_entry("ours, no interval", marker="o", color=OURS, **hollow),
+        ),
+        (
+            any(name.startswith("paper") for name in lines),
+            legend_entry("the paper's", marker="D", color=PAPER, **hollow),
+        ),
+        (
+            any(name.endswith("off the axis") for name in lines),
             legend_entry("off the axis, with its value", marker="<", color=GREY, linestyle="none"),
         ),
     ]
-    there = {
-        "interval": any(name.startswith("interval") for name in names),
-        "open": any(
-            name.startswith("ours") and line.get_markerfacecolor() == "white"
-            for name, line in zip(names, drawn, strict=True)
-        ),
-        "paper": any(name.startswith("paper") for name in names),
-        "off": any(name.endswith("off the axis") for name in names),
-    }
-    return [entry for name, entry in entries if there[name]]
+    return [entry for drawn, entry in entries if drawn]

@@ -1,9 +1,9 @@
-"""Pictures a second: of a study's runs while they trained, and as others published them."""
+"""Images per second: of a study's runs during training, and as others published them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,18 +17,16 @@ from ablations.figures.drawing import (
     MARKS,
     STYLE,
     StyledFigure,
-    capitalize,
     legend,
     legend_entry,
-    log_ticks,
     new_figure,
-    plot_label,
-    stack_labels,
+    set_log_ticks,
     with_style,
 )
+from ablations.figures.labels import capitalize, plot_label, stack_labels, write_beside
 from ablations.paper.published import speed_rows
 
-# What the paper's sizes are said to be as fast as, and are as accurate as or more.
+# The ResNets that the sizes are said to be as fast as, at the same accuracy or more.
 PAIRS = {
     "PoolFormer-S12": "ResNet-34",
     "PoolFormer-S24": "ResNet-50",
@@ -37,63 +35,53 @@ PAIRS = {
 MODELS = ["ResNet-18", "ResNet-34", "PoolFormer-S12", "ResNet-50", "PoolFormer-S24", "ResNet-101"]
 MODELS += ["PoolFormer-S36", "ResNet-152", "PoolFormer-M36", "PoolFormer-M48"]
 TORCH = {"pt112": "torch 1.12", "pt113": "torch 1.13", "pt240": "torch 2.4"}  # timm's file names
-SMALL = 7.5  # points
 
 
 @with_style
 def training_speed(study: Study) -> StyledFigure:
-    """Pictures a second while training, by variant: a mark a run and a stroke at their mean.
+    """Images per second in training, by variant: a mark per run and a stroke at their mean.
 
-    The number beside a row is its mean over the baseline's. Cells of a study may share a machine,
-    so that the spread over the seeds is the machine's as much as the variant's.
+    The number beside a row is its mean over the baseline's. The runs of a study may share a
+    machine, so that the spread over seeds reflects the machine as much as the variant.
     """
     rows = [row for row in study.rows if _speeds(row)]
-    told = [plot_label(row.label) + "†" * bool(row.also_changes) for row in rows]
-    names, places, height = stack_labels(told, STYLE["ytick.labelsize"])
-    made = new_figure(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
-    axes = made.add_subplot()
+    texts = [plot_label(row.label) + "†" * bool(row.also_changes) for row in rows]
+    labels, positions, height = stack_labels(texts, STYLE["ytick.labelsize"])
+    figure = new_figure(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
+    axes = figure.add_subplot()
     axes.set_ylim(height - 0.4, -0.6)
-    axes.set_yticks(places, names)
+    axes.set_yticks(positions, labels)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     usual = _mean(study.baseline)
-    for place, row in zip(places, rows, strict=True):
-        colour = BLACK if row is study.baseline else BLUE
+    for y, row in zip(positions, rows, strict=True):
+        color = BLACK if row is study.baseline else BLUE
         values = _speeds(row)
         mean = sum(values) / len(values)
-        axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, gid=row.label)
-        axes.plot([mean], [place], "|", color=colour, markersize=12, markeredgewidth=2, gid="mean")
+        axes.plot(values, [y] * len(values), "o", color=color, alpha=0.55, gid=row.label)
+        axes.plot([mean], [y], "|", color=color, markersize=12, markeredgewidth=2, gid="mean")
         if usual:
-            axes.annotate(
-                f"{mean / usual:.2f}×",
-                (1, place),
-                (8, 0),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                va="center",
-                fontsize=SMALL,
-                annotation_clip=False,
-            )
+            write_beside(axes, y, f"{mean / usual:.2f}×", 8)
     if usual:
         axes.axvline(usual, color=BLACK, linewidth=0.9, linestyle=":", zorder=1)
     most = max((value for row in rows for value in _speeds(row)), default=1.0)
     axes.set_xlim(0, 1.05 * most)
     axes.set_xlabel("Training speed (images/s)")
     look: dict[str, Any] = {"color": BLUE, "linestyle": "none"}
-    keys = [
+    stroke = look | {"marker": "|", "markersize": 11, "markeredgewidth": 2}
+    entries = [
         legend_entry("a run", marker="o", alpha=0.55, **look),
-        legend_entry(
-            "mean of a variant's runs", marker="|", markersize=11, markeredgewidth=2, **look
-        ),
+        legend_entry("mean of a variant's runs", **stroke),
     ]
     if usual:
-        keys.append(legend_entry("the baseline's mean", color=BLACK, linewidth=0.9, linestyle=":"))
-    legend(made, keys, columns=3)
-    return made
+        dotted = {"color": BLACK, "linewidth": 0.9, "linestyle": ":"}
+        entries.append(legend_entry("the baseline's mean", **dotted))
+    legend(figure, entries, columns=3)
+    return figure
 
 
 def _speeds(row: Row) -> list[float]:
-    """Pictures a second of each run that was timed."""
+    """Images per second of each run that was timed."""
     found = [record.timing.get("pictures_per_second") for record in row.records if record.done]
     return [float(value) for value in found if value]
 
@@ -131,9 +119,9 @@ def _notes(study: Study) -> list[str]:
 
 @with_style
 def published_speed() -> StyledFigure:
-    """What others measured: images a second by model, and PoolFormer's over its ResNet's.
+    """Speeds that others measured: images per second by model, and relative to a ResNet.
 
-    ``ablations/paper/speed.csv``: timm's tables and one of segmentation models; rows without a
+    From ``ablations/paper/speed.csv``: timm's tables and one of segmentation models. Rows without a
     number, and models without their pair on the same hardware, are left out.
     """
     series = _series()
@@ -142,32 +130,66 @@ def published_speed() -> StyledFigure:
         "on hardware that it does not state, InceptionNeXt's Table 7. None is the paper's "
         "own. A logarithmic scale on the left."
     ]
-    made = new_figure(5.1, _published_title(series), notes)
-    left, right = made.subplots(1, 2, width_ratios=[1.2, 1])
-    looks = _looks(series)
-    _throughput(left, series, looks)
-    _ratios(right, series, looks)
-    legend(
-        made,
-        [legend_entry(name, linestyle="none", **look) for name, look in looks.items()],
-        columns=3,
-    )
-    return made
+    figure = new_figure(5.1, _published_title(series), notes)
+    left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
+    looks: dict[str, dict[str, Any]] = {
+        name: {
+            "color": [*CYCLE, BLACK][number % 7],
+            "marker": MARKS[number % len(MARKS)],
+            "linestyle": "none",
+        }
+        for number, name in enumerate(series)
+    }
+    models = {model for speeds in series.values() for model in speeds}
+    _draw_series(left, [m for m in MODELS if m in models], series, looks, 0.2, markersize=5)
+    for text in left.get_yticklabels():
+        if text.get_text().startswith("PoolFormer"):
+            text.set_fontweight("bold")
+    set_log_ticks(left, ",g")
+    left.set_xlabel("Throughput (images/s)")
+    ratios = {name: _pairs(speeds) for name, speeds in series.items()}
+    pairs = [f"{ours} /\n{theirs}" for ours, theirs in PAIRS.items()]
+    _draw_series(right, pairs, ratios, looks, 0.3, markersize=5.5)
+    right.axvline(1, color=BLACK, linewidth=0.9, zorder=1)
+    right.tick_params(axis="y", length=0)
+    right.grid(visible=False, axis="y")
+    right.set_xlabel("Throughput ratio (×)")
+    corner = {"transform": right.transAxes, "ha": "right", "fontsize": 7.5}
+    right.text(0.99, 1.0, "PoolFormer faster →", **corner)
+    legend(figure, [legend_entry(name, **look) for name, look in looks.items()], columns=3)
+    return figure
+
+
+def _draw_series(
+    axes: Axes,
+    names: Sequence[str],
+    series: Mapping[str, Mapping[str, float]],
+    looks: Mapping[str, Mapping[str, Any]],
+    spread: float,
+    **look: Any,
+) -> None:
+    """A mark per series and name, one row per name; ``spread`` separates the series of a row."""
+    for number, (label, values) in enumerate(series.items()):
+        shift = spread * (2 * number / max(1, len(series) - 1) - 1)
+        x = [values[name] for name in names if name in values]
+        y = [row + shift for row, name in enumerate(names) if name in values]
+        axes.plot(x, y, gid=label, **looks[label], **look)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def _published_title(series: Mapping[str, Mapping[str, float]]) -> str:
-    told = []
+    ranges = []
     for start in ("RTX", "CPU"):
         kinds = [models for name, models in series.items() if name.startswith(start)]
         ratios = [ratio for models in kinds for ratio in _pairs(models).values()]
-        told.append(f"{min(ratios):.2f} to {max(ratios):.2f}")
-    return (
-        f"PoolFormer runs at {told[0]} of its ResNet's speed on these GPUs, {told[1]} on this CPU"
-    )
+        ranges.append(f"{min(ratios):.2f} to {max(ratios):.2f}")
+    gpus, cpu = ranges
+    return f"PoolFormer runs at {gpus} of its ResNet's speed on these GPUs, {cpu} on this CPU"
 
 
 def _series() -> dict[str, dict[str, float]]:
-    """Name of a measurement (hardware, training or inference) -> model -> images a second."""
+    """Name of a series (hardware, mode, source) -> model -> images per second."""
     found: dict[str, dict[str, float]] = {}
     for row in speed_rows():
         if row.value:
@@ -181,66 +203,9 @@ def _series() -> dict[str, dict[str, float]]:
 
 
 def _pairs(models: Mapping[str, float]) -> dict[str, float]:
-    """PoolFormer's images a second over its ResNet's, where both were measured."""
+    """PoolFormer's speed over its ResNet's, where both were measured."""
     return {
         f"{ours} /\n{theirs}": models[ours] / models[theirs]
         for ours, theirs in PAIRS.items()
         if ours in models and theirs in models
     }
-
-
-def _looks(series: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"color": [*CYCLE, BLACK][number % 7], "marker": MARKS[number % len(MARKS)]}
-        for number, name in enumerate(series)
-    }
-
-
-def _place(number: int, count: int) -> float:
-    """-1 to 1: a little above or below each other, what measures the same is still seen."""
-    return 2 * number / max(1, count - 1) - 1
-
-
-def _throughput(
-    axes: Axes, series: Mapping[str, Mapping[str, float]], looks: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Images a second, a row a model: PoolFormers under the ResNets of their pairs."""
-    there = {model for models in series.values() for model in models}
-    names = [model for model in MODELS if model in there]
-    for number, (name, models) in enumerate(series.items()):
-        shift = 0.2 * _place(number, len(series))
-        across = [models[model] for model in names if model in models]
-        up = [place + shift for place, model in enumerate(names) if model in models]
-        axes.plot(across, up, linestyle="none", gid=name, markersize=5, **looks[name])
-    axes.set_yticks(range(len(names)), names)
-    for text in axes.get_yticklabels():
-        if text.get_text().startswith("PoolFormer"):
-            text.set_fontweight("bold")
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xscale("log")
-    ticks = log_ticks(*axes.get_xlim())
-    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel("Throughput (images/s)")
-
-
-def _ratios(
-    axes: Axes, series: Mapping[str, Mapping[str, float]], looks: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """PoolFormer's throughput over its ResNet's; right of 1 it is the faster one."""
-    names = [f"{ours} /\n{theirs}" for ours, theirs in PAIRS.items()]
-    for number, (name, models) in enumerate(series.items()):
-        shift = 0.3 * _place(number, len(series))
-        pairs = _pairs(models)
-        across = [pairs[pair] for pair in names if pair in pairs]
-        up = [place + shift for place, pair in enumerate(names) if pair in pairs]
-        axes.plot(across, up, linestyle="none", gid=name, markersize=5.5, **looks[name])
-    axes.axvline(1, color=BLACK, linewidth=0.9, zorder=1)
-    axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("Throughput ratio (×)")
-    axes.text(
-        0.99, 1.0, "PoolFormer faster →", transform=axes.transAxes, ha="right", fontsize=SMALL
-    )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ablations import figures
-from ablations.figures import drawing
+from ablations.figures import drawing, labels
 from ablations.figures.speed import PAIRS
 from ablations.paper.published import imagenet_rows
 from tests.factories.figures import BASE, OTHER, STUDIES, lines_of, made_up, record, values
@@ -23,7 +23,7 @@ def test_the_forest_shows_the_differences_of_the_study(mini, drawn):
     for row in rows:
         for whose, value, digits in (("ours", row.delta.mean, 2), ("paper", row.paper.delta, 1)):
             name = f"{whose}: {row.label}"
-            number = drawing.signed_points(value, digits)
+            number = labels.signed_points(value, digits)
             if left <= value <= right:
                 assert values(lines[name]) == [value]
             else:
@@ -32,7 +32,7 @@ def test_the_forest_shows_the_differences_of_the_study(mini, drawn):
                 assert number in texts
             assert any(number in text for text in texts)
         if row.label != "Residual connection -> None":
-            assert values(lines[f"interval: {row.label}"]) == [row.delta.low, row.delta.high]
+            assert values(lines[f"interval: ours: {row.label}"]) == [row.delta.low, row.delta.high]
     off = sorted(name for name in lines if name.endswith("off the axis"))
     assert off == [
         "ours: Residual connection -> None off the axis",
@@ -47,11 +47,10 @@ def test_the_forest_stands_in_the_order_of_the_table(mini, drawn):
     names = [text.get_text().strip().rstrip("†") for text in axes.get_yticklabels()]
     rows = [row for row in mini.rows if row is not mini.baseline]
     assert [name for name in names if name not in {row.axis for row in rows}] == [
-        drawing.plot_label(row.label) for row in rows
+        labels.plot_label(row.label) for row in rows
     ]
-    heights = [
-        values(lines_of(drawn["forest"])[f"interval: {rows[i].label}"], "y")[0] for i in (0, 1)
-    ]
+    lines = lines_of(drawn["forest"])
+    heights = [values(lines[f"interval: ours: {row.label}"], "y")[0] for row in rows[:2]]
     assert heights == [1 - 0.12, 2 - 0.12]  # below the name of their section
     marked = {name for name in (text.get_text() for text in axes.get_yticklabels()) if "†" in name}
     assert len(marked) == sum(bool(row.also_changes) for row in rows) == 2
@@ -76,7 +75,7 @@ def test_an_interval_that_leaves_the_axis_goes_on_in_an_arrow():
     assert row.delta.high > right
     lines = [line for line in figure.axes[0].get_lines() if line.get_gid() == "goes on"]
     assert [(line.get_marker(), *values(line)) for line in lines] == [("<", left), (">", right)]
-    assert values(lines_of(figure)[f"interval: {row.label}"]) == [left, right]
+    assert values(lines_of(figure)[f"interval: ours: {row.label}"]) == [left, right]
 
 
 def test_a_row_that_is_told_apart_is_bold_and_counted():
@@ -289,8 +288,8 @@ def test_one_epoch_has_one_tick():
 
 
 def test_names_shortened_to_the_same_are_numbered():
-    assert drawing.make_unique(["a", "b", "a"]) == ["a", "b", "a (2)"]
-    names, places, height = drawing.stack_labels(["x" * 200 + "1", "x" * 200 + "2", "short"], 8)
+    assert labels.make_unique(["a", "b", "a"]) == ["a", "b", "a (2)"]
+    names, places, height = labels.stack_labels(["x" * 200 + "1", "x" * 200 + "2", "short"], 8)
     assert len(set(names)) == 3
     assert places == sorted(places)
     assert height > places[-1]

@@ -141,7 +141,7 @@ def run_study(
 ) -> Outcome:
     """Train all runs that are not done yet.
 
-    SIGINT and SIGTERM stop it. Each epoch leaves a checkpoint, from which the next call goes on.
+    SIGINT and SIGTERM stop it. Each epoch leaves a checkpoint, from which the next call resumes.
 
     Args:
         runs: All runs of the study.
@@ -163,11 +163,7 @@ def run_study(
         TrackerError: W&B refuses: no API key, or no such entity.
     """
     launcher = launcher or LocalLauncher()
-    if (nodes := max((run.system.nodes for run in runs), default=1)) > 1:
-        raise ConfigError(
-            f"system.nodes {nodes}: `ablations run` trains each run on one machine. To train one "
-            "run on several, start `ablations train` with srun or torchrun, a process per device"
-        )
+    _check_one_node(runs)
     launcher.check(runs)
     # Taken before anything else is read, so that what other runners write meanwhile is noticed.
     before = {run.run_id: record_stamp(results, run.run_id) for run in runs}
@@ -188,27 +184,40 @@ def run_study(
         refused=selection.unreadable,
         stale=selection.stale,
     )
-    todo = selection.todo
-    if not todo:
-        return outcome
-    signals = Signals()
-    shown = observer(runs, todo)
+    if selection.todo:
+        shown = observer(runs, selection.todo)
+        scheduler = Scheduler(
+            selection.todo, before, results, launcher, shown, outcome, run_timeout, on_unsynced
+        )
+        outcome.interrupted = _run_to_end(scheduler, reuse)
+        _drop_stale(outcome, selection.todo)
+    return outcome
+
+
+def _check_one_node(runs: Sequence[RunConfig]) -> None:
+    nodes = max((run.system.nodes for run in runs), default=1)
+    if nodes > 1:
+        raise ConfigError(
+            f"system.nodes {nodes}: `ablations run` trains each run on one machine. To train one "
+            "run on several, start `ablations train` with srun or torchrun, a process per device"
+        )
+
+
+def _run_to_end(scheduler: Scheduler, reuse: bool) -> int:
+    """Run until all runs have ended; return the exit code of a signal that stops it, else 0."""
+    signals, launcher = Signals(), scheduler.launcher
     try:
-        launcher.start(todo, results, reuse)
-        with signals.handled(), shown:
-            scheduler = Scheduler(
-                todo, before, results, launcher, shown, outcome, run_timeout, on_unsynced
-            )
+        launcher.start(list(scheduler.runs.values()), scheduler.results, reuse)
+        with signals.handled(), scheduler.observer:
             while scheduler.unfinished():
                 signals.check()
                 scheduler.step()
     except KeyboardInterrupt as stopped:
-        outcome.interrupted = getattr(stopped, "code", 130)
+        return getattr(stopped, "code", 130)
     finally:
         with _sigint_ignored():  # a second Ctrl-C must not leave half of the workers running
             launcher.stop()
-    _drop_stale(outcome, todo)
-    return outcome
+    return 0
 
 
 @contextlib.contextmanager

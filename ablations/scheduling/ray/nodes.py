@@ -129,11 +129,12 @@ class Nodes:
         for node_id in self._nodes.keys() - alive.keys():
             gone = self._nodes.pop(node_id)
             self.slots = [slot for slot in self.slots if slot.node is not gone or slot.run]
-        for node_id in alive.keys() - self._nodes.keys():
-            location = f"node {alive[node_id]['NodeManagerHostname']} ({node_id[:6]})"
-            resources = Resources.of_node(alive[node_id]["Resources"])
-            self._nodes[node_id] = Node(node_id, location, resources)
-            self._inspect(self._nodes[node_id])
+        for node_id, node in alive.items():
+            if node_id not in self._nodes:
+                location = f"node {node['NodeManagerHostname']} ({node_id[:6]})"
+                resources = Resources.of_node(node["Resources"])
+                self._nodes[node_id] = Node(node_id, location, resources)
+                self._inspect(self._nodes[node_id])
 
     def is_alive(self, node: Node) -> bool:
         """Whether Ray listed the node at the last poll."""

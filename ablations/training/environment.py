@@ -1,4 +1,4 @@
-"""Where a run happened: commit, versions, device. Nothing of it is secret or names a person."""
+"""Where a run was trained: commit, versions, device. Nothing here is secret or personal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ["torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics",
 
 
 def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
-    """The environment part of a record; ``device`` says what the run found of its device."""
+    """The environment of a record; ``device`` adds what the run knows of its devices."""
     return {
         **_versions(),
         **_commit(),
@@ -28,7 +28,7 @@ def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
 
 @functools.cache
 def cpu_model() -> str:
-    """The model of this machine's CPU: another one rounds otherwise, in the last digits."""
+    """The model of this machine's CPU. Another model may round the last digits differently."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -51,9 +51,9 @@ def _versions() -> dict[str, Any]:
 
 @functools.cache
 def _commit() -> dict[str, Any]:
-    """The commit of the checkout that this package runs from; nothing where it is installed."""
-    # A checkout of another user is read too: its code runs here already. Variables such as GIT_DIR,
-    # which git sets for its hooks, are about another one.
+    """The commit of the checkout that this package runs from; None if it is installed."""
+    # Also read a checkout of another user: its code runs here already. Variables such as GIT_DIR,
+    # which git sets for its hooks, may name another checkout.
     own = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 

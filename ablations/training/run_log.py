@@ -1,4 +1,4 @@
-"""A run's log: what the libraries and the run itself say goes to a file beside its record."""
+"""The log of a run, beside its record: messages of the libraries and of the run itself."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LEVELS = {
     "pytorch_lightning": logging.INFO,
     "lightning_fabric": logging.INFO,
     "lightning": logging.INFO,
-    "wandb": logging.WARNING,  # it tells each of its own steps otherwise
+    "wandb": logging.WARNING,  # below, it logs each of its own steps
     "py.warnings": logging.INFO,
 }
 
 
-class _Appended(logging.FileHandler):
+class _AppendingHandler(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
-        # A disk that fills ends no run by its log; what the run itself writes says so.
+        # A full disk must not end a run through its log; the run's own files report it.
         return screen.lenient_stream(files.open_append(Path(self.baseFilename)), closefd=True)
 
 
-class _Plain(logging.Formatter):
+class _RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact_credentials(super().format(record))
 
@@ -38,10 +38,10 @@ def log_to_file(path: Path) -> Iterator[None]:
     """Append the log messages of this block to a file, and keep them off the screen.
 
     Raises:
-        OSError: It cannot be written, or is a link to another file.
+        OSError: The file cannot be written, or is a link to another file.
     """
-    handler = _Appended(path)
-    handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s"))
+    handler = _AppendingHandler(path)
+    handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in LEVELS]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
     logging.captureWarnings(True)

@@ -24,6 +24,8 @@ from ablations.store.records import Record
 from ablations.text.phrases import format_duration
 from ablations.training.cost import model_cost
 from tests.factories.configs import TINY_FLAGS
+from tests.factories.plans import EXPECTED, ran
+from tests.factories.records import BASE
 
 CPU = "cpu (Z80)"
 SWEEP = """
@@ -285,9 +287,6 @@ def test_wrong_input_is_one_line_and_exit_2(words, message, tmp_path, capsys, mo
 
 
 def test_a_plan_is_checked_without_torch(tmp_path):
-    from tests.ablations.planning.test_plan_check import BASE
-    from tests.factories.plans import EXPECTED, ran
-
     ran(BASE[0]).write(tmp_path)
     write_plan(tmp_path, {BASE[0].run_id: EXPECTED})
     code = (

@@ -29,7 +29,7 @@ docs: $(READY) ## build the documentation site into site/; a warning is an error
 
 notebooks: $(READY) ## run the notebooks again, keep what they show, and draw the README's figure
 	$(BIN)/python scripts/run_notebooks.py notebooks/*.ipynb
-	$(BIN)/python scripts/readme_picture.py
+	$(BIN)/python scripts/readme_figure.py
 
 jupyter: $(READY) ## open the notebooks in a browser; installs JupyterLab, the extra `notebooks`
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint requirements.lock --editable ".[notebooks]"

@@ -2,10 +2,10 @@
 
     python scripts/build_mini.py [FOLDER]
 
-FOLDER holds the four *-ubyte.gz files (default: where Debian's dataset-fashion-mnist puts them).
-800 training and 200 validation pictures a class, drawn with a fixed seed from the training and the
-test file respectively, kept in the order of the files. The same files give the same bytes; the test
-suite compares every embedded picture with its original where the originals are installed.
+FOLDER has the four *-ubyte.gz files (default: the folder of Debian's dataset-fashion-mnist). The
+script draws 800 training images and 200 validation images per class with a fixed seed, from the
+training file and the test file, and keeps their order. The same files give the same bytes. Where
+the originals are installed, a test compares every embedded image with its original.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEED = 20211122  # the day of arXiv 2111.11418 v1
 
 
 def draw(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> np.ndarray:
-    """Sorted indices of ``per_class`` pictures of every class."""
+    """Sorted indices of ``per_class`` images of every class."""
     chosen = [
         rng.choice(np.flatnonzero(labels == label), per_class, replace=False) for label in range(10)
     ]

@@ -1,14 +1,14 @@
-"""Does a public counter give the MACs of the paper's second version (2.0 G for S12)?
+"""Does any public counter give the MACs of the paper's second version (2.0 G for S12)?
 
-Counts the paper's sizes and its attention hybrid at 224x224 with each of them, and prints CSV:
+Count the paper's sizes and its attention hybrid at 224x224 with several counters, and print CSV:
 
     uv pip install --no-deps --target counters thop==0.1.1.post2209072238 \
         ptflops==0.7.5 torchprofile==0.1.0
     PYTHONPATH=counters python scripts/macs_by_counter.py > results/macs_by_counter.csv
 
-Forty seconds on a CPU. The last rows are arithmetic: the exact counts that open-mmlab/mmpretrain
-published for the sizes in March 2022 (configs/poolformer/metafile.yml), alone and with three times
-the stem convolution added, and the second version's own numbers.
+Takes forty seconds on a CPU. The last rows are arithmetic: the exact counts that
+open-mmlab/mmpretrain published for the sizes in March 2022 (configs/poolformer/metafile.yml), alone
+and with three times the stem convolution added, and the numbers of the second version.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from poolformer import MODELS, MetaFormer
 
 NAMES = [name for name in MODELS if name.startswith("poolformer_") and name.count("_") == 1]
 HYBRID = "metaformer_ppaa_s12_224"
-PICTURE = torch.zeros(1, 3, 224, 224)
+IMAGE = torch.zeros(1, 3, 224, 224)
 METAFILE = [1871399424, 3510411008, 5149422592, 8960175744, 11801805696]
 
 
 def by_thop(model: nn.Module) -> float:
-    """Hooks on modules."""
+    """Count with hooks on modules."""
     from thop import profile
 
-    return float(profile(model, inputs=(PICTURE,), verbose=False)[0])
+    return float(profile(model, inputs=(IMAGE,), verbose=False)[0])
 
 
 def by_ptflops(model: nn.Module) -> float:
-    """Hooks on modules and functions."""
+    """Count with hooks on modules and functions."""
     from ptflops import get_model_complexity_info
 
     count, _ = get_model_complexity_info(
@@ -52,16 +52,16 @@ def by_ptflops(model: nn.Module) -> float:
 
 
 def by_torchprofile(model: nn.Module) -> float:
-    """A traced graph."""
+    """Count in a traced graph."""
     from torchprofile import profile_macs
 
-    return float(profile_macs(model, PICTURE))
+    return float(profile_macs(model, IMAGE))
 
 
 def by_torch(model: nn.Module) -> float:
-    """The counter that comes with torch, of floating-point operations, two a MAC."""
+    """Torch's own counter of floating-point operations, two per MAC."""
     with FlopCounterMode(display=False) as counter:
-        model(PICTURE)
+        model(IMAGE)
     return counter.get_total_flops() / 2
 
 
@@ -74,8 +74,8 @@ COUNTERS: dict[str, Callable[[nn.Module], float]] = {
 }
 
 
-def built(name: str) -> nn.Module:
-    """The model, with its attention as plain products, which every counter knows."""
+def build(name: str) -> nn.Module:
+    """The model, its attention written as plain products, which every counter knows."""
     model = MetaFormer(MODELS[name]).eval()
     for module in model.modules():
         if hasattr(module, "fused_attn"):
@@ -92,7 +92,7 @@ def main() -> None:
         found = []
         for name in (*NAMES, HYBRID):
             with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
-                found.append(f"{count(built(name)) / 1e9:.3f}")
+                found.append(f"{count(build(name)) / 1e9:.3f}")
         write([counter, *found])
     stems = [56 * 56 * 7 * 7 * 3 * MODELS[name].dims[0] for name in NAMES]
     write(["mmpretrain metafile", *(f"{count / 1e9:.3f}" for count in METAFILE), ""])

@@ -1,10 +1,10 @@
-"""Run notebooks from top to bottom, each in a kernel of its own, and keep what they show.
+"""Run notebooks from top to bottom, each in its own kernel, and save their outputs.
 
     python scripts/run_notebooks.py notebooks/*.ipynb
 
-`make notebooks` does this for all of them, after a new study or a change of a figure. A file is
-written only once its notebook has run to its end; it then holds sources and outputs, and nothing of
-the machine or the time. Each runs in its own folder.
+`make notebooks` does this for all of them, after a new study or a change of a figure. A notebook is
+saved only if all its cells have run. The file has sources and outputs, but no trace of the machine
+or the time. Each notebook runs in its own folder.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from nbclient.exceptions import CellExecutionError
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 METADATA = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-__all__ = ["METADATA", "CellExecutionError", "executed", "main"]
-TIMEOUT = 120  # seconds a cell
+__all__ = ["METADATA", "CellExecutionError", "execute", "main"]
+TIMEOUT = 120  # seconds per cell
 
 
-def executed(path: Path, **kernel: Any) -> Any:
-    """A notebook with the outputs of a run from top to bottom.
+def execute(path: Path, **kernel: Any) -> Any:
+    """A notebook with new outputs.
 
     Args:
-        path: Its file, which stays as it is.
-        kernel: What the kernel is started with, such as ``env``.
+        path: Its file, which does not change.
+        kernel: Arguments for the start of the kernel, such as ``env``.
 
     Raises:
         CellExecutionError: A cell raised; the message has its source and its traceback.
@@ -39,12 +39,16 @@ def executed(path: Path, **kernel: Any) -> Any:
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    place = {"metadata": {"path": str(path.parent)}}
+    folder_of_notebook = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(
-        notebook, timeout=TIMEOUT, kernel_name="python3", resources=place, record_timing=False
+        notebook,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        resources=folder_of_notebook,
+        record_timing=False,
     )
     with tempfile.TemporaryDirectory() as folder:
-        # By files in place of ports: no other user of the machine can read along.
+        # Communicate through files instead of ports, which other users of the machine could read.
         manager = client.create_kernel_manager()
         manager.transport = "ipc"
         manager.connection_file = f"{folder}/kernel.json"
@@ -54,12 +58,12 @@ def executed(path: Path, **kernel: Any) -> Any:
 
 
 def main(paths: list[str]) -> None:
-    """Run each notebook and replace it by what it has become."""
+    """Run each notebook and save it with its outputs."""
     if not paths:
-        sys.exit("give the notebooks: python scripts/run_notebooks.py notebooks/*.ipynb")
+        sys.exit("name the notebooks: python scripts/run_notebooks.py notebooks/*.ipynb")
     for name in paths:
         path = Path(name)
-        text = nbformat.writes(executed(path)).rstrip("\n") + "\n"
+        text = nbformat.writes(execute(path)).rstrip("\n") + "\n"
         path.write_text(text, encoding="utf-8")
         print(f"{path}: {len(text) / 1000:.0f} kB")
 

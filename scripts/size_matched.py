@@ -1,13 +1,13 @@
-"""The widths of the size-matched baselines, computed; prints the presets' lines of every recipe.
+"""Compute the widths of the size-matched baselines, and print the presets of every recipe.
 
     python scripts/size_matched.py
 
-The rule: all stages of the baseline widened by one factor, each width rounded to a multiple of an
-eighth of the first stage's (on ImageNet of 8, which GPUs multiply fastest). Of the shapes that this
-gives the one whose MACs, by fvcore, are closest to the row's is taken, counted with the row's norm
-so that only the mixer is left; the control without the row's other changes has the same shape, so
-that the two differ by those alone. Where the baseline's own widths are within 3% they stay. Depths,
-drop path and LayerScale are the baseline's. A minute on a CPU.
+The rule: widen all stages of the baseline by one factor, and round each width to a multiple of an
+eighth of the first stage's width (8 on ImageNet, which is fast on GPUs). Take the shape whose MACs,
+by fvcore, are closest to the row's. The MACs are counted with the row's norm, so that only the
+mixer differs. The control without the row's other changes has the same shape, so that the two
+differ by these changes only. Where the baseline's own widths are within 3%, they stay. Depths, drop
+path and LayerScale are the baseline's. Takes a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from ablations.config.resolve import recipe_names, resolve
 from ablations.training.cost import model_cost
 from poolformer import MetaFormerConfig
 
-# Named after their row; a recipe_size has its other changes, too (ppff's is none of the model's).
+# Named after their row. A recipe_size also has the row's other changes; ppff has none in the model.
 PRESETS = ["pppa_size", "pppa_recipe_size", "ppaa_size", "ppaa_recipe_size", "ppff_size"]
 WIDEST = 2  # the largest factor
 
 
 def macs(model: MetaFormerConfig) -> int:
-    """Of one picture."""
+    """MACs per image."""
     return model_cost(model)["macs"]
 
 
 def closest(
     dims: Sequence[int], macs_of: Callable[[tuple[int, ...]], int], target: int
 ) -> tuple[int, ...]:
-    """Of the widened ``dims`` the ones with the MACs closest to ``target``."""
+    """The widened ``dims`` whose MACs are closest to ``target``."""
     unit = dims[0] // 8
     shapes = list(
         dict.fromkeys(
@@ -47,7 +47,7 @@ def closest(
 
 
 def matched(recipe: str, preset: str) -> tuple[MetaFormerConfig, MetaFormerConfig]:
-    """The model that a preset is to be in a recipe, and the model of the row that it matches."""
+    """The model of a preset in a recipe, and the model of the row that it matches."""
     row_name, _, rest = preset.partition("_")
     base, row = resolve(recipe).model, resolve(recipe, preset=row_name).model
     pooling = replace(row, token_mixers="pool", position_embedding=None)
@@ -59,7 +59,7 @@ def matched(recipe: str, preset: str) -> tuple[MetaFormerConfig, MetaFormerConfi
 
 
 def main() -> None:
-    """Compute and print."""
+    """Compute and print the presets."""
     for recipe in recipe_names():
         print(f"# {recipe}.yaml")
         for preset in PRESETS:

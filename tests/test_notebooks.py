@@ -1,10 +1,9 @@
-"""The notebooks: they run as they are committed, offline, and show what they are committed with."""
+"""The notebooks run offline, and give the outputs that are committed with them."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 import re
 import shutil
@@ -26,7 +25,7 @@ NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
 MINI = Path("results/mini")
 LARGEST = 600_000  # bytes
 
-# In the kernel, before anything else: whoever looks for a network or an account finds none.
+# Runs first in every kernel: network access is an error.
 OFFLINE = """
 import socket
 
@@ -64,11 +63,11 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def outputs(notebook: Any) -> list[tuple[str, dict[str, Any]]]:
-    """What the cells of a notebook show: the cell's id, and type -> content."""
+    """The outputs of a notebook: the cell's id, and type -> content."""
     return [(cell.id, output.data) for cell in code_cells(notebook) for output in cell.outputs]
 
 
-def pictures(notebook: Any) -> list[Image.Image]:
+def images(notebook: Any) -> list[Image.Image]:
     shown = [data["image/png"] for _, data in outputs(notebook) if "image/png" in data]
     return [Image.open(io.BytesIO(base64.b64decode(text))) for text in shown]
 
@@ -79,9 +78,9 @@ def test_there_are_notebooks():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_fresh_run_shows_what_is_committed(path, offline):
+def test_a_fresh_run_gives_the_committed_outputs(path, offline):
     committed = nbformat.read(path, as_version=4)
-    fresh = run_notebooks.executed(path, env=offline)  # raises where a cell does
+    fresh = run_notebooks.execute(path, env=offline)  # raises where a cell does
     assert [cell.source for cell in fresh.cells] == [cell.source for cell in committed.cells]
     assert [name for name, _ in outputs(fresh)] == [name for name, _ in outputs(committed)]
     for (name, ours), (_, theirs) in zip(outputs(fresh), outputs(committed), strict=True):
@@ -89,7 +88,7 @@ def test_a_fresh_run_shows_what_is_committed(path, offline):
         for kind in ("text/plain", "text/markdown", "text/html"):
             # A study's numbers, and nothing that differs between two runs.
             assert ours.get(kind) == theirs.get(kind), f"{name}: `make notebooks` has not been run"
-    for ours, theirs in zip(pictures(fresh), pictures(committed), strict=True):
+    for ours, theirs in zip(images(fresh), images(committed), strict=True):
         assert ours.size == theirs.size
         apart = np.asarray(ours.convert("L"), float) - np.asarray(theirs.convert("L"), float)
         # Of 255: another machine may draw an edge differently, but no other figure.
@@ -97,7 +96,7 @@ def test_a_fresh_run_shows_what_is_committed(path, offline):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_committed_notebook_is_whole(path):
+def test_a_committed_notebook_is_complete(path):
     text = path.read_text()
     assert len(text) < LARGEST
     notebook = nbformat.read(path, as_version=4)
@@ -108,29 +107,29 @@ def test_a_committed_notebook_is_whole(path):
     assert all(cell.outputs for cell in cells)
     kinds = {output.output_type for cell in cells for output in cell.outputs}
     assert kinds <= {"execute_result", "display_data"}  # neither errors nor warnings
-    assert pictures(notebook)
+    assert images(notebook)
     for cell in notebook.cells:
         assert not cell.metadata  # no times
     assert notebook.cells[0].source.startswith("# ")
     assert notebook.cells[0].source.splitlines()[0].endswith("?")
-    assert "## What is not" in notebook.cells[-1].source
+    assert "not show" in notebook.cells[-1].source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_nothing_of_a_machine_is_in_a_notebook(path):
+def test_a_notebook_has_no_trace_of_a_machine(path):
     notebook = nbformat.read(path, as_version=4)
-    told = [cell.source for cell in notebook.cells]
-    told += [str(content) for _, data in outputs(notebook) for content in data.values()]
-    words = "\n".join(text for text in told if len(text) < 20_000)  # pictures aside
+    cells = [cell.source for cell in notebook.cells]
+    cells += [str(content) for _, data in outputs(notebook) for content in data.values()]
+    words = "\n".join(text for text in cells if len(text) < 20_000)  # without images
     assert not re.search(r"(^|[\s'\"(=])(/\w+/\w|[A-Z]:\\|~/)", words)
     assert not re.search(r"\d\d:\d\d:\d\d|0x[0-9a-f]{6}", words)
-    for picture in pictures(notebook):
-        assert set(picture.info) <= {"dpi", "transparency"}
+    for image in images(notebook):
+        assert set(image.info) <= {"dpi", "transparency"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_holds_no_logic(path):
-    """Calls, and at most a loop over what one gives; what it reads is one variable at its top."""
+def test_a_notebook_has_no_logic(path):
+    """Only calls, and loops over their results; one variable at the top names the folder."""
     cells = code_cells(nbformat.read(path, as_version=4))
     source = "\n".join(cell.source for cell in cells)
     assert not re.search(r"\b(def|class|lambda|if|while|try|with)\b", source.replace("if`", ""))
@@ -145,14 +144,12 @@ def test_a_notebook_holds_no_logic(path):
 def test_a_notebook_reads_another_study(path, tmp_path):
     """One seed of the baseline and of one axis: no interval, no other sections."""
     folder = tmp_path / "runs"
-    kept = []
-    for place in sorted(MINI.glob("*/record.json")):
-        config = json.loads(place.read_text())["config"]
-        other = config["model"]["activation"] != "gelu"
-        if config["seed"] == 0 and (other or is_baseline(config)):
-            shutil.copytree(place.parent, folder / place.parent.name)
-            kept.append(place)
-    assert len(kept) == 3
+    (study,) = tables.load_studies(MINI)
+    rows = [row for row in study.rows if row is study.baseline or row.axis == "Activation"]
+    assert len(rows) == 3
+    for row in rows:
+        run_id = row.records[0].run_id
+        shutil.copytree(MINI / run_id, folder / run_id)
     shown: list[Any] = []
     names = {"display": shown.append}
     with pd.option_context("display.float_format", None):  # a notebook may choose another
@@ -161,12 +158,6 @@ def test_a_notebook_reads_another_study(path, tmp_path):
             exec(compile(source, str(path), "exec"), names)
     assert len(names["study"].rows) == 3
     assert len(shown) == (path.stem == "training_curves")
-
-
-def is_baseline(config: dict[str, Any]) -> bool:
-    (study,) = tables.load_studies(MINI)
-    model = study.baseline.records[0].config["model"]
-    return bool(config["model"] == model)
 
 
 def test_a_study_is_found_from_the_notebooks_and_from_the_repository(monkeypatch):
@@ -198,7 +189,7 @@ def test_a_run_without_a_history_has_no_rows(tmp_path):
         tables.load_histories(tmp_path)
 
 
-def test_a_cell_that_fails_leaves_the_file_as_it_is(tmp_path):
+def test_a_failing_cell_leaves_the_file_unchanged(tmp_path):
     notebook = nbformat.v4.new_notebook(metadata=run_notebooks.METADATA)
     notebook.cells = [nbformat.v4.new_code_cell("1 / 0")]
     path = tmp_path / "broken.ipynb"
@@ -209,18 +200,18 @@ def test_a_cell_that_fails_leaves_the_file_as_it_is(tmp_path):
     assert path.read_text() == before
 
 
-def test_the_network_is_really_closed(tmp_path, offline):
+def test_network_access_fails_in_a_notebook(tmp_path, offline):
     notebook = nbformat.v4.new_notebook(metadata=run_notebooks.METADATA)
     source = "import socket\nsocket.create_connection(('127.0.0.1', 9))"
     notebook.cells = [nbformat.v4.new_code_cell(source)]
     path = tmp_path / "online.ipynb"
     nbformat.write(notebook, path)
     with pytest.raises(run_notebooks.CellExecutionError, match="asks for the network"):
-        run_notebooks.executed(path, env=offline)
+        run_notebooks.execute(path, env=offline)
 
 
-def test_what_the_notebooks_say_of_the_embedded_study():
-    """Every number of their text, and every claim that a number can be put to."""
+def test_the_texts_agree_with_the_numbers_of_the_study():
+    """Every number in their texts, and every statement that numbers can check."""
     (study,) = tables.load_studies(MINI)
     rows = {row.label: row for row in study.rows if row is not study.baseline}
     base = study.baseline
@@ -302,6 +293,6 @@ def test_what_the_notebooks_say_of_the_embedded_study():
 
 
 def texts(path: Path) -> list[str]:
-    """The words of a notebook, a line break being a blank."""
+    """The text cells of a notebook, with line breaks as blanks."""
     cells = nbformat.read(path, as_version=4).cells
     return [" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown"]

@@ -103,7 +103,7 @@ def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, pict
 @pytest.mark.slow
 def test_the_readmes_commands_for_wandb(tmp_path, server):
     """One after the other; the sweep is shortened and its agent takes one cell."""
-    from tests.wandb_server.client import cli, outcome, start
+    from tests.wandb_server.client import cli, start
 
     config = yaml.safe_load(Path("sweeps/pool_size.yaml").read_text())
     short = {**TINY, "optim.epochs": 1, "system.tracker": "wandb"}
@@ -119,8 +119,7 @@ def test_the_readmes_commands_for_wandb(tmp_path, server):
     for command in WITH_WANDB:
         line = command.replace("SWEEP", next(iter(server.sweeps), ""))
         line = line.replace("wandb agent", "wandb agent --count 1")
-        process = start(server, tmp_path, "python", "-c", RUN, line, **env)
-        done = outcome(process)
+        done = start(server, tmp_path, "python", "-c", RUN, line, **env).finish()
         assert done.returncode == 0, (line, done.stdout)
         printed[command.split("#")[0]] = done.stdout
     sweep, agent, status, table, published, synced = printed.values()

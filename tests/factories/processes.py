@@ -91,7 +91,7 @@ class Process:
         self.lines: list[str] = []
         self._read = 0  # lines that ``wait_for_line`` has passed
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed, self._errors = False, ""
         self._reader = threading.Thread(target=self._collect, args=(read,), daemon=True)
         self._reader.start()
 
@@ -113,7 +113,7 @@ class Process:
         self.process.kill()
         self.process.wait()
         self._reader.join()
-        self._stderr.close()
+        self._close()
 
     # What it says
 
@@ -144,8 +144,16 @@ class Process:
     @property
     def stderr(self) -> str:
         """What it has written to stderr so far."""
-        size = os.fstat(self._stderr.fileno()).st_size
-        return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
+        if not self._stderr.closed:
+            size = os.fstat(self._stderr.fileno()).st_size
+            self._errors = os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
+        return self._errors
+
+    def _close(self) -> str:
+        """What it has written to stderr, whose file is closed."""
+        errors = self.stderr
+        self._stderr.close()
+        return errors
 
     # Its life
 
@@ -177,9 +185,8 @@ class Process:
         self._reader.join(30)  # whoever inherited the stream may still hold it
         with self._changed:
             stdout = "".join(self.lines)
-        return subprocess.CompletedProcess(
-            self.command, self.process.returncode, stdout, self.stderr
-        )
+        code = self.process.returncode
+        return subprocess.CompletedProcess(self.command, code, stdout, self._close())
 
     def descendants(self) -> list[int]:
         """The ids of all processes that came of it and are alive, itself among them."""

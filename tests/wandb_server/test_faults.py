@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.factories.processes import Process, wait_until
 from tests.wandb_server import WandbServer
-from tests.wandb_server.client import QUICK, python, start, until
+from tests.wandb_server.client import QUICK, python, start
 
 pytestmark = pytest.mark.slow
 
 LOGGING = """
-import wandb
+import os, time, wandb
 run = wandb.init(id="one", settings=wandb.Settings(console="off", x_disable_stats=True))
 run.log({"x": 0})
 print("started", flush=True)
-input()
+while not os.path.exists("go-on"):
+    time.sleep(0.05)
 run.log({"x": 1})
 run.finish()
 """
 
 
 @pytest.fixture
-def logging_run(server: WandbServer, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run that waits for a line before it goes on."""
+def logging_run(server: WandbServer, tmp_path: Path) -> Iterator[Process]:
+    """A run that waits for ``go_on`` after its first line."""
     with start(server, tmp_path, "python", "-c", LOGGING, WANDB_SILENT="true") as process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == "started\n"
-            until(lambda: server.runs["one"].history)
-            yield process
-        finally:
-            process.kill()
+        process.wait_for_line("started")
+        wait_until(lambda: server.runs["one"].history)
+        yield process
 
 
-def go_on(process: subprocess.Popen[str]) -> None:
-    assert process.stdin
-    process.stdin.write("\n")
-    process.stdin.flush()
+@pytest.fixture
+def go_on(tmp_path: Path) -> Callable[[], None]:
+    """Let the run log its second line and finish."""
+    return (tmp_path / "go-on").touch
 
 
-def test_an_outage_loses_nothing(server: WandbServer, logging_run: subprocess.Popen[str]) -> None:
+def test_an_outage_loses_nothing(
+    server: WandbServer, logging_run: Process, go_on: Callable[[], None]
+) -> None:
     with server.outage():
-        go_on(logging_run)
+        go_on()
         time.sleep(2)
-        assert logging_run.poll() is None
-    assert logging_run.wait(60) == 0
+        assert logging_run.process.poll() is None
+    assert logging_run.finish(60).returncode == 0
     assert [row["x"] for row in server.runs["one"].history] == [0, 1]
     assert server.runs["one"].state == "finished"
 
@@ -64,25 +63,27 @@ def test_an_outage_loses_nothing(server: WandbServer, logging_run: subprocess.Po
     ],
 )
 def test_what_errors_in_between_lose(
-    server: WandbServer, logging_run: subprocess.Popen[str], fault: str, left: Any
+    server: WandbServer, logging_run: Process, go_on: Callable[[], None], fault: str, left: Any
 ) -> None:
     """The client repeats what was answered with 500; any other answer counts as arrived."""
     server.fault = fault
-    go_on(logging_run)
-    until(lambda: fault in server.requests)
+    go_on()
+    wait_until(lambda: fault in server.requests)
     if fault == "500":
         server.fault = None
-    assert logging_run.wait(60) == 0
+    assert logging_run.finish(60).returncode == 0
     rows = [row["x"] for row in server.runs["one"].history]
     assert (rows, server.runs["one"].state) == left
 
 
-def test_silence_is_a_crash(server: WandbServer, logging_run: subprocess.Popen[str]) -> None:
+def test_silence_is_a_crash(
+    server: WandbServer, logging_run: Process, go_on: Callable[[], None]
+) -> None:
     assert server.runs["one"].state == "running"
-    logging_run.kill()
-    logging_run.wait()
+    logging_run.process.kill()
+    logging_run.process.wait()
     server.heartbeat_limit = 0.5
-    until(lambda: server.runs["one"].state == "crashed", 5)
+    wait_until(lambda: server.runs["one"].state == "crashed", 5)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,9 @@ def test_the_client_says_what_is_wrong(
     else:
         server.fault = fault
     more = {"WANDB_HTTP_TIMEOUT": "2"} if fault == "slow" else {}
-    said = python(server, tmp_path, "import wandb\nwandb.Api()", **QUICK, **more)
+    # With an answer outstanding, the client does not let a fork of a warm Python end.
+    warm = fault != "slow"
+    said = python(server, tmp_path, "import wandb\nwandb.Api()", warm, **QUICK, **more)
     assert words in said
 
 

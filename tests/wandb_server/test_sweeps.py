@@ -10,7 +10,7 @@ import yaml
 
 from ablations.config.sweep import sweep_grid
 from tests.wandb_server import WandbServer, grid
-from tests.wandb_server.client import ROOT, ask, end, start, wandb
+from tests.wandb_server.client import ROOT, ask, start, wandb
 
 SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
 
@@ -71,7 +71,7 @@ def test_a_sweep_is_made(server: WandbServer, tmp_path: Path) -> None:
 def test_two_agents_share_the_cells(server: WandbServer, tmp_path: Path) -> None:
     path = sweep_of_cells(server, tmp_path, b=[0, 1], a=[0, 1])
     agents = [start(server, tmp_path, "wandb", "agent", path) for _ in range(2)]
-    said = [end(agent) for agent in agents]
+    said = [agent.finish().stdout for agent in agents]
     assert all("Agent received command: run" in text for text in said)
     assert all("exit command" in text for text in said)
     cells = [(run.args["a"], run.args["b"]) for run in server.runs.values()]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from ablations.store import leases, records
+from tests.factories.processes import wait_until
 from tests.factories.wandb_runs import LONG_ID, WORDS, epochs, make_sweep
 from tests.wandb_server import WandbServer
-from tests.wandb_server.client import cli, outcome, start, until
+from tests.wandb_server.client import cli, start
 
 
 def pid_of(folder: Path, run_id: str) -> int:
@@ -26,14 +26,14 @@ def test_a_preempted_run_is_requeued_and_goes_on(
     server.requeued_args_have_wandb_key = True
     path = make_sweep(server, tmp_path, **{"optim.epochs": [8], "seed": [0]})
     agent = start(server, tmp_path, "wandb", "agent", path)
-    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    wait_until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
     (run,) = server.runs.values()
     os.kill(pid_of(tmp_path, LONG_ID), signal.SIGTERM)
-    until(lambda: run.state in ("preempted", "pending"))
+    wait_until(lambda: run.state in ("preempted", "pending"))
     assert run.exit_code in (143, None)  # None: it has been handed out again
     said = cli(server, tmp_path, "status").stdout
     assert "1 interrupted" in said or "1 running" in said
-    stdout = outcome(agent, timeout=200).stdout
+    stdout = agent.finish().stdout
     assert (run.state, run.exit_code, run.starts) == ("finished", 0, 2), stdout
     assert "--_wandb=" in stdout
     assert stdout.count("epoch 1/8") == 1
@@ -50,12 +50,12 @@ def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
 ) -> None:
     path = make_sweep(server, tmp_path, **{"optim.epochs": [8], "seed": [0]})
     agent = start(server, tmp_path, "wandb", "agent", path)
-    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    wait_until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
     (run,) = server.runs.values()
     os.kill(pid_of(tmp_path, LONG_ID), signal.SIGKILL)
-    outcome(agent)
+    agent.finish()
     server.heartbeat_limit = 0.5
-    until(lambda: run.state == "crashed")
+    wait_until(lambda: run.state == "crashed")
     assert "1 run: 1 crashed" in cli(server, tmp_path, "status").stdout
     server.heartbeat_limit = 300
     done = cli(server, tmp_path, "run", "sweep.yaml", "--workers", "1")
@@ -77,10 +77,10 @@ def test_a_study_that_is_stopped_tells_wandb_so(
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: grid\nparameters:\n  seed: {values: [0]}\n")
     words = ("python", "-m", "ablations", "run", str(sweep), *WORDS, "--optim.epochs=8")
-    process = start(server, tmp_path, *words, stderr=subprocess.PIPE)
-    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    process = start(server, tmp_path, *words, merge_stderr=False)
+    wait_until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
     process.send_signal(number)
-    done = outcome(process)
+    done = process.finish(120)
     assert done.returncode == code, done
     assert "interrupted with 0 of 1 run done" in done.stderr
     (run,) = server.runs.values()
@@ -104,13 +104,13 @@ def test_a_run_stopped_in_its_first_seconds_is_handed_back(
     make_sweep(server, tmp_path, seed=[0])
     agent = {"WANDB_SWEEP_ID": next(iter(server.sweeps)), "WANDB_RUN_ID": "abc"}
     words = ("python", "-m", "ablations.train", *WORDS)
-    process = start(server, tmp_path, *words, stderr=subprocess.PIPE, **agent)
+    process = start(server, tmp_path, *words, merge_stderr=False, warm=False, **agent)
     if begun:
-        until(lambda: server.runs)
+        wait_until(lambda: server.runs)
     else:
-        until(lambda: catches_sigterm(process.pid))
+        wait_until(lambda: catches_sigterm(process.pid))
     process.send_signal(signal.SIGTERM)
-    done = outcome(process)
+    done = process.finish(120)
     assert done.returncode == 143, done
     assert "Traceback" not in done.stderr
     (run,) = server.runs.values()

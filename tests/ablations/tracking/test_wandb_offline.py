@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablations.store import records
+from tests.factories.processes import wait_until
 from tests.factories.wandb_runs import LONG_ID, WORDS, axes, epochs, table
 from tests.wandb_server import API_KEY, Run, WandbServer
-from tests.wandb_server.client import cli, outcome, start, until, wandb
+from tests.wandb_server.client import cli, start, wandb
 
 
 def comparable(run: Run) -> dict[str, Any]:
@@ -52,12 +52,11 @@ def test_an_offline_run_that_is_synced_is_the_online_run(
         tmp_path / "offline",
         *("python", "-m", "ablations", "train", *longer),
         WANDB_MODE="offline",
-        stderr=subprocess.PIPE,
+        merge_stderr=False,
     )
-    assert process.stdout
-    until(lambda: "epoch 2/8" in process.stdout.readline())
+    process.wait_for_line("epoch 2/8")
     process.send_signal(signal.SIGTERM)
-    assert outcome(process).returncode == 143
+    assert process.finish(120).returncode == 143
     done = cli(server, tmp_path / "offline", "train", *longer, WANDB_MODE="offline")
     assert (done.returncode, done.stderr) == (0, "")
     assert not server.requests
@@ -84,14 +83,14 @@ def test_a_server_that_comes_back_or_not_costs_no_record(
     """It fails in the middle and stays away; the sync that is told brings the rest."""
     words = ("python", "-m", "ablations", "train", *WORDS, "--optim.epochs=8")
     env = {"WANDB_FINISH_TIMEOUT": "3"}
-    process = start(server, tmp_path, *words, stderr=subprocess.PIPE, **env)
-    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    process = start(server, tmp_path, *words, merge_stderr=False, **env)
+    wait_until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
     (run,) = server.runs.values()
     if fault == "outage":
         server.stop_listening()
     else:
         server.fault = fault
-    done = outcome(process)
+    done = process.finish(120)
     assert done.returncode == 0, done
     assert "epoch 8/8" in done.stdout
     record = records.find_record(tmp_path / "runs", LONG_ID)
@@ -113,13 +112,12 @@ def test_a_server_that_comes_back_or_not_costs_no_record(
 @pytest.mark.slow
 def test_a_short_outage_is_made_up_for_by_the_client(server: WandbServer, tmp_path: Path) -> None:
     words = ("python", "-m", "ablations", "train", *WORDS, "--optim.epochs=8")
-    process = start(server, tmp_path, *words, stderr=subprocess.PIPE)
-    until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
+    process = start(server, tmp_path, *words, merge_stderr=False)
+    wait_until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
     (run,) = server.runs.values()
     with server.outage():
-        assert process.stdout
-        until(lambda: "epoch 6/8" in process.stdout.readline())
-    done = outcome(process)
+        process.wait_for_line("epoch 6/8")
+    done = process.finish(120)
     assert (done.returncode, done.stderr) == (0, "")
     assert (run.state, epochs(run)) == ("finished", list(range(1, 9)))
 

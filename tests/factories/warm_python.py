@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -96,7 +97,9 @@ def _server() -> str:
     folder = tempfile.mkdtemp(prefix="warm-")
     address = f"{folder}/socket"
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, address], cwd=Path(__file__).parents[2]
+        [sys.executable, "-m", __name__, address],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TMPDIR": folder},
     )
 
     def end() -> None:
@@ -117,6 +120,11 @@ def _serve(address: str) -> dict[str, Any]:
     """Fork for each request; returns the request in the process that is to carry it out."""
     for name in HEAVY:
         __import__(name)
+    # The temporary folder of wandb is for all forks: none may remove it at its end.
+    media = sys.modules["wandb.sdk.data_types._private"].MEDIA_TMP
+    atexit.unregister(media.cleanup)
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
     gc.collect()
     gc.freeze()  # what is loaded stays shared with the forks
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors end without being waited for
@@ -158,6 +166,7 @@ def _carry_out(arguments: Sequence[str], cwd: str, env: Mapping[str, str]) -> No
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # is looked up again, in the new environment
     sys.path[:] = [cwd, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
     kind, program, *words = arguments
     if kind == "-c":

@@ -118,7 +118,7 @@ def test_what_is_not_ours_is_counted_and_what_was_changed_is_told(
 def test_a_table_is_published(online: tuple[WandbServer, Path, Run]) -> None:
     server, folder, run = online
     done = cli(server, folder, "table", "runs", "--publish", "lab/tables")
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert f"published: {server.url}/lab/tables/runs/" in done.stderr
     (published,) = [one for one in server.runs.values() if one is not run]
     assert (published.project, published.job_type, published.state) == (

@@ -47,7 +47,7 @@ def resolve(
             field that this run would not use.
         DataError: ``data.root`` is not a folder of images in classes.
 
-    Example:
+    Examples:
         >>> config = ablations.resolve("cifar10", {"model.norm": "batch"}, preset="s24")
         >>> config.model.depths
         (4, 4, 12, 4)
@@ -77,7 +77,7 @@ def expand_sweeps(
     Raises:
         ConfigError: A sweep file is invalid, or one of its runs cannot be built.
 
-    Example:
+    Examples:
         >>> runs = ablations.expand_sweeps("sweeps/pool_size.yaml", seeds=[0, 1])
         >>> [run.config.model.pool_size for run in runs[:3]]
         [3, 5, 7]
@@ -118,7 +118,7 @@ def train(
             written, or another process that trains the same run.
         Interrupted: SIGINT or SIGTERM stopped it.
 
-    Example:
+    Examples:
         >>> record = ablations.train(ablations.resolve("mini"), results="runs")
         >>> record.metric("val/top1")
         87.65
@@ -163,7 +163,7 @@ def run_study(
         PoolformerError: The study cannot start: wrong input, missing images, or a folder that
             cannot be written.
 
-    Example:
+    Examples:
         >>> outcome = ablations.run_study("sweeps/token_mixer.yaml", seeds=[0], results="runs")
         >>> outcome.complete
         True
@@ -202,7 +202,7 @@ def evaluate(
         ConfigError: There is no such run, it has no weights, or a field is wrong.
         DataError: The images are missing or broken.
 
-    Example:
+    Examples:
         >>> ablations.evaluate("0f1e2d3c4b5a", results="runs").top1
         87.65
     """
@@ -229,7 +229,7 @@ def evaluate_checkpoint(
         CheckpointError: The file holds no weights, or they fit no model.
         DataError: The images are missing or broken.
 
-    Example:
+    Examples:
         >>> fields = {"data.root": "/data/imagenet"}
         >>> ablations.evaluate_checkpoint("poolformer_s12.pth.tar", fields).top1
         77.23
@@ -257,7 +257,7 @@ def load_records(*folders: Folder) -> list[Record]:
     Raises:
         RecordError: A folder does not exist, or one of its records cannot be used.
 
-    Example:
+    Examples:
         >>> {record.status for record in ablations.load_records("results/mini")}
         {'finished', 'diverged'}
     """
@@ -285,7 +285,7 @@ def load_study(*folders: Folder, baseline: str | None = None) -> Study:
         RecordError: A folder does not exist, or one of its records cannot be used.
         ConfigError: The folders have no study, or several.
 
-    Example:
+    Examples:
         >>> study = ablations.load_study("results/mini")
         >>> {row.label: row.top1.mean for row in study.rows}
     """
@@ -309,7 +309,7 @@ def ablation_table(study: Study | Iterable[Study] | Iterable[Record]) -> pd.Data
     Args:
         study: A study, several of them, or records.
 
-    Example:
+    Examples:
         >>> frame = ablations.ablation_table(ablations.load_study("results/mini"))
         >>> frame[["variant", "n", "top1_mean", "delta_mean"]]
     """

@@ -1,8 +1,8 @@
-"""The words of a command line -> the command's own words, and the fields of a run that they set.
+"""Splits a command line into the arguments of the command and the config fields that it sets.
 
-Read are all spellings of an agent's macros: ``--key=value`` (``${args}``), ``--key value``
+It accepts every spelling of W&B's command macros: ``--key=value`` (``${args}``), ``--key value``
 (``${args_no_equals}``), ``--key`` for true (``${args_no_boolean_flags}``), ``key=value``
-(``${args_no_hyphens}``), one JSON object (``${args_json}``) or a file of one
+(``${args_no_hyphens}``), a JSON object (``${args_json}``) and a file with one
 (``${args_json_file}``).
 """
 
@@ -19,23 +19,22 @@ from typing import Any
 from ablations.config.resolve import FIELDS, GROUPS, field_type, unknown_field
 from ablations.errors import ConfigError
 
-# Besides the fields, what a sweep may vary: they choose the defaults that the fields change.
+# A sweep may vary these too: they choose the defaults that the fields change.
 CHOICES = ["recipe", "preset"]
 TRUTH = re.compile(r"true|false|yes|no|on|off|0|1|none|null", re.IGNORECASE)
 
 
 def split_arguments(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Split a command line into the command's own words and the fields of a run that it sets.
+    """Split a command line into the arguments of the command and the config fields that it sets.
 
     ``["run", "a.yaml", "--model.pool_size", "5"]`` gives ``["run", "a.yaml"]`` and
-    ``{"model.pool_size": "5"}``. This comes before argparse, which takes a flag with a blank in it
-    (a list as a sweep agent spells it: ``--model.depths=[2, 2]``) for a file name. A group is taken
-    whole, as an agent spells nested parameters: ``--model={'norm': 'batch'}``. Of a field that is
-    given several times the last counts. What W&B adds for itself to a run that it starts again
-    (``_wandb``) is left out.
+    ``{"model.pool_size": "5"}``. It runs before argparse, which would take a flag with a space, as
+    agents write lists (``--model.depths=[2, 2]``), for a file name. A group may be given as a
+    mapping, as agents write nested parameters: ``--model={'norm': 'batch'}``. The last value of a
+    field counts. ``_wandb``, which W&B adds to a restarted run, is dropped.
 
     Raises:
-        ConfigError: A field that no run has, with the nearest one, or a field without a value.
+        ConfigError: An unknown field, with the closest names, or a field without a value.
     """
     own: list[str] = []
     found: dict[str, Any] = {}
@@ -62,8 +61,8 @@ def split_arguments(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             own.append(word)
         elif word.startswith("+") and equals:
             raise ConfigError(
-                f"ablations train does not take {word!r}, which is Hydra's: put ${{args}} into the "
-                "sweep's command"
+                f"ablations train does not accept {word!r}, which is Hydra's syntax: use ${{args}} "
+                "in the sweep's command"
             )
         elif equals and (name in (*FIELDS, *GROUPS, *CHOICES, "_wandb") or "." in name):
             _take({name: value}, own, found)
@@ -75,7 +74,7 @@ def split_arguments(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _seeds(rest: list[str]) -> list[str]:
-    """``--seeds`` with the numbers that follow it, of which argparse would take the first only."""
+    """``--seeds`` with all numbers that follow; argparse would take only the first."""
     numbers = []
     while rest and re.fullmatch(r"[0-9,.-]+", rest[0], re.ASCII) and re.search(r"[0-9]", rest[0]):
         numbers.append(rest.pop(0))
@@ -85,10 +84,10 @@ def _seeds(rest: list[str]) -> list[str]:
 
 
 def _next(name: str, rest: list[str]) -> str:
-    """The value of a flag without ``=``: the next word; a bare one is true where that is a value.
+    """The value of a flag without ``=``: the next word, or true for a boolean field.
 
     Raises:
-        ConfigError: There is none, and the field is not true or false.
+        ConfigError: There is no value, and the field is not boolean.
     """
     there = bool(rest) and not rest[0].startswith("--")
     if _is_switch(name) and not (there and TRUTH.fullmatch(rest[0])):
@@ -96,7 +95,7 @@ def _next(name: str, rest: list[str]) -> str:
     if not there:
         if name not in FIELDS and name not in GROUPS:
             raise ConfigError(unknown_field("flag", name))
-        given = f"; one that begins with -- is written --{name}=VALUE" if rest else ""
+        given = f"; write --{name}=VALUE if it begins with --" if rest else ""
         raise ConfigError(f"--{name} needs a value{given}")
     return rest.pop(0)
 
@@ -106,7 +105,7 @@ def _is_switch(name: str) -> bool:
 
 
 def _value_of_a_flag(own: Sequence[str]) -> bool:
-    """Whether a word belongs to the command's own flag before it."""
+    """Whether the next word is the value of the command's last flag."""
     return bool(own) and own[-1].startswith("--") and "=" not in own[-1] and own[-1] != "--no-reuse"
 
 
@@ -123,13 +122,13 @@ def expand_group(name: str, value: Any) -> dict[str, Any]:
     """``model``, ``{'norm': 'batch'}`` -> ``{"model.norm": "batch"}``.
 
     Raises:
-        ConfigError: It is no mapping, or has a field that no run has.
+        ConfigError: Not a mapping, or an unknown field.
     """
     tree = value
     if isinstance(value, str):
         tree = None
-        for parse in (json.loads, ast.literal_eval):  # as people and as agents spell it
-            # Deep or long nonsense exhausts the parsers: RecursionError, MemoryError.
+        for parse in (json.loads, ast.literal_eval):  # JSON, or Python as agents write it
+            # Deeply nested input raises RecursionError or MemoryError.
             with contextlib.suppress(Exception):
                 tree = parse(value)
                 break
@@ -145,7 +144,7 @@ def expand_group(name: str, value: Any) -> dict[str, Any]:
 
 
 def _json(word: str) -> dict[str, Any]:
-    """A JSON object, or the one in a file."""
+    """A JSON object from the command line or from a file."""
     text, where = word, "the JSON argument"
     if not word.startswith("{"):
         where = word if len(word) < 200 else f"...{word[-100:]}"
@@ -172,7 +171,7 @@ def _json(word: str) -> dict[str, Any]:
 
 
 def _take(given: dict[str, Any], own: list[str], found: dict[str, Any]) -> None:
-    """Sort parameters of an agent into the command's own flags and fields."""
+    """Add an agent's parameters to the command's arguments or to the fields."""
     for name, value in given.items():
         if name in CHOICES:
             own.append(f"--{name}={value}")

@@ -1,6 +1,7 @@
-"""Modules of the user's own, imported by name: a token mixer from outside the package.
+"""Plugins: modules of the user that register token mixers.
 
-Only what the user's own command or sweep names is imported; what a record names never is.
+Only plugins that the user's command or sweep names are imported, never those that only a record
+names.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ from ablations.config import data_sources
 from ablations.config.source_hash import source_hash as source_version
 from ablations.errors import ConfigError
 
-PREFIX = "ast:"  # of versions that ignore comments; those of older records have none
-OURS = ("poolformer", "ablations")  # have versions of their own: `training.code_hash`
-IMPORTERS = ("import_module", "__import__")  # of importlib and of Python
-Stamps = dict[Path, tuple[int, int]]  # file -> time of its last change, and size
-_loaded: dict[str, tuple[Stamps, str]] = {}  # plugin -> its files and version when it was imported
+PREFIX = "ast:"  # prefix of versions that ignore comments; older records have none
+OURS = ("poolformer", "ablations")  # versioned by `training.code_hash`
+IMPORTERS = ("import_module", "__import__")  # functions of importlib and of Python
+Stamps = dict[Path, tuple[int, int]]  # file -> (modification time, size)
+_loaded: dict[str, tuple[Stamps, str]] = {}  # plugin -> its files and version at import
 
 
 def load_plugins(names: Sequence[str]) -> None:
-    """Import modules by name, from this folder or the environment; what they register can be used.
+    """Import plugins by name, from the working directory or the environment.
 
-    One whose code has changed since it was imported is imported anew.
+    A plugin whose code has changed since its import is imported again.
 
     Raises:
-        ConfigError: A module that does not exist or import, or that registers an existing name.
+        ConfigError: A module does not exist, fails to import, registers no mixer, or registers an
+            existing name.
     """
     here = str(Path.cwd())
     for name in names:
         if not _is_module_name(name):
             raise ConfigError(
-                f"plugin {name!r} is no name of a module: give one such as my_mixer, with dots for "
-                "folders and no .py"
+                f"plugin {name!r} is not a module name: use dots, as in package.my_mixer"
             )
         if name in sys.modules and not _edited(name):
             _check_registered(name)
@@ -48,7 +49,7 @@ def load_plugins(names: Sequence[str]) -> None:
         writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         sys.path.insert(0, here)
         try:
-            # Python takes a file that was edited within a second for the one it has compiled.
+            # Python does not notice a file that was edited within a second.
             importlib.invalidate_caches()
             importlib.import_module(name)
         except ConfigError as error:
@@ -59,10 +60,10 @@ def load_plugins(names: Sequence[str]) -> None:
             raise ConfigError(
                 f"plugin {name}: no such module in {here} or the environment"
             ) from error
-        except (Exception, SystemExit) as error:  # whatever its code raises
-            told = " ".join(str(error).split()) or "no message"
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
+            message = " ".join(str(error).split()) or "no message"
             raise ConfigError(
-                f"plugin {name} does not import: {type(error).__name__}: {told}"
+                f"plugin {name} does not import: {type(error).__name__}: {message}"
             ) from error
         finally:
             sys.path.remove(here)
@@ -71,7 +72,7 @@ def load_plugins(names: Sequence[str]) -> None:
         if file := _file(sys.modules[name]):
             files = _sources(name, file)
             _loaded[name] = _stamps(files), _version(files)
-    # A plugin may import its neighbours later; whatever is installed comes before them.
+    # A plugin may import files beside it later; installed modules take precedence.
     if names and here not in sys.path:
         sys.path.append(here)
 
@@ -83,7 +84,7 @@ def _is_module_name(name: object) -> bool:
 
 
 def _edited(name: str) -> bool:
-    """Whether a plugin's code has changed since it was imported; if so, Python forgets it."""
+    """Whether a plugin's code has changed since its import. If so, remove it from sys.modules."""
     known = _loaded.get(name)
     file = _file(sys.modules[name])
     if known is None or file is None or not file.is_file():
@@ -101,7 +102,7 @@ def _edited(name: str) -> bool:
 
 
 def _check_registered(name: str) -> None:
-    """Raise ConfigError where a module, or the package of that name, has registered nothing."""
+    """Raise ConfigError if a module or package has registered no mixer."""
     homes = set(data_sources.REGISTERED_BY.values())
     if registry := sys.modules.get("poolformer.mixers"):
         homes |= {home for mixer in registry.REGISTERED_BY for home in _modules(registry, mixer)}
@@ -113,7 +114,7 @@ def _check_registered(name: str) -> None:
 
 
 def _modules(registry: Any, mixer: str) -> list[str]:
-    """The modules that define and that register a mixer from outside."""
+    """The modules that define and register a plugin's mixer."""
     build = registry.MIXERS.get(mixer)
     names = [getattr(build, "__module__", None), registry.REGISTERED_BY.get(mixer)]
     found = [name for name in names if name and build is not None]
@@ -125,25 +126,26 @@ def _is_standard(module: str) -> bool:
 
 
 def mixer_versions(mixers: Iterable[str]) -> dict[str, str]:
-    """Mixer -> what tells its code from another; those of this package and of notebooks have none.
+    """Mixer -> the version of its code. Mixers of this package and of notebooks have none.
 
-    It covers the files that define and register a mixer and the files beside them that these
-    import. Comments, docstrings and layout do not count, nor does what stands in such a file for
-    other mixers alone.
+    A version covers the files that define and register the mixer, and the files beside them that
+    these import. It ignores comments, docstrings, formatting and code of other mixers.
     """
-    return {name: _version(_every(homes), name) for name, homes in _homes(mixers).items()}
+    return {
+        name: _version(_all_files(homes), name) for name, homes in _mixer_modules(mixers).items()
+    }
 
 
 def changed_mixers(before: Mapping[str, str], mixers: Iterable[str]) -> str | None:
-    """Which mixers have changed since a run, in words; None where all are the same.
+    """A message about mixers whose code has changed since a run; None if there are none.
 
     Args:
-        before: The ``versions`` when it was trained.
+        before: Their ``mixer_versions`` when the run was trained.
         mixers: The token mixers of its model.
     """
-    told = []
-    for name, homes in _homes(mixers).items():
-        files, then = _every(homes), before.get(name, "unknown")
+    changes = []
+    for name, homes in _mixer_modules(mixers).items():
+        files, then = _all_files(homes), before.get(name, "unknown")
         whole = _version(files), *(_raw_version(file) for _, file in homes)
         if then in (now := _version(files, name), *whole):
             continue
@@ -152,32 +154,32 @@ def changed_mixers(before: Mapping[str, str], mixers: Iterable[str]) -> str | No
             if then.startswith((PREFIX, "unknown"))
             else ", whose comments count in this old record"
         )
-        told.append(f"{name!r} ({then} then{older}, {now} now)")
-    return f"the code of its token mixer {', '.join(told)} has changed" if told else None
+        changes.append(f"{name!r} ({then} then{older}, {now} now)")
+    return f"the code of its token mixer {', '.join(changes)} has changed" if changes else None
 
 
 def changed_mixers_on_disk(names: object, before: Mapping[str, str]) -> str | None:
-    """As ``changed``, of a record's plugins that are not imported: their files are only read.
+    """As `changed_mixers`, but reads the plugins' files without importing them.
 
     Args:
-        names: The plugins that the record names.
+        names: The plugins that a record names.
         before: The versions of its mixers.
 
     Returns:
-        None also where the plugins are not here.
+        A message, or None if nothing has changed or the plugins are not on this machine.
     """
     known: set[str] = set()
     for name in names if isinstance(names, (list, tuple)) else ():
-        for module, file in _found(name) if _is_module_name(name) else ():
+        for module, file in _find_modules(name) if _is_module_name(name) else ():
             files = _sources(module, file)
             known |= {_version(files, mixer) for mixer in (None, *before)} | {_raw_version(file)}
     odd = [repr(name) for name, then in before.items() if known and then not in known]
     return f"the code of its token mixer {', '.join(odd)} has changed" if odd else None
 
 
-def _homes(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
-    """Mixer -> the modules that define and register it, with files, of those from outside."""
-    registry: Any = sys.modules.get("poolformer.mixers")  # without it nobody has registered
+def _mixer_modules(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
+    """Plugins' mixers -> the modules that define and register them, with their files."""
+    registry: Any = sys.modules.get("poolformer.mixers")  # not imported: nothing is registered
     found: dict[str, list[tuple[str, Path]]] = {}
     for mixer in mixers if registry else ():
         for name in _modules(registry, mixer) if mixer in registry.REGISTERED_BY else ():
@@ -186,8 +188,8 @@ def _homes(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
     return found  # a mixer that a notebook defines has no file
 
 
-def _every(homes: Iterable[tuple[str, Path]]) -> list[Path]:
-    """The files of modules and those beside them that they import."""
+def _all_files(homes: Iterable[tuple[str, Path]]) -> list[Path]:
+    """The files of modules, and the files beside them that they import."""
     return sorted({file for home in homes for file in _sources(*home)})
 
 
@@ -196,8 +198,8 @@ def _file(module: ModuleType) -> Path | None:
     return Path(file) if isinstance(file, str) and file.endswith(".py") else None
 
 
-def _found(name: str) -> Iterator[tuple[str, Path]]:
-    """The modules of a plugin with their files, found without an import."""
+def _find_modules(name: str) -> Iterator[tuple[str, Path]]:
+    """The modules of a plugin with their files, without importing it."""
     paths: Sequence[str] | None = [str(Path.cwd()), *sys.path]
     spec = None
     for depth in range(name.count(".") + 1):
@@ -220,7 +222,7 @@ def _version(files: Iterable[Path], mixer: str | None = None) -> str:
 
 
 def _raw_version(file: Path) -> str:
-    """As records had it before comments were left out: over the bytes of one file."""
+    """The version in older records: a hash over the bytes of one file."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     except OSError:
@@ -247,9 +249,9 @@ def _digest(file: Path, mixer: str | None, *stamp: int) -> str:  # noqa: ARG001 
 
 
 def _sources(module: str, file: Path) -> list[Path]:
-    """The file of a module, and those beside it that it imports, at any depth.
+    """The file of a module, and all files beside it that it imports, directly or not.
 
-    Of an installed module only the files of its own package: what is beside it is others'.
+    For an installed module, only files of its own package count.
     """
     up = module.count(".") + (file.name == "__init__.py")
     if up >= len(file.parents):

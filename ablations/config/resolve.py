@@ -1,9 +1,9 @@
-"""Recipe + preset + overrides -> RunConfig. The one place where values get their types.
+"""Recipe, preset and overrides -> RunConfig. Values get their types here and nowhere else.
 
-A recipe (``recipes/*.yaml``) is a bundle of defaults; it may extend another. Its presets are named
-lists of changes that belong together: a model size, or a row of the paper that moves more than one
-field. An extending recipe adds to a preset field by field. Later wins: recipe, preset, overrides.
-Files whose name starts with an underscore are there to be extended only.
+A recipe (``recipes/*.yaml``) is a set of defaults and may extend another one. A preset is a named
+set of changes that belong together: a model size, or a row of the paper that changes several
+fields. An extending recipe may add fields to a preset. Presets override recipes, and overrides
+override both. A file whose name starts with an underscore can only be extended.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ GROUPS: dict[str, type] = {
     "optim": OptimConfig,
     "system": SystemConfig,
 }
-# Follow from the data; a flag for them would be a second place for one fact. The number of classes
-# of a folder is the exception: the recipe may state it, and the files must agree.
+# These follow from the data. So does the number of classes, but a recipe may state it for a folder
+# of images, and the files must agree.
 DERIVED_FIELDS = ["model.in_channels", "model.image_size"]
 FIELDS = [
     f"{group}.{item.name}"
@@ -50,7 +50,7 @@ def recipe_names() -> list[str]:
 
 
 def unknown_recipe(recipe: str) -> str | None:
-    """What to say of a recipe that this version does not have; None where it does."""
+    """A message about a recipe that this version does not have; None for a known one."""
     known = recipe_names()
     return None if recipe in known else unknown_name("recipe", recipe, known)
 
@@ -93,10 +93,10 @@ def preset_names(recipe: str) -> list[str]:
 
 
 def recipe_values(recipe: str, preset: str | None = None) -> dict[str, Any]:
-    """What a recipe and a preset of it set, by dotted name, as their files spell it.
+    """The values of a recipe and one of its presets, by dotted name, as their files spell them.
 
     Raises:
-        ConfigError: There is no such recipe, or it has no such preset.
+        ConfigError: Unknown recipe or preset.
     """
     values, presets = _known_recipe(recipe)
     if preset is None:
@@ -113,11 +113,11 @@ def resolve(
     study_overrides: Collection[str] = (),
     count_classes: Callable[[DataConfig], int] | None = None,
 ) -> RunConfig:
-    """The run that a recipe, a preset of it and overrides by dotted name describe.
+    """Build the config of a run from a recipe, a preset and overrides.
 
     Args:
         recipe: A name of ``recipe_names()``.
-        overrides: ``{"model.pool_size": 5, "seed": 1}``; strings are read as YAML would read them.
+        overrides: ``{"model.pool_size": 5, "seed": 1}``; strings are parsed.
         preset: A name of ``preset_names(recipe)``.
         study_overrides: Overrides of a whole study, which this run need not use.
         count_classes: Counts the classes of an image folder (``ablations.data.count_classes``).
@@ -125,8 +125,8 @@ def resolve(
             where nothing states it. A stated number is checked when the images are loaded.
 
     Raises:
-        ConfigError: Anything that does not exist, is of another type, cannot be built or would not
-            be read.
+        ConfigError: An unknown name, a value of the wrong type, a model that cannot be built, or
+            an override that the run would not use.
     """
     values = recipe_values(recipe, preset)
     given = flatten(overrides or {})
@@ -161,8 +161,8 @@ def resolve(
     optim = OptimConfig(**grouped["optim"])
     if optim.lr is not None and given.get("optim.lr_base") not in (None, "None", "null"):
         raise ConfigError(
-            f"optim.lr_base {given['optim.lr_base']!r} gives the learning rate where optim.lr is "
-            "null, and it is set too: leave one out"
+            f"optim.lr_base {given['optim.lr_base']!r} sets the learning rate only if optim.lr is "
+            "null, and optim.lr is set too: leave one out"
         )
     if optim.lr is None:
         assert optim.lr_base is not None
@@ -170,8 +170,7 @@ def resolve(
     run = RunConfig(
         model=MetaFormerConfig(**grouped["model"]),
         data=data,
-        # Once it has given the learning rate the rule is no longer part of the run: two ways to
-        # the same rate are the same run.
+        # Only the resulting learning rate is part of the run, so that equal rates have equal ids.
         optim=replace(optim, lr_base=None),
         system=SystemConfig(**grouped["system"]),
         seed=seed,
@@ -187,7 +186,7 @@ def resolve(
 
 
 def unknown_field(what: str, name: str) -> str:
-    """One line for a field that does not exist: the nearest ones, or those of its group."""
+    """A message about an unknown field, with the closest names or those of its group."""
     group = name.split(".", 1)[0]
     listed = [field for field in FIELDS if field.startswith(f"{group}.")]
     places = ", ".join(listed) if listed else f"{', '.join(f'{group}.*' for group in GROUPS)}, seed"
@@ -195,7 +194,7 @@ def unknown_field(what: str, name: str) -> str:
 
 
 def size_name(recipe: str, depths: Sequence[int], dims: Sequence[int]) -> str | None:
-    """The paper's size (s12 ... m48) whose depths and widths these are in a recipe, if any."""
+    """The name (s12 ... m48) of the size with these depths and widths in a recipe; else None."""
     values, presets = _known_recipe(recipe)
     for name in SIZES:
         model = {**values, **presets.get(name, {})}
@@ -218,7 +217,7 @@ def field_type(name: str) -> Any:
 
 
 def default_value(recipe: str, preset: str | None, name: str) -> Any:
-    """What a recipe and a preset of it give a field."""
+    """The value of a field in a recipe with a preset."""
     if name == "seed":
         return 0
     group, field = name.split(".", 1)
@@ -227,7 +226,7 @@ def default_value(recipe: str, preset: str | None, name: str) -> Any:
 
 
 def differs_from_default(recipe: str, preset: str | None, name: str, value: Any) -> bool:
-    """Whether a value of a field is another than a recipe and a preset of it give."""
+    """Whether a value differs from that of a recipe with a preset."""
     return bool(default_value(recipe, preset, name) != parse_value(name, field_type(name), value))
 
 

@@ -1,7 +1,7 @@
-"""One run: what is trained, on what, how. Frozen dataclasses and the id that follows from them.
+"""The config of a run: frozen dataclasses, and the run id that follows from them.
 
-A RunConfig has two halves: what changes the result (``model``, ``data``, ``optim``, ``seed``) and
-what does not (``system``, where the data lies, the recipe's name). The id covers the first half.
+The id covers the fields that change the result (``model``, ``data``, ``optim``, ``seed``). It does
+not cover ``system``, the location of the data and the name of the recipe.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from poolformer.config import MetaFormerConfig, unknown_name
 
 PIPELINES = ["tensor", "timm"]
 INTERPOLATIONS = ["bilinear", "bicubic", "random"]
-OPTIMIZERS = ["adamw", "adam", "lamb", "lion", "sgd"]  # names of timm's
+OPTIMIZERS = ["adamw", "adam", "lamb", "lion", "sgd"]  # as timm names them
 SCHEDULE_UNITS = ["step", "epoch"]
 ACCELERATORS = ["auto", "cpu", "gpu"]
 PRECISIONS = ["auto", "32-true", "bf16-mixed", "16-mixed"]
 TRACKERS = ["wandb", "none"]
-MOST_PROCESSES = 4096  # no machine has more cores for one run
-# What only one of the pipelines reads; set for the other, it would be a knob that moves nothing.
+MOST_PROCESSES = 4096  # more than any machine has cores
+# Fields that only one of the pipelines uses.
 TENSOR_ONLY = ["fit", "crop_padding"]
 TIMM_ONLY = ["auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"]
 TIMM_ONLY += ["train_interpolation"]
@@ -130,7 +130,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How the weights are found.
+    """How the model is trained.
 
     Args:
         optimizer: adamw, adam, lamb, lion or sgd (with momentum 0.9), from timm. Biases, norms and
@@ -200,12 +200,12 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """What a run needs of its machine. Does not change the id.
+    """How a run uses its machine. These fields do not change the run id.
 
     Args:
         accelerator: auto (a GPU where there is one), cpu or gpu.
         devices: GPUs (or processes on the CPU) a run trains on, on each of its machines, 1 to
-            4096; the images of a step are shared out among them.
+            4096; the images of a step are divided among them.
         nodes: Machines a run trains on, 1 to 4096.
         precision: auto (bf16-mixed on a GPU that has it, 32-true elsewhere), 32-true, bf16-mixed
             or 16-mixed.
@@ -247,11 +247,11 @@ class SystemConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One cell of a study, fully resolved (``ablations.config.resolve`` fills it).
+    """One run, fully resolved; `ablations.resolve` builds it.
 
     Args:
         seed: Seeds the weights, the order of the images and their augmentation; 0 to 2147483647.
-        recipe: The named bundle of defaults that it started from; a label, not part of the id.
+        recipe: The recipe that it was built from; a label, not part of the id.
     """
 
     model: MetaFormerConfig = field(default_factory=MetaFormerConfig)
@@ -262,34 +262,34 @@ class RunConfig:
     recipe: str = "mini"
 
     def __post_init__(self) -> None:
-        if type(self.seed) is not int:  # true is 1 to Python, and would have an id of its own
+        if type(self.seed) is not int:  # True equals 1, but would give another id
             raise ConfigError(f"seed {self.seed!r} must be a whole number")
         check_range("seed", self.seed, 0, 2**31 - 1)
         if self.data.batch_size % self.system.world_size:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} is the batch over all devices, and cannot "
-                f"be shared out evenly among system.devices {self.system.devices} on system.nodes "
+                f"be divided evenly among system.devices {self.system.devices} on system.nodes "
                 f"{self.system.nodes}"
             )
         if self.data.mixing and self.data.batch_size // self.system.world_size % 2:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} over {self.system.world_size} processes "
-                "gives each an odd number of images, and mixup and cutmix pair them: take a "
+                "gives each an odd number of images, but mixup and cutmix pair them: use a "
                 f"multiple of {2 * self.system.world_size}"
             )
 
     @property
     def run_id(self) -> str:
-        """First 12 hex digits of a SHA-256 over the canonical JSON of what changes the result."""
+        """First 12 hex digits of a SHA-256 over the canonical JSON of the fields in the id."""
         return run_id_of(self.to_json())
 
     @property
     def variant_id(self) -> str:
-        """What the seeds of a variant share, as an id: that of seed 0."""
+        """The id that all seeds of a variant share: the run id with seed 0."""
         return replace(self, seed=0).run_id
 
     def to_json(self) -> dict[str, Any]:
-        """The whole config as plain JSON values; in a path, what is no UTF-8 is spelled out."""
+        """The config as JSON values. Bytes of a path that are not UTF-8 are escaped."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         if root := plain["data"]["root"]:
             plain["data"]["root"] = root.encode("utf-8", "backslashreplace").decode()
@@ -300,7 +300,7 @@ RUN_ID = re.compile("[0-9a-f]{12}")  # what ``id_of`` gives
 NO_RESULT = [
     item.name for item in fields(DataConfig) if not item.metadata.get("result", True)
 ]  # fields of data that are not part of the id
-# Fields that hold numbers with a point, alone, in a list or beside null.
+# Fields with float values, also in lists or optional.
 FLOATS = {
     group: [item.name for item in fields(kind) if "float" in str(item.type)]
     for group, kind in (("model", MetaFormerConfig), ("data", DataConfig), ("optim", OptimConfig))
@@ -308,12 +308,12 @@ FLOATS = {
 
 
 def variant_key(config: Mapping[str, Any]) -> str:
-    """Canonical JSON of what changes the result of a config (as JSON values), the seed left out."""
+    """Canonical JSON of the fields in the id of a config (as JSON values), without the seed."""
     data = config["data"]
     if not data.keys().isdisjoint(NO_RESULT):
         data = {name: value for name, value in data.items() if name not in NO_RESULT}
-    # The standard library's spelling of numbers is part of every id, so it spells them; but once a
-    # variant: a table asks for those of ten thousand records.
+    # Ids use the standard library's JSON. It is slow, so the result is cached per variant: a table
+    # may have ten thousand records.
     half = {"data": data, "model": config["model"], "optim": config["optim"]}
     return _canonical(orjson.dumps(half))
 
@@ -324,20 +324,20 @@ def _canonical(half: bytes) -> str:
 
 
 def run_id_of(config: Mapping[str, Any], variant: str | None = None) -> str:
-    """The run id of a config as JSON values; ``RunConfig.run_id`` of a run that was never built.
+    """The run id of a config as JSON values, without building a RunConfig.
 
     Args:
         config: The config.
-        variant: Its ``variant_of``, where that is known.
+        variant: Its ``variant_key``, if known.
     """
-    # "seed" sorts after the groups, so the variant is the beginning of the whole.
+    # "seed" sorts after the groups, so the JSON of the variant comes first.
     half = (variant or variant_key(config)).removesuffix("}")
     text = f'{half},"seed":{json.dumps(config["seed"])}}}'
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def restore_floats(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config whose whole numbers have lost their point on the way (1.0 -> 1), as it was."""
+    """A config with its floats restored, after JSON of another program wrote 1.0 as 1."""
 
     def point(value: Any) -> Any:
         if isinstance(value, list):

@@ -1,9 +1,9 @@
-"""Seeds that depend on what they are for and on nothing that happened before.
+"""Seeds that depend only on their purpose, not on what was drawn before.
 
-An epoch's randomness follows from (seed, epoch) alone, so a run that was killed and resumed sees
-what one that was not would have seen, and variants of one seed see the same pictures in the same
-order. Streams keep the data apart from the model: a variant that draws more (drop path, say) does
-not shift its neighbour's pictures.
+The randomness of an epoch follows from (seed, epoch) alone. So a resumed run ends with the same
+numbers as an uninterrupted one, and variants with the same seed see the same images in the same
+order. Each stream has its own seed, so a model that draws more random numbers (for drop path, say)
+does not change the order of the images.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ STREAMS = ["weights", "order", "augmentation", "training"]
 
 
 def derive_seed(seed: int, stream: str, *counters: int) -> int:
-    """A 63-bit seed for one stream at one place, such as ``derive(0, "order", epoch)``."""
+    """A 63-bit seed for one stream, such as ``derive_seed(0, "order", epoch)``."""
     words = np.random.SeedSequence([seed, STREAMS.index(stream), *counters]).generate_state(2)
     return (int(words[0]) << 31) ^ int(words[1])

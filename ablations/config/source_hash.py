@@ -1,4 +1,4 @@
-"""The version of a source file: a hash over what it does, not over its comments or layout."""
+"""A hash of a source file that ignores comments, docstrings and formatting."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any
 
 
 def source_hash(file: Path, mixer: str | None = None) -> str:
-    """12 hex digits over what a file of Python does; comments, docstrings, layout do not count.
+    """12 hex digits of a hash over the code of a Python file, without comments and formatting.
 
     Args:
         file: The file.
-        mixer: A token mixer; where the file registers it, what only others need does not count.
+        mixer: A token mixer. If the file registers it, code that only other mixers need is ignored.
 
     Raises:
-        OSError: It cannot be read.
-        SyntaxError: It is not Python.
-        ValueError: It is not UTF-8, or has a null byte.
+        OSError: The file cannot be read.
+        SyntaxError: The file is not Python.
+        ValueError: The file is not UTF-8, or has a null byte.
     """
     tree = ast.parse(file.read_text(encoding="utf-8"))
     if mixer is not None:
-        tree.body = _needed(tree.body, mixer)
+        tree.body = _needed_statements(tree.body, mixer)
     return tree_hash(tree)
 
 
 def tree_hash(tree: ast.Module) -> str:
     """The hash of a syntax tree; docstrings do not count."""
-    return hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(_serialize(tree)).encode()).hexdigest()[:12]
 
 
-# What can read a module's names without spelling them.
-UNSPELLED = {"eval", "exec", "globals", "locals", "vars", "getattr", "sys", "import_module"}
+# Names through which code can use others without spelling them.
+DYNAMIC = {"eval", "exec", "globals", "locals", "vars", "getattr", "sys", "import_module"}
 
 
-def _needed(body: list[ast.stmt], mixer: str) -> list[ast.stmt]:
-    """The statements of a module that a mixer needs; all, where that cannot be read off them."""
-    body = [part for statement in body for part in _apart(statement)]
-    used = [_used(statement) for statement in body]
-    start = {number for number, each in enumerate(body) if mixer in _registers(each)}
-    if not start or any(names & UNSPELLED for names in used):
+def _needed_statements(body: list[ast.stmt], mixer: str) -> list[ast.stmt]:
+    """The statements of a module that a mixer needs; all of them if that cannot be determined."""
+    body = [part for statement in body for part in _split_import(statement)]
+    used = [_used_names(statement) for statement in body]
+    start = {number for number, each in enumerate(body) if mixer in _registered_mixers(each)}
+    if not start or any(names & DYNAMIC for names in used):
         return body
-    made = [_makes(statement) for statement in body]
+    made = [_defined_names(statement) for statement in body]
     kept = start | {number for number, names in enumerate(made) if names is None}
     while True:
         wanted = set().union(*(used[number] for number in kept))
@@ -54,7 +54,7 @@ def _needed(body: list[ast.stmt], mixer: str) -> list[ast.stmt]:
         kept |= more
 
 
-def _apart(statement: ast.stmt) -> list[ast.stmt]:
+def _split_import(statement: ast.stmt) -> list[ast.stmt]:
     """An import of several names as one import each."""
     if isinstance(statement, ast.Import):
         return [ast.Import([name]) for name in statement.names]
@@ -64,8 +64,8 @@ def _apart(statement: ast.stmt) -> list[ast.stmt]:
     return [statement]
 
 
-def _registers(statement: ast.stmt) -> set[str]:
-    """The token mixers that a statement at the top of a module registers by their names."""
+def _registered_mixers(statement: ast.stmt) -> set[str]:
+    """The token mixers that a top-level statement registers by name."""
     calls: list[ast.expr] = []
     if isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
         calls = statement.decorator_list
@@ -79,15 +79,15 @@ def _registers(statement: ast.stmt) -> set[str]:
     return found
 
 
-def _makes(statement: ast.stmt) -> set[str] | None:
-    """The names that a statement makes and does nothing else; None where it may do more."""
+def _defined_names(statement: ast.stmt) -> set[str] | None:
+    """The names that a statement defines, if it does nothing else; else None."""
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
         names = {(item.asname or item.name).split(".")[0] for item in statement.names}
         return None if "*" in names else names
     if isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
-        others = len(statement.decorator_list) - len(_registers(statement))
+        others = len(statement.decorator_list) - len(_registered_mixers(statement))
         return None if others else {statement.name}
-    if isinstance(statement, ast.Expr) and _registers(statement):
+    if isinstance(statement, ast.Expr) and _registered_mixers(statement):
         return set()
     if isinstance(statement, ast.Assign):
         plain = all(isinstance(target, ast.Name) for target in statement.targets)
@@ -97,8 +97,8 @@ def _makes(statement: ast.stmt) -> set[str] | None:
     return None
 
 
-def _used(statement: ast.stmt) -> set[str]:
-    """The names that a statement spells, as such, after a dot or as a text of their own."""
+def _used_names(statement: ast.stmt) -> set[str]:
+    """The names in a statement: variables, attributes and strings."""
     found = set()
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
@@ -110,24 +110,24 @@ def _used(statement: ast.stmt) -> set[str]:
     return found
 
 
-def _words(node: Any) -> Iterator[str]:
-    """A syntax tree in words that do not depend on the version of Python, docstrings left out."""
+def _serialize(node: Any) -> Iterator[str]:
+    """A syntax tree as words that are the same in all versions of Python, without docstrings."""
     if isinstance(node, list):
         for item in node:
-            yield from _words(item)
+            yield from _serialize(item)
     elif isinstance(node, ast.AST):
         yield type(node).__name__
         for name, value in ast.iter_fields(node):
-            if name == "body" and _documented(node):
+            if name == "body" and _has_docstring(node):
                 value = value[1:]
             if value not in (None, []):
                 yield name
-                yield from _words(value)
+                yield from _serialize(value)
         yield "end"
     else:
         yield repr(node)
 
 
-def _documented(node: ast.AST) -> bool:
+def _has_docstring(node: ast.AST) -> bool:
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None

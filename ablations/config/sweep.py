@@ -1,9 +1,9 @@
-"""sweeps/*.yaml -> the runs of a study: each once, whichever files ask for it."""
+"""Sweep files (sweeps/*.yaml) -> the runs of a study: each once, whichever files ask for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from ablations.errors import ConfigError
 
 __all__ = ["PARAMETERS", "SweepRun", "expand_sweeps", "sweep_grid"]
 
-# What an override may set for a whole study although presets differ in it.
-SCALE = ["model.depths", "model.dims", "data.batch_size"]
+# Overrides of these may make two presets the same run: a smaller model for all rows, for example.
+SCALE_FIELDS = ["model.depths", "model.dims", "data.batch_size"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class SweepRun:
 
 
 def sweep_grid(path: Path) -> list[dict[str, Any]]:
-    """The parameters of each run of one sweep file, in W&B's order: the last name runs fastest.
+    """The parameters of each run of one sweep file, in W&B's order: the last name varies fastest.
 
     Raises:
-        ConfigError: As ``sweep_file.read``, or too many runs.
+        ConfigError: The file is invalid, or asks for too many runs.
     """
-    made = sweep_file.load_sweep_file(path)
-    sweep_file.count_runs([made], None)
-    return list(made)
+    file = sweep_file.load_sweep_file(path)
+    sweep_file.count_runs([file], None)
+    return list(file)
 
 
 def expand_sweeps(
@@ -48,108 +48,83 @@ def expand_sweeps(
     recipe_given: bool = False,
     count_classes: Callable[[DataConfig], int] | None = None,
 ) -> list[SweepRun]:
-    """The runs of sweep files on a recipe: each once, whichever files ask for it.
+    """The runs of sweep files, each once.
 
-    The first seed of every variant comes before the second of any, so that a study that is stopped
-    early has whole tables with fewer seeds rather than a part of the rows.
+    The first seed of every variant comes before the second of any, so that a study that stops
+    early has all rows with fewer seeds.
 
     Args:
         paths: The sweep files.
-        recipe: The recipe that the files' values change, where they name none.
-        overrides: Fields set in every run; they win over the files.
-        seeds: In place of the files' seeds.
-        defaults: Fields set where neither the file nor an override says anything.
-        recipe_given: Whether the recipe wins over one that a file's command names.
-        count_classes: As in ``resolve``.
+        recipe: The recipe whose values the files vary, unless they name one.
+        overrides: Fields set in every run, whatever the files say.
+        seeds: Seeds to use instead of those in the files.
+        defaults: Fields set in every run, unless a file or an override sets them.
+        recipe_given: Whether ``recipe`` also replaces the recipe in a file's command.
+        count_classes: As in `resolve`.
 
     Raises:
-        ConfigError: A file or a run that is wrong, too many runs, or an override that leaves
-            nothing of what a file varies; names the file.
+        ConfigError: A file or one of its runs is invalid, there are too many runs, or an override
+            replaces what a file varies. The message names the file.
     """
     files = [sweep_file.load_sweep_file(path) for path in paths]
     sweep_file.count_runs(files, seeds)
-    overrides = flatten(overrides or {})
-    study = _Study(recipe, overrides, seeds, defaults or {}, recipe_given, count_classes)
-    for made in files:
+    study = _Expansion(
+        recipe, flatten(overrides or {}), seeds, defaults or {}, recipe_given, count_classes
+    )
+    for file in files:
         try:
-            study.add(made)
+            study.add(file)
         except ConfigError as error:
-            raise ConfigError(f"{made.path}: {error}") from error
-    study.check_read()
-    cells = [SweepRun(config, tuple(names)) for config, names in study.configs.values()]
-    return sorted(cells, key=lambda cell: cell.config.seed)
+            raise ConfigError(f"{file.path}: {error}") from error
+    study.check_overrides_used()
+    runs = [SweepRun(config, tuple(names)) for config, names in study.runs.values()]
+    return sorted(runs, key=lambda run: run.config.seed)
 
 
-def _check_one(known: RunConfig, config: RunConfig) -> None:
-    """Raise ConfigError where two runs of one id differ: one of the values would be lost."""
-    if known == config:
-        return
-    here, there = flatten(known.to_json()), flatten(config.to_json())
-    for name in here:
-        if here[name] != there[name]:
-            raise ConfigError(
-                f"two of its runs are one, with {name} {here[name]!r} and {there[name]!r}, which "
-                "does not tell runs apart: give one value, and for another one use another results "
-                "folder"
-            )
+@dataclass
+class _Expansion:
+    """The runs of sweep files by id; its fields are the arguments of `expand_sweeps`."""
 
+    recipe: str
+    overrides: Mapping[str, Any]
+    seeds: Sequence[int] | None
+    defaults: Mapping[str, Any]
+    recipe_given: bool
+    count_classes: Callable[[DataConfig], int] | None
+    runs: dict[str, tuple[RunConfig, list[str]]] = field(default_factory=dict)
 
-class _Study:
-    """Runs by id, while files are added."""
-
-    def __init__(
-        self,
-        recipe: str,
-        overrides: Mapping[str, Any],
-        seeds: Sequence[int] | None,
-        defaults: Mapping[str, Any],
-        recipe_given: bool,
-        count_classes: Callable[[DataConfig], int] | None,
-    ) -> None:
-        self.recipe, self.overrides, self.seeds = recipe, overrides, seeds
-        self.defaults, self.recipe_given = defaults, recipe_given
-        self.count_classes = count_classes
-        self.configs: dict[str, tuple[RunConfig, list[str]]] = {}
-        # Overrides that no run has read so far, and why; None before the first run.
-        self.unread: dict[str, ConfigError | None] = {
-            name: None for name in overrides if name in unused_fields.READERS
+    def __post_init__(self) -> None:
+        # Overrides that no run has used so far, with the reason; None before the first run.
+        self.unused: dict[str, ConfigError | None] = {
+            name: None for name in self.overrides if name in unused_fields.CONDITIONS
         }
 
-    def add(self, made: SweepFile) -> None:
-        """The runs of one file.
-
-        Raises:
-            ConfigError: As ``expand``.
-        """
-        self._check_axes(made)
+    def add(self, file: SweepFile) -> None:
+        """Add the runs of a file; raise ConfigError as `expand_sweeps`."""
+        self._check_varied(file)
         if self.seeds is not None:
-            grid = {name: values for name, values in made.grid.items() if name != "seed"}
-            made = replace(made, grid=grid)
-        first: dict[str, dict[str, Any]] = {}
-        for parameters in made:
-            values = made.whole(parameters)
-            recipe, preset = self._names(made, values)
+            grid = {name: values for name, values in file.grid.items() if name != "seed"}
+            file = replace(file, grid=grid)
+        first: dict[str, dict[str, Any]] = {}  # run id -> the values before overrides
+        for parameters in file:
+            values = file.fields_of(parameters)
+            recipe, preset = self._recipe_and_preset(file, values)
             for seed in self.seeds if self.seeds is not None else [values.get("seed", 0)]:
                 own = {**values, "seed": seed}
-                every = {**self.defaults, **own, **self.overrides}
-                config = resolve(recipe, every, preset, self.overrides, self.count_classes)
-                self._strike_read(config, recipe, preset)
-                known, names = self.configs.setdefault(config.run_id, (config, []))
-                _check_one(known, config)
-                if made.path.stem not in names:
-                    names.append(made.path.stem)
-                before = {
-                    name: default_value(recipe, preset, name) for name in self.overrides
-                } | own
-                self._check_two(first.setdefault(config.run_id, before), before)
+                fields = {**self.defaults, **own, **self.overrides}
+                config = resolve(recipe, fields, preset, self.overrides, self.count_classes)
+                self._mark_used(config, recipe, preset)
+                known, names = self.runs.setdefault(config.run_id, (config, []))
+                _check_equal(known, config)
+                if file.path.stem not in names:
+                    names.append(file.path.stem)
+                before = {name: default_value(recipe, preset, name) for name in self.overrides}
+                self._check_distinct(first.setdefault(config.run_id, before | own), before | own)
 
-    def _names(self, made: SweepFile, values: dict[str, Any]) -> tuple[str, str | None]:
-        """The recipe and the preset of a run, taken out of its values.
-
-        A recipe that the user names wins over one that the file's command does.
-        """
+    def _recipe_and_preset(self, file: SweepFile, values: dict[str, Any]) -> tuple[str, str | None]:
+        """Remove the recipe and the preset of a run from its values."""
         recipe, preset = values.pop("recipe", self.recipe), values.pop("preset", None)
-        if self.recipe_given and "recipe" not in made.grid:
+        if self.recipe_given and "recipe" not in file.grid:
             recipe = self.recipe
         if not isinstance(recipe, str):
             raise ConfigError(f"recipe {recipe!r} is not a name")
@@ -157,50 +132,55 @@ class _Study:
             raise ConfigError(f"preset {preset!r} is not a name")
         return recipe, preset
 
-    def _check_axes(self, made: SweepFile) -> None:
-        """Raise ConfigError where an override leaves one of several values that a file varies."""
+    def _check_varied(self, file: SweepFile) -> None:
+        """Raise ConfigError if an override replaces several values that the file varies."""
         given = {name: f"{value}" for name, value in self.overrides.items()}
         if self.recipe_given:
             given["recipe"] = self.recipe
-        for name, values in made.grid.items():
+        for name, values in file.grid.items():
             fields = {name}
             if name in GROUPS:
-                fields = {field for value in values for field in expand_group(name, value)}
-            for field in sorted(fields & given.keys()):
-                if len(values) > 1:
+                fields = {each for value in values for each in expand_group(name, value)}
+            if len(values) > 1:
+                for each in sorted(fields & given.keys()):
                     remedy = "use --seeds" if name == "seed" else "leave the flag out"
                     raise ConfigError(
-                        f"--{field} {given[field]} would make the {len(values)} values of {name} "
-                        f"one: {remedy}"
+                        f"--{each} {given[each]} would replace the {len(values)} values of "
+                        f"{name}: {remedy}"
                     )
 
-    def _check_two(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-        """Raise ConfigError where overrides have made one run of two presets.
-
-        Not for fields of a study's scale: a smaller model for all rows may make two of them one.
-        """
-        if one is other:
-            return
-        for name, value in self.overrides.items():
-            if one.get(name) != other.get(name) and name not in SCALE:
+    def _check_distinct(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+        """Raise ConfigError if an override has made two presets the same run."""
+        for name, value in self.overrides.items() if one is not other else ():
+            if one.get(name) != other.get(name) and name not in SCALE_FIELDS:
                 raise ConfigError(
-                    f"--{name} {value} would make two of its runs one, which have "
+                    f"--{name} {value} would make two of its runs equal, which have "
                     f"{one.get(name)!r} and {other.get(name)!r}: leave the flag out"
                 )
 
-    def _strike_read(self, config: RunConfig, recipe: str, preset: str | None) -> None:
-        """Strike out the overrides that this run reads, or that are its recipe's own values."""
-        for name in list(self.unread):
+    def _mark_used(self, config: RunConfig, recipe: str, preset: str | None) -> None:
+        """Remember the overrides that this run uses, or that are its recipe's own values."""
+        for name in list(self.unused):
             try:
                 if differs_from_default(recipe, preset, name, self.overrides[name]):
-                    unused_fields.check_unused(
-                        config, self.overrides, self.overrides.keys() - {name}
-                    )
-                del self.unread[name]
+                    others = self.overrides.keys() - {name}
+                    unused_fields.check_unused(config, self.overrides, others)
+                del self.unused[name]
             except ConfigError as error:
-                self.unread[name] = error
+                self.unused[name] = error
 
-    def check_read(self) -> None:
-        """Raise ConfigError for an override that no run of the study reads."""
-        for error in filter(None, self.unread.values()):
+    def check_overrides_used(self) -> None:
+        """Raise ConfigError for an override that no run uses."""
+        for error in filter(None, self.unused.values()):
             raise error
+
+
+def _check_equal(known: RunConfig, config: RunConfig) -> None:
+    """Raise ConfigError if two runs with one id differ: one of the values would be lost."""
+    old, new = flatten(known.to_json()), flatten(config.to_json())
+    for name in old if known != config else ():
+        if old[name] != new[name]:
+            raise ConfigError(
+                f"two of its runs have the same id, with {name} {old[name]!r} and {new[name]!r}, "
+                "which is not part of the id: give one value, or use another results folder"
+            )

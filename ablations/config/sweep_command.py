@@ -1,6 +1,6 @@
 """``program`` and ``command`` of a sweep file: the flags with which an agent starts each run.
 
-They belong to the run as much as its parameters do, so `ablations run` gives them to it too.
+`ablations run` applies these flags too, so that both ways of launching give the same runs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ EXPECTED = '["${env}", "${interpreter}", "-m", "${program}", "${args}"]'
 
 
 def command_fields(program: Any, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields (and ``recipe``, ``preset``) that a command sets before and after its ``${args}``.
+    """The fields (and ``recipe``, ``preset``) that a command sets before and after ``${args}``.
 
     Args:
-        program: As the file has it; None where it has none.
-        command: Likewise; an agent has one of its own.
+        program: The value in the file, or None.
+        command: The value in the file, or None for W&B's default.
 
     Raises:
-        ConfigError: Another program, or a command that `ablations run` cannot follow.
+        ConfigError: Another program, or a command that `ablations run` cannot apply.
     """
     if program is not None and program != PROGRAM:
         raise ConfigError(f"program {program!r}: `ablations run` trains by {PROGRAM}")
@@ -39,7 +39,7 @@ def command_fields(program: Any, command: Any) -> tuple[dict[str, Any], dict[str
     head, rest = _program(words)
     if odd := [word for word in head if not STARTS.fullmatch(word)]:
         raise ConfigError(
-            f"command has {odd[0]!r}, which `ablations run` cannot follow: use {EXPECTED}"
+            f"command has {odd[0]!r}, which `ablations run` cannot apply: use {EXPECTED}"
         )
     macros = [word for word in rest if re.fullmatch(r"\$\{.*\}", word)]
     if odd := [word for word in macros if word[2:-1] not in ARGS]:
@@ -51,7 +51,7 @@ def command_fields(program: Any, command: Any) -> tuple[dict[str, Any], dict[str
 
 
 def _program(words: list[str]) -> tuple[list[str], list[str]]:
-    """What stands before the program and what after it."""
+    """The words before and after the program."""
     for place, word in enumerate(words):
         if word in ("${program}", PROGRAM):
             return words[:place], words[place + 1 :]
@@ -61,7 +61,7 @@ def _program(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _expanded(word: Any) -> str:
-    """A word with ``${envvar:NAME}`` replaced; a variable that is not set leaves its name."""
+    """A word with ``${envvar:NAME}`` replaced by the variable, or by its name if it is not set."""
     if isinstance(word, list | dict) or word is None:
         raise ConfigError(f"command has {word!r}, and each of its items must be text")
     return re.sub(
@@ -70,7 +70,7 @@ def _expanded(word: Any) -> str:
 
 
 def _fixed(words: list[str]) -> dict[str, Any]:
-    """The fields that flags set, with the recipe and the preset that they choose."""
+    """The fields, recipe and preset that flags set."""
     own, found = split_arguments(["train", *words])
     rest = own[1:]
     while rest:
@@ -85,8 +85,8 @@ def _fixed(words: list[str]) -> dict[str, Any]:
             found[name] = value
         else:
             raise ConfigError(
-                f"command has {name!r}, which `ablations run` cannot take from a file: give it "
-                "there as a flag, and to agents by its variable (ABLATIONS_RESULTS, "
-                "ABLATIONS_NO_REUSE)"
+                f"command has {name!r}, which `ablations run` does not accept from a file: pass it "
+                "as a flag to `ablations run`, and to agents as an environment variable "
+                "(ABLATIONS_RESULTS, ABLATIONS_NO_REUSE)"
             )
     return found

@@ -1,7 +1,7 @@
-"""One sweep file -> its runs, with W&B's meaning of it. Nothing in it is dropped: read or refused.
+"""A sweep file, as W&B reads it. Every key is either understood or refused.
 
-What `wandb agent` would do with a key that `ablations run` cannot do, or the other way round, is an
-error, so that both ways of launching a file give the same runs.
+`ablations run` and `wandb agent` give the same runs: a key that only one of them supports is an
+error.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ablations.text.parsing import MOST
 from poolformer.config import unknown_name
 
 PARAMETERS = [*FIELDS, *CHOICES]
-# What W&B's schema has at the top of a file; and of these, what an agent would do and we cannot.
+# The top-level keys of W&B's schema, and those that only an agent supports.
 KEYS = ["apiVersion", "kind", "controller", "description", "program", "job", "image_uri", "entity"]
 KEYS += ["project", "method", "command", "name", "run_cap", "metric", "metrics", "scheduler"]
 KEYS += ["early_terminate", "parameters"]
 REFUSED = {
-    "early_terminate": "it ends runs before their last epoch, which then cannot be compared",
-    "job": "it is W&B Launch's, which starts another program",
-    "image_uri": "it is W&B Launch's, which starts another program",
-    "scheduler": "it is W&B Launch's, which starts another program",
+    "early_terminate": "it ends runs before their last epoch, so that they cannot be compared",
+    "job": "it belongs to W&B Launch, which starts another program",
+    "image_uri": "it belongs to W&B Launch, which starts another program",
+    "scheduler": "it belongs to W&B Launch, which starts another program",
 }
 METRICS = ["val/top1", "val/top5", "val/loss", "train/loss"]
-# Of a parameter in W&B's schema: those of a grid, and those of a search over distributions.
+# The keys of a parameter in W&B's schema: for a grid, and for a search over distributions.
 GRID_KEYS = ["value", "values", "min", "max", "distribution", "parameters"]
 SEARCH_KEYS = ["probabilities", "q", "mu", "sigma", "a", "b"]
 DISTRIBUTIONS = {"constant": "value", "categorical": "values", "int_uniform": "min"}
@@ -42,15 +42,15 @@ NEEDS = "needs values: [...], value: ..., or whole min <= max"
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A file that has been read.
+    """A valid sweep file.
 
     Args:
-        path: Where it is.
-        grid: The values of each parameter, in the order in which W&B varies them: the last fastest.
-        before: Flags of ``command`` that stand before the parameters, which win over them; also
-            the file's project.
-        after: Those that stand after the parameters, none of which they may contradict.
-        cap: How many runs at most (``run_cap``), from the first; None for all.
+        path: The file.
+        grid: The values of each parameter. W&B varies the last parameter fastest.
+        before: Fields that ``command`` sets before the parameters, which override them; also the
+            file's project.
+        after: Fields that ``command`` sets after the parameters, which must not contradict them.
+        cap: The maximum number of runs (``run_cap``), from the first; None for all.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class SweepFile:
 
     @property
     def count(self) -> int:
-        """How many runs it asks for; nothing is listed for that."""
+        """The number of runs, computed without listing them."""
         every = math.prod(len(values) for values in self.grid.values())
         return every if self.cap is None else min(every, self.cap)
 
@@ -70,20 +70,20 @@ class SweepFile:
         runs = (dict(zip(self.grid, row, strict=True)) for row in product(*self.grid.values()))
         return islice(runs, self.cap)
 
-    def whole(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """A run's parameters with the flags of ``command``, as flat fields."""
+    def fields_of(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """All fields of a run: its parameters and the flags of ``command``."""
         own: dict[str, Any] = {}
-        for name, value in given.items():
+        for name, value in parameters.items():
             own |= expand_group(name, value) if name in GROUPS else {name: value}
         return {**self.before, **own, **self.after}
 
 
 def load_sweep_file(path: Path) -> SweepFile:
-    """A sweep file.
+    """Read a sweep file.
 
     Raises:
-        ConfigError: No such file, no YAML mapping, a key or a parameter that is not understood or
-            not a finite list, or what `ablations run` cannot do as an agent does it.
+        ConfigError: The file does not exist, is not a YAML mapping, has an unknown key, a
+            parameter that is not a finite list, or a key that `ablations run` does not support.
     """
     tree = yaml_file.load_yaml(path)
     try:
@@ -99,25 +99,25 @@ def _read(path: Path, tree: Any) -> SweepFile:
         _check_key(key, value)
     parameters = tree.get("parameters")
     if not isinstance(parameters, Mapping) or not parameters:
-        raise ConfigError("it lacks parameters: a mapping of field to values")
+        raise ConfigError("parameters is missing: it must be a mapping of fields to values")
     if tree.get("method") != "grid":
         raise ConfigError(
-            f"method {tree.get('method')!r}; `ablations run` knows grid (a search over "
-            "distributions is for `wandb agent`)"
+            f"method {tree.get('method')!r}: `ablations run` supports only grid (use `wandb agent` "
+            "for a search over distributions)"
         )
     cap = tree.get("run_cap")
     if cap is not None and (type(cap) is not int or cap < 1):
         raise ConfigError(f"run_cap {cap!r} must be a whole number, 1 or more")
     before, after = sweep_command.command_fields(tree.get("program"), tree.get("command"))
-    if project := tree.get("project"):  # an agent's runs are in the sweep's
+    if project := tree.get("project"):  # an agent logs to the project of the sweep
         before = {"system.project": project, **before}
-    made = SweepFile(path, _grid(parameters), before, after, cap)
-    _check_fixed(made)
-    return made
+    file = SweepFile(path, _grid(parameters), before, after, cap)
+    _check_fixed(file)
+    return file
 
 
 def _check_key(key: str, value: Any) -> None:
-    """Raise ConfigError for a key at the top that is not understood or cannot be followed."""
+    """Raise ConfigError for a top-level key that is unknown or not supported."""
     if key in ("seed", "seeds"):
         raise ConfigError(f"{key!r} belongs under parameters: `seed: {{values: [0, 1, 2]}}`")
     if key in PARAMETERS or key in GROUPS:
@@ -127,7 +127,7 @@ def _check_key(key: str, value: Any) -> None:
     if value is None:
         return
     if key in REFUSED:
-        raise ConfigError(f"{key} is for W&B alone: {REFUSED[key]}; leave it out")
+        raise ConfigError(f"{key} is not supported: {REFUSED[key]}. Leave it out")
     if key in ("metric", "metrics"):
         for metric in value if key == "metrics" and isinstance(value, list) else [value]:
             _check_metric(metric)
@@ -144,7 +144,7 @@ def _check_metric(metric: Any) -> None:
         raise ConfigError("metric must be {name: val/top1, goal: maximize}")
     for key in metric:
         if key == "target":
-            raise ConfigError("metric.target ends a sweep before its last run: leave it out")
+            raise ConfigError("metric.target would end the sweep before its last run: leave it out")
         if key not in ("name", "goal"):
             raise ConfigError(unknown_name("key of metric", key, ["name", "goal"]))
     if metric["name"] not in METRICS:
@@ -164,8 +164,8 @@ def _grid(parameters: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
                 raise ConfigError(unknown_name("group of parameters", name, GROUPS))
             if not isinstance(inner, Mapping) or not inner or len(parameter) > 1:
                 raise ConfigError(
-                    f"{name} must have a mapping of field to values as its parameters, alone: did "
-                    f"you mean `{name}: {{parameters: {{...: {{values: [...]}}}}}}`?"
+                    f"{name} must have only parameters, a mapping of fields to values: "
+                    f"`{name}: {{parameters: {{...: {{values: [...]}}}}}}`"
                 )
             found = {f"{name}.{field}": inner[field] for field in sorted(inner)}
         else:
@@ -174,12 +174,12 @@ def _grid(parameters: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
             if field not in PARAMETERS and field not in GROUPS:
                 raise ConfigError(unknown_field("parameter", field))
             if field in grid:
-                raise ConfigError(f"{field} is given twice, nested and dotted: leave one")
+                raise ConfigError(f"{field} is given twice, nested and dotted: remove one")
             grid[field] = _values(field, each)
     for name in GROUPS:
         inside = {field for value in grid.get(name, ()) for field in expand_group(name, value)}
         if twice := sorted(inside & grid.keys()):
-            raise ConfigError(f"{twice[0]} is given twice, within {name} and dotted: leave one")
+            raise ConfigError(f"{twice[0]} is given twice, in {name} and dotted: remove one")
     return grid
 
 
@@ -189,21 +189,21 @@ def _values(name: str, parameter: Any) -> Sequence[Any]:
         raise ConfigError(f"{name} {NEEDS}")
     for key in parameter:
         if key in SEARCH_KEYS:
-            raise ConfigError(f"{name} has {key}, which a grid does not take: list its values")
+            raise ConfigError(f"{name} has {key}, which a grid does not support: list the values")
         if key not in GRID_KEYS:
             raise ConfigError(f"{name}: {unknown_name('key', key, GRID_KEYS)}")
     kind = parameter.get("distribution")
     if kind is not None and kind not in DISTRIBUTIONS:
         raise ConfigError(
-            f"{name} has distribution {kind!r}, and a grid takes {', '.join(DISTRIBUTIONS)}: list "
-            "its values"
+            f"{name} has distribution {kind!r}; a grid supports {', '.join(DISTRIBUTIONS)}: list "
+            "the values"
         )
     forms = [form for form in DISTRIBUTIONS.values() if form in parameter]
     keys = parameter.keys() - {"distribution"}
     if len(forms) != 1 or keys not in ({"value"}, {"values"}, {"min", "max"}):
         raise ConfigError(f"{name} {NEEDS}")
     if kind is not None and DISTRIBUTIONS[kind] != forms[0]:
-        raise ConfigError(f"{name} has distribution {kind} and {forms[0]}: leave one out")
+        raise ConfigError(f"{name} has distribution {kind} and {forms[0]}: remove one")
     if forms == ["value"]:
         return [parameter["value"]]
     if forms == ["values"]:
@@ -221,47 +221,47 @@ def _values(name: str, parameter: Any) -> Sequence[Any]:
 
 
 def _key(value: Any) -> str:
-    """What tells two values apart: 1 and 1.0 are one, 1, true and "1" are three."""
+    """A key by which values are equal: 1 and 1.0 are, but 1, true and "1" are not."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _check_fixed(made: SweepFile) -> None:
+def _check_fixed(file: SweepFile) -> None:
     """Raise ConfigError for a flag of ``command`` that contradicts a parameter."""
-    varied = dict(made.grid)
+    varied = dict(file.grid)
     for name in GROUPS:
-        for value in made.grid.get(name, ()):
+        for value in file.grid.get(name, ()):
             varied |= {field: [] for field in expand_group(name, value)}
-    if twice := [name for name in CHOICES if name in made.before and name in made.grid]:
-        raise ConfigError(f"{twice[0]} is both a parameter and a flag of command: leave one out")
-    for name in made.after:
-        if name in varied and list(map(str, varied[name])) != [str(made.after[name])]:
+    if twice := [name for name in CHOICES if name in file.before and name in file.grid]:
+        raise ConfigError(f"{twice[0]} is both a parameter and a flag of command: remove one")
+    for name in file.after:
+        if name in varied and list(map(str, varied[name])) != [str(file.after[name])]:
             raise ConfigError(
-                f"command sets {name} after ${{args}}, so that no agent would train the values "
-                "that parameters give: leave one out"
+                f"command sets {name} after ${{args}}, which would override the values in "
+                "parameters: remove one"
             )
 
 
 def count_runs(files: Sequence[SweepFile], seeds: Sequence[int] | None) -> int:
-    """How many runs files ask for, each counted as often as it is asked for.
+    """The number of runs in files; a run in two files counts twice.
 
     Raises:
-        ConfigError: More than are listed at once, or a cap on runs with other seeds.
+        ConfigError: Too many runs, or ``run_cap`` together with other seeds.
     """
     count = 0
-    for made in files:
-        if seeds is not None and made.cap is not None:
+    for file in files:
+        if seeds is not None and file.cap is not None:
             raise ConfigError(
-                f"{made.path}: run_cap {made.cap} counts the runs of the file's own seeds: leave "
-                "out --seeds or run_cap"
+                f"{file.path}: run_cap {file.cap} counts runs with the seeds in the file: remove "
+                "--seeds or run_cap"
             )
-        own = made.count
+        own = file.count
         if seeds is not None:
-            own = own // len(made.grid.get("seed", (0,))) * len(seeds)
+            own = own // len(file.grid.get("seed", (0,))) * len(seeds)
         if own > MOST:
-            raise ConfigError(f"{made.path}: it asks for {own:,} runs: at most {MOST:,}")
+            raise ConfigError(f"{file.path} has {own:,} runs, more than {MOST:,}")
         count += own
     if count > MOST:
-        raise ConfigError(f"the files ask for {count:,} runs together: at most {MOST:,}")
+        raise ConfigError(f"the files have {count:,} runs together, more than {MOST:,}")
     return count

@@ -1,7 +1,7 @@
-"""Which fields a run reads: a knob that would move nothing is refused, with what would read it.
+"""Refuses fields that a run would not use.
 
-One table, field by field: the condition under which a run reads it. A field that is not in it is
-always read. ``resolve`` holds it against what the user sets; what a recipe sets is never refused.
+``CONDITIONS`` has the condition under which a run uses a field; other fields are always used.
+`resolve` checks the fields that the user sets, never those that a recipe sets.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from poolformer.config import MIXER_NAMES
 if TYPE_CHECKING:
     from ablations.config.schema import RunConfig
 
-BUILT_IN = tuple(MIXER_NAMES)  # a mixer from a plugin may read any field of the model
-# The optimizers of timm that take them.
+BUILT_IN = tuple(MIXER_NAMES)  # a plugin's mixer may use any field of the model
+# The optimizers of timm that use these fields.
 WITH_BETAS = ("adamw", "adam", "lamb", "lion")
 WITH_EPS = ("adamw", "adam", "lamb")
 
 
-class Reader(NamedTuple):
-    """When a field is read, and how to say so."""
+class Condition(NamedTuple):
+    """When a run uses a field, as a function and in words."""
 
-    reads: Callable[[RunConfig], bool]
-    when: str
+    holds: Callable[[RunConfig], bool]
+    words: str
 
 
 def _mixer(name: str) -> Callable[[RunConfig], bool]:
-    def reads(run: RunConfig) -> bool:
+    def uses_mixer(run: RunConfig) -> bool:
         return any(mixer == name or mixer not in BUILT_IN for mixer in run.model.mixers)
 
-    return reads
+    return uses_mixer
 
 
 def _channel_mlp(run: RunConfig) -> bool:
@@ -44,81 +44,83 @@ def _several_stages(run: RunConfig) -> bool:
     return len(run.model.depths) > 1
 
 
-_MLP = Reader(_channel_mlp, "with model.channel_mlp true")
-_DOWN = Reader(_several_stages, "with two stages or more (model.depths)")
-READERS: dict[str, Reader] = {
-    "model.pool_size": Reader(_mixer("pool"), "where model.token_mixers has pool"),
-    "model.head_dim": Reader(_mixer("attention"), "where model.token_mixers has attention"),
+_MLP = Condition(_channel_mlp, "with model.channel_mlp true")
+_DOWN = Condition(_several_stages, "with two stages or more (model.depths)")
+CONDITIONS: dict[str, Condition] = {
+    "model.pool_size": Condition(_mixer("pool"), "where model.token_mixers has pool"),
+    "model.head_dim": Condition(_mixer("attention"), "where model.token_mixers has attention"),
     "model.mlp_ratio": _MLP,
     "model.activation": _MLP,
-    "model.drop_path": Reader(lambda run: sum(run.model.depths) > 1, "with two blocks or more"),
+    "model.drop_path": Condition(lambda run: sum(run.model.depths) > 1, "with two blocks or more"),
     "model.down_kernel": _DOWN,
     "model.down_stride": _DOWN,
     "model.down_padding": _DOWN,
-    "data.fit": Reader(
+    "data.fit": Condition(
         lambda run: find_data_source(run.data.name).image_side != run.data.image_size,
         "where data.image_size is not the images' own",
     ),
-    "data.color_jitter": Reader(
+    "data.color_jitter": Condition(
         lambda run: run.data.auto_augment is None or "3a" in run.data.auto_augment,
         "where data.auto_augment, which replaces it, is null",
     ),
-    "data.mixup": Reader(
+    "data.mixup": Condition(
         lambda run: (
             run.data.mixup_prob > 0
             and not (run.data.cutmix > 0 and run.data.mixup_switch_prob == 1)
         ),
         "with data.mixup_prob above 0 and data.mixup_switch_prob below 1",
     ),
-    "data.cutmix": Reader(
+    "data.cutmix": Condition(
         lambda run: (
             run.data.mixup_prob > 0 and not (run.data.mixup > 0 and run.data.mixup_switch_prob == 0)
         ),
         "with data.mixup_prob and data.mixup_switch_prob above 0",
     ),
-    "data.mixup_prob": Reader(
+    "data.mixup_prob": Condition(
         lambda run: run.data.mixing, "with data.mixup or data.cutmix above 0"
     ),
-    "data.mixup_switch_prob": Reader(
+    "data.mixup_switch_prob": Condition(
         lambda run: run.data.mixup > 0 and run.data.cutmix > 0 and run.data.mixup_prob > 0,
         "with data.mixup, data.cutmix and data.mixup_prob above 0",
     ),
-    "optim.betas": Reader(
+    "optim.betas": Condition(
         lambda run: run.optim.optimizer in WITH_BETAS,
         f"by optim.optimizer {', '.join(WITH_BETAS)}",
     ),
-    "optim.eps": Reader(
+    "optim.eps": Condition(
         lambda run: run.optim.optimizer in WITH_EPS, f"by optim.optimizer {', '.join(WITH_EPS)}"
     ),
-    "optim.warmup_lr": Reader(
+    "optim.warmup_lr": Condition(
         lambda run: run.optim.warmup_epochs > 0, "with optim.warmup_epochs above 0"
     ),
-    "optim.min_lr": Reader(
+    "optim.min_lr": Condition(
         lambda run: run.optim.schedule_unit == "step" or run.optim.total_epochs > 1,
         "with optim.schedule_unit step, or two epochs or more",
     ),
 }
-# A study has one scale: the head width goes with the widths, which decide whether attention, in any
-# of its rows, can be built.
-WITH = {"model.head_dim": "model.dims"}
+# A study may set the head dimension for all rows: with these widths, attention could not be built.
+ALLOWED_WITH = {"model.head_dim": "model.dims"}
 
 
-def check_unused(run: RunConfig, given: Mapping[str, object], kept: Collection[str]) -> None:
-    """Refuse what is set and not read.
+def check_unused(
+    run: RunConfig, given: Mapping[str, object], study_overrides: Collection[str]
+) -> None:
+    """Refuse fields that the run would not use.
 
     Args:
         run: The run.
-        given: The fields that the user sets to something else than the recipe does.
-        kept: Fields that are not checked: set for a whole study, in which another run reads them.
+        given: The fields that the user sets to another value than the recipe.
+        study_overrides: Fields that are not checked: set for a study in which other runs use them.
 
     Raises:
-        ConfigError: A field that this run would not read.
+        ConfigError: The run would not use a field.
     """
     for name in given:
-        reader = READERS.get(name)
-        if name in kept or reader is None or WITH.get(name) in given or reader.reads(run):
+        condition = CONDITIONS.get(name)
+        if condition is None or name in study_overrides or ALLOWED_WITH.get(name) in given:
             continue
-        raise ConfigError(
-            f"{name} {given[name]!r} would change nothing in this run: it is read "
-            f"{reader.when}; leave it out"
-        )
+        if not condition.holds(run):
+            raise ConfigError(
+                f"{name} {given[name]!r} would change nothing in this run: it is used only "
+                f"{condition.words}. Leave it out"
+            )

@@ -1,6 +1,6 @@
-"""A YAML file as its author means it: no key twice, no number in disguise, nothing that explodes.
+"""Strict YAML: no duplicate keys, no numbers with surprising values, no huge expansions.
 
-What passes is read as PyYAML reads it, which is what W&B's client does.
+Valid files have the values that PyYAML, and so W&B's client, gives them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import yaml
 from ablations.errors import ConfigError
 from ablations.text.parsing import DECIMAL, LARGEST, WHOLE
 
-BYTES, DEPTH, NODES = 2_000_000, 30, 200_000  # limits of a file; nodes with aliases expanded
+BYTES, DEPTH, NODES = 2_000_000, 30, 200_000  # limits of a file; aliases are expanded
 _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that stops at a depth, before Python's own limit does."""
+    """SafeLoader with a limit on depth, below Python's recursion limit."""
 
     depth = 0
 
@@ -34,11 +34,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(path: Path) -> Any:
-    """The one document of a file; None where it is empty.
+    """The document in a file; None if the file is empty.
 
     Raises:
-        ConfigError: It cannot be read, is not YAML, has a key twice, a number that YAML would read
-            as another than is written (``1_0``, ``010``, ``1:30``), or is too deep or too large.
+        ConfigError: The file cannot be read, is not YAML, has a duplicate key or a number that
+            YAML reads differently than it looks (``1_0``, ``010``, ``1:30``), or is too deep or
+            too large.
     """
     try:
         with path.open("rb") as file:
@@ -46,23 +47,23 @@ def load_yaml(path: Path) -> Any:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     if len(raw) > BYTES:
-        raise ConfigError(f"{path} has more than {BYTES / 1e6:g} MB: no sweep file is that large")
+        raise ConfigError(f"{path} is larger than {BYTES / 1e6:g} MB")
     try:
         loader = _Loader(raw.decode("utf-8-sig"))
         node = loader.get_single_node()
         if node is None:
             return None
-        _Examination().size(node)
+        _SizeCheck().size(node)
         return loader.construct_document(node)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    # PyYAML raises more than its own errors for odd scalars: ValueError, IndexError, TypeError.
+    # For some scalars PyYAML raises ValueError, IndexError or TypeError.
     except Exception as error:
         raise ConfigError(f"{path} is not YAML: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
-    """PyYAML's message in one short line, with the place in the file."""
+    """PyYAML's message in one line, with the line and column."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         words = [error.context, error.problem]
@@ -71,15 +72,15 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-class _Examination:
-    """Walks each node once, whatever aliases point to it."""
+class _SizeCheck:
+    """Checks the nodes of a document. It visits each once, however many aliases point to it."""
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[int, int]] = {}
         self.open: set[int] = set()
 
     def size(self, node: Any) -> tuple[int, int]:
-        """Nodes and depth below a node, aliases expanded."""
+        """The number of nodes in a node, and their depth, with aliases expanded."""
         if id(node) in self.known:
             return self.known[id(node)]
         where = f"line {node.start_mark.line + 1}"
@@ -108,7 +109,7 @@ class _Examination:
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
-    """Raise ConfigError for a key that is given twice or is no name."""
+    """Raise ConfigError for a duplicate key, or one that is not a string."""
     seen: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
@@ -120,14 +121,14 @@ def _check_keys(node: yaml.MappingNode) -> None:
             )
         if key.value in seen:
             raise ConfigError(
-                f"line {line}: {key.value!r} is given twice, first in line {seen[key.value]}; W&B "
-                "would take the last without a word: leave one"
+                f"line {line}: {key.value!r} is given twice, first in line {seen[key.value]}: "
+                "remove one of them"
             )
         seen[key.value] = line
 
 
 def _check_number(node: yaml.ScalarNode, where: str) -> None:
-    """Raise ConfigError for a number that is another than it looks like."""
+    """Raise ConfigError for a number that YAML reads differently than it looks."""
     text = node.value
     if node.style is not None or not isinstance(text, str):
         return

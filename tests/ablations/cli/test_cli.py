@@ -107,7 +107,7 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["run", "{empty}"], "needs values"),
         (["run", "sweeps/pool_size.yaml", "--seeds=0,1", "--seed=2"], "are both given"),
         (["run", "{list}"], "must be a mapping"),
-        (["run", "{bare}"], "lacks parameters"),
+        (["run", "{bare}"], "parameters is missing"),
         (["run", "{odd}"], "did you mean 'model.pool_size'"),
         (["run", "sweeps/pool_size.yaml", "--seeds", "a,b"], "must be numbers"),
         (["run", "sweeps/pool_size.yaml", "--workers", "0"], "must be 1 or more"),
@@ -131,7 +131,7 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["run", "sweeps/pool_size.yaml", "--seeds=0-2000000000"], "2,000,000,001 seeds"),
         (
             ["run", "sweeps/pool_size.yaml", "--model.pool_size=5"],
-            "would make the 4 values",
+            "would replace the 4 values",
         ),
         (["run", "sweeps/pool_size.yaml", "--workers=1_0"], "invalid int value"),
         (["run", "sweeps/pool_size.yaml", "--cell-timeout=1_0s"], "must be a time above 0"),

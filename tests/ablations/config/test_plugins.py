@@ -260,9 +260,9 @@ def test_a_plugin_that_cannot_be_used_is_one_line_and_exit_2(text, told, worksho
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("", "'' is no name of a module"),
-        ("./faulty", "'./faulty' is no name of a module"),
-        ("faulty.py", "'faulty.py' is no name of a module"),
+        ("", "'' is not a module name"),
+        ("./faulty", "'./faulty' is not a module name"),
+        ("faulty.py", "'faulty.py' is not a module name"),
         ("json", "plugin json registers no token mixer"),
         ("no", "plugin no: no such module"),
     ],

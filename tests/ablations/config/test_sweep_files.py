@@ -130,15 +130,15 @@ REFUSED = [
     (ONE + "seeds: 3\n", "'seeds' belongs under parameters"),
     (ONE + "model.norm: {value: batch}\n", "'model.norm' belongs under parameters"),
     (ONE + "methd: grid\n", "did you mean 'method'"),
-    (ONE + "early_terminate: {type: hyperband}\n", "early_terminate is for W&B alone"),
-    (ONE + "job: x\n", "job is for W&B alone"),
+    (ONE + "early_terminate: {type: hyperband}\n", "early_terminate is not supported"),
+    (ONE + "job: x\n", "job is not supported"),
     (ONE + "run_cap: 0\n", "run_cap 0 must be"),
     (ONE + "run_cap: two\n", "run_cap 'two' must be"),
     (ONE + "run_cap: true\n", "run_cap True must be"),
     (ONE + "metric: {name: val/top11, goal: maximize}\n", "did you mean 'val/top1'"),
     (ONE + "metric: {name: val/top1, gaol: maximize}\n", "did you mean 'goal'"),
     (ONE + "metric: {name: val/top1, goal: max}\n", "valid are minimize, maximize"),
-    (ONE + "metric: {name: val/top1, target: 90}\n", "metric.target ends a sweep"),
+    (ONE + "metric: {name: val/top1, target: 90}\n", "metric.target"),
     (ONE + "metric: val/top1\n", "metric must be"),
     (ONE + "program: train.py\n", "trains by ablations.train"),
     (ONE + "name: 5\n", "name 5 must be text"),
@@ -151,7 +151,7 @@ REFUSED = [
     ),
     (
         GRID + "  model.norm: {value: batch}\n  model: {value: {norm: layer}}\n",
-        "model.norm is given twice, within model and dotted",
+        "model.norm is given twice, in model and dotted",
     ),
     (GRID + "  model: {value: 3}\n", "is not a mapping"),
     (GRID + "  model: {value: {nrm: batch}}\n", "did you mean 'model.norm'"),
@@ -164,8 +164,8 @@ REFUSED = [
     (GRID + "  seed: {min: 0}\n", "needs values"),
     (GRID + "  seed: {min: 0, max: true}\n", "needs values"),
     (GRID + "  seed: {values: [0, 1], probabilities: [0.5, 0.5]}\n", "has probabilities"),
-    (GRID + "  seed: {min: 0, max: 4, q: 2, distribution: q_uniform}\n", "list its values"),
-    (GRID + "  seed: {min: 0, max: 4, distribution: uniform}\n", "a grid takes constant"),
+    (GRID + "  seed: {min: 0, max: 4, q: 2, distribution: q_uniform}\n", "list the values"),
+    (GRID + "  seed: {min: 0, max: 4, distribution: uniform}\n", "a grid supports constant"),
     (GRID + "  seed: {values: [0], distribution: constant}\n", "distribution constant and values"),
     (GRID + "  optim.lr: {distribution: normal, mu: 0, sigma: 1}\n", "has mu"),
     (GRID + "  tracker: {value: none}\n", "unknown parameter 'tracker'"),
@@ -177,7 +177,7 @@ REFUSED = [
     (GRID + f"  seed: {{value: {'9' * 9999}}}\n", "is beyond 64 bits"),
     (GRID + "  seed: {value: 2024-01-01}\n", "as a date"),
     (GRID + "  seed: {value: true}\n", "is not a whole number"),
-    (GRID + "  seed: {min: 0, max: 2000000000}\n", "2,000,000,001 runs: at most 100,000"),
+    (GRID + "  seed: {min: 0, max: 2000000000}\n", "2,000,000,001 runs, more than 100,000"),
     (GRID + "  3: {value: 1}\n", "is read as a number, not as a name"),
     (GRID + "  on: {value: 1}\n", "is read as true or false, not as a name"),
     (GRID + "  ? [a, b]\n  : {value: 1}\n", "cannot be a key"),
@@ -232,7 +232,7 @@ def test_a_product_of_lists_is_counted_and_never_made(tmp_path):
     names = ["model.pool_size", "model.mlp_ratio", "optim.lr", "seed"]
     text = GRID + "".join(f"  {name}: {{values: {list(range(1, 999))}}}\n" for name in names)
     begun = time.process_time()
-    with pytest.raises(ConfigError, match="992,023,968,016 runs: at most 100,000"):
+    with pytest.raises(ConfigError, match="992,023,968,016 runs, more than 100,000"):
         expand_sweeps([write(tmp_path, text)], "mini")
     assert time.process_time() - begun < 20
     huge = write(tmp_path, GRID + "  seed: {min: 0, max: 2000000000}\n")
@@ -330,7 +330,7 @@ def test_another_command_is_refused(tmp_path, command, told):
             {"model.mlp_ratio": "8"},
             "2 values of model.mlp",
         ),
-        ({"seed": {"values": [0, 1]}}, {"seed": "1"}, "--seed 1 would make .* use --seeds"),
+        ({"seed": {"values": [0, 1]}}, {"seed": "1"}, "--seed 1 .* use --seeds"),
         (
             {"model": {"values": [{"norm": "batch"}, {"norm": "none"}]}},
             {"model.norm": "layer"},
@@ -339,7 +339,7 @@ def test_another_command_is_refused(tmp_path, command, told):
         (
             {"preset": {"values": ["s12", "no_residual"]}},
             {"model.residual": True},
-            "two of its runs one",
+            "two of its runs equal",
         ),
         (
             {"model.norm": {"values": ["group", "batch"]}},
@@ -369,7 +369,7 @@ def test_a_flag_does_not_silently_undo_a_sweep(tmp_path, parameters, overrides, 
 )
 def test_values_that_tell_no_runs_apart_are_refused(tmp_path, name, values):
     together = write(tmp_path, {"method": "grid", "parameters": {name: {"values": values}}})
-    with pytest.raises(ConfigError, match="two of its runs are one"):
+    with pytest.raises(ConfigError, match="have the same id"):
         expand_sweeps([together], "mini")
     apart = []
     for number, value in enumerate(values):
@@ -377,7 +377,7 @@ def test_values_that_tell_no_runs_apart_are_refused(tmp_path, name, values):
         tree = {"method": "grid", "parameters": {name: {"value": value}}}
         apart[-1].write_text(yaml.safe_dump(tree))
     assert len(expand_sweeps(apart[:1], "mini")) == 1
-    with pytest.raises(ConfigError, match=r"1.yaml: two of its runs are one"):
+    with pytest.raises(ConfigError, match=r"1.yaml: .* have the same id"):
         expand_sweeps(apart, "mini")
 
 
@@ -404,7 +404,7 @@ def test_a_files_project_is_the_runs(tmp_path):
 def test_seeds_and_a_cap_exclude_each_other(tmp_path, capsys):
     path = write(tmp_path, ONE + "run_cap: 1\n")
     assert main(["run", str(path), "--seeds", "0-3", "--dry-run"]) == 2
-    assert "run_cap 1 counts the runs" in capsys.readouterr().err
+    assert "run_cap 1 counts" in capsys.readouterr().err
 
 
 def test_one_seed_that_may_have_been_meant_as_a_number_of_seeds_is_said(tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_a_field_that_a_run_does_not_read_is_refused(name, value, without, readi
 
 
 def test_every_field_of_the_table_is_tested():
-    assert {name for name, *_ in UNREAD} | {"data.color_jitter"} == set(unused_fields.READERS)
+    assert {name for name, *_ in UNREAD} | {"data.color_jitter"} == set(unused_fields.CONDITIONS)
 
 
 def test_colour_jitter_is_read_where_no_policy_replaces_it():

@@ -243,7 +243,7 @@ def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: b
         table.add_row(run_id, *recipe, cell_names[run_id], sweeps, state)
     left = f"{len(configs) - done - stale} to do" + (f", {stale} stale" if stale else "")
     screen.print_table(table, f"{pluralize(len(cells), 'run')}, {done} done, {left}")
-    for line in [f"left out: {why}" for why in unread.values()] + found.told(results):
+    for line in [f"left out: {why}" for why in unread.values()] + found.warnings(results):
         screen.note(line)
-    found.refuse(results, unread=False)
+    found.raise_mismatch(results, unread=False)
     return 1 if unread else 0

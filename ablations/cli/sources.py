@@ -101,7 +101,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         if study.baseline_candidates
         else f"{trouble}; it is trained by `{baseline_command(study)}`"
         for study in every
-        if (trouble := study.no_baseline_reason(found.places))
+        if (trouble := study.no_baseline_reason(found.origins))
     ]
     problems = [*found.problems, *(troubles if needed else [])]
     return Gathered(found, every, problems)

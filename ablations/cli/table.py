@@ -185,7 +185,7 @@ def runs_of_a_row(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     found = gather(arguments)
     _publish(arguments, found)
     rows = explain.find_rows(found.studies, arguments.explain)
-    behind = [explain.runs_table(study, row, found.reading.places) for study, row in rows]
+    behind = [explain.runs_table(study, row, found.reading.origins) for study, row in rows]
     if arguments.format == "csv":
         return render_csv([table.frame for table in behind]), found.problems
     return render_tables(behind, arguments.format), found.problems

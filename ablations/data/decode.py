@@ -73,36 +73,39 @@ def decode_image(path: Path, content: bytes | None = None) -> Image.Image:
     Raises:
         DataError: It cannot be decoded, or its values have no agreed scale.
     """
+    image = try_decode(path, content)
+    if isinstance(image, str):
+        raise DataError(f"{path} {image}")
+    return image
+
+
+def try_decode(path: Path, content: bytes | None = None) -> Image.Image | str:
+    """As ``decode_image``; why it fails, instead of an error."""
     try:
         # Pillow warns of damaged metadata and of large sizes; the image itself is complete.
-        with (
-            ignore_warnings(),
-            Image.open(_source(path, content), formats=supported_formats()) as image,
-        ):
+        source = path if content is None else io.BytesIO(content)
+        with ignore_warnings(), Image.open(source, formats=supported_formats()) as image:
             image.load()
             turn = ORIENTATION_TRANSPOSES.get(orientation(image))
-            rgb = _to_rgb(image, path)
+            rgb = _to_rgb(image)
+            if rgb is None:
+                return (
+                    f"has Pillow's mode {image.mode} ({image.format}), whose values have no agreed "
+                    "scale: save it with 8 or 16 bits a channel, as PNG for example"
+                )
             return rgb if turn is None else rgb.transpose(turn)
-    except DataError:
-        raise
     except Exception as error:  # decoders raise errors of any class
-        raise DataError(f"{path} cannot be decoded: {decode_error_reason(error)}") from error
+        return f"cannot be decoded: {decode_error_reason(error)}"
 
 
-def _source(path: Path, content: bytes | None) -> Path | io.BytesIO:
-    return path if content is None else io.BytesIO(content)
-
-
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image | None:
+    """An image in RGB; None where its values have no agreed scale."""
     if image.mode in _EIGHT_BIT_MODES:
         return image.convert("RGB")
     if image.mode in _PREMULTIPLIED_MODES:
         return image.convert(_PREMULTIPLIED_MODES[image.mode]).convert("RGB")
     if not is_sixteen_bit(image):
-        raise DataError(
-            f"{path} has Pillow's mode {image.mode} ({image.format}), whose values have no agreed "
-            "scale: save it with 8 or 16 bits a channel, as PNG for example"
-        )
+        return None
     values = np.asarray(image).astype(np.int64)
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]

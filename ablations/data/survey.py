@@ -17,10 +17,10 @@ from ablations.data import image_files, imagenette
 from ablations.data.decode import (
     ORIENTATION_TRANSPOSES,
     decode_error_reason,
-    decode_image,
     ignore_warnings,
     is_sixteen_bit,
     orientation,
+    try_decode,
 )
 from ablations.errors import DataError
 from ablations.machine.cores import usable_cores
@@ -216,10 +216,9 @@ def inspect_image(path: Path) -> ImageInfo | str:
         content = path.read_bytes()
     except OSError as error:
         return f"cannot be read: {decode_error_reason(error)}"
-    try:
-        rgb = decode_image(path, content)
-    except DataError as error:
-        return str(error).removeprefix(f"{terminal(path)} ")
+    rgb = try_decode(path, content)
+    if isinstance(rgb, str):
+        return terminal(rgb)
     with Image.open(io.BytesIO(content)) as image:
         turned = image.format != "TIFF" and orientation(image) in ORIENTATION_TRANSPOSES
         wide = is_sixteen_bit(image)

@@ -99,7 +99,7 @@ def make_plan(
         "std_source": std_source,
         "minimum_effect": minimum_effects([len(variant.runs) for variant in variants], std),
         "variants": [variant.to_json() for variant in variants],
-        "complaints": complaints(variants, disk, known.problems) + reuse_check.told(results),
+        "complaints": complaints(variants, disk, known.problems) + reuse_check.warnings(results),
     }
 
 
@@ -108,7 +108,7 @@ def _select(runs: Sequence[RunConfig], results: Path, reuse: bool) -> tuple[Sele
     # Records that cannot be read are reported with the other problems of the folder.
     selection = select_by_record(runs, results) if reuse else Selection(todo=list(runs))
     found = check_records(runs, selection.reused, download=False)
-    found.refuse(results, unread=False)
+    found.raise_mismatch(results, unread=False)
     selection.retrain(found.failed, runs)
     selection.reused = [record for record in selection.reused if record.run_id not in found.stale]
     return selection, found

@@ -114,7 +114,7 @@ def _study(
 def _group(row: Row, found: LoadResult, histories: dict[str, History], whole: bool) -> Group:
     shown = [
         runs.describe_run(
-            row, run, found.places.get(run.run_id, ""), histories.get(run.run_id, []), whole
+            row, run, found.origins.get(run.run_id, ""), histories.get(run.run_id, []), whole
         )
         for run in row.records
     ]
@@ -129,7 +129,7 @@ def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
     packages = sorted({name for r in measured for name in r.environment.get("versions", {})})
     versions = [f"{name} {', '.join(provenance.versions(measured, name))}" for name in packages]
     seconds = sum(record.timing.get("epoch_seconds", 0) for record in records)
-    sources = {_source(found.places[r.run_id]) for r in records if r.run_id in found.places}
+    sources = {_source(found.origins[r.run_id]) for r in records if r.run_id in found.origins}
     facts = {
         "Recipe": study.recipe,
         "All runs with": ", ".join(naming.format_assignments(study.shared_changes)),

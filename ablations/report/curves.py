@@ -23,7 +23,7 @@ MOST = 120  # points; of a longer history every so manieth epoch, and the last
 def read_histories(found: LoadResult) -> tuple[dict[str, History], list[str]]:
     """The histories beside records on disk, by run id, and a line for each that cannot be read."""
     histories, problems = {}, []
-    for run_id, place in found.places.items():
+    for run_id, place in found.origins.items():
         path = Path(place)
         if path.name != records.RECORD_FILE:
             continue  # a run of W&B

@@ -106,7 +106,7 @@ def select_runs(
     compared = reuse_check.check_records(
         readable, selection.reused, on_this_machine, on_missing=_check_data
     )
-    compared.refuse(results)
+    compared.raise_mismatch(results)
     reuse_check.remove_finished_leftovers(
         results, (record.run_id for record in selection.reused if record.done)
     )

@@ -1,4 +1,4 @@
-"""What a folder of results no longer needs: never a record, a history, weights or a log."""
+"""Files that a results folder no longer needs: never records, histories, weights or logs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ablations.store import leases, previous_results, records, run_state
 from ablations.store.leases import Holder
 from ablations.store.reuse_check import finish_interrupted_moves
 
-# What may be removed, in the order in which it is told.
+# What may be removed, in the order of the report.
 REMOVABLE_KINDS = {
     "checkpoint": "checkpoints of runs that are done",
     "leftover": "partial files that killed processes left",
     "previous": "earlier files of runs that were trained again and have a new record",
-    "broken": "damaged checkpoints that were set aside",
+    "broken": "damaged checkpoints",
     "empty": "empty folders of runs",
     "lease": "leases of processes that are gone",
 }
@@ -24,13 +24,13 @@ Removable = tuple[str, Path]  # one of KINDS and the file or folder
 
 
 def find_removable(results: Path) -> Iterator[Removable]:
-    """What a folder no longer needs.
+    """The files that a results folder no longer needs.
 
-    A cell that somebody trains is left alone, and so is one whose record cannot be read.
+    Runs that a process trains, and runs whose record cannot be read, are skipped.
     """
     held = leases.active_leases(results)
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
-        # Others are not ours: W&B's own files, say, or what a link leads to.
+        # Other folders are not runs: W&B's own files, for example, or targets of links.
         if RUN_ID.fullmatch(folder.name) and not folder.is_symlink():
             yield from _removable_of_run(results, folder, held)
     yield from (("lease", path) for path in leases.expired_leases(results))
@@ -63,14 +63,14 @@ def _removable_of_run(results: Path, folder: Path, held: dict[str, Holder]) -> I
 
 
 def restore_interrupted(results: Path) -> None:
-    """Put back what a killed `--no-reuse` had half set aside."""
+    """Finish the moves of results that a killed `--no-reuse` has interrupted."""
     finish_interrupted_moves(
         results, [path.name for path in results.iterdir() if RUN_ID.fullmatch(path.name)]
     )
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file; of a folder none."""
+    """The size of a file in bytes; 0 for a folder."""
     try:
         return path.stat().st_size if path.is_file() else 0
     except OSError:
@@ -78,7 +78,7 @@ def file_size(path: Path) -> int:
 
 
 def remove_path(path: Path) -> int:
-    """Remove a file or an empty folder; the bytes that it had."""
+    """Remove a file or an empty folder, and return its size in bytes."""
     bytes_ = file_size(path)
     if path.is_dir():
         path.rmdir()

@@ -10,7 +10,7 @@ from ablations.store import previous_results, run_state
 from ablations.store.records import Record
 from ablations.text.escape import redact_credentials
 
-# What failure["kind"] may be.
+# The values of failure["kind"].
 FAILURE_KINDS = {
     "oom": "memory, of a GPU or of the machine, was not enough",
     "data": "images are missing or broken",
@@ -18,31 +18,31 @@ FAILURE_KINDS = {
     "timeout": "it took longer than --cell-timeout",
     "error": "the code failed",
 }
-# A later `ablations run` trains these again by itself, others with --retry-failed only: whatever
-# killed them may be over, and a cell continues from its checkpoint.
+# `ablations run` trains these again without --retry-failed: the cause may be gone, and the run
+# continues from its checkpoint.
 RETRIED_KINDS = ["killed"]
-_LOG_TAIL_LINES = 20  # of a log, in the record
+_LOG_TAIL_LINES = 20  # in the record
 
 
-def write_failed_record(cell: RunConfig, results: Path, kind: str, message: str) -> Record:
-    """Write the record of a cell that could not write one itself.
+def write_failed_record(run: RunConfig, results: Path, kind: str, message: str) -> Record:
+    """Write the record of a run whose process could not write one.
 
     Args:
-        cell: The cell.
-        results: The folder of all runs.
-        kind: One of ``KINDS``.
-        message: More of it, in a line.
+        run: The run.
+        results: The results folder.
+        kind: One of ``FAILURE_KINDS``.
+        message: Details in one line.
     """
-    folder = results / cell.run_id
-    start = run_state.find_run_state(results, cell.run_id)
+    folder = results / run.run_id
+    state = run_state.find_run_state(results, run.run_id)
     record = Record(
-        run_id=cell.run_id,
+        run_id=run.run_id,
         status="failed",
-        config=cell.to_json(),
-        tracker=start.tracker if start else {},  # its next start continues the run in W&B
+        config=run.to_json(),
+        tracker=state.tracker if state else {},  # the next start continues the W&B run
         failure=describe_failure(kind, message, folder),
     )
-    # Where even this cannot be written, the runner still tells it at the end.
+    # If this fails too, the runner still reports the failure.
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
         previous_results.write_or_restore(results, record)
@@ -54,9 +54,9 @@ def describe_failure(kind: str, message: str, folder: Path) -> dict[str, str]:
     """The failure of a record: kind, message, and the last lines of the run's log.
 
     Args:
-        kind: One of ``KINDS``.
-        message: More of it, in a line.
-        folder: The run's.
+        kind: One of ``FAILURE_KINDS``.
+        message: Details in one line.
+        folder: The folder of the run.
     """
     try:
         with (folder / run_state.LOG_FILE).open(encoding="utf-8", errors="replace") as file:
@@ -67,11 +67,11 @@ def describe_failure(kind: str, message: str, folder: Path) -> dict[str, str]:
 
 
 def keeps_failure(record: Record, retry: bool) -> bool:
-    """Whether a cell that failed before is left as it is.
+    """Whether a failed run is not trained again.
 
     Args:
-        record: Its record, whose status is failed.
-        retry: Whether the user asks for all of them again.
+        record: Its record, with status failed.
+        retry: Whether the user asked to retry all failed runs.
     """
     assert record.failure is not None
     return not retry and record.failure["kind"] not in RETRIED_KINDS

@@ -1,4 +1,4 @@
-"""Folders of results -> the records that a table can use, and a line for each that it cannot."""
+"""Load results folders: the records that a table can use, and a line for each that it cannot."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ablations.store import records
 from ablations.store.records import LocatedRecord, Record
 
 MAIN_METRIC = "val/top1"
-# The outcomes of detectors and segmenters, in percent: a table of the paper -> its column -> the
-# metric of a record. A record of any table has its first.
+# Metrics of detectors and segmenters, in percent: table of the paper -> its column -> metric of a
+# record. A finished record of a table has at least its first metric.
 TASK_METRICS = {
     "retinanet": {
         "AP": "val/AP",
@@ -40,8 +40,8 @@ _PERCENT_METRICS = {
     MAIN_METRIC,
     *(metric for metrics in TASK_METRICS.values() for metric in metrics.values()),
 }
-NO_PRECISION_MESSAGE = "it is done and has no environment.precision, so nothing compares with it"
-# A config of another version of this program may lack some; no row can be named without them.
+NO_PRECISION_MESSAGE = "it is done and has no environment.precision, so it cannot be compared"
+# Fields that a row is named by; a config of another version may lack some.
 _REQUIRED_FIELDS = {
     group: {name.removeprefix(f"{group}.") for name in FIELDS if name.startswith(f"{group}.")}
     for group in ("model", "data", "optim")
@@ -50,22 +50,25 @@ _REQUIRED_FIELDS = {
 
 @dataclass
 class LoadResult:
-    """What was read, and what was left out.
+    """The records that were loaded, and those that were left out.
 
     Args:
-        records: One a run id.
-        places: The file or address of each, by run id.
-        problems: A line for each that is left out; it names the file.
+        records: One per run id.
+        origins: Run id -> the file or address of its record.
+        problems: A line for each record that was left out; it names the file.
     """
 
     records: list[Record] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def garbage_collection_paused() -> Iterator[None]:
-    """Records make no cycles; looking for them among very many takes a fifth of the time."""
+    """Pause garbage collection, which takes a fifth of the time to load many records.
+
+    Records contain no reference cycles.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -76,7 +79,7 @@ def garbage_collection_paused() -> Iterator[None]:
 
 
 def load_records(folders: Sequence[Path]) -> LoadResult:
-    """The usable records in folders of results.
+    """The usable records in results folders.
 
     Raises:
         RecordError: A folder does not exist.
@@ -88,7 +91,7 @@ def load_records(folders: Sequence[Path]) -> LoadResult:
 def read_records_by_folder(
     folders: Sequence[Path],
 ) -> tuple[list[LocatedRecord], list[str], list[str]]:
-    """As ``records.read_all_records``, and a line for each folder that has no record at all.
+    """As ``records.read_all_records``, with a line for each folder that has no records.
 
     Raises:
         RecordError: A folder does not exist.
@@ -97,10 +100,10 @@ def read_records_by_folder(
     problems: list[str] = []
     empty: list[str] = []
     for folder in folders:
-        there, broken = records.read_all_records([folder])
-        if not there and not broken:
+        in_folder, broken = records.read_all_records([folder])
+        if not in_folder and not broken:
             empty.append(f"{folder} has no records")
-        found += there
+        found += in_folder
         problems += broken
     return found, problems, empty
 
@@ -108,28 +111,28 @@ def read_records_by_folder(
 def select_usable_records(
     found: Iterable[LocatedRecord], problems: Sequence[str] = ()
 ) -> LoadResult:
-    """The records that a table can use, one a run id.
+    """The records that a table can use, one per run id.
 
     Args:
-        found: Records and where they come from.
-        problems: What is known to be left out already.
+        found: Records and their origins.
+        problems: Lines of records that are left out already.
     """
-    good, told = [], list(problems)
-    for record, place in found:
+    usable, left_out = [], list(problems)
+    for record, origin in found:
         if problem := record_problem(record):
-            told.append(f"{place}: {problem}")
+            left_out.append(f"{origin}: {problem}")
         else:
-            good.append((record, place))
-    merged, differing = records.merge_records(good)
+            usable.append((record, origin))
+    merged, contradictions = records.merge_records(usable)
     return LoadResult(
         [record for record, _ in merged],
-        {record.run_id: place for record, place in merged},
-        told + differing,
+        {record.run_id: origin for record, origin in merged},
+        left_out + contradictions,
     )
 
 
 def record_problem(record: Record) -> str | None:
-    """Why a record cannot be used, in words; None where it can."""
+    """Why a record cannot be used; None where it can."""
     if problem := config_problem(record.config, record.run_id, record.variant):
         return problem
     if record.done and not record.environment.get("precision"):
@@ -137,7 +140,7 @@ def record_problem(record: Record) -> str | None:
     for name, values in record.metrics.items():
         for value in values.values():
             if name in _PERCENT_METRICS and not 0 <= value <= 100:
-                return f"{name} {value} is not in percent, 0 to 100"
+                return f"{name} {value} is not a percentage, 0 to 100"
     if (
         record.status == "finished"
         and record.metric(MAIN_METRIC) is None
@@ -151,12 +154,12 @@ def record_problem(record: Record) -> str | None:
 def config_problem(
     config: Mapping[str, Any], run_id: str, variant: str | None = None
 ) -> str | None:
-    """Why a config is not that of a run, in words; None where it is.
+    """Why a config does not belong to a run; None where it does.
 
     Args:
-        config: As JSON values of the right types.
+        config: JSON values of the right types.
         run_id: The run.
-        variant: Its ``variant_of``, where that is known.
+        variant: Its ``variant_key``, if that is known.
     """
     if problem := unknown_recipe(config["recipe"]):
         return problem
@@ -164,12 +167,12 @@ def config_problem(
         if not config[group].keys() >= names:
             return f"its config lacks {group}.{min(names - config[group].keys())}"
     if run_id_of(config, variant) != run_id:
-        return f"its config does not give its run_id {run_id}"
+        return f"its config does not match its run_id {run_id}"
     return None
 
 
 def record_task(record: Record) -> str | None:
-    """The table of TASKS that a record is of; None where it classifies, or has no outcome."""
+    """The table of ``TASK_METRICS`` that a record belongs to; None for classifiers."""
     if record.metric(MAIN_METRIC) is not None:
         return None
     outcomes = {name: next(iter(metrics.values())) for name, metrics in TASK_METRICS.items()}

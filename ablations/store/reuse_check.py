@@ -1,7 +1,7 @@
-"""Whether what is on disk of a run is of what is asked for now: its images, precision and mixers.
+"""Check that results on disk have the images, precision and token mixers of a config.
 
-The id of a run says nothing of these three. What is of other images or of another precision is
-refused; a run whose token mixer has changed since is *stale*: named, and trained again on request.
+The run id does not cover these three. Other images or another precision are refused. A run is
+*stale* if a plugin's token mixer has changed since: it is reported, and trained again on request.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ablations.errors import ConfigError, DataError, LeaseError, RecordError
 from ablations.store import leases, previous_results, records
 from ablations.store.records import CHECKPOINT_FILE, HISTORY_FILE, RECORD_FILE, WEIGHTS_FILE, Record
 
-STALE_FOLDER = "stale"  # folder of what a run had before it was trained again with a changed mixer
+STALE_FOLDER = "stale"  # folder for the files of a run that is trained again with a changed mixer
 RETRAIN_HINT = "--retrain-stale trains it again and keeps what it had"
 _OTHER_FOLDER_HINT = "use another results folder (--results DIR)"
-_Source = tuple[str, str]  # name and root of a data set
+_SourceKey = tuple[str, str]  # name and root of a data set
 
 
 @dataclass
 class ReuseCheck:
-    """Records of done runs held against the runs that are asked for.
+    """How the records of runs compare with their configs.
 
     Args:
-        images: Run id -> why its record is of other images, or of unknown ones.
-        precision: Run id -> why its record is of another precision.
+        images: Run id -> why its record has other or unknown images.
+        precision: Run id -> why its record has another precision.
         stale: Run id -> which of its token mixers have changed.
-        failed: Ids of runs that failed on other images: they say nothing of these.
-        unread: A data set -> why it cannot be read, and so not be compared.
+        failed: Ids of runs that failed on other images: they are trained again.
+        unread: Data set -> why it cannot be read and compared.
     """
 
     images: dict[str, str] = field(default_factory=dict)
@@ -45,32 +45,32 @@ class ReuseCheck:
     failed: set[str] = field(default_factory=set)
     unread: dict[str, str] = field(default_factory=dict)
 
-    def told(self, results: Path) -> list[str]:
+    def warnings(self, results: Path) -> list[str]:
         """A line for each stale run, and for each data set that cannot be read."""
         lines = [
             f"stale: {results / id_}: {why}: {RETRAIN_HINT}" for id_, why in self.stale.items()
         ]
         for name, why in self.unread.items():
-            lines.append(f"whether the finished runs are of {name} is unknown: {why}")
+            lines.append(f"cannot check whether the finished runs used {name}: {why}")
         return lines
 
-    def refuse(self, results: Path, unread: bool = True) -> None:
-        """Raise where records are of other images or of another precision, in one line.
+    def raise_mismatch(self, results: Path, unread: bool = True) -> None:
+        """Raise where a record has other images or another precision.
 
         Args:
-            results: The folder of all runs.
-            unread: Whether images that cannot be read are refused too.
+            results: The results folder.
+            unread: Whether to raise for images that cannot be read, too.
 
         Raises:
-            DataError: Of other images, or the images cannot be read.
-            ConfigError: Of another precision.
+            DataError: Other images, or images that cannot be read.
+            ConfigError: Another precision.
         """
         if self.images:
             raise DataError(f"{_first(results, self.images)}: {_OTHER_FOLDER_HINT}")
         for name, why in self.unread.items() if unread else ():
             raise DataError(
-                f"{why} (whether the finished runs in {results} are of {name} is unknown without "
-                f"it; `ablations table {results}` shows them)"
+                f"{why} (cannot check whether the finished runs in {results} used {name}; "
+                f"`ablations table {results}` shows them)"
             )
         if self.precision:
             raise ConfigError(f"{_first(results, self.precision)}, or {_OTHER_FOLDER_HINT}")
@@ -84,24 +84,24 @@ def _first(results: Path, found: Mapping[str, str]) -> str:
 
 def check_records(
     configs: Iterable[RunConfig],
-    there: Sequence[Record],
-    here: bool = True,
+    existing: Sequence[Record],
+    on_this_machine: bool = True,
     download: bool = True,
     on_missing: Callable[[RunConfig], object] = lambda _: None,
 ) -> ReuseCheck:
-    """Hold records against the runs that are asked for; each data set is read once.
+    """Compare records with the configs of their runs; each data set is read once.
 
     Args:
-        configs: What is asked for.
-        there: Records of some of them.
-        here: Whether they are trained on this machine, so that ``auto`` is known.
-        download: Whether a data set that is not here may be fetched; else it is told as unread.
-        on_missing: Called with each run that has no record, beside those of the same data set.
+        configs: The runs.
+        existing: Records of some of them.
+        on_this_machine: Whether they are trained on this machine: precision ``auto`` is known then.
+        download: Whether a missing data set may be downloaded; otherwise it counts as unread.
+        on_missing: Called with each run that has no record, grouped by data set.
     """
-    known, found = {record.run_id: record for record in there}, ReuseCheck()
-    identities: dict[_Source, dict[str, str]] = {}
-    for config in sorted(configs, key=_source):
-        record, run_id, source = known.get(config.run_id), config.run_id, _source(config)
+    known, found = {record.run_id: record for record in existing}, ReuseCheck()
+    identities: dict[_SourceKey, dict[str, str]] = {}
+    for config in sorted(configs, key=_source_key):
+        record, run_id, source = known.get(config.run_id), config.run_id, _source_key(config)
         if record is None:
             on_missing(config)
             continue
@@ -115,7 +115,7 @@ def check_records(
             continue
         if other:
             found.images[run_id] = other
-        decided = _precisions_known(record, config, here)
+        decided = _precisions_known(record, config, on_this_machine)
         if decided and (why := precision_mismatch(record.environment, config)):
             found.precision[run_id] = why
         if why := plugins.changed_mixers(
@@ -125,15 +125,15 @@ def check_records(
     return found
 
 
-def _source(config: RunConfig) -> _Source:
+def _source_key(config: RunConfig) -> _SourceKey:
     return config.data.name, config.data.root or ""
 
 
 def _identity(config: RunConfig, download: bool, found: ReuseCheck) -> dict[str, str]:
-    """Of the images at hand; empty, and noted, where they cannot be read."""
+    """The identity of the images; empty, and added to ``unread``, where they cannot be read."""
     where = config.data.root or config.data.name
     if not download and not data.is_available(config.data):
-        found.unread[where] = f"{where} is not here yet"
+        found.unread[where] = f"{where} is not on this machine yet"
         return {}
     try:
         return data.dataset_identity(config.data)
@@ -142,35 +142,37 @@ def _identity(config: RunConfig, download: bool, found: ReuseCheck) -> dict[str,
         return {}
 
 
-def check_record(record: Record, config: RunConfig, place: object, here: bool = True) -> None:
-    """Raise where a done record is not of what is asked for.
+def check_record(
+    record: Record, config: RunConfig, origin: object, on_this_machine: bool = True
+) -> None:
+    """Raise where a done record does not match the config of its run.
 
     Args:
         record: The record.
-        config: The run.
-        place: The record's file or address, for the message.
-        here: Whether it would be trained on this machine, so that ``auto`` is known.
+        config: The config.
+        origin: The record's file or address, for the message.
+        on_this_machine: Whether the run would be trained here: precision ``auto`` is known then.
 
     Raises:
-        DataError: It is of other images.
-        ConfigError: It is of another precision, or of other code of a plugin's mixer.
+        DataError: It has other images.
+        ConfigError: It has another precision, or a mixer of a plugin has changed.
     """
+    what, environment = f"run {record.run_id} ({origin})", record.environment
     if why := images_mismatch(record.data, data.dataset_identity(config.data), config):
-        raise DataError(f"run {record.run_id} ({place}): {why}: {_OTHER_FOLDER_HINT}")
-    if _precisions_known(record, config, here) and (
-        why := precision_mismatch(record.environment, config)
-    ):
-        raise ConfigError(f"run {record.run_id} ({place}): {why}, or {_OTHER_FOLDER_HINT}")
-    if why := plugins.changed_mixers(record.environment.get("plugins", {}), config.model.mixers):
-        raise ConfigError(f"run {record.run_id} ({place}) is stale: {why}: {RETRAIN_HINT}")
+        raise DataError(f"{what}: {why}: {_OTHER_FOLDER_HINT}")
+    known = _precisions_known(record, config, on_this_machine)
+    if known and (why := precision_mismatch(environment, config)):
+        raise ConfigError(f"{what}: {why}, or {_OTHER_FOLDER_HINT}")
+    if why := plugins.changed_mixers(environment.get("plugins", {}), config.model.mixers):
+        raise ConfigError(f"{what} is stale: {why}: {RETRAIN_HINT}")
 
 
 def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Path) -> None:
-    """Raise where a checkpoint is of other images, precision or mixers than are asked for here.
+    """Raise where a checkpoint does not match the config of its run.
 
     Raises:
-        DataError: It is of other images.
-        ConfigError: It is of another precision, or of other code of a plugin's mixer.
+        DataError: It has other images.
+        ConfigError: It has another precision, or a mixer of a plugin has changed.
     """
     if why := images_mismatch(state, data.dataset_identity(config.data), config):
         raise DataError(f"{checkpoint}: {why}: {_OTHER_FOLDER_HINT}")
@@ -180,21 +182,21 @@ def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Pa
         raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN_HINT}")
 
 
-def _precisions_known(record: Record, config: RunConfig, here: bool) -> bool:
-    """Whether both precisions are known; a record without one is in no table."""
-    asked = here or config.system.precision != "auto"
+def _precisions_known(record: Record, config: RunConfig, on_this_machine: bool) -> bool:
+    """Whether both precisions are known; tables leave out a record without one."""
+    asked = on_this_machine or config.system.precision != "auto"
     return asked and record.environment.get("precision") is not None
 
 
 def images_mismatch(
     before: Mapping[str, Any], now: Mapping[str, str], config: RunConfig
 ) -> str | None:
-    """Why a run's images are others than those at hand, in words; None where they are the same.
+    """How the images of a run differ from those on this machine; None where they are the same.
 
     Args:
-        before: What has its ``fingerprint``; an unknown one is another. Records of older versions
-            do not have the ``contents`` of image files.
-        now: The identity of those at hand.
+        before: The ``fingerprint`` of the run's images; an unknown one counts as different.
+            Records of older versions have no ``contents``.
+        now: The identity of the images on this machine.
         config: The run.
     """
     then = before.get("fingerprint")
@@ -212,45 +214,43 @@ def images_mismatch(
 
 
 def precision_mismatch(before: Mapping[str, Any], config: RunConfig) -> str | None:
-    """Why a run's precision is not the one that is asked for here, in words; None where it is.
+    """How the precision of a run differs from its config; None where it is the same.
 
     Args:
-        before: What has its ``precision``.
+        before: The ``precision`` that the run was trained with.
         config: The run.
     """
     now, asked = resolve_precision(config.system), config.system.precision
     if (then := before.get("precision")) == now:
         return None
     machine = f" ({now} on this machine)" if asked == "auto" else ""
-    remedy = f": take --system.precision {then}" if then else ""
-    return f"it is of precision {then or 'unknown'}, system.precision is {asked}{machine}{remedy}"
+    remedy = f": use --system.precision {then}" if then else ""
+    return f"it has precision {then or 'unknown'}, system.precision is {asked}{machine}{remedy}"
 
 
 def is_stale(results: Path, config: RunConfig) -> bool:
-    """Whether a run has a record or a checkpoint of other code of its token mixers."""
+    """Whether a token mixer has changed since the record or checkpoint of a run was written."""
     if not plugins.mixer_versions(config.model.mixers):
         return False
-    known, checkpoint = (
-        records.find_record(results, config.run_id),
-        results / config.run_id / CHECKPOINT_FILE,
-    )
+    known = records.find_record(results, config.run_id)
+    checkpoint = results / config.run_id / CHECKPOINT_FILE
     before = [known.environment.get("plugins", {})] if known and known.done else []
     if checkpoint.is_file():
         import torch
 
-        # What cannot be read is put aside by the run itself.
+        # Training itself reports and moves a checkpoint that cannot be read.
         with contextlib.suppress(Exception):
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
             before.append(dict(state["plugins"]))
     return any(plugins.changed_mixers(each, config.model.mixers) for each in before)
 
 
-# Where somebody has a run, or this user has no right to write, it is left to who has one.
+# Runs that another process trains, or that this user may not write, are skipped.
 _SKIPPED_ERRORS = (LeaseError, RecordError, OSError)
 
 
 def finish_interrupted_moves(results: Path, run_ids: Iterable[str]) -> None:
-    """Restore what a killed `--no-reuse` left set aside, of runs that nobody trains."""
+    """Restore what a killed `--no-reuse` moved away, of runs that no process trains."""
     for run_id in run_ids:
         if previous_results.has_interrupted_move(results, run_id):
             with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
@@ -258,7 +258,7 @@ def finish_interrupted_moves(results: Path, run_ids: Iterable[str]) -> None:
 
 
 def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:
-    """Remove what runs that are done, and that nobody trains, have kept of a killed process."""
+    """Remove the files that killed processes left in the folders of done runs."""
     for run_id in run_ids:
         if records.files_of_unfinished_cleanup(results, run_id):
             with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
@@ -268,26 +268,22 @@ def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:
 
 
 def move_stale_files(results: Path, run_id: str) -> Path:
-    """Move what a stale run has to a folder below its own, so that it is trained again.
+    """Move the files of a stale run to a folder ``stale-N`` in its own, so that it trains again.
 
     Returns:
         That folder; it is never removed.
 
     Raises:
-        BusyError: Somebody trains the run.
+        BusyError: Another process trains the run.
     """
     folder = results / run_id
     with leases.hold_lease(results, run_id):
         number = 1
-        while (aside := folder / f"{STALE_FOLDER}-{number}").exists():
+        while (kept := folder / f"{STALE_FOLDER}-{number}").exists():
             number += 1
-        aside.mkdir()
-        for name in (
-            HISTORY_FILE,
-            WEIGHTS_FILE,
-            CHECKPOINT_FILE,
-            RECORD_FILE,
-        ):  # the record last: until then it is done
+        kept.mkdir()
+        # The record moves last: with it the run is done.
+        for name in (HISTORY_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, RECORD_FILE):
             if (folder / name).is_file():
-                os.replace(folder / name, aside / name)
-    return aside
+                os.replace(folder / name, kept / name)
+    return kept

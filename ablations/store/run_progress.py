@@ -1,7 +1,7 @@
-"""How far a run is: its epoch, its batch, its speed; for whoever watches, and in a small file.
+"""How far a run is: its epoch, batch and speed, in memory and in ``progress.json``.
 
-``<results>/<run_id>/progress.json`` is there while a process trains the run. No result depends on
-it: it is written without waiting for the disk, and a failure to write it is no failure of the run.
+``<results>/<run_id>/progress.json`` exists while a process trains the run. No result depends on it:
+it is written without waiting for the disk, and errors of writing are ignored.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ablations.errors import SchemaError
 from ablations.machine import files
 from ablations.store.records import PROGRESS_FILE
 from ablations.text.phrases import format_duration
 
 TRAINING, VALIDATING = "training", "validating"
-STALL_SECONDS = 60.0  # a last sign of life that is older is reported with its age
+STALL_SECONDS = 60.0  # the age of the last batch from which it is reported
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """Where in its training a run is.
+    """How far a run is.
 
     Args:
-        epoch: The epoch that is under way, from 1.
-        epochs: All that it trains.
+        epoch: The current epoch, from 1.
+        epochs: The total number of epochs.
         phase: ``training`` or ``validating``.
-        batch: Batches of that phase that are done.
-        batches: Batches that it has.
-        fraction: How much of the epoch is done, validation included, 0 to 1.
-        images_per_second: Of training, over the last half minute; None before it is known.
-        seconds_left: Until the last epoch ends; None before it is known.
+        batch: Finished batches of the phase.
+        batches: All batches of the phase.
+        fraction: The finished part of the epoch, including validation, 0 to 1.
+        images_per_second: Training speed over the last half minute; None before it is known.
+        seconds_left: Time until the end of the last epoch; None before it is known.
     """
 
     epoch: int
@@ -47,11 +48,11 @@ class RunProgress:
 
     @property
     def done(self) -> float:
-        """How much of the run is done, 0 to 1."""
+        """The finished part of the run, 0 to 1."""
         return (self.epoch - 1 + self.fraction) / self.epochs
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """JSON values of all fields."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -59,34 +60,34 @@ class RunProgress:
         return f"{self.epoch}/{self.epochs} {what}"
 
 
-def describe_progress(position: RunProgress) -> str:
+def describe_progress(progress: RunProgress) -> str:
     """``epoch 2/3 45%, 1,024 images/s, 3 min left``."""
-    parts = [f"epoch {position}"]
-    if position.images_per_second is not None:
-        parts.append(f"{position.images_per_second:,.0f} images/s")
-    if position.seconds_left is not None:
-        parts.append(f"{format_duration(position.seconds_left)} left")
+    parts = [f"epoch {progress}"]
+    if progress.images_per_second is not None:
+        parts.append(f"{progress.images_per_second:,.0f} images/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{format_duration(progress.seconds_left)} left")
     return ", ".join(parts)
 
 
 def describe_stall(seconds: float) -> str:
-    """``last batch 3 min ago`` where that is long ago, else nothing.
+    """``last batch 3 min ago``; empty where that is less than ``STALL_SECONDS``.
 
     Args:
-        seconds: Since the last batch.
+        seconds: Time since the last batch.
     """
     return f"last batch {format_duration(seconds)} ago" if seconds > STALL_SECONDS else ""
 
 
-def write_progress(folder: Path, position: RunProgress) -> None:
-    """Write a run's position, whole or not at all; for the process that has its lease.
+def write_progress(folder: Path, progress: RunProgress) -> None:
+    """Write the progress of a run; the caller holds its lease.
 
     Args:
-        folder: The run's.
-        position: Where it is.
+        folder: The folder of the run.
+        progress: How far it is.
     """
-    text = json.dumps(position.to_json())
-    # A full disk, say: the run itself will meet it.
+    text = json.dumps(progress.to_json())
+    # Errors such as a full disk are reported when the run writes its results.
     with (
         contextlib.suppress(OSError),
         files.atomic_write(folder / PROGRESS_FILE, sync=False) as file,
@@ -95,41 +96,26 @@ def write_progress(folder: Path, position: RunProgress) -> None:
 
 
 def remove_progress(folder: Path) -> None:
-    """Remove it: nobody trains the run any more."""
+    """Remove the progress file at the end of a training."""
     with contextlib.suppress(OSError):
         (folder / PROGRESS_FILE).unlink(missing_ok=True)
 
 
 def read_progress(folder: Path) -> tuple[RunProgress, float] | None:
-    """A run's position and when it was written; None where there is none that makes sense.
+    """The progress of a run, and when it was written; None where there is no valid file.
 
     Args:
-        folder: The run's.
+        folder: The folder of the run.
 
     Returns:
-        The position, and seconds since 1970 by the clock of the file system.
+        The progress, and seconds since 1970 by the clock of the file system.
     """
+    from ablations.store.validation import ProgressJson, read_json
+
     path = folder / PROGRESS_FILE
     try:
-        position = RunProgress(**json.loads(files.read_regular(path)))
-        at = path.stat().st_mtime
-    except (OSError, ValueError, TypeError, RecursionError):
+        progress = RunProgress(**read_json(files.read_regular(path), ProgressJson))
+        written = path.stat().st_mtime
+    except (OSError, SchemaError, ValueError, TypeError, RecursionError):
         return None
-    return (position, at) if _is_plausible(position) else None
-
-
-def _is_plausible(position: RunProgress) -> bool:
-    """Whether each value is of its kind: the file may have been written by anybody."""
-    counts = (position.epoch, position.epochs, position.batch, position.batches)
-    estimates = (position.images_per_second, position.seconds_left)
-    return (
-        all(type(count) is int and 0 <= count < 2**63 for count in counts)
-        and 1 <= position.epoch <= position.epochs
-        and position.phase in (TRAINING, VALIDATING)
-        and all(_is_number(value, 1e15) for value in estimates if value is not None)
-        and _is_number(position.fraction, 1)
-    )
-
-
-def _is_number(value: object, most: float) -> bool:
-    return type(value) in (int, float) and 0 <= value <= most  # type: ignore[operator]
+    return (progress, written) if progress.epoch <= progress.epochs else None

@@ -1,7 +1,7 @@
-"""What is known of a run before it has a record: ``<results>/<run_id>/begun.json``.
+"""The state of a run that has no record yet: ``<results>/<run_id>/begun.json``.
 
-Written when a run starts and removed when its record is there. Where it is found without a record,
-nobody having the run's lease, it tells a run that was stopped from one that crashed.
+It is written when training starts and removed when the record is written. A state without a
+record, where nobody holds the lease of the run, tells a stopped run from one that crashed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ LOG_FILE = "log.txt"
 
 @dataclass(frozen=True)
 class RunState:
-    """A start of a run.
+    """The last start of a run.
 
     Args:
         run_id: The run.
         config: Its resolved config as JSON values.
-        tracker: Ids of the W&B run, so that the next start continues it.
-        stopped: Whether a signal or an error ended it in an orderly way.
+        tracker: Ids of the W&B run; the next start continues it.
+        stopped: Whether training ended by a signal or an exception. If not, it still runs or its
+            process was killed.
     """
 
     run_id: str
@@ -41,7 +42,7 @@ class RunState:
     stopped: bool = False
 
     def write(self, results: Path) -> None:
-        """Write it beside the run's other files."""
+        """Write ``<results>/<run_id>/begun.json``."""
         text = json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
         write_atomically(results / self.run_id / RUN_STATE_FILE, text)
 
@@ -50,68 +51,75 @@ class RunState:
 def track_run_state(
     config: RunConfig, results: Path, tracker: Mapping[str, Any]
 ) -> Iterator[Callable[[], bool]]:
-    """Note that this process trains a run inside the block; tells whether the note is still there.
+    """Write the state of a run for the block; remove it afterwards, or mark it as stopped.
 
-    The note is gone when the block ends well, and tells an interruption where it does not.
+    Yields:
+        A function that tells whether the state on disk is still the one of this process.
     """
-    mark = RunState(config.run_id, config.to_json(), tracker=dict(tracker))
-    mark.write(results)
+    state = RunState(config.run_id, config.to_json(), tracker=dict(tracker))
+    state.write(results)
     try:
-        yield lambda: find_run_state(results, config.run_id) == mark
+        yield lambda: find_run_state(results, config.run_id) == state
     except LeaseLostError:
-        raise  # the folder is another process's now
+        raise  # another process writes to the folder now
     except BaseException:
-        with contextlib.suppress(OSError):  # a full disk, say, is told by the error itself
-            replace(mark, stopped=True).write(results)
+        with contextlib.suppress(OSError):  # such as a full disk: the first error reports it
+            replace(state, stopped=True).write(results)
         raise
-    if find_run_state(results, config.run_id) == mark:
+    if find_run_state(results, config.run_id) == state:
         (results / config.run_id / RUN_STATE_FILE).unlink(missing_ok=True)
 
 
 def find_run_state(results: Path, run_id: str) -> RunState | None:
-    """The last start of a run, or None where none is known."""
+    """The last start of a run; None where none is known or the file is invalid."""
     try:
         return read_run_state(results, run_id)
     except RecordError:
-        return None  # nothing depends on it: a run without one starts as a new one does
+        return None
 
 
 def read_run_state(results: Path, run_id: str) -> RunState | None:
-    """The same, for who tells what is wrong.
+    """The last start of a run, or None where there is no file.
 
     Raises:
-        RecordError: There is a file that is not of a start of the run.
+        RecordError: The file is invalid, or belongs to another run.
     """
     from ablations.store import validation
 
     path = results / run_id / RUN_STATE_FILE
     try:
-        start = RunState(**validation.read_json(files.read_regular(path), validation.RunStateJson))
+        content = files.read_regular(path)
+        state = RunState(**validation.read_json(content, validation.RunStateJson))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise access_error(path, error) from error
-    except (SchemaError, TypeError) as error:  # TypeError: it has other fields too
-        raise RecordError(f"{path} is not of a start: {error}") from error
-    if start.run_id != run_id or run_id_of(start.config) != run_id:
+    except (SchemaError, TypeError) as error:  # TypeError: unknown fields
+        raise RecordError(f"{path} is not the state of a run: {error}") from error
+    if state.run_id != run_id or run_id_of(state.config) != run_id:
         raise RecordError(f"{path} is of another run")
-    return start
+    return state
 
 
 def find_tracker_ids(results: Path, run_id: str, known: Record | None) -> dict[str, Any]:
-    """The tracker's ids of a run that is not done, for its next start to continue."""
-    last = find_run_state(results, run_id)
-    if last:
-        return last.tracker
+    """The tracker ids of a run that is not done, so that its next start continues the W&B run.
+
+    Args:
+        results: The results folder.
+        run_id: The run.
+        known: Its record, if it has one.
+    """
+    if state := find_run_state(results, run_id):
+        return state.tracker
     return known.tracker if known and not known.done else {}
 
 
 @contextlib.contextmanager
 def run_folder(results: Path, run_id: str) -> Iterator[Path]:
-    """The folder of a run, made for the block; gone again where a refusal left but a log in it.
+    """Create the folder of a run; remove it if the block fails and leaves nothing but a log.
 
     Raises:
-        AccessError: It is a link: what is written here is to stay in the folder of results.
+        AccessError: It is a symbolic link: files must stay in the results folder.
     """
     path = results / run_id
     if path.is_symlink():

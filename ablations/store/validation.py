@@ -1,6 +1,6 @@
-"""What files of results must hold: JSON that is checked against types, here and nowhere else.
+"""The types of the JSON files in a results folder, and their validation by pydantic.
 
-Types of a config are those of its dataclasses; what a mapping has beside them is not checked.
+The fields of a config have the types of its dataclasses. Unknown keys of a mapping are not checked.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from ablations.config.schema import DataConfig, OptimConfig, SystemConfig
 from ablations.errors import SchemaError
 from poolformer.config import MetaFormerConfig
 
-_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what every reader of JSON takes
+_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # the range that every JSON reader accepts
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Positive = Annotated[int, Field(ge=1, lt=2**63)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _OptionalText = str | None
-_STRICT = ConfigDict(strict=True)  # the text "3" is no number
+_STRICT = ConfigDict(strict=True)  # the text "3" is not a number
 _RULES = {
     "int_type": "is not a whole number",
     "float_type": "is not a number",
@@ -37,7 +39,7 @@ _RULES = {
     "greater_than_equal": "is too small",
     "less_than": "is too large",
 }
-_SHOWN_CHARACTERS = 40  # characters of a wrong value
+_SHOWN_CHARACTERS = 40  # of an invalid value
 
 
 def _bounded(hint: Any) -> Any:
@@ -52,29 +54,29 @@ def _bounded(hint: Any) -> Any:
 
 @functools.cache
 def mapping_of(kind: type, without: tuple[str, ...] = (), total: bool = True) -> Any:
-    """A mapping with the fields of a dataclass.
+    """The type of a mapping with the fields of a dataclass.
 
     Args:
         kind: The dataclass.
-        without: Fields that are left out.
-        total: Whether all fields must be there.
+        without: Fields to leave out.
+        total: Whether all fields are required.
     """
     hints = get_type_hints(kind)
     names = [item.name for item in fields(kind) if item.name not in without]
     typed: Any = TypedDict
-    found = typed(kind.__name__, {name: _bounded(hints[name]) for name in names}, total=total)
-    found.__pydantic_config__ = _STRICT
-    return found
+    mapping = typed(kind.__name__, {name: _bounded(hints[name]) for name in names}, total=total)
+    mapping.__pydantic_config__ = _STRICT
+    return mapping
 
 
 class SystemJson(TypedDict, total=False):
-    """What a config may have."""
+    """The optional fields of a config."""
 
     system: mapping_of(SystemConfig, total=False)  # type: ignore[valid-type]
 
 
 class ConfigJson(SystemJson):
-    """A RunConfig; fields of its groups may be missing, as in records of older versions."""
+    """A RunConfig. Fields of its groups may be missing, as in records of older versions."""
 
     model: mapping_of(MetaFormerConfig, total=False)  # type: ignore[valid-type]
     data: mapping_of(DataConfig, total=False)  # type: ignore[valid-type]
@@ -99,7 +101,7 @@ class CostJson(ModelCostJson, total=False):
 
 
 class DataJson(TypedDict, total=False):
-    """What a run was trained on."""
+    """The data set of a run."""
 
     fingerprint: _OptionalText
     contents: _OptionalText
@@ -109,7 +111,7 @@ class DataJson(TypedDict, total=False):
 
 
 class EnvironmentJson(TypedDict, total=False):
-    """Where a run was trained."""
+    """The environment in which a run was trained."""
 
     precision: _OptionalText
     device: _OptionalText
@@ -124,7 +126,7 @@ class EnvironmentJson(TypedDict, total=False):
 
 
 class LogJson(TypedDict, total=False):
-    """What a failure has beside its kind and message."""
+    """The optional field of a failure."""
 
     log: _OptionalText
 
@@ -137,11 +139,11 @@ class FailureJson(LogJson):
 
 
 class RecordBodyJson(TypedDict, total=False):
-    """What a record may have."""
+    """The optional fields of a record."""
 
     metrics: dict[str, dict[str, _Finite]]
     cost: CostJson
-    timing: dict[str, _Seconds]
+    timing: dict[str, _NonNegative]
     data: DataJson
     environment: EnvironmentJson
     tracker: dict[str, _OptionalText]
@@ -165,27 +167,40 @@ class RunStateJson(TypedDict):
     stopped: bool
 
 
+class ProgressJson(TypedDict):
+    """How far a run is: ``<run_id>/progress.json``."""
+
+    epoch: _Positive
+    epochs: _Positive
+    phase: Literal["training", "validating"]
+    batch: _Count
+    batches: _Count
+    fraction: _Fraction
+    images_per_second: _NonNegative | None
+    seconds_left: _NonNegative | None
+
+
 class HistoryJson(TypedDict):
-    """The history in a checkpoint; of a diverged run some values are not finite."""
+    """The history in a checkpoint; values of a diverged run may be infinite or NaN."""
 
     rows: list[dict[str, float]]
 
 
 class CallbacksJson(TypedDict):
-    """What callbacks keep in a checkpoint."""
+    """The state of callbacks in a checkpoint."""
 
     History: HistoryJson
 
 
 class VersionsJson(TypedDict, total=False):
-    """What a checkpoint may have."""
+    """The optional fields of a checkpoint."""
 
     code: dict[str, str]
     plugins: dict[str, str]
 
 
 class CheckpointJson(VersionsJson):
-    """What a start of a run reads of ``<run_id>/last.ckpt``; its tensors are torch's to check."""
+    """The fields of ``<run_id>/last.ckpt`` that a resumed run reads, except tensors."""
 
     run_id: str
     epoch: _Count
@@ -206,10 +221,10 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def read_json(content: bytes, kind: Any) -> Any:
-    """The values of JSON of a kind.
+    """The validated values of a JSON text.
 
     Raises:
-        SchemaError: It is none, a key is given twice, or it is of another kind.
+        SchemaError: It is not JSON, has a key twice, or is not of this type.
     """
     tree = parse_json(content, kind)
     validate_json(content, kind)
@@ -217,17 +232,17 @@ def read_json(content: bytes, kind: Any) -> Any:
 
 
 def parse_json(content: bytes, kind: Any) -> Any:
-    """The values of JSON that is to be of a kind, which is not checked.
+    """The values of a JSON text; only a text that is not JSON is validated, for the message.
 
     Raises:
-        SchemaError: It is none, or a key is given twice.
+        SchemaError: It is not JSON, or has a key twice.
     """
     try:
         tree = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        validate_json(content, kind)  # which knows NaN, and says where
+        validate_json(content, kind)  # pydantic accepts NaN, and names the field
         raise SchemaError(str(error)) from error
-    # Only where the same values, written again, have fewer colons it is worth a slow look.
+    # A duplicate key is lost when the values are written again: the text has more colons.
     if content.count(b":") != orjson.dumps(tree).count(b":"):
         json.loads(content, object_pairs_hook=_reject_duplicate_keys)
     return tree
@@ -243,7 +258,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def validate_json(content: bytes, kind: Any) -> None:
-    """Raise SchemaError unless JSON is of a kind, as one of this module's or ``shape``'s."""
+    """Raise SchemaError unless a JSON text is of a type of this module or of ``mapping_of``."""
     try:
         _adapter(kind).validate_json(content)
     except ValidationError as error:
@@ -251,7 +266,7 @@ def validate_json(content: bytes, kind: Any) -> None:
 
 
 def validate_values(tree: Any, kind: Any) -> None:
-    """The same for values that do not come from JSON."""
+    """Raise SchemaError unless Python values are of a type of this module or of ``mapping_of``."""
     try:
         _adapter(kind).validate_python(tree)
     except ValidationError as error:
@@ -259,14 +274,16 @@ def validate_values(tree: Any, kind: Any) -> None:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong, in words: where, the value, what it must be."""
+    """The first invalid value: where it is, what it is, and which rule it breaks."""
     first = error.errors(include_url=False)[0]
-    # Which member of a union was tried is part of the place.
+    # pydantic adds the tried member of a union to the location: leave that out.
     where = ".".join(part for part in map(str, first["loc"]) if part != "str" and "[" not in part)
-    if first["type"] in ("missing", "json_invalid"):
-        told = "is missing" if first["type"] == "missing" else first["msg"]
-        return f"{where} {told}".strip()
+    if first["type"] == "missing":
+        return f"{where} is missing".strip()
+    if first["type"] == "json_invalid":
+        return f"{where} {first['msg']}".strip()
     value = repr(first["input"])
-    value = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
+    if len(value) > _SHOWN_CHARACTERS:
+        value = f"{value[:_SHOWN_CHARACTERS]}..."
     rule = _RULES.get(first["type"]) or f"is wrong: {first['msg']}"
     return f"{where} {value} {rule}".strip()

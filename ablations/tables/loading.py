@@ -32,7 +32,7 @@ def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
     Raises:
         RecordError: A folder does not exist, or a history has a cell that is no number.
     """
-    places = load.load_records([Path(folder) for folder in folders]).places
+    places = load.load_records([Path(folder) for folder in folders]).origins
     return {run: read_history(Path(place).parent / HISTORY_FILE) for run, place in places.items()}
 
 

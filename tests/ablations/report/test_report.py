@@ -171,7 +171,7 @@ def test_strings_of_records_are_no_markup(bare, text):
             group.update({odd: odd, "device": odd, "versions": {odd: odd}})
         run.timing.update({odd: 1.0})
     found = placed(*BASE, hostile)
-    found.places[hostile.run_id] = f"{text}/record.json"
+    found.origins[hostile.run_id] = f"{text}/record.json"
     found.problems.append(f"{text}: not a record")
     page = Cells(build_report(found).page)
     usual = placed(*BASE, plain)

@@ -97,7 +97,10 @@ BAD = {
     ),
     "with a word": (lambda text: text.replace('"last": 80.0', '"last": "80"'), "not a number"),
     "above 100": (lambda text: text.replace('"last": 80.0', '"last": 8000.0'), "0 to 100"),
-    "edited": (lambda text: text.replace('"epochs": 3', '"epochs": 4'), "does not give its run_id"),
+    "edited": (
+        lambda text: text.replace('"epochs": 3', '"epochs": 4'),
+        "does not match its run_id",
+    ),
     "incomplete": (lambda text: text.replace('"depths"', '"depth"'), "lacks model.depths"),
     "of tomorrow": (lambda text: text.replace('"mini",\n    "seed"', '"x",\n    "seed"'), "recipe"),
     "empty": (lambda text: "", "is not a record"),

@@ -190,8 +190,8 @@ def test_a_finished_run_of_another_precision_is_not_reused(tiny, tmp_path, capsy
         for command in (["train"], ["run", str(sweep)], ["run", str(sweep), "--dry-run"]):
             assert main([*command, *words, *asked]) == 2
             err = capsys.readouterr().err
-            assert "it is of precision bf16-mixed, system.precision is " in err
-            assert "take --system.precision bf16-mixed" in err
+            assert "it has precision bf16-mixed, system.precision is " in err
+            assert "use --system.precision bf16-mixed" in err
             assert err.count("\n") == 1
     assert main(["train", *words, "--system.precision=bf16-mixed"]) == 0
     assert main(["run", str(sweep), *words, "--system.precision=bf16-mixed"]) == 0
@@ -213,7 +213,7 @@ def test_a_run_is_not_continued_in_another_precision(tiny, tmp_path):
     checkpoint = tmp_path / one.run_id / records.CHECKPOINT_FILE
     state = torch.load(checkpoint, weights_only=True)
     assert state["precision"] == first
-    with pytest.raises(ConfigError, match=f"of precision {first}.*remove the file") as refused:
+    with pytest.raises(ConfigError, match=f"has precision {first}.*remove the file") as refused:
         train(tiny(**{"system.precision": other}), tmp_path)
     assert "\n" not in str(refused.value)
     # Where it goes on, the record lists every device that it has had.
@@ -241,9 +241,9 @@ def test_auto_is_not_decided_here_for_runs_of_other_machines(tiny, tmp_path):
     (config,) = [tiny()]
     record = done(config, tmp_path, precision="bf16-mixed")
     assert reuse_check.check_records([config], [record]).precision
-    assert not reuse_check.check_records([config], [record], here=False).precision
+    assert not reuse_check.check_records([config], [record], on_this_machine=False).precision
     fixed = tiny(**{"system.precision": "32-true"})
-    assert reuse_check.check_records([fixed], [record], here=False).precision
+    assert reuse_check.check_records([fixed], [record], on_this_machine=False).precision
 
 
 def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):

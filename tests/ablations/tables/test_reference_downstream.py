@@ -124,10 +124,10 @@ def test_a_record_of_another_task_can_be_used(task):
     assert load.record_problem(run) is None
     assert load.record_task(run) == task
     assert load.record_problem(measured({first: 300.0})) == (
-        f"{first} 300.0 is not in percent, 0 to 100"
+        f"{first} 300.0 is not a percentage, 0 to 100"
     )
     assert load.record_problem(measured({first: float("nan")})) == (
-        f"{first} nan is not in percent, 0 to 100"
+        f"{first} nan is not a percentage, 0 to 100"
     )
 
 

@@ -47,7 +47,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_there_and_back_is_exact(name, layout):
+def test_converting_back_is_exact(name, layout):
     own = perturbed(MetaFormer(VARIANTS[name])).state_dict()
     if layout == "timm" and VARIANTS[name].position_embedding:
         with pytest.raises(CheckpointError, match="the timm layout has no name for"):
@@ -61,7 +61,7 @@ def test_there_and_back_is_exact(name, layout):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_timms_model_has_the_keys_and_shapes_that_we_write(size):
+def test_the_timm_layout_has_the_keys_and_shapes_of_timms_model(size):
     with torch.device("meta"):
         theirs = timm.create_model(f"poolformer_{size}").state_dict()
         ours = convert_layout(MetaFormer(SIZES[size]).state_dict(), "timm")
@@ -71,7 +71,7 @@ def test_timms_model_has_the_keys_and_shapes_that_we_write(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_timm_itself_reads_what_we_write_in_the_papers_layout(size):
+def test_timm_reads_the_official_layout(size):
     """Its own filter for the released files is a second renaming, written by others."""
     theirs = timm.create_model(f"poolformer_{size}")
     own = MetaFormer(SIZES[size]).state_dict()
@@ -81,7 +81,7 @@ def test_timm_itself_reads_what_we_write_in_the_papers_layout(size):
     assert all(torch.equal(read[key], ours[key]) for key in ours)
 
 
-def test_the_head_is_that_of_the_code_that_the_layout_belongs_to(tmp_path):
+def test_the_head_order_follows_the_layout(tmp_path):
     source = perturbed(MetaFormer(SMALL))
     x = torch.randn(2, 3, 64, 64)
     features = source.stages(x)
@@ -107,7 +107,7 @@ def test_the_head_is_that_of_the_code_that_the_layout_belongs_to(tmp_path):
         model.set_head_order("tim")
 
 
-def test_the_official_names_are_those_of_the_released_files():
+def test_official_names_are_those_of_the_released_files():
     keys = convert_layout(MetaFormer(VARIANTS["ppaa"]).state_dict(), "official")
     assert {
         "patch_embed.proj.weight",
@@ -143,30 +143,30 @@ def test_files_of_every_layout_load(tmp_path, layout, file, wrapper):
     )
 
 
-def test_a_head_may_differ_only_when_asked_for(tmp_path):
+def test_a_head_is_replaced_only_on_request(tmp_path):
     source = perturbed(MetaFormer(SMALL))
     write_weights(source.state_dict(), tmp_path / "w.pt")
     target = MetaFormer(replace(SMALL, num_classes=7))
     with pytest.raises(CheckpointError, match=r"2 of another shape: head.weight \[5, 24\] for"):
         load_checkpoint(target, tmp_path / "w.pt")
-    told = load_checkpoint(target, tmp_path / "w.pt", new_head=True)
-    assert told == ["the head is new: 7 classes, the file has 5"]
+    notes = load_checkpoint(target, tmp_path / "w.pt", new_head=True)
+    assert notes == ["the head is new: 7 classes, the file has 5"]
     write_weights(MetaFormer(replace(SMALL, num_classes=0)).state_dict(), tmp_path / "none.pt")
-    told = load_checkpoint(target, tmp_path / "none.pt", new_head=True)
-    assert told == ["the head is new: 7 classes, the file has none"]
+    notes = load_checkpoint(target, tmp_path / "none.pt", new_head=True)
+    assert notes == ["the head is new: 7 classes, the file has none"]
     write_weights(source.state_dict(), tmp_path / "w.pt")
     load_checkpoint(target, tmp_path / "w.pt", new_head=True)
     assert torch.equal(target.norm.weight, source.norm.weight)
 
 
-def test_a_position_embedding_is_resized_only_when_asked_for(tmp_path):
+def test_a_position_embedding_is_resized_only_on_request(tmp_path):
     source = perturbed(MetaFormer(VARIANTS["ppaa"]))
     write_weights(source.state_dict(), tmp_path / "w.pt")
     target = MetaFormer(replace(VARIANTS["ppaa"], image_size=128))
     with pytest.raises(CheckpointError, match=r"\[1, 16, 4, 4\] for \[1, 16, 8, 8\]"):
         load_checkpoint(target, tmp_path / "w.pt")
-    (told,) = load_checkpoint(target, tmp_path / "w.pt", resize_position_embedding=True)
-    assert "resized from [4, 4] to [8, 8]" in told
+    (notes,) = load_checkpoint(target, tmp_path / "w.pt", resize_position_embedding=True)
+    assert "resized from [4, 4] to [8, 8]" in notes
     key = "stages.2.position_embedding.embedding"
     for odd in (torch.zeros(2, 16, 4, 4), torch.zeros(1, 16, 0, 4), torch.zeros(16, 4)):
         write_weights({**source.state_dict(), key: odd}, tmp_path / "odd.pt")
@@ -174,7 +174,7 @@ def test_a_position_embedding_is_resized_only_when_asked_for(tmp_path):
             load_checkpoint(target, tmp_path / "odd.pt", resize_position_embedding=True)
 
 
-def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path):
+def test_a_misfit_is_named_and_nothing_is_loaded(tmp_path):
     target = MetaFormer(SMALL)
     before = {key: value.clone() for key, value in target.state_dict().items()}
     for other in (replace(SMALL, norm="none"), replace(SMALL, token_mixers="depthwise"), PPAA):
@@ -199,7 +199,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "cannot be read"),
         (b"no checkpoint", "cannot be read"),
@@ -208,17 +208,17 @@ class Hostile:
     ],
 )
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path, content, told, suffix):
+def test_a_file_without_weights_is_refused(tmp_path, content, message, suffix):
     path = tmp_path / f"w.{suffix}"
     write_weights(MetaFormer(SMALL).state_dict(), path)
     path.write_bytes(path.read_bytes()[:1000] if content is None else content)
-    with pytest.raises(CheckpointError, match=told) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(MetaFormer(SMALL), path)
     assert "\n" not in str(caught.value)
     assert not Path("/tmp/poolformer-was-here").exists()
 
 
-def test_missing_files_folders_and_foreign_contents_are_named(tmp_path):
+def test_missing_files_folders_and_foreign_weights_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="is missing"):
         read_weights(tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
@@ -239,7 +239,7 @@ def test_missing_files_folders_and_foreign_contents_are_named(tmp_path):
         convert_layout(MetaFormer(SMALL).state_dict(), "offical")
 
 
-def test_what_training_scripts_leave_can_be_read(tmp_path):
+def test_checkpoints_of_training_scripts_are_read(tmp_path):
     """Flags in a Namespace beside the weights, a compiled model, a checkpoint of our own runs."""
     source = perturbed(MetaFormer(SMALL))
     weights = source.state_dict()
@@ -261,7 +261,7 @@ def test_an_unknown_suffix_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda weights: {}, "is empty"),
         (lambda weights: {k: v.to("meta") for k, v in weights.items()}, "of dense tensors"),
@@ -301,12 +301,12 @@ def test_an_unknown_suffix_is_refused(name):
         ),
     ],
 )
-def test_odd_weights_are_one_line_and_nothing_is_loaded(tmp_path, spoil, told):
+def test_invalid_weights_are_refused_and_nothing_is_loaded(tmp_path, spoil, message):
     model = MetaFormer(SMALL)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     torch.save(spoil(convert_layout(before, "official")), tmp_path / "w.pth")
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(model, tmp_path / "w.pth", new_head=True, resize_position_embedding=True)
     assert "\n" not in str(caught.value)
-    assert re.search(told, str(caught.value))
+    assert re.search(message, str(caught.value))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -10,7 +10,7 @@ from poolformer import SIZES, ConfigError, MetaFormerConfig
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"token_mixers": "poll"}, "did you mean 'pool'"),
         ({"token_mixers": ("pool", "pool", "pool", "atention")}, "did you mean 'attention'"),
@@ -34,13 +34,13 @@ from poolformer import SIZES, ConfigError, MetaFormerConfig
         ({"num_classes": -1}, "must be 0 or more"),
     ],
 )
-def test_an_impossible_value_names_the_valid_ones(fields, told):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_an_error_names_the_valid_values(fields, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         MetaFormerConfig(**fields)
     assert "\n" not in str(caught.value)
 
 
-def test_a_typo_in_a_field_is_no_field():
+def test_an_unknown_field_is_an_error():
     with pytest.raises(TypeError, match="pool_sise"):
         MetaFormerConfig(pool_sise=7)
 
@@ -61,7 +61,7 @@ def test_the_sizes_are_those_of_the_papers_table_1():
     stride=st.integers(1, 6),
     padding=st.integers(0, 4),
 )
-def test_grids_are_what_convolutions_give_or_the_config_is_refused(image, kernel, stride, padding):
+def test_grids_match_the_convolutions_or_the_config_is_refused(image, kernel, stride, padding):
     torch = pytest.importorskip("torch")
     fields = {"stem_kernel": kernel, "stem_stride": stride, "stem_padding": padding}
     try:

@@ -24,7 +24,7 @@ SMALL = MetaFormerConfig(
 )
 
 
-def pictures(config: MetaFormerConfig, batch: int = 3) -> torch.Tensor:
+def images(config: MetaFormerConfig, batch: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     shape = (batch, config.in_channels, config.image_size, config.image_size)
     return torch.randn(shape, generator=generator)
@@ -55,13 +55,13 @@ def test_parameters_of_the_published_sizes(size, count):
 @pytest.mark.parametrize(
     ("mixer", "norm", "activation"), list(itertools.product(MIXERS, NORMS, ACTIVATIONS))
 )
-def test_every_combination_gives_every_trainable_parameter_a_gradient(mixer, norm, activation):
+def test_every_trainable_parameter_has_a_gradient(mixer, norm, activation):
     torch.manual_seed(0)
     config = replace(
         SMALL, token_mixers=mixer, norm=norm, activation=activation, position_embedding=3
     )
     model = MetaFormer(config)
-    logits = model(pictures(config))
+    logits = model(images(config))
     assert logits.shape == (3, 5)
     assert logits.isfinite().all()
     logits.square().sum().backward()
@@ -76,15 +76,15 @@ def test_every_combination_gives_every_trainable_parameter_a_gradient(mixer, nor
 
 
 @pytest.mark.parametrize("fields", [{"residual": False}, {"channel_mlp": False}])
-def test_components_can_be_taken_out(fields):
+def test_components_can_be_left_out(fields):
     config = replace(SMALL, **fields)
-    logits = MetaFormer(config)(pictures(config))
+    logits = MetaFormer(config)(images(config))
     assert logits.isfinite().all()
 
 
 @pytest.mark.parametrize("size", [3, 5, 7, 9])
 def test_pooling_is_the_mean_of_real_neighbours_minus_the_input(size):
-    x = pictures(SMALL, batch=1)[:, :, :11, :9]
+    x = images(SMALL, batch=1)[:, :, :11, :9]
     half = size // 2
     expected = torch.empty_like(x)
     for row, column in itertools.product(range(11), range(9)):
@@ -124,7 +124,7 @@ def test_a_spatial_fc_is_a_linear_layer_over_flat_positions_without_bias():
         ({"position_embedding": 3}, "PositionEmbedding"),
     ],
 )
-def test_a_model_that_is_bound_to_one_resolution_says_so_at_once(fields, part):
+def test_a_fixed_grid_refuses_another_resolution(fields, part):
     model = MetaFormer(replace(SMALL, **fields))
     # The last has as many positions in every stage as the right one.
     for height, width in ((32, 32), (64, 96), (128, 32)):
@@ -135,7 +135,7 @@ def test_a_model_that_is_bound_to_one_resolution_says_so_at_once(fields, part):
 
 
 @pytest.mark.parametrize("mixer", ["pool", "identity", "depthwise", "attention", "separable_conv"])
-def test_a_model_that_is_not_bound_takes_any_resolution(mixer):
+def test_other_mixers_take_any_resolution(mixer):
     model = MetaFormer(replace(SMALL, token_mixers=mixer))
     assert model(torch.zeros(1, 1, 32, 96)).shape == (1, 5)
 
@@ -167,33 +167,33 @@ def test_a_block_is_its_two_equations(residual):
     torch.testing.assert_close(block(x), z)
 
 
-def test_drop_path_rises_linearly_from_none_to_its_peak():
+def test_drop_path_rises_linearly_from_zero():
     model = MetaFormer(replace(SMALL, drop_path=0.4))
     rates = [block.token.drop_path.drop_prob for stage in model.stages for block in stage.blocks]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_the_pyramid_has_a_level_a_stage():
+def test_the_pyramid_has_a_level_per_stage():
     model = MetaFormer(SMALL).eval()
-    levels = model.pyramid(pictures(SMALL))
+    levels = model.pyramid(images(SMALL))
     assert [tuple(level.shape[1:]) for level in levels] == [
         (8, 16, 16), (16, 8, 8), (16, 4, 4), (24, 2, 2),
     ]  # fmt: skip
     logits = model.head(model.norm(levels[-1]).mean(dim=(2, 3)))
-    torch.testing.assert_close(logits, model(pictures(SMALL)))
+    torch.testing.assert_close(logits, model(images(SMALL)))
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_memory_layout_does_not_change_the_result(mixer):
     torch.manual_seed(0)
     config = replace(SMALL, token_mixers=mixer)
-    model, x = MetaFormer(config).eval(), pictures(config)
+    model, x = MetaFormer(config).eval(), images(config)
     expected = model(x)
     model.to(memory_format=torch.channels_last)
     torch.testing.assert_close(model(x.to(memory_format=torch.channels_last)), expected)
 
 
-def test_linear_layers_start_as_in_the_papers_code_and_convolutions_as_in_torch():
+def test_linear_layers_are_initialized_as_in_the_paper_and_convolutions_as_in_torch():
     torch.manual_seed(0)
     model = MetaFormer(SIZES["s12"])
     fc1 = model.stages[3].blocks[0].channel.body.fc1

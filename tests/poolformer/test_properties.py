@@ -55,7 +55,7 @@ slowly = settings(max_examples=150, deadline=None)
 
 @slowly
 @given(small_configs(), st.integers(0, 2**31))
-def test_a_valid_config_builds_keeps_its_shapes_and_has_finite_gradients(given_fields, seed):
+def test_a_valid_config_builds_and_has_finite_gradients(given_fields, seed):
     try:
         config = MetaFormerConfig(**given_fields)
     except ConfigError as error:
@@ -93,7 +93,7 @@ ODD = (
 @settings(max_examples=1000, deadline=None)
 @example("mlp_ratio", 2.9e306)  # finite, and times the width it is not
 @given(st.sampled_from([item.name for item in fields(MetaFormerConfig)]), ODD)
-def test_any_other_value_raises_our_own_error(name, value):
+def test_an_invalid_value_raises_config_error(name, value):
     """Nothing is built here: a value that passes may well ask for more memory than there is."""
     try:
         config = MetaFormerConfig(**{name: value})

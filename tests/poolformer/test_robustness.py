@@ -33,7 +33,7 @@ VARIANTS = {
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
 
-def pictures(batch: int = 2) -> torch.Tensor:
+def images(batch: int = 2) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, 3, 32, 32, generator=generator)
 
@@ -45,26 +45,26 @@ def fresh_compiler():
 
 
 @every_variant
-def test_it_is_one_graph(config):
+def test_it_compiles_to_one_graph(config):
     """In training with drop path and in evaluation; what makes code of the graph is torch's."""
     model = MetaFormer(config).train()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of its own internals
         compiled = torch.compile(model, fullgraph=True, backend="eager")
-        compiled(pictures()).square().mean().backward()
+        compiled(images()).square().mean().backward()
         assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
         perturbed(model)
-        torch.testing.assert_close(compiled(pictures()), model(pictures()))
+        torch.testing.assert_close(compiled(images()), model(images()))
 
 
 @pytest.mark.slow
 @every_variant
 def test_it_compiles_with_the_default_compiler(config):
     model = perturbed(MetaFormer(config))
-    expected = model(pictures())
+    expected = model(images())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = torch.compile(model, fullgraph=True)(pictures())
+        found = torch.compile(model, fullgraph=True)(images())
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -73,16 +73,16 @@ def test_it_can_be_exported(config):
     model = perturbed(MetaFormer(config))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(model, (pictures(),)).module()
-    torch.testing.assert_close(exported(pictures()), model(pictures()), atol=1e-6, rtol=1e-5)
+        exported = torch.export.export(model, (images(),)).module()
+    torch.testing.assert_close(exported(images()), model(images()), atol=1e-6, rtol=1e-5)
 
 
 @every_variant
 def test_channels_last_changes_nothing_but_the_layout(config):
     model = perturbed(MetaFormer(config))
-    expected = model(pictures())
+    expected = model(images())
     model.to(memory_format=torch.channels_last)
-    x = pictures().to(memory_format=torch.channels_last)
+    x = images().to(memory_format=torch.channels_last)
     torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=1e-4)
     for level in model.pyramid(x):
         assert level.is_contiguous(memory_format=torch.channels_last)
@@ -91,14 +91,14 @@ def test_channels_last_changes_nothing_but_the_layout(config):
 @every_variant
 def test_it_trains_in_bfloat16(config):
     model = perturbed(MetaFormer(config))
-    expected = model(pictures())
+    expected = model(images())
     with torch.autocast("cpu", torch.bfloat16):
-        found = model(pictures())
+        found = model(images())
     # bfloat16 has 8 bits of mantissa: a few of them are lost on the way through the layers.
     scale = expected.abs().max().item()
     torch.testing.assert_close(found.float(), expected, atol=0.05 * scale, rtol=0.05)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model.train()(pictures()).float().square().mean()
+        loss = model.train()(images()).float().square().mean()
     loss.backward()
     for parameter in model.parameters():
         assert not parameter.requires_grad or parameter.grad.isfinite().all()
@@ -108,9 +108,9 @@ def test_it_trains_in_bfloat16(config):
 def test_it_can_be_copied_pickled_and_stored(config):
     model = perturbed(MetaFormer(config))
     model.set_head_order("timm")
-    expected = model(pictures())
+    expected = model(images())
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert torch.equal(other(pictures()), expected)
+        assert torch.equal(other(images()), expected)
         assert other.config == config
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
@@ -118,4 +118,4 @@ def test_it_can_be_copied_pickled_and_stored(config):
     other = MetaFormer(config).eval()
     other.load_state_dict(torch.load(file, weights_only=True))
     other.set_head_order("timm")
-    assert torch.equal(other(pictures()), expected)
+    assert torch.equal(other(images()), expected)

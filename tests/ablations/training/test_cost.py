@@ -31,7 +31,7 @@ def recomputed(variant: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("cell", "preset"), rows(), ids=str)
-def test_a_row_of_any_recipe_costs_at_the_papers_size_what_the_paper_says(cell, preset):
+def test_each_row_at_the_papers_size_has_the_papers_cost(cell, preset):
     from ablations.config import diff
 
     run = resolve("mini", cell, preset)
@@ -74,7 +74,7 @@ def test_sizes_have_the_published_macs(size):
         ({"model.position_embedding": 3}, 11_915_176 + 320 * 14 * 14),
     ],
 )
-def test_every_field_of_a_variant_is_carried_to_the_papers_size(overrides, params):
+def test_fields_of_a_variant_are_kept_at_the_papers_size(overrides, params):
     config = at_paper_size(resolve("mini", overrides))
     assert config is not None
     assert model_cost(config)["params"] == params
@@ -95,7 +95,7 @@ def test_fused_attention_is_counted_like_its_products():
     assert macs(model, config.image_size, config.in_channels) == fused
 
 
-def test_counting_leaves_the_model_as_it_was():
+def test_counting_does_not_change_the_model():
     config = resolve("mini").model
     model = MetaFormer(config).train()
     macs(model, config.image_size, config.in_channels)

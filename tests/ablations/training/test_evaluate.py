@@ -33,7 +33,7 @@ def timms() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def timms_answers(timms, picture_folder) -> list[int]:
-    """The class that timm's model and transform give each validation picture, in order."""
+    """The class that timm's model and transform give each validation image, in order."""
     transform = create_transform(
         (3, 224, 224), interpolation="bicubic", crop_pct=0.9, is_training=False
     )
@@ -44,7 +44,7 @@ def timms_answers(timms, picture_folder) -> list[int]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_checkpoint_scores_what_timms_own_code_gives(
+def test_a_checkpoint_has_the_accuracy_of_timms_code(
     layout, timms, timms_answers, picture_folder, tmp_path, capsys
 ):
     """Our own layout and the paper's have the paper's head: almost the same answers."""
@@ -54,16 +54,16 @@ def test_a_checkpoint_scores_what_timms_own_code_gives(
     words = ["eval", "--checkpoint", str(tmp_path / "poolformer_s12.pth"), "--data.name", "folder"]
     assert main([*words, "--data.root", str(picture_folder), "--system.accelerator=cpu"]) == 0
     out, err = capsys.readouterr()
-    told, place, result = out.splitlines()
-    assert told == f"poolformer_s12; {layout} layout"
-    assert "24 images of 3 classes at 224x224, crop 0.9, bicubic, cpu, 32-true" in place
+    header, images, result = out.splitlines()
+    assert header == f"poolformer_s12; {layout} layout"
+    assert "24 images of 3 classes at 224x224, crop 0.9, bicubic, cpu, 32-true" in images
     assert "top-5 100.00%, 24 images, " in result
     if layout == "timm":
         assert f"top-1 {100 * right / 24:.2f}%" in result
     assert "Traceback" not in err
 
 
-def test_a_run_scores_what_its_record_has(tiny, tmp_path, capsys):
+def test_a_run_has_the_accuracy_of_its_record(tiny, tmp_path, capsys):
     config = tiny(**{"model.norm": "batch"})
     record = train(config, tmp_path)
     subject = model_from_run(config.run_id, tmp_path, {"system.accelerator": "cpu"})
@@ -91,14 +91,14 @@ def test_a_run_scores_what_its_record_has(tiny, tmp_path, capsys):
         (0.95, ["metaformer_pppa_s12_224", "metaformer_ppaa_s12_224"]),
     ],
 )
-def test_the_crop_is_the_papers_for_the_model(crop, names):
+def test_the_crop_is_that_of_the_paper(crop, names):
     for name in names:
         assert _crop(MODELS[name]) == crop
         assert _crop(replace(MODELS[name], num_classes=3)) == crop
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS if "m36" not in n and "m48" not in n])
-def test_weights_are_recognised_and_the_files_name_decides_between_equals(name):
+def test_weights_determine_the_model_and_the_file_name_breaks_ties(name):
     with torch.device("meta"):
         weights = MetaFormer(MODELS[name]).state_dict()
     assert name in matching_models(weights)
@@ -111,7 +111,7 @@ def test_weights_are_recognised_and_the_files_name_decides_between_equals(name):
     )
 
 
-def test_the_validation_pictures_alone_are_enough(timms, picture_folder, tmp_path):
+def test_validation_images_are_enough(timms, picture_folder, tmp_path):
     shutil.copytree(picture_folder / "val", tmp_path / "only" / "val")
     write_weights(timms.state_dict(), tmp_path / "w.safetensors")
     fields = {"data.root": str(tmp_path / "only"), "system.accelerator": "cpu"}
@@ -134,9 +134,7 @@ def test_a_position_embedding_is_resized_when_asked_for(picture_folder, tmp_path
     assert "at 96x96, crop 0.95" in out
 
 
-def test_what_cannot_be_evaluated_is_one_line_and_exit_2(
-    timms, picture_folder, tmp_path, capsys, monkeypatch
-):
+def test_wrong_input_is_one_line_and_exit_2(timms, picture_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     root = f"--data.root={picture_folder}"
@@ -148,7 +146,7 @@ def test_what_cannot_be_evaluated_is_one_line_and_exit_2(
     torch.save(timm.create_model("resnet18"), "module.pth")
     Path("short.pth").write_bytes(Path("w.pth").read_bytes()[:5000])
     Path("text.safetensors").write_text("no weights")
-    for words, told in (
+    for words, message in (
         ([], "needs a run's id or --checkpoint FILE"),
         (["abc", "--checkpoint", "w.pth"], "needs a run's id or --checkpoint FILE"),
         (["abc", "--arch", "poolformer_s12"], "belong to --checkpoint"),
@@ -175,16 +173,16 @@ def test_what_cannot_be_evaluated_is_one_line_and_exit_2(
     ):
         assert main(["eval", *words]) == 2, words
         out, err = capsys.readouterr()
-        assert told in err
+        assert message in err
         assert err.count("\n") == 1
         assert out == ""
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_picture_is_named(timms, picture_folder, tmp_path, capsys, workers):
+def test_a_broken_image_is_named(timms, picture_folder, tmp_path, capsys, workers):
     shutil.copytree(picture_folder / "val", tmp_path / "val")
     broken = next((tmp_path / "val").rglob("*.jpg"))
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"not an image")
     write_weights(timms.state_dict(), tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={tmp_path}"]
     assert main([*words, "--system.accelerator=cpu", f"--system.loader_workers={workers}"]) == 2
@@ -193,7 +191,7 @@ def test_a_broken_picture_is_named(timms, picture_folder, tmp_path, capsys, work
     assert err.count("\n") == 1
 
 
-def test_logits_that_are_not_numbers_are_told(timms, picture_folder, tmp_path, capsys):
+def test_logits_that_are_not_finite_are_reported(timms, picture_folder, tmp_path, capsys):
     weights = {key: value * float("nan") for key, value in timms.state_dict().items()}
     write_weights(weights, tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
@@ -201,7 +199,7 @@ def test_logits_that_are_not_numbers_are_told(timms, picture_folder, tmp_path, c
     assert "24 images gave logits that are not finite" in capsys.readouterr().err
 
 
-def test_a_model_with_changed_fields_says_so(timms, picture_folder, tmp_path):
+def test_changed_fields_of_the_model_are_noted(timms, picture_folder, tmp_path):
     write_weights(timms.state_dict(), tmp_path / "w.pth")
     fields = {"data.root": str(picture_folder), "model.pool_size": "5"}
     subject = model_from_checkpoint(tmp_path / "w.pth", fields)

@@ -18,7 +18,7 @@ def test_a_signal_ends_a_run_with_its_code(number):
     assert stopped.value.code == 128 + number
 
 
-def test_a_terminal_that_closes_twice_ends_a_run_once():
+def test_a_repeated_sighup_is_deferred_too():
     signals = Signals()
     with signals.handled():
         with signals.deferred():
@@ -28,7 +28,7 @@ def test_a_terminal_that_closes_twice_ends_a_run_once():
             signals.check()
 
 
-def test_nohup_counts():
+def test_an_ignored_sighup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         signals = Signals()

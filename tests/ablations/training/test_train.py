@@ -1,4 +1,4 @@
-"""Training on real pictures: it learns, repeats itself to the last digit, resumes exactly."""
+"""Training on real images: it learns, is reproducible to the last digit, and resumes exactly."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def without_clocks(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
 
-def test_a_run_learns_and_leaves_a_whole_record(trained):
+def test_a_run_learns_and_leaves_a_complete_record(trained):
     config, results, record, _ = trained
     assert record.status == "finished"
     assert record.metric() > 50  # chance is 10
@@ -72,13 +72,13 @@ def test_a_run_learns_and_leaves_a_whole_record(trained):
     assert max(float(row["val/top1"]) for row in rows) == record.metric(which="best")
 
 
-def test_progress_is_told_after_each_epoch(trained):
+def test_each_epoch_is_reported(trained):
     _, _, record, seen = trained
     assert [(body["epoch"], body["epochs"]) for body in seen] == [(1, 2), (2, 2)]
     assert seen[-1]["val/top1"] == record.metric()
 
 
-def test_the_weights_are_those_that_were_measured(trained):
+def test_the_weights_have_the_recorded_accuracy(trained):
     from ablations import data
     from ablations.data.batches import create_loaders
 
@@ -92,7 +92,7 @@ def test_the_weights_are_those_that_were_measured(trained):
     assert not (results / config.run_id / CHECKPOINT_FILE).exists()
 
 
-def test_the_same_run_gives_the_same_numbers_to_the_last_digit(trained, tmp_path):
+def test_a_run_is_reproducible_to_the_last_digit(trained, tmp_path):
     config, results, record, _ = trained
     again = train(config, tmp_path)
     assert again.metrics == record.metrics
@@ -112,7 +112,7 @@ def test_other_seeds_are_other_runs(trained, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.3])
-def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, drop_path):
+def test_a_killed_run_resumes_exactly(tiny, tmp_path, drop_path):
     overrides = {"model.drop_path": drop_path, "data.crop_padding": 2, "data.mixup": 0.2}
     overrides["optim.epochs"] = 4
     config = tiny(**overrides)
@@ -149,7 +149,7 @@ def test_a_run_killed_between_epochs_ends_as_if_it_had_not_been(tiny, tmp_path, 
         assert torch.equal(tensor, weights[1][name]), name
 
 
-def test_a_broken_checkpoint_is_told_and_kept_and_the_run_starts_anew(trained, tmp_path, capsys):
+def test_a_broken_checkpoint_is_kept_and_the_run_starts_anew(trained, tmp_path, capsys):
     config, _, record, _ = trained
     folder = tmp_path / config.run_id
     folder.mkdir()
@@ -171,7 +171,7 @@ EXPLODING = {"model.norm": "none", "optim.optimizer": "sgd"}
         {"optim.lr": 1e30, "data.batch_size": 8000, "optim.epochs": 3},
     ],
 )
-def test_a_loss_that_explodes_is_a_result(tiny, tmp_path, change):
+def test_an_exploding_loss_is_a_result(tiny, tmp_path, change):
     config = tiny(**EXPLODING, **change)
     record = train(config, tmp_path)
     assert record.status == "diverged"
@@ -181,14 +181,14 @@ def test_a_loss_that_explodes_is_a_result(tiny, tmp_path, change):
     json.loads((tmp_path / config.run_id / "record.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_a_run_that_diverges_late_keeps_what_it_had(tiny, tmp_path, monkeypatch):
+def test_a_run_that_diverges_late_keeps_its_weights(tiny, tmp_path, monkeypatch):
     from ablations.training.tasks.classification import Classification
 
     forward = Classification.forward
 
-    def failing(self, pictures):
+    def failing(self, images):
         broken = self.training and self.current_epoch > 0
-        return forward(self, pictures) * (float("nan") if broken else 1)
+        return forward(self, images) * (float("nan") if broken else 1)
 
     config = tiny(**{"optim.epochs": 3})
     monkeypatch.setattr(Classification, "forward", failing)
@@ -218,12 +218,12 @@ def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, m
     assert without_clocks(ours) == without_clocks(theirs)
 
 
-def test_a_run_begun_on_other_pictures_is_not_continued(
+def test_a_run_started_on_other_images_is_not_continued(
     picture_folder, tmp_path, tiny, monkeypatch
 ):
     from ablations.errors import DataError
 
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     shutil.copytree(picture_folder, root)
     overrides = {
         "data.name": "folder",
@@ -235,8 +235,8 @@ def test_a_run_begun_on_other_pictures_is_not_continued(
         patched.setattr(Record, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(tiny(**overrides, **{"data.root": str(picture_folder)}), tmp_path / "runs")
-    picture = next((root / "train").rglob("*.jpg"))
-    picture.write_bytes(picture.read_bytes() + b"changed")
+    image = next((root / "train").rglob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"changed")
     with pytest.raises(DataError, match="use another results folder"):
         train(tiny(**overrides, **{"data.root": str(root)}), tmp_path / "runs")
 
@@ -251,13 +251,11 @@ def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision):
 
 
 @pytest.mark.parametrize("loader_workers", [0, 1])
-def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
-    picture_folder, tmp_path, tiny, loader_workers
-):
-    root = tmp_path / "pictures"
+def test_a_broken_file_is_named_in_the_failure(picture_folder, tmp_path, tiny, loader_workers):
+    root = tmp_path / "images"
     shutil.copytree(picture_folder, root)
     broken = next((root / "train").rglob("*.jpg"))
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"not an image")
     config = tiny(
         **{
             "data.name": "folder",
@@ -275,7 +273,7 @@ def test_data_that_break_on_the_way_fail_the_run_with_the_files_name(
     assert not record.done
 
 
-def test_pictures_from_files_train_through_the_papers_pipeline(picture_folder, tmp_path):
+def test_image_files_train_through_the_papers_pipeline(picture_folder, tmp_path):
     from ablations.config.resolve import resolve
 
     overrides = {
@@ -299,7 +297,7 @@ def test_pictures_from_files_train_through_the_papers_pipeline(picture_folder, t
     assert float(rows[-1]["lr"]) == pytest.approx(1e-5)
 
 
-def test_other_pictures_under_the_same_id_are_refused(trained, tmp_path):
+def test_a_record_of_other_images_is_refused(trained, tmp_path):
     from ablations.errors import DataError
 
     config, results, _, _ = trained
@@ -338,7 +336,7 @@ def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["log.txt", ""])
-def test_a_planted_link_is_not_followed_and_is_no_failure(tiny, tmp_path, name):
+def test_a_planted_link_is_refused(tiny, tmp_path, name):
     config = tiny(**{"optim.epochs": 1})
     target = tmp_path / "target"
     target.mkdir()
@@ -378,12 +376,12 @@ def checkpoint(tmp_path_factory):
     return results / config.run_id / CHECKPOINT_FILE
 
 
-def test_a_sound_checkpoint_is_usable(checkpoint):
+def test_a_valid_checkpoint_is_loaded(checkpoint):
     assert load_run_checkpoint(checkpoint, checkpoint.parent.name)["epoch"] == 0
 
 
 @pytest.mark.parametrize("name", ODD_CHECKPOINTS)
-def test_an_odd_checkpoint_is_put_aside(checkpoint, tmp_path, name, capsys):
+def test_an_invalid_checkpoint_is_renamed(checkpoint, tmp_path, name, capsys):
     state = torch.load(checkpoint, weights_only=True)
     ODD_CHECKPOINTS[name](state)
     odd = tmp_path / CHECKPOINT_FILE
@@ -393,7 +391,7 @@ def test_an_odd_checkpoint_is_put_aside(checkpoint, tmp_path, name, capsys):
     assert (tmp_path / records.BROKEN_CHECKPOINT_FILE).is_file()
 
 
-def test_a_checkpoint_of_an_older_version_is_put_aside(checkpoint, tmp_path, capsys):
+def test_a_checkpoint_of_an_older_version_is_renamed(checkpoint, tmp_path, capsys):
     state = torch.load(checkpoint, weights_only=True)
     state["code"] = {"poolformer/mixers.py": "0" * 12}  # by path, not by role
     old = tmp_path / CHECKPOINT_FILE
@@ -403,7 +401,7 @@ def test_a_checkpoint_of_an_older_version_is_put_aside(checkpoint, tmp_path, cap
     assert (tmp_path / records.BROKEN_CHECKPOINT_FILE).is_file()
 
 
-def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
+def test_only_errors_in_the_runs_folder_are_storage_errors(tmp_path):
     def denied(path):
         return PermissionError(13, "Permission denied", str(path))
 
@@ -413,13 +411,13 @@ def test_only_errors_of_the_runs_own_folder_are_refusals(tmp_path):
     wrapped = RuntimeError("x")
     wrapped.__cause__ = denied(folder)
     assert isinstance(records.storage_error(wrapped, folder), AccessError)
-    assert records.storage_error(denied("/pictures/a.jpg"), folder) is None
+    assert records.storage_error(denied("/images/a.jpg"), folder) is None
     assert records.storage_error(denied(tmp_path / "0123456789abc" / "x"), folder) is None
     assert records.storage_error(PermissionError(13, "Permission denied"), folder) is None
     assert records.storage_error(OSError(28, "No space left"), folder).errno == 28
 
 
-def test_a_run_whose_lease_was_only_removed_goes_on(tiny, tmp_path):
+def test_a_run_whose_lease_was_removed_goes_on(tiny, tmp_path):
     def remove(body):
         shutil.rmtree(tmp_path / leases.LEASE_FOLDER, ignore_errors=True)
 
@@ -427,7 +425,7 @@ def test_a_run_whose_lease_was_only_removed_goes_on(tiny, tmp_path):
     assert not (tmp_path / leases.LEASE_FOLDER).exists()
 
 
-def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny, tmp_path):
+def test_a_run_that_was_taken_over_stops_writing(tiny, tmp_path):
     config = tiny(**{"optim.epochs": 3})
     folder = tmp_path / config.run_id
 
@@ -444,7 +442,7 @@ def test_a_run_that_another_process_took_over_stops_and_writes_nothing_more(tiny
     assert records.find_record(tmp_path, config.run_id) is None
 
 
-def test_half_a_run_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_is_not_continued_by_other_code(tiny, tmp_path, monkeypatch, capsys):
     config = tiny()
 
     def stop(body):

@@ -1,8 +1,8 @@
-"""What every page of ours looks like: one frame, one style sheet, one script, and no network.
+"""The frame of all HTML pages: one template, one style sheet, one script, and no network.
 
-Templates escape every value by themselves; only ``Markup`` passes as it is, and only what a
-template, great_tables, matplotlib or an XML library has made is ``Markup``. The page's own policy
-forbids the browser to load anything and to run any script but ours.
+Templates escape every value except ``Markup``, and only the output of a template, great_tables,
+matplotlib or an XML library is ``Markup``. The page's content security policy allows the browser to
+run this script only, and to load nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         finalize=html,
@@ -32,40 +32,40 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["typeset"] = typeset
-    return made
+    environment.filters["typeset"] = typeset
+    return environment
 
 
 def typeset(text: str) -> Markup:
-    """Text of ours as print has it: arrows, and what stands between backticks as code."""
+    """Our own text with real arrows, and with text between backticks as code."""
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(html(arrows(text)))))
 
 
 def arrows(text: str) -> str:
-    """A label as print has it."""
+    """A label with real arrows."""
     return text.replace("->", "→")
 
 
 def fill_template(template: str, **values: Any) -> Markup:
-    """A template of this folder with its values, each escaped once."""
+    """Render a template of this folder; each value is escaped once."""
     return Markup(_environment().get_template(template).render(values))
 
 
 def html_document(title: str, body: Markup) -> str:
-    """A whole page that needs nothing besides itself.
+    """A self-contained page.
 
     Args:
-        title: What the browser calls it.
-        body: What stands on it.
+        title: Its title.
+        body: Its content.
     """
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    whole = fill_template(
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = fill_template(
         "page.html",
         title=title,
         body=body,
         style=Markup(style),
         script=Markup(script),
-        seal=seal,
+        script_hash=digest,
     )
-    return str(whole)
+    return str(page)

@@ -1,9 +1,9 @@
 "use strict";
-// Sorts and filters tables and opens the run that a link points to. All is there without it too.
+// Sorts and filters tables, and opens the run that a link points to. The page is complete without it.
 
-const HEADS = ".gt_group_heading_row, .gt_empty_group_heading"; // of sections, as great_tables has them
+const HEADS = ".gt_group_heading_row, .gt_empty_group_heading"; // section headings of great_tables
 
-// By which a row is sorted in a column: its number, else its words; undefined where it has neither.
+// The sort key of a row in a column: its number, else its text; undefined if it is empty.
 function keyOf(row, column) {
   const cell = row.cells[column];
   const number = cell.querySelector("[data-sort]");
@@ -16,7 +16,7 @@ function compare(a, b) {
   return typeof a === "number" ? -1 : 1;
 }
 
-// A first click sorts upwards, a second downwards, a third gives the table's own order back.
+// The first click sorts ascending, the second descending, the third restores the original order.
 const NEXT = { none: "ascending", ascending: "descending", descending: "none" };
 
 function sortable(table) {
@@ -27,7 +27,7 @@ function sortable(table) {
   for (const row of own) {
     if (row.matches(HEADS)) {
       section = row.textContent.trim();
-      const name = document.createElement("span"); // stays in sight when the table is scrolled
+      const name = document.createElement("span"); // stays visible when the table is scrolled
       name.append(...row.cells[0].childNodes);
       row.cells[0].append(name);
     } else if (section) row.cells[0].dataset.section = section;
@@ -42,7 +42,7 @@ function sortable(table) {
     const known = rows.filter((row) => keys.get(row) !== undefined);
     known.sort((a, b) => compare(keys.get(a), keys.get(b)));
     if (order === "descending") known.reverse();
-    // What has no value stands last either way.
+    // Rows without a value come last in either order.
     const unknown = rows.filter((row) => keys.get(row) === undefined);
     body.append(...(order === "none" ? own : [...known, ...unknown]));
   };
@@ -56,11 +56,11 @@ function sortable(table) {
   });
 }
 
-// Items that lack a word of the filter are hidden, and heads that are left without items.
+// Hides items that lack a word of the filter, and headings without visible items.
 function filterable(box, items, heads) {
   const controls = box.querySelector(".controls");
   const input = controls.querySelector("input");
-  const told = controls.querySelector("output");
+  const status = controls.querySelector("output");
   const texts = new Map();
   let head = null;
   for (const node of box.querySelectorAll(`${heads}, ${items}`)) {
@@ -78,7 +78,7 @@ function filterable(box, items, heads) {
       shown.add(head);
     }
     for (const node of box.querySelectorAll(heads)) node.hidden = !shown.has(node);
-    told.textContent = asked.length ? `${count} of ${texts.size}` : "";
+    status.textContent = asked.length ? `${count} of ${texts.size}` : "";
   });
   controls.hidden = false;
 }
@@ -88,7 +88,7 @@ function wordsOf(node, head) {
   return [head, ...parts].map((part) => (part ? part.textContent : "")).join(" ").toLowerCase();
 }
 
-// A link to a run opens it, also where the page was opened by such a link.
+// A link to a run opens it, also when the page is loaded with such a link.
 function reveal(hash) {
   const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
   const box = target && target.closest("details");

@@ -1,4 +1,4 @@
-"""Small pictures as SVG within a page; the XML library escapes what is written on them."""
+"""Small plots as SVG elements of a page; the XML library escapes their text."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from markupsafe import Markup
 from ablations.text.escape import svg as safe
 
 
-def picture(kind: str, width: int, height: int, told: str) -> Element:
-    """An empty picture.
+def canvas(css_class: str, width: int, height: int, title: str) -> Element:
+    """An empty SVG element.
 
     Args:
-        kind: Its class.
+        css_class: Its class.
         width: Pixels.
         height: Pixels.
-        told: What it shows, in words, for those who do not see it.
+        title: What it shows, for screen readers.
     """
-    made = Element("svg", {"class": kind, "role": "img", "width": str(width)})
-    made.set("height", str(height))
-    made.set("viewBox", f"0 0 {width} {height}")
-    ElementTree.SubElement(made, "title").text = safe(told)
-    return made
+    attributes = {"class": css_class, "role": "img", "width": str(width), "height": str(height)}
+    element = Element("svg", attributes | {"viewBox": f"0 0 {width} {height}"})
+    ElementTree.SubElement(element, "title").text = safe(title)
+    return element
 
 
-def add(onto: Element, tag: str, kind: str, **attributes: float | str) -> Element:
-    """Draw an element; ``stroke_width`` is the attribute ``stroke-width``."""
+def add(parent: Element, tag: str, css_class: str, **attributes: float | str) -> Element:
+    """Add an element; ``stroke_width`` is the attribute ``stroke-width``."""
     values = {
         name.replace("_", "-"): value if isinstance(value, str) else f"{value:g}"
         for name, value in attributes.items()
     }
-    return ElementTree.SubElement(onto, tag, {"class": kind, **values})
+    return ElementTree.SubElement(parent, tag, {"class": css_class, **values})
 
 
-def write(onto: Element, text: str, x: float, y: float, anchor: str) -> None:
-    """Write a word; ``anchor`` is start, middle or end."""
-    add(onto, "text", "tick", x=x, y=y, text_anchor=anchor, font_size=10).text = safe(text)
+def write_text(parent: Element, text: str, x: float, y: float, anchor: str) -> None:
+    """Add text; ``anchor`` is start, middle or end."""
+    add(parent, "text", "tick", x=x, y=y, text_anchor=anchor, font_size=10).text = safe(text)
 
 
-def markup(made: Element) -> Markup:
-    """A picture as part of a page."""
-    return Markup(ElementTree.tostring(made, encoding="unicode"))
+def markup(element: Element) -> Markup:
+    """An element as part of a page."""
+    return Markup(ElementTree.tostring(element, encoding="unicode"))

@@ -1,6 +1,6 @@
-"""Records -> one page that needs nothing besides itself: words, tables, plots, runs, how to cite.
+"""Records -> one self-contained page: sentences, tables, plots, runs, how to cite.
 
-All of it is computed from records and their histories, so the same records give the same page.
+The page is computed from records and their histories, so the same records give the same page.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TABLES: list[Callable[[Study], Table]] = [ablation_table, claims_table]
 
 @dataclass(frozen=True)
 class Report:
-    """A page and what it lacks.
+    """A page and what is not on it.
 
     Args:
-        page: The whole page.
-        problems: A line for each record or history that is left out; the page has them too.
+        page: The page.
+        problems: A message for each record or history that is left out; the page has them too.
     """
 
     page: str
@@ -45,7 +45,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of a row as the template has them."""
+    """The runs of a row, for the template."""
 
     title: str
     also: str
@@ -53,47 +53,49 @@ class Group:
 
 
 def build_report(
-    found: LoadResult, every: Sequence[Study] | None = None, problems: Sequence[str] | None = None
+    loaded: LoadResult, known: Sequence[Study] | None = None, problems: Sequence[str] | None = None
 ) -> Report:
     """The page of all records.
 
     Args:
-        found: Usable records, where each comes from, and what is left out.
-        every: The studies of the records, where they are known.
-        problems: What is left out, where that is more than of the records.
+        loaded: Usable records, where each comes from, and what is left out.
+        known: The studies of the records, if they are known.
+        problems: What is left out, if that is more than records.
     """
-    all_studies = build_studies(found.records) if every is None else every
-    histories, broken = curves.read_histories(found)
-    told = [*(found.problems if problems is None else problems), *broken]
-    whole = len(found.records) <= runs.WHOLE
+    studies = build_studies(loaded.records) if known is None else known
+    histories, broken = curves.read_histories(loaded)
+    left_out = [*(loaded.problems if problems is None else problems), *broken]
+    full = len(loaded.records) <= runs.MAX_FULL_RUNS
     parts = [
-        _study(study, f"s{number}", found, histories, whole)
-        for number, study in enumerate(all_studies, start=1)
+        _study(study, f"s{number}", loaded, histories, full)
+        for number, study in enumerate(studies, start=1)
     ]
     body = fill_template(
         "report.html",
-        runs=pluralize(len(found.records), "run"),
-        studies=list(zip(all_studies, parts, strict=True)),
-        told=pluralize(len(all_studies), "study", "studies"),
-        problems=told,
+        run_count=pluralize(len(loaded.records), "run"),
+        studies=list(zip(studies, parts, strict=True)),
+        study_count=pluralize(len(studies), "study", "studies"),
+        problems=left_out,
         version=version("metaformer-ablations"),
-        commits=provenance.commits(found.records),
+        commits=provenance.commits(loaded.records),
     )
-    return Report(html_document("MetaFormer ablations: report", body), told)
+    return Report(html_document("MetaFormer ablations: report", body), left_out)
 
 
 def _study(
-    study: Study, name: str, found: LoadResult, histories: dict[str, History], whole: bool
+    study: Study, name: str, loaded: LoadResult, histories: dict[str, History], full: bool
 ) -> Markup:
-    """The part of one study; the ids of its elements start with ``name``."""
+    """The section of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
     absent = dict.fromkeys(missing.missing_notes(study, missing.missing_rows(study, all_rows=True)))
     tables = []
     for number, make in enumerate(TABLES, start=1):
         table = make(study)
         if {badge and badge.verdict for badge in table.badges} == {NOT_RUN}:
-            continue  # a study of which the paper says nothing, or one that has just begun
-        table.footnotes = [note for note in table.footnotes if note not in absent]  # told below
+            continue  # no claim is about this study, or it has just started
+        table.footnotes = [
+            note for note in table.footnotes if note not in absent
+        ]  # they have a section of their own
         links = [[[runs.link_to_run(*known[i]) for i in ids] for ids in own] for own in table.runs]
         tables.append(Markup(html_table(table, f"{name}t{number}", links)))
     return fill_template(
@@ -104,17 +106,17 @@ def _study(
         tables=tables,
         plots=study_plots(study, histories, name),
         missing=absent,
-        facts=_facts(study, found),
+        facts=_facts(study, loaded),
         commands=_commands(study),
-        groups=[_group(row, found, histories, whole) for row in study.rows],
-        whole=whole,
+        groups=[_group(row, loaded, histories, full) for row in study.rows],
+        full=full,
     )
 
 
-def _group(row: Row, found: LoadResult, histories: dict[str, History], whole: bool) -> Group:
+def _group(row: Row, loaded: LoadResult, histories: dict[str, History], full: bool) -> Group:
     shown = [
         runs.describe_run(
-            row, run, found.origins.get(run.run_id, ""), histories.get(run.run_id, []), whole
+            row, run, loaded.origins.get(run.run_id, ""), histories.get(run.run_id, []), full
         )
         for run in row.records
     ]
@@ -122,14 +124,14 @@ def _group(row: Row, found: LoadResult, histories: dict[str, History], whole: bo
     return Group(title, ", ".join(row.also_changes), shown)
 
 
-def _facts(study: Study, found: LoadResult) -> list[tuple[str, str]]:
+def _facts(study: Study, loaded: LoadResult) -> list[tuple[str, str]]:
     """How a study was run."""
     records = study.records
     measured = [record for record in records if record.environment]
     packages = sorted({name for r in measured for name in r.environment.get("versions", {})})
     versions = [f"{name} {', '.join(provenance.versions(measured, name))}" for name in packages]
     seconds = sum(record.timing.get("epoch_seconds", 0) for record in records)
-    sources = {_source(found.origins[r.run_id]) for r in records if r.run_id in found.origins}
+    sources = {_source(loaded.origins[r.run_id]) for r in records if r.run_id in loaded.origins}
     facts = {
         "Recipe": study.recipe,
         "All runs with": ", ".join(naming.format_assignments(study.shared_changes)),
@@ -157,7 +159,7 @@ def _source(place: str) -> str:
 
 
 def _commands(study: Study) -> list[str]:
-    """The commands that make the study once more; what is done is reused."""
+    """The commands that repeat the study; they reuse finished runs."""
     seeds = missing.expected_seeds(study)
     commands: dict[str, None] = {}
     for row in study.rows:

@@ -1,4 +1,4 @@
-"""Histories of runs as small curves: a line, its ends in numbers, gaps where nothing was finite."""
+"""Histories of runs as small curves, with gaps for epochs without a finite value."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ History = list[dict[str, float]]
 
 WIDTH, HEIGHT = 260, 96  # pixels
 LEFT, RIGHT, TOP, FLOOR = 44, 8, 10, HEIGHT - 18  # room for the numbers
-MOST = 120  # points; of a longer history every so manieth epoch, and the last
+MAX_POINTS = 120  # longer histories are thinned out, and keep their last epoch
 
 
 def read_histories(found: LoadResult) -> tuple[dict[str, History], list[str]]:
-    """The histories beside records on disk, by run id, and a line for each that cannot be read."""
+    """The histories beside records on disk, by run id, and a message for each unreadable one."""
     histories, problems = {}, []
     for run_id, place in found.origins.items():
         path = Path(place)
@@ -35,35 +35,35 @@ def read_histories(found: LoadResult) -> tuple[dict[str, History], list[str]]:
 
 
 def curve_svg(history: Sequence[Mapping[str, float]], metric: str) -> Markup:
-    """A metric over the epochs as SVG; empty below two epochs that have it."""
+    """A metric over the epochs as SVG; empty if fewer than two epochs have it."""
     points = [(row["epoch"], row.get(metric, math.nan)) for row in history if "epoch" in row]
     known = [(epoch, value) for epoch, value in points if math.isfinite(value)]
     if len(known) < 2:
         return Markup()
-    stride = math.ceil(len(points) / MOST)
+    stride = math.ceil(len(points) / MAX_POINTS)
     points = [*points[:-1:stride], points[-1]]
     (first, start), (last, end) = known[0], known[-1]
     low, high = (pick(value for _, value in known) for pick in (min, max))
-    told = f"{metric}, epoch {first:g} to {last:g}: from {start:.4g} to {end:.4g}"
-    picture = svg.picture("curve", WIDTH, HEIGHT, told)
+    title = f"{metric}, epoch {first:g} to {last:g}: from {start:.4g} to {end:.4g}"
+    canvas = svg.canvas("curve", WIDTH, HEIGHT, title)
 
-    def place(epoch: float, value: float) -> str:
+    def point(epoch: float, value: float) -> str:
         across = (epoch - first) / max(last - first, 1)
         up = (value - low) / (high - low) if high > low else 0.5
         x = LEFT + across * (WIDTH - LEFT - RIGHT)
         return f"{x:.1f} {FLOOR - up * (FLOOR - TOP):.1f}"
 
     frame = f"M{LEFT} {TOP}V{FLOOR}H{WIDTH - RIGHT}"
-    svg.add(picture, "path", "frame", d=frame, fill="none", stroke="#999")
+    svg.add(canvas, "path", "frame", d=frame, fill="none", stroke="#999")
     path, pen = "", "M"
     for epoch, value in points:
         finite = math.isfinite(value)
-        path += f"{pen}{place(epoch, value)}" if finite else ""
+        path += f"{pen}{point(epoch, value)}" if finite else ""
         pen = "L" if finite else "M"
-    svg.add(picture, "path", "line", d=path, fill="none", stroke="#0072b2", stroke_width=1.5)
-    svg.write(picture, f"{high:.4g}", LEFT - 4, TOP + 4, "end")
+    svg.add(canvas, "path", "line", d=path, fill="none", stroke="#0072b2", stroke_width=1.5)
+    svg.write_text(canvas, f"{high:.4g}", LEFT - 4, TOP + 4, "end")
     if high > low:
-        svg.write(picture, f"{low:.4g}", LEFT - 4, FLOOR + 3, "end")
-    svg.write(picture, f"epoch {first:g}", LEFT, HEIGHT - 4, "start")
-    svg.write(picture, f"{last:g}", WIDTH - RIGHT, HEIGHT - 4, "end")
-    return svg.markup(picture)
+        svg.write_text(canvas, f"{low:.4g}", LEFT - 4, FLOOR + 3, "end")
+    svg.write_text(canvas, f"epoch {first:g}", LEFT, HEIGHT - 4, "start")
+    svg.write_text(canvas, f"{last:g}", WIDTH - RIGHT, HEIGHT - 4, "end")
+    return svg.markup(canvas)

@@ -1,4 +1,4 @@
-"""What a page tells of one run: all that its record holds, and its history as curves."""
+"""One run on the page: the contents of its record, and its history as curves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ablations.report.curves import History, curve_svg
 from ablations.store.records import Record
 from ablations.tables.html_tables import Link
 
-WHOLE = 300  # up to so many runs a page tells all of each; of more, what tells them apart
+MAX_FULL_RUNS = 300  # with more runs, a page shows of each only what distinguishes it
 METRICS = ["val/top1", "train/loss"]  # those with a curve
 
 
@@ -26,13 +26,13 @@ class RunDetails:
 
     Args:
         target: The id of its element.
-        result: Its top-1, or what became of it.
-        failure: Why it failed; empty where it did not.
-        place: The file or address of its record.
+        result: Its top-1, or its status.
+        failure: Why it failed; empty if it did not.
+        record_path: The file or address of its record.
         metrics: Name, last and best value.
-        facts: A heading and lines each: where and how it ran, its costs, its config.
-        config: Lines of its config, and whether they are changes against the baseline.
-        curves: Metric and picture.
+        facts: Heading and lines: where and how it ran, and its costs.
+        config: Lines of its config, each with whether it is a change against the baseline.
+        curves: Metric and plot.
     """
 
     target: str
@@ -41,7 +41,7 @@ class RunDetails:
     status: str
     result: str
     failure: str
-    place: str
+    record_path: str
     metrics: list[tuple[str, str, str]]
     facts: list[tuple[str, str]]
     config: list[tuple[str, bool]]
@@ -55,16 +55,18 @@ def target(run_id: str) -> str:
 
 def link_to_run(row: Row, record: Record) -> Link:
     """A link to a run, named after its seed."""
-    wrong = "" if record.status == "finished" else f" {record.status}"
+    status = "" if record.status == "finished" else f" {record.status}"
     seed = record.config["seed"]
     title = f"{arrows(row.label)}, seed {seed}: {_result(record)}"
-    return Link(f"{seed}{wrong}", target(record.run_id), title)
+    return Link(f"{seed}{status}", target(record.run_id), title)
 
 
-def describe_run(row: Row, record: Record, place: str, history: History, whole: bool) -> RunDetails:
-    """A run in full, or (``whole`` is false) what tells it from others alone."""
+def describe_run(
+    row: Row, record: Record, record_path: str, history: History, full: bool
+) -> RunDetails:
+    """A run in full, or (``full`` is false) only what distinguishes it from others."""
     changed = set(row.changed)
-    if whole:
+    if full:
         config = [
             (line, line.split(" = ")[0] in changed)
             for group in ("model", "data", "optim", "system")
@@ -90,23 +92,23 @@ def describe_run(row: Row, record: Record, place: str, history: History, whole: 
         status=record.status,
         result=_result(record),
         failure=f"{failure['kind']}: {failure['message']}" if failure else "",
-        place=place,
+        record_path=record_path,
         metrics=[
             (name, _number(values.get("last")), _number(values.get("best")))
             for name, values in sorted(record.metrics.items())
         ],
         facts=[(heading, "\n".join(_lines(group))) for heading, group in groups.items() if group]
-        if whole
+        if full
         else [],
         config=config,
-        curves=[(name, drawn) for name in METRICS if whole and (drawn := curve_svg(history, name))],
+        curves=[(name, drawn) for name in METRICS if full and (drawn := curve_svg(history, name))],
     )
 
 
 def _result(record: Record) -> str:
     top1 = record.metric()
-    told = f"{top1:.2f}% top-1" if top1 is not None else "no result"
-    return told if record.status == "finished" else f"{told}, {record.status}"
+    result = f"{top1:.2f}% top-1" if top1 is not None else "no result"
+    return result if record.status == "finished" else f"{result}, {record.status}"
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
-"""Table -> HTML: great_tables sets it, each difference is drawn, each verdict is a badge.
+"""Table -> HTML by great_tables, with a plot of each difference and a badge for each verdict.
 
-Importing this takes a second that the other formats need not spend.
+Importing great_tables takes a second, so other formats do not import this module.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from markupsafe import Markup
 from ablations.analysis.scale import Scale
 from ablations.page import arrows, fill_template, html_document
 from ablations.tables.cells import EMPTY
-from ablations.tables.interval_plots import axis, bar, legend, scale_of
+from ablations.tables.interval_plots import axis_svg, common_scale, interval_svg, legend
 from ablations.tables.table import Badge, Table
 from ablations.text.escape import html as escape
 from ablations.text.escape import terminal
 
-VERDICT, DRAWN, RUNS = "Verdict", "Difference, points", "Runs"  # what only this format has
-INTERVALS, COUNTS = ["95% CI", "Δ"], ["n"]  # and right of which columns it has them
-# By which a cell is sorted: the number that it begins with. "missing (1 failed)" has none.
+VERDICT, PLOT, RUNS = "Verdict", "Difference, points", "Runs"  # columns of this format only
+INTERVALS, COUNTS = ["95% CI", "Δ"], ["n"]  # the columns to whose right they are inserted
+# The number that a cell begins with, to sort by. "missing (1 failed)" has none.
 NUMBER = re.compile(r"[<\[]?([+-]?\d+(?:\.\d+)?)")
 
 
@@ -35,9 +35,9 @@ class Link:
     """A link within the page.
 
     Args:
-        text: What is clicked on.
+        text: Its text.
         target: The id of an element.
-        title: What is there, in words.
+        title: A description of the target.
     """
 
     text: str
@@ -45,52 +45,52 @@ class Link:
     title: str = ""
 
 
-Links = Sequence[Sequence[Link]]  # the runs of a row, or of one variant and of another
+Links = Sequence[Sequence[Link]]  # to the runs of a row: one list, or one for each of two variants
 
 
 def html_page(tables: Sequence[Table]) -> str:
-    """A whole page of tables that needs nothing besides itself."""
+    """A self-contained page of tables."""
     parts = [html_table(table, f"table-{number}") for number, table in enumerate(tables, start=1)]
     return html_document("Ablation tables", fill_template("tables.html", tables=map(Markup, parts)))
 
 
 def html_table(table: Table, name: str = "table", links: Sequence[Links] = ()) -> str:
-    """A table with its heading and footnotes, as a part of a page of ``ablations.page``.
+    """A table with its title and footnotes, as a part of a page of ``ablations.page``.
 
     Args:
         table: The table.
-        name: Its id, unlike those of all other elements of the page.
-        links: The runs of each row as ``Table.runs`` has them, where the page has them.
+        name: Its id, unique in the page.
+        links: Links to the runs of each row, in the order of ``Table.runs``; empty without links.
     """
     if not any(each.values for each in table.differences):
         table = replace(table, differences=[])
-    scale = scale_of(table.differences)
-    made = fill_template(
+    scale = common_scale(table.differences)
+    html = fill_template(
         "table.html",
         name=name,
         title=table.title,
-        table=_set(table, _frame(table, scale, links), scale, f"{name}-cells"),
+        table=_great_table(table, _frame(table, scale, links), scale, f"{name}-cells"),
         notes=[*_notes(table, scale), *table.all_footnotes],
     )
-    return str(made)
+    return str(html)
 
 
 def _notes(table: Table, scale: Scale) -> list[str]:
-    """What a reader must know of the columns that only this format has."""
+    """How to read the columns of this format only."""
     notes = [legend(table.differences, scale)] if table.differences else []
     if table.badges and VERDICT not in table.frame:
-        told = (
-            f"{VERDICT}: what the paper says of a row against the baseline, held against these "
-            "runs, each claim at 5% by itself (`ablations claims`)."
+        note = (
+            f"{VERDICT}: whether these runs agree with the paper's claim about a row and the "
+            "baseline, each claim tested at 5% (`ablations claims`)."
         )
         if any(badge and badge.uncorrected for badge in table.badges):
-            told += " Uncorrected: not below 5% after Holm's correction."
-        notes.append(told)
+            note += " Uncorrected: not below 5% after Holm's correction."
+        notes.append(note)
     return notes
 
 
 def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
-    """The cells as markup, and the columns that only this format has."""
+    """The cells as markup, with the columns of this format only."""
     frame = table.frame.copy()
     for column in frame.columns:
         cells = [_cell(text, column not in table.text_columns) for text in frame[column]]
@@ -100,17 +100,17 @@ def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
         if VERDICT in frame:  # a column of text in other formats
             frame[VERDICT] = badges
         else:
-            frame.insert(_after(frame, INTERVALS), VERDICT, badges)
+            frame.insert(_right_of(frame, INTERVALS), VERDICT, badges)
     if table.differences:
-        drawn = [_drawn(bar(row, scale), row.mean) for row in table.differences]
-        frame.insert(_after(frame, INTERVALS), DRAWN, drawn)
+        plots = [_sortable(interval_svg(row, scale), row.mean) for row in table.differences]
+        frame.insert(_right_of(frame, INTERVALS), PLOT, plots)
     if links:
-        frame.insert(_after(frame, COUNTS), RUNS, [_runs(row) for row in links])
+        frame.insert(_right_of(frame, COUNTS), RUNS, [_runs(row) for row in links])
     return frame
 
 
 def _sections(table: Table) -> list[str]:
-    """Names as great_tables takes and escapes them; none for a section of one row of that name."""
+    """Section names, which great_tables escapes; none for a section of one row of that name."""
     names = list(table.frame[table.section])
     rows = table.frame[[name for name in table.text_columns if name != table.section]]
     count = Counter(names)
@@ -120,43 +120,43 @@ def _sections(table: Table) -> list[str]:
     ]
 
 
-def _after(frame: pd.DataFrame, names: Sequence[str]) -> int:
-    """The place right of the first of these columns that there is; the last one without any."""
+def _right_of(frame: pd.DataFrame, names: Sequence[str]) -> int:
+    """The position to the right of the first of these columns, or the last position."""
     columns = list(frame.columns)
     return next((columns.index(name) + 1 for name in names if name in columns), len(columns))
 
 
-def _set(table: Table, frame: pd.DataFrame, scale: Scale, name: str) -> Markup:
-    """The table itself as great_tables sets it, without its style: the page has one for all."""
+def _great_table(table: Table, frame: pd.DataFrame, scale: Scale, name: str) -> Markup:
+    """The table as great_tables renders it, without its style sheet: the page has its own."""
     words = [column for column in table.text_columns if column != table.section]
     cells = [column for column in frame.columns if column != table.section]
-    right = [column for column in cells if column not in (*words, VERDICT, DRAWN, RUNS)]
+    right = [column for column in cells if column not in (*words, VERDICT, PLOT, RUNS)]
     headings = {column: escape(column) for column in cells}
     if table.differences:
-        headings[DRAWN] += Markup("<br>") + axis(scale)
-    # Two braces would be a unit to great_tables.
+        headings[PLOT] += Markup("<br>") + axis_svg(scale)
+    # great_tables reads two braces as a unit.
     raw: dict[str, Any] = {
         column: great_tables.html(heading.replace("{", Markup("&#123;")))
         for column, heading in headings.items()
     }
-    made = GT(
+    built = GT(
         frame,
         rowname_col=words[0] if words else None,
         groupname_col=table.section,
         auto_align=False,
         id=name,
     )
-    made = made.fmt(str, columns=cells)  # what is formatted is not escaped again
-    made = made.cols_label(raw).cols_align("right", columns=right)
-    made = made.tab_stubhead(raw[words[0]]) if words else made
+    built = built.fmt(str, columns=cells)  # formatted cells are not escaped again
+    built = built.cols_label(raw).cols_align("right", columns=right)
+    built = built.tab_stubhead(raw[words[0]]) if words else built
     for row, column in sorted(table.bold):
-        made = made.tab_style(style.text(weight="bold"), loc.body(columns=[column], rows=[row]))
-    whole = made.as_raw_html()
-    return Markup(whole[whole.index("<table") : whole.index("</table>") + len("</table>")])
+        built = built.tab_style(style.text(weight="bold"), loc.body(columns=[column], rows=[row]))
+    html = built.as_raw_html()
+    return Markup(html[html.index("<table") : html.index("</table>") + len("</table>")])
 
 
 def _cell(text: str, numeric: bool) -> Markup:
-    """A cell, with the number to sort it by where it has one."""
+    """A cell, with the number to sort it by if it has one."""
     found = NUMBER.match(text) if numeric else None
     if not found:
         return escape(arrows(text))
@@ -164,10 +164,11 @@ def _cell(text: str, numeric: bool) -> Markup:
     return Markup('<span data-sort="{}">{}</span>').format(value, escape(text))
 
 
-def _drawn(picture: Markup, mean: float | None) -> Markup:
+def _sortable(plot: Markup, mean: float | None) -> Markup:
+    """A plot, with the mean to sort it by."""
     if mean is None:
-        return picture
-    return Markup('<span data-sort="{}">{}</span>').format(f"{mean:.6g}", picture)
+        return plot
+    return Markup('<span data-sort="{}">{}</span>').format(f"{mean:.6g}", plot)
 
 
 def _badge(badge: Badge | None) -> Markup:
@@ -180,7 +181,7 @@ def _badge(badge: Badge | None) -> Markup:
 
 
 def _runs(links: Links) -> Markup:
-    """The links of a row; where it holds one variant against another, those of either."""
+    """The links of a row; of both variants, if it compares two."""
     sides = [Markup(" ").join(map(_link, side)) or Markup(EMPTY) for side in links]
     return Markup(" against ").join(sides) if any(links) else Markup()
 

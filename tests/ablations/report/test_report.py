@@ -58,7 +58,7 @@ def test_the_summary_names_what_differs_beyond_chance():
     text = told(*(record(s, 80.0 + s / 20) for s in range(3)), *sure, *IDENTITY)
     assert "1 of 2 variants differs from the baseline" in text
     assert ": Modified LayerNorm -> LayerNorm (-9.95 points)." in text
-    assert "The other one cannot be told from it" in text
+    assert "The other one does not with these seeds" in text
 
 
 def test_the_summary_tells_what_went_wrong_and_what_is_missing():
@@ -82,7 +82,7 @@ def test_without_a_baseline_nothing_is_said_to_differ():
 
 
 def test_one_seed_is_no_test():
-    assert "No variant could be tested against it" in told(BASE[0], IDENTITY[0])
+    assert "No variant could be tested against the baseline" in told(BASE[0], IDENTITY[0])
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_studies_do_not_share_ids(bare):
 def test_very_many_runs_are_told_shortly_and_the_page_says_so(bare, monkeypatch):
     found = placed(*BASE, *IDENTITY)
     long = build_report(found).page
-    monkeypatch.setattr(runs, "WHOLE", 5)
+    monkeypatch.setattr(runs, "MAX_FULL_RUNS", 5)
     short = build_report(found).page
     assert "too many runs to show everything" in short
     assert "too many runs" not in long
@@ -222,7 +222,7 @@ def test_histories_are_drawn_and_broken_ones_told(bare, tmp_path):
     assert made.page.count('<svg class="curve"') == 2  # val/top1 of two runs; one loss is no curve
     assert "val/top1, epoch 1 to 2: from 70 to 80" in made.page
     assert made.problems == [f"{broken} is not a history: 'many' is not a number"]
-    assert "Left out, so this page is not whole" in made.page
+    assert "Not on this page, because it could not be read" in made.page
 
 
 def test_a_curve_stands_where_its_numbers_are_and_has_gaps():

@@ -16,8 +16,8 @@ from ablations.analysis.scale import Scale
 from ablations.store.records import read_records
 from ablations.tables import interval_plots, render
 from ablations.tables.ablation import PAGE
-from ablations.tables.html_tables import DRAWN, RUNS, VERDICT, Link, html_page, html_table
-from ablations.tables.interval_plots import bar, scale_of
+from ablations.tables.html_tables import PLOT, RUNS, VERDICT, Link, html_page, html_table
+from ablations.tables.interval_plots import common_scale, interval_svg
 from ablations.tables.table import Badge, PlottedDifference, RowNotes, Table
 from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
@@ -45,7 +45,7 @@ def test_the_same_cells_as_in_markdown():
     expected = [row[1:] for row in (rows[0], *rows[2:])]
     shown = [row for row in Cells(render(found, "html")).rows if len(row) > 1]
     place = rows[0].index("95% CI")  # the drawing and the verdict stand right of it
-    assert shown[0][place : place + 2] == [DRAWN, VERDICT]
+    assert shown[0][place : place + 2] == [PLOT, VERDICT]
     assert {row[place + 1] for row in shown[1:]} == {"", "undetermined"}
     shown = [row[:place] + row[place + 2 :] for row in shown]
     assert shown == [[cell.replace("->", "→") for cell in row] for row in expected]
@@ -63,7 +63,7 @@ def test_every_string_is_escaped_once(text):
     made.title = text
     whole = html_page([made])
     cells = Cells(html_table(made, links=[[[Link(text, text, text)]], []]))
-    assert cells.rows[0] == ["Name", text, VERDICT, DRAWN, RUNS]
+    assert cells.rows[0] == ["Name", text, VERDICT, PLOT, RUNS]
     told = [text, f"{text} ¹", ""]
     assert cells.rows[1:] == [[text], [text, *told, text], ["b", *told, ""]]
     for name in ("script", "b", "strong"):
@@ -115,13 +115,13 @@ def value_at(x: float, scale: Scale) -> float:
 
 
 def shapes(drawn: PlottedDifference, scale: Scale) -> dict[str, dict[str, str]]:
-    svg = ElementTree.fromstring(bar(drawn, scale))
+    svg = ElementTree.fromstring(interval_svg(drawn, scale))
     return {element.get("class") or element.tag: dict(element.attrib) for element in svg}
 
 
 @pytest.mark.parametrize("drawn", DRAWINGS, ids=str)
 def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
-    scale = scale_of(DRAWINGS)
+    scale = common_scale(DRAWINGS)
     assert (scale.low, scale.high, scale.step) == (-4, 4, 2)
     found = shapes(drawn, scale)
     near = pytest.approx(0, abs=0.03)  # points; a pixel is 0.04
@@ -144,27 +144,27 @@ def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
 
 def test_what_is_drawn_is_said_too():
     assert (
-        interval_plots.describe(DRAWINGS[1])
+        interval_plots.description(DRAWINGS[1])
         == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
     )
-    assert interval_plots.describe(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
+    assert interval_plots.description(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
     text = html_table(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, differences=DRAWINGS))
     assert text.count('<svg class="bar" role="img"') == 7
     assert text.count("<title>") == 8  # and the scale
-    assert "An arrow points at what lies beyond the scale" in text
+    assert "An arrow points at a value beyond the scale" in text
     assert "An arrow" not in html_table(
         table({"Name": ["a"], "n": ["1"]}, differences=DRAWINGS[1:2])
     )
 
 
 def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
-    scale = scale_of(
+    scale = common_scale(
         [*DRAWINGS[:3], *DRAWINGS[:3], wide := PlottedDifference(mean=1, low=-30, high=32)]
     )
     found = shapes(wide, scale)
     assert float(found["interval"]["x"]) == interval_plots.MARGIN
     assert float(found["interval"]["width"]) == interval_plots.WIDTH - 2 * interval_plots.MARGIN
-    assert bar(wide, scale).count("beyond ours") == 2
+    assert interval_svg(wide, scale).count("beyond ours") == 2
     assert "mean" in found
 
 
@@ -172,9 +172,9 @@ def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
     "rows", [[], [PlottedDifference()], [PlottedDifference(mean=0.0, low=0.0, high=0.0)]], ids=len
 )
 def test_nothing_to_draw_is_no_error(rows):
-    scale = scale_of(rows)
+    scale = common_scale(rows)
     assert scale.low <= 0 < scale.high
-    assert all("svg" in bar(row, scale) for row in rows)
+    assert all("svg" in interval_svg(row, scale) for row in rows)
 
 
 def test_a_table_with_nothing_to_draw_has_no_column_for_it():

@@ -1,4 +1,4 @@
-"""Records of the rows that the paper's claims compare, made by hand."""
+"""Records of the rows that the paper's claims compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def render_claims(found, form: str) -> str:
 
 
 def runs(variant, *outcomes, first=0, status="finished", **overrides):
-    """Records of a row of the paper, an outcome a seed; for the baseline, ``BASELINE``."""
+    """Records of a row of the paper, one outcome per seed; ``BASELINE`` for the baseline."""
     if variant != BASELINE:
         field, value = PAPER_CHANGES[variant]
         overrides[field] = value
@@ -28,14 +28,14 @@ def runs(variant, *outcomes, first=0, status="finished", **overrides):
     ]
 
 
-def moved(*differences):
-    """Outcomes that differ by so much from the baseline's, seed by seed."""
+def shifted(*differences):
+    """The baseline's outcomes plus these differences, seed by seed."""
     outcomes = (80.0, 81.0, 83.0)
     return [base + by for base, by in zip(outcomes, differences, strict=True)]
 
 
 def verdict(own, *found):
-    """What the records say of the claim with this id."""
+    """The verdict of the records on the claim with this id."""
     (study,) = build_studies(found)
     return {each.claim.id: each for each in judge_claims(study)}[own]
 

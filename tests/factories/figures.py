@@ -1,4 +1,4 @@
-"""Studies made up for figures, and what is read back from a figure."""
+"""Made-up studies for figures, and helpers that read values back from a figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COST = {
 
 
 def record(seed=0, top1=80.0, preset=None, recipe="mini", status="finished", **overrides) -> Record:
-    """A run that was never trained."""
+    """A record of a made-up run."""
     plain = {name.replace("__", "."): value for name, value in overrides.items()}
     config = resolve(recipe, {"seed": seed, **plain}, preset)
     measured = top1 is not None
@@ -120,7 +120,7 @@ STUDIES: dict[str, list[Record]] = {
 def every_figure(
     study: Study, lines: Mapping[str, list[dict[str, float]]], most: int | None = None
 ) -> dict[str, Figure]:
-    """The figures that a study changes, curves of its ``most`` first axes."""
+    """All figures of a study, with the curves of at most ``most`` axes."""
     found = {
         "forest": figures.forest_plot(study),
         "cost": figures.cost_of_study(study),
@@ -136,7 +136,7 @@ def every_figure(
 
 
 def lines_of(figure: Figure) -> dict[str, Line2D]:
-    """Lines of all panels by their ids; of one name, the last."""
+    """The lines of all panels by their ids; the last of each id."""
     found = (line for axes in figure.axes for line in axes.get_lines())
     return {str(line.get_gid()): line for line in found if line.get_gid()}
 

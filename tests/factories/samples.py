@@ -1,4 +1,4 @@
-"""Outcomes by seed that hypothesis draws, for the tests of the statistics."""
+"""Hypothesis strategies for outcomes by seed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 CLOSE = {"rel": 1e-9, "abs": 1e-9}
 
-# Where cores are shared, an example may wait for one.
+# On a busy machine a single example may take long.
 patiently = settings(deadline=None)
 few = settings(max_examples=25, deadline=None)
 
-# Accuracies on 10,000 pictures, as they come: hundredths of a percent.
-percent = st.integers(0, 10_000).map(lambda pictures: pictures / 100)
+# Accuracies on 10,000 images: hundredths of a percent.
+percent = st.integers(0, 10_000).map(lambda images: images / 100)
 outcomes = st.dictionaries(st.integers(0, 9), percent, max_size=8)
 pairs = st.lists(st.tuples(percent, percent), min_size=2, max_size=12)
 
@@ -22,5 +22,5 @@ def by_seed(values, first=0) -> dict[int, float]:
 
 
 def both(found) -> tuple[dict[int, float], dict[int, float]]:
-    """Pairs of a row's and the baseline's outcome, by seed."""
+    """A row's and the baseline's outcomes by seed, from pairs."""
     return by_seed(row for row, _ in found), by_seed(baseline for _, baseline in found)

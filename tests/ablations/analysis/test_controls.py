@@ -1,4 +1,4 @@
-"""Controls: the shipped ones on every recipe, and how they are found, by changes made by hand."""
+"""Controls: the shipped ones of every recipe, and how they are found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ablations.paper.matching import find_paper_row
 from ablations.training.cost import model_cost
 from scripts import size_matched
 
-# Larger models take up to two seconds a count, and a search takes seven.
+# Counting the MACs of larger models takes up to two seconds, and a search seven.
 COUNTED = [
     pytest.param(recipe, marks=[] if recipe in ("mini", "fashion") else pytest.mark.slow)
     for recipe in recipe_names()
@@ -72,7 +72,7 @@ def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
         for row, controls in assigned.items()
     }
     assert told == SHIPPED[recipe]
-    # Nothing is there in vain, and no row of the table is taken for a control.
+    # Every control is used, and no row of the table counts as a control.
     used = {names[index] for index in found.only_controls(assigned)}
     assert used == set(names) - set(ROWS)
     assert len({naming.describe_values(variants[name].changed) for name in used}) == len(used)
@@ -80,7 +80,7 @@ def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
 
 @pytest.mark.parametrize("recipe", recipe_names())
 @pytest.mark.parametrize("preset", CONTROLS)
-def test_a_control_pools_and_changes_what_it_says_and_no_more(recipe, preset):
+def test_a_control_changes_what_its_name_says_and_no_more(recipe, preset):
     row, _, rest = preset.partition("_")
     row = "ppaa" if row == "attention" else row
     changed, of_row = changes(recipe, preset), changes(recipe, row)
@@ -133,7 +133,7 @@ def found(row: ControlCandidate, *others: ControlCandidate) -> dict[str, int]:
     return {control.kind: control.index for control in controls}
 
 
-def test_a_row_finds_all_three_among_others():
+def test_a_row_finds_all_three_kinds_of_controls():
     others = [
         ControlCandidate({**NORM, **LR, **WIDE}, 1490),
         ROW,
@@ -146,7 +146,7 @@ def test_a_row_finds_all_three_among_others():
     assert found(ROW, *others) == {"recipe": 4, "size": 2, "recipe and size": 0}
 
 
-def test_the_closest_size_is_taken_and_none_beyond_three_percent():
+def test_the_closest_size_within_three_percent_is_used():
     others = [
         BASE,
         ControlCandidate(WIDE, 1455),
@@ -159,7 +159,7 @@ def test_the_closest_size_is_taken_and_none_beyond_three_percent():
     assert found(ROW, BASE, ControlCandidate(WIDE, None)) == {}
 
 
-def test_a_size_is_matched_only_where_it_has_to_be():
+def test_a_size_control_is_used_only_where_it_is_needed():
     small = replace(ROW, macs=1030)
     recipe, wide, both = (
         ControlCandidate({**NORM, **LR}, 990),
@@ -174,7 +174,7 @@ def test_a_size_is_matched_only_where_it_has_to_be():
     assert found(small, recipe, wide, both) == {"recipe": 0, "size": 1, "recipe and size": 2}
 
 
-def test_a_row_that_changes_its_axis_alone_at_the_baselines_size_has_none():
+def test_a_row_that_changes_only_its_axis_has_no_controls():
     others = [BASE, ControlCandidate(WIDE, 1000), ControlCandidate(LR, 1000)]
     assert found(ControlCandidate(MIXER, 1000), *others) == {}
     assert found(BASE, *others) == {}
@@ -195,12 +195,12 @@ def test_a_row_of_any_axis_has_controls():
     }
 
 
-def test_what_a_row_of_another_axis_does_to_the_mixer_stays_in_its_control():
+def test_a_mixer_change_of_another_axis_stays_in_its_control():
     row = ControlCandidate({**NORM, **EMBEDDING}, 1000)
     assert found(row, BASE, ControlCandidate(EMBEDDING, 1000)) == {"recipe": 1}
 
 
-def test_a_row_that_was_sized_itself_is_compared_at_its_own_shape():
+def test_a_row_with_its_own_shape_is_compared_at_that_shape():
     sized = ControlCandidate({**MIXER, **WIDE}, 1500)
     assert found(sized, BASE, ControlCandidate(WIDE, 1480)) == {"recipe": 1}
     assert found(sized, BASE, ControlCandidate(WIDE, 1200), ControlCandidate(WIDER, 1480)) == {
@@ -209,14 +209,14 @@ def test_a_row_that_was_sized_itself_is_compared_at_its_own_shape():
     }
 
 
-def test_a_size_has_a_recipe_to_be_compared_with_but_no_size():
+def test_a_size_row_has_a_recipe_control_but_no_size_control():
     scale = {"model.layer_scale_init": (1e-5, 1e-6)}
     size = ControlCandidate({**DEEP, **WIDE, **scale}, 3000)
     others = [BASE, ControlCandidate(scale, 1000), ControlCandidate(WIDER, 3000)]
     assert found(size, *others) == {"recipe": 1}
 
 
-def test_a_control_of_a_control_is_none():
+def test_a_control_has_no_controls():
     variants = [
         ControlCandidate(WIDE, 1500),
         ControlCandidate({**NORM, **LR, **WIDE}, 1490),
@@ -229,7 +229,7 @@ def test_a_control_of_a_control_is_none():
     assert found.only_controls(assigned) == {0, 1}
 
 
-def test_an_ablation_of_its_own_serves_as_a_control_and_stays_what_it_is():
+def test_an_ablation_used_as_a_control_stays_in_its_section():
     s24 = ControlCandidate(DEEP, 1500, in_paper=True)
     mlp = ControlCandidate({"model.mlp_ratio": (4.0, 8.0)}, 1000)
     lr = ControlCandidate(LR, 1000)

@@ -1,4 +1,4 @@
-"""What is drawn equals the numbers of the study and of the paper."""
+"""Figures show the numbers of the study and of the paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ablations.paper.published import imagenet_rows
 from tests.factories.figures import BASE, OTHER, STUDIES, lines_of, made_up, record, values
 
 
-def test_the_forest_shows_the_differences_of_the_study(mini, drawn):
+def test_the_forest_plot_shows_the_differences_of_the_study(mini, drawn):
     lines = lines_of(drawn["forest"])
     texts = [text.get_text() for text in drawn["forest"].axes[0].texts]
     left, right = drawn["forest"].axes[0].get_xlim()
@@ -42,7 +42,7 @@ def test_the_forest_shows_the_differences_of_the_study(mini, drawn):
     ]
 
 
-def test_the_forest_stands_in_the_order_of_the_table(mini, drawn):
+def test_the_forest_plot_has_the_order_of_the_table(mini, drawn):
     axes = drawn["forest"].axes[0]
     names = [text.get_text().strip().rstrip("†") for text in axes.get_yticklabels()]
     rows = [row for row in mini.rows if row is not mini.baseline]
@@ -66,7 +66,7 @@ def test_one_seed_is_an_open_mark_without_an_interval():
     assert filled.get_markerfacecolor() == drawing.BLUE
 
 
-def test_an_interval_that_leaves_the_axis_goes_on_in_an_arrow():
+def test_an_interval_beyond_the_axis_ends_in_an_arrow():
     study, _ = made_up(STUDIES["a wide interval"])
     figure = figures.forest_plot(study)
     left, right = figure.axes[0].get_xlim()
@@ -78,7 +78,7 @@ def test_an_interval_that_leaves_the_axis_goes_on_in_an_arrow():
     assert values(lines_of(figure)[f"interval: ours: {row.label}"]) == [left, right]
 
 
-def test_a_row_that_is_told_apart_is_bold_and_counted():
+def test_a_row_that_differs_is_bold_and_counted():
     apart = [record(seed, 70.0 + seed, model__norm="layer") for seed in (0, 1)]
     apart.append(record(2, 72.01, model__norm="layer"))
     study, _ = made_up([*BASE, *OTHER, *apart])
@@ -108,7 +108,7 @@ def test_accuracy_against_cost_shows_every_published_model(drawn):
 
 @pytest.mark.parametrize("cost", ["macs_g", "params_m"])
 def test_poolformer_is_above_every_other_family_at_equal_cost(cost):
-    """What the title claims: wherever PoolFormer's line has a value, the others' are below it."""
+    """The title's claim: other models are below PoolFormer's line wherever it has a value."""
     models = imagenet_rows()
     ours = sorted(
         (getattr(row, cost), row.top1) for row in models if row.model.startswith("PoolFormer")
@@ -123,7 +123,7 @@ def test_poolformer_is_above_every_other_family_at_equal_cost(cost):
     assert compared >= 15
 
 
-def test_only_studies_of_imagenet_stand_beside_the_published_models(mini):
+def test_only_studies_of_imagenet_are_drawn_with_the_published_models(mini):
     study, _ = made_up(STUDIES["ImageNet-1K"])
     figure = figures.accuracy_against_cost([mini, study])
     ours = [line for line in figure.axes[0].get_lines() if line.get_color() == drawing.BLUE]
@@ -187,7 +187,7 @@ def test_curves_are_the_mean_and_the_range_of_the_histories(mini, histories, dra
     assert names == ["Baseline (n = 3)", "GELU → ReLU (n = 3)", "GELU → SiLU (n = 3)"]
 
 
-def test_what_stays_far_below_has_panels_of_its_own(drawn):
+def test_curves_far_below_have_panels_of_their_own(drawn):
     far = drawn["Other components"]
     assert len(far.axes) == 4
     assert [len(drawn[axis].axes) for axis in ("Token mixers", "Hybrid stages")] == [2, 2]
@@ -201,7 +201,7 @@ def test_what_stays_far_below_has_panels_of_its_own(drawn):
                 assert all(low <= value <= high for value in values(line, "y"))
 
 
-def test_curves_of_runs_that_ended_early_go_as_far_as_they_got():
+def test_curves_of_interrupted_runs_end_at_their_last_epoch():
     study, lines = made_up([*BASE, *OTHER])
     lines[OTHER[0].run_id] = lines[OTHER[0].run_id][:1]
     del lines[OTHER[1].run_id]
@@ -255,7 +255,7 @@ def test_published_ratios_are_of_the_same_hardware(drawn):
     assert values(speeds["RTX 4090, inference, torch 2.4"])[0] == 13537.15  # ResNet-18
 
 
-def test_rows_of_a_grid_have_names_of_their_own_also_where_they_are_long():
+def test_long_labels_of_a_grid_are_unique():
     ends = [[16, 32, 80, 8 * n] for n in range(2, 6)]
     long = [
         record(seed, 80.0 + seed, model__dims=dims, optim__weight_decay=0.0123456, **more)
@@ -287,7 +287,7 @@ def test_one_epoch_has_one_tick():
         assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
 
 
-def test_names_shortened_to_the_same_are_numbered():
+def test_labels_that_become_equal_are_numbered():
     assert labels.make_unique(["a", "b", "a"]) == ["a", "b", "a (2)"]
     names, places, height = labels.stack_labels(["x" * 200 + "1", "x" * 200 + "2", "short"], 8)
     assert len(set(names)) == 3

@@ -1,4 +1,4 @@
-"""Figures as files and in notebooks: the same each time, whatever the reader's own style."""
+"""Figures as files and in notebooks: reproducible, whatever the user's matplotlib style."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ablations.figures import drawing
 from tests.factories.figures import BASE, OTHER, made_up
 
 
-def test_figures_leave_no_trace():
+def test_figures_do_not_change_matplotlibs_state():
     code = (
         "import sys, matplotlib as mpl; from ablations import figures;"
         "mpl.rcParams['font.size'] = 7;"
@@ -26,7 +26,7 @@ def test_figures_leave_no_trace():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_nothing_else_waits_for_matplotlib():
+def test_other_packages_do_not_import_matplotlib():
     code = (
         "import sys, ablations.tables, ablations.cli.main, ablations.cli.table as _;"
         "sys.exit('matplotlib' in sys.modules or 'ablations.figures' in sys.modules)"
@@ -49,7 +49,7 @@ def test_the_same_figure_is_the_same_svg():
     assert "<text" not in text  # letters are paths: no font is needed
 
 
-def test_a_notebook_shows_a_figure_as_it_is():
+def test_a_notebook_shows_the_figure_at_its_size():
     study, _ = made_up([*BASE, *OTHER])
     figure = figures.forest_plot(study)
     shown, size = figure._repr_png_()

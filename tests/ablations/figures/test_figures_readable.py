@@ -1,4 +1,4 @@
-"""What a reader can read: nothing overlaps or is cut off, axes have units, colours differ."""
+"""Readability: nothing overlaps or is cut off, axes have units, colours differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.factories.figures import BASE, OTHER, STUDIES, every_figure, made_up
 
 @pytest.mark.slow  # all figures of ten studies
 @pytest.mark.parametrize("name", list(STUDIES))
-def test_figures_of_odd_studies_are_as_readable(name):
+def test_figures_of_unusual_studies_are_readable(name):
     study, lines = made_up(STUDIES[name])
     for what, figure in every_figure(study, lines, most=1).items():
         check_layout(figure, f"{name}, {what}")
@@ -56,7 +56,7 @@ def check_layout(figure: Figure, what: str) -> None:
 
 
 def texts_of(figure: Figure) -> list[Text]:
-    """All texts that a reader sees."""
+    """All visible texts."""
     found = [
         text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()
     ]
@@ -71,19 +71,19 @@ def texts_of(figure: Figure) -> list[Text]:
     return [text for text in found if id(text) not in ticks]
 
 
-def test_the_check_of_the_layout_fails_where_it_must():
+def test_the_layout_check_detects_errors():
     study, _ = made_up([*BASE, *OTHER])
-    for spoil, message in SPOILT.items():
+    for break_it, message in BROKEN.items():
         figure = figures.forest_plot(study)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        spoil(figure)
+        break_it(figure)
         figure.draw_without_rendering()
         with pytest.raises(AssertionError, match=message):
-            check_layout(figure, "spoilt")
+            check_layout(figure, "broken")
 
 
-SPOILT: dict[Callable[[Figure], object], str] = {
+BROKEN: dict[Callable[[Figure], object], str] = {
     lambda figure: figure.legends[0].set_loc("center"): "the legend is on an axes",
     lambda figure: figure.text(0.9, 0.5, "a text that is too long"): "is cut off",
     lambda figure: figure.text(0.01, 0.03, "small print"): "is on",
@@ -114,7 +114,7 @@ BLINDNESS = {
 
 
 def lab(colour: str, blindness: str) -> np.ndarray:
-    """CIELAB (D65) of a colour as a reader sees it."""
+    """CIELAB (D65) of a colour, as a colour-blind reader sees it."""
     rgb = np.array(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(np.array(BLINDNESS[blindness]) @ linear, 0, 1)
@@ -136,7 +136,7 @@ def test_colours_differ_for_colour_blind_readers(blindness):
         assert distance(one, other, blindness) > 10, (one, other)
 
 
-def test_the_check_of_colours_fails_where_it_must():
+def test_the_colour_check_detects_errors():
     assert distance("#FF0000", "#FF0000", "none") == 0
     assert distance("#D62728", "#2CA02C", "none") > 100  # matplotlib's own red and green
     assert distance("#D62728", "#2CA02C", "deuteranopia") < 35
@@ -144,7 +144,7 @@ def test_the_check_of_colours_fails_where_it_must():
 
 
 def test_no_two_lines_of_a_figure_look_alike(drawn):
-    """Colour aside: mark and dash tell them apart too."""
+    """Colour, mark and dash together identify a line."""
     for what, figure in drawn.items():
         looks: dict[tuple[object, ...], str] = {}
         for line in figure.legends[0].get_lines():

@@ -22,9 +22,9 @@ from tests.factories.claims import (
     POOL5,
     RANDOM,
     badge,
-    moved,
     render_claims,
     runs,
+    shifted,
     verdict,
 )
 from tests.factories.records import record
@@ -32,8 +32,8 @@ from tests.factories.records import record
 
 def test_a_verdict_that_holms_correction_takes_back_is_marked():
     # t = -1.5 / (0.5 / sqrt(3)) with 2 degrees of freedom: p = 0.035, of two claims 0.070.
-    lone = [*BASE, *runs(IDENTITY, *moved(-1.5, -1, -2))]
-    both = [*lone, *runs(DEPTHWISE, *moved(2, 1, 3))]
+    lone = [*BASE, *runs(IDENTITY, *shifted(-1.5, -1, -2))]
+    both = [*lone, *runs(DEPTHWISE, *shifted(2, 1, 3))]
     found = verdict(1, *lone)
     assert (found.verdict, found.survives_holm) == ("agrees", True)
     assert found.p_holm == found.p == pytest.approx(0.0351, abs=5e-5)
@@ -47,17 +47,19 @@ def test_a_verdict_that_holms_correction_takes_back_is_marked():
 
 
 def test_the_papers_difference_may_lie_in_our_interval():
-    assert verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3))).paper_in_interval is True  # -2.9
-    assert verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -2.1, -1.9))).paper_in_interval is False
+    assert (
+        verdict(1, *BASE, *runs(IDENTITY, *shifted(-2, -1, -3))).paper_in_interval is True
+    )  # -2.9
+    assert verdict(1, *BASE, *runs(IDENTITY, *shifted(-2, -2.1, -1.9))).paper_in_interval is False
 
 
 def test_seeds_that_would_settle_a_claim():
     # A difference of two deviations; one of 0.2 deviations from the margin of 0.5 at 10%.
-    found = verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3)))
+    found = verdict(1, *BASE, *runs(IDENTITY, *shifted(-2, -1, -3)))
     assert found.seeds == stats.seeds_needed(2.0, 1.0) == 5
-    found = verdict(5, *BASE, *runs(POOL5, *moved(1.3, 0.3, -0.7)))
+    found = verdict(5, *BASE, *runs(POOL5, *shifted(1.3, 0.3, -0.7)))
     assert found.seeds == stats.seeds_for_equivalence(0.3, 1.0, 0.5) == 156
-    found = verdict(5, *BASE, *runs(POOL5, *moved(1.7, 0.7, -0.3)))  # beyond it: two-sided, 5%
+    found = verdict(5, *BASE, *runs(POOL5, *shifted(1.7, 0.7, -0.3)))  # beyond it: two-sided, 5%
     assert found.seeds == stats.seeds_needed(0.2, 1.0) == 199
     welch = verdict(5, *BASE, *runs(POOL5, 80.0, 81.0, 83.0, first=7))
     assert welch.seeds == stats.seeds_for_equivalence(0.0, (7 / 3) ** 0.5, 0.5, paired=False)
@@ -80,9 +82,9 @@ def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_hel
 def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
     found = [
         *BASE,
-        *runs(IDENTITY, *moved(-3, -2.5, -3.5)),
-        *runs(RANDOM, *moved(3, 2.5, 3.5)),
-        *runs("Modified LayerNorm -> LayerNorm", *moved(3, 2.5, 3.5)),
+        *runs(IDENTITY, *shifted(-3, -2.5, -3.5)),
+        *runs(RANDOM, *shifted(3, 2.5, 3.5)),
+        *runs("Modified LayerNorm -> LayerNorm", *shifted(3, 2.5, 3.5)),
         *runs("Pooling size 3 -> 9", None, status="failed"),
         record(model__mlp_ratio=2.0),
     ]
@@ -105,7 +107,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
 
 
 def test_the_table_reads_as_the_paper_counts():
-    found = [*BASE, *runs(IDENTITY, *moved(-3, -2.5, -3.5)), *runs(POOL5, *moved(0.6, 0.3, 0))]
+    found = [*BASE, *runs(IDENTITY, *shifted(-3, -2.5, -3.5)), *runs(POOL5, *shifted(0.6, 0.3, 0))]
     (study,) = build_studies(found)
     table = claims_table(study)
     assert list(table.frame["#"]) == [str(own) for own in range(1, 19)]
@@ -127,7 +129,7 @@ def test_the_table_reads_as_the_paper_counts():
 
 
 def test_the_tidy_table_has_raw_numbers():
-    found = [*BASE, *runs(IDENTITY, *moved(-2, -1, -3)), *runs(POOL5, *moved(0.1, 0, -0.1))]
+    found = [*BASE, *runs(IDENTITY, *shifted(-2, -1, -3)), *runs(POOL5, *shifted(0.1, 0, -0.1))]
     (study,) = build_studies(found)
     frame = claims_frame(study).set_index("claim")
     row = frame.loc[1]
@@ -146,7 +148,7 @@ def test_the_tidy_table_has_raw_numbers():
 
 
 def test_latex_has_all_of_it():
-    text = render_claims([*BASE, *runs(IDENTITY, *moved(-3, -2.5, -3.5))], "tex")
+    text = render_claims([*BASE, *runs(IDENTITY, *shifted(-3, -2.5, -3.5))], "tex")
     assert "identity token mixer below pooling baseline & agrees & $-$3.00" in text
     assert text.count("{") == text.count("}")
 
@@ -161,7 +163,7 @@ def test_verdicts_come_without_torch_and_pandas():
 
 
 def test_the_exit_code_is_0_whatever_the_verdicts(tmp_path, capsys):
-    for run in (*BASE, *runs(IDENTITY, *moved(3, 2.5, 3.5))):
+    for run in (*BASE, *runs(IDENTITY, *shifted(3, 2.5, 3.5))):
         run.write(tmp_path / "mini")
     record(recipe="fashion").write(tmp_path / "fashion")
     folders = [str(tmp_path / name) for name in ("mini", "fashion")]
@@ -177,7 +179,7 @@ def test_the_exit_code_is_0_whatever_the_verdicts(tmp_path, capsys):
 
 
 def test_the_baseline_can_be_chosen(tmp_path, capsys):
-    for run in (*BASE, *runs(IDENTITY, *moved(-3, -2.5, -3.5))):
+    for run in (*BASE, *runs(IDENTITY, *shifted(-3, -2.5, -3.5))):
         run.write(tmp_path)
     chosen = runs(IDENTITY, 0.0)[0].run_id
     assert main(["claims", str(tmp_path), "--baseline", chosen, "--format", "csv"]) == 0

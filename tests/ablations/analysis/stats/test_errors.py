@@ -1,4 +1,4 @@
-"""What the statistics refuse by name, and what they do not import."""
+"""Errors of the statistics, and what importing them does not import."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("told", BAD)
-def test_what_is_no_number_or_no_probability_is_refused_by_name(told):
+def test_invalid_arguments_are_errors_that_name_the_value(told):
     with pytest.raises(StatisticsError, match=told) as caught:
         BAD[told]()
     assert "\n" not in str(caught.value)

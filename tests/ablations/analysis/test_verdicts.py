@@ -1,4 +1,4 @@
-"""A verdict for every kind of claim, by arithmetic done on paper, and what always holds."""
+"""Verdicts: by hand for every kind of claim, and their properties."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.factories.claims import (
     POOL5,
     RANDOM,
     badge,
-    moved,
     render_claims,
     runs,
+    shifted,
     verdict,
 )
 from tests.factories.records import record
@@ -41,7 +41,7 @@ SEEN = {"fingerprint": "f" * 16, "classes": 10, "val": 2000}
         (4, DEPTHWISE, (3, 2.5, 3.5), "agrees"),
         (4, DEPTHWISE, (-3, -2.5, -3.5), "contradicts"),
         (4, DEPTHWISE, (2, 1, 3), "undetermined"),
-        # The baseline is the subject: what is lost by another norm is won by its own.
+        # The baseline is the subject, so the sign is reversed.
         (8, "Modified LayerNorm -> LayerNorm", (-3, -2.5, -3.5), "agrees"),
         (9, "Modified LayerNorm -> BatchNorm", (3, 2.5, 3.5), "contradicts"),
         # Within 0.5: 0 ± 2.919986 * 0.1 / sqrt(3) = 0.169 at 90%.
@@ -54,8 +54,8 @@ SEEN = {"fingerprint": "f" * 16, "classes": 10, "val": 2000}
         (12, "GELU -> SiLU", (0.1, 0, -0.1), "agrees"),
     ],
 )
-def test_a_verdict_follows_the_interval(own, variant, differences, expected):
-    found = verdict(own, *BASE, *runs(variant, *moved(*differences)))
+def test_the_interval_decides_the_verdict(own, variant, differences, expected):
+    found = verdict(own, *BASE, *runs(variant, *shifted(*differences)))
     assert found.verdict == expected
     assert (found.delta.paired, found.delta.n) == (True, 3)
     assert (found.seeds is not None) == (expected == "undetermined")
@@ -65,12 +65,12 @@ def test_a_verdict_follows_the_interval(own, variant, differences, expected):
 
 def test_the_p_value_is_that_of_the_verdict():
     # t = -2 sqrt(3) with 2 degrees of freedom.
-    found = verdict(1, *BASE, *runs(IDENTITY, *moved(-2, -1, -3)))
+    found = verdict(1, *BASE, *runs(IDENTITY, *shifted(-2, -1, -3)))
     assert found.p == pytest.approx(2 * student.cdf(-2 * 3**0.5, 2))
     # Nearer margin at 0.5, standard error 0.1 / sqrt(3).
-    found = verdict(5, *BASE, *runs(POOL5, *moved(0.1, 0, -0.1)))
+    found = verdict(5, *BASE, *runs(POOL5, *shifted(0.1, 0, -0.1)))
     assert found.p == pytest.approx(student.cdf(-0.5 / (0.1 / 3**0.5), 2))
-    found = verdict(5, *BASE, *runs(POOL5, *moved(2, 2.1, 1.9)))
+    found = verdict(5, *BASE, *runs(POOL5, *shifted(2, 2.1, 1.9)))
     assert found.p == pytest.approx(2 * student.cdf(-1.5 / (0.1 / 3**0.5), 2))
 
 
@@ -89,7 +89,7 @@ def test_one_seed_is_undetermined_and_says_so():
 
 def test_no_spread_is_undetermined_even_for_the_same():
     for own, variant, by in ((1, IDENTITY, -2), (5, POOL5, 0)):
-        found = verdict(own, *BASE, *runs(variant, *moved(by, by, by)))
+        found = verdict(own, *BASE, *runs(variant, *shifted(by, by, by)))
         assert (found.verdict, found.p, found.seeds) == ("undetermined", None, None)
         assert "no spread" in found.reason
 
@@ -101,7 +101,7 @@ def test_other_seeds_are_compared_by_welch():
     assert found.p == pytest.approx(2 * student.cdf(-10 / (14 / 9) ** 0.5, 4))
 
 
-def test_a_row_that_was_not_run_or_has_no_result_is_told():
+def test_a_missing_row_or_result_is_reported():
     found = verdict(1, *BASE)
     assert (found.verdict, found.reason) == ("not run", f"no record of {IDENTITY}")
     failed = runs(IDENTITY, None, None, status="failed")
@@ -128,7 +128,7 @@ def test_without_a_baseline_its_claims_are_not_run():
     assert f"--baseline RUN_ID, one of {lost[0].run_id} (" in render_claims(lost, "md")
 
 
-def test_a_baseline_that_is_not_the_papers_decides_nothing_of_its_own_field():
+def test_another_baseline_decides_no_claim_about_its_own_field():
     """Chosen with --baseline: "9 in place of 5" is none of the paper's claims."""
     base = runs("Pooling size 3 -> 5", 80.0, 81.0, 83.0)
     five = {"model.pool_size": 5}
@@ -148,7 +148,7 @@ def test_a_baseline_that_is_not_the_papers_decides_nothing_of_its_own_field():
     assert [badge(study, row) for row in study.rows] == ["", "not run", "agrees"]
 
 
-def test_a_baseline_that_was_chosen_is_still_a_row_of_the_paper():
+def test_a_chosen_baseline_can_be_a_row_of_the_paper():
     found = [
         *runs(IDENTITY, 70.0, 71.0, 73.0),
         *runs(RANDOM, 73.0, 73.5, 76.5),
@@ -184,20 +184,21 @@ def test_one_row_that_did_not_learn_is_an_outcome():
     lost = "Residual connection -> None"
     found = verdict(13, *BASE, *runs(lost, 10.0, 10.0, 10.0, status="diverged"))
     assert (found.verdict, found.notes) == ("agrees", (f"{lost}: 3 of 3 runs diverged.",))
-    # Three deviations above 10% of 2,000 pictures are 12.01%.
+    # Three deviations above 10% of 2,000 images are 12.01%.
     for top1, notes in ((12.0, 1), (12.1, 0)):
         run = [replace(each, data=SEEN) for each in (*BASE, *runs(lost, top1, top1, top1))]
         assert len(verdict(13, *run).notes) == notes
 
 
-def test_a_record_that_knows_no_counts_is_taken_as_learned():
+def test_a_record_without_counts_counts_as_learned():
     odd = [
-        replace(run, data={**SEEN, "val": "many"}) for run in (*BASE, *runs(POOL5, *moved(0, 1, 0)))
+        replace(run, data={**SEEN, "val": "many"})
+        for run in (*BASE, *runs(POOL5, *shifted(0, 1, 0)))
     ]
     assert verdict(5, *odd).reason == "the interval crosses 0.5 points"
 
 
-# What always holds
+# Properties
 
 differences = st.lists(
     st.integers(-400, 400).map(lambda hundredths: hundredths / 100), min_size=2, max_size=8
@@ -212,7 +213,7 @@ def delta(found):
 
 @given(differences, kinds)
 @patiently
-def test_a_verdict_is_given_just_where_p_is_below_5_percent(found, kind):
+def test_a_verdict_is_given_exactly_where_p_is_below_5_percent(found, kind):
     verdict, p, _ = judge_difference(kind, delta(found))
     assume(p is None or abs(p - 0.05) > 1e-9)
     assert (verdict != "undetermined") == (p is not None and p < 0.05)
@@ -230,7 +231,7 @@ def test_the_opposite_outcomes_give_the_opposite_verdict(found, kind):
 
 @given(differences, kinds, st.floats(1, 20))
 @patiently
-def test_more_noise_never_settles_a_claim(found, kind, factor):
+def test_more_noise_never_decides_a_claim(found, kind, factor):
     before = delta(found)
     assume(not before.constant)
     noisy = [before.mean + factor * (value - before.mean) for value in found]
@@ -242,7 +243,7 @@ def test_more_noise_never_settles_a_claim(found, kind, factor):
 
 @given(differences, st.floats(0.1, 3), st.floats(1, 5))
 @patiently
-def test_a_wider_margin_keeps_what_agrees_and_adds_no_contradiction(found, margin, factor):
+def test_a_wider_margin_keeps_agreement_and_adds_no_contradiction(found, margin, factor):
     seen = delta(found)
     narrow, wide = (judge_difference(WITHIN, seen, width)[0] for width in (margin, margin * factor))
     assert wide == "agrees" or narrow != "agrees"

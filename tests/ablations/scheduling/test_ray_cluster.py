@@ -429,13 +429,13 @@ def test_capacity_never_exceeds_a_node(cpus, gpus, per_gpu, threads, memory):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--launcher=slurm"], "unknown --launcher 'slurm': valid are local, ray"),
+        (["--launcher=slurm"], "unknown launcher 'slurm': valid are local, ray"),
         (["--ray-address=nowhere"], "--ray-address nowhere: that is no HOST:PORT"),
         (["--ray-address=127.0.0.1:1"], "127.0.0.1:1: nothing answers there (Connection refused)"),
         (["--ray-address=ray://127.0.0.1:1"], "nothing answers there (Connection refused)"),
-        (["--launcher=local", "--ray-address=auto"], "--ray-address goes with --launcher ray"),
-        (["--memory-per-run=8GB"], "--memory-per-run goes with --launcher ray, not local"),
-        (["--launcher=ray", "--memory-per-run=8"], "'8' must be a size above 0, such as 800MB"),
+        (["--launcher=local", "--ray-address=auto"], "--ray-address needs --launcher ray"),
+        (["--memory-per-cell=8GB"], "--memory-per-cell needs --launcher ray"),
+        (["--launcher=ray", "--memory-per-cell=8"], "'8' must be a size above 0, such as 800MB"),
         (["--launcher=ray", "--workers=0"], "--workers 0 must be 1 or more"),
     ],
 )
@@ -460,7 +460,7 @@ def test_a_run_too_large_for_every_node_is_refused(cluster, study, tmp_path):
     node(cluster)
     words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
     for more, line in (
-        (["--memory-per-run=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
+        (["--memory-per-cell=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
         (["--system.accelerator=gpu"], "has what a run takes, 1 CPU, 1 GPU"),
     ):
         done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Studies -> tables -> Markdown, CSV, LaTeX, HTML. Notebooks read through this door."""
+"""Studies -> tables -> Markdown, CSV, LaTeX, HTML; the public functions of this package."""
 
 from __future__ import annotations
 

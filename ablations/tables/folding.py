@@ -1,4 +1,4 @@
-"""A table within the columns of a screen: sections as lines of their own, long cells folded."""
+"""Markdown tables that fit a screen: section names on their own lines, long cells folded."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from rich.cells import cell_len
 
 from ablations.text.escape import escape_line_start
 
-LEAST = 14  # columns of a screen that a folded column keeps
-BORDERS = 3  # of a column: a line and two blanks; one more line ends the table
+MIN_WIDTH = 14  # of a folded column, in characters
+BORDERS = 3  # characters of a column: a bar and two blanks; one more bar ends the table
 
 
-def fold_table(frame: pd.DataFrame, words: Sequence[str], section: str, width: int) -> pd.DataFrame:
-    """The frame without its section column, no wider than ``width`` where its words can be folded.
+def fold_table(
+    frame: pd.DataFrame, text_columns: Sequence[str], section: str, width: int
+) -> pd.DataFrame:
+    """The frame without its section column, folded to ``width`` as far as possible.
 
-    A folded cell goes on in the lines below it. What cannot be folded is as wide as it is.
+    A folded cell continues in the lines below. A cell that cannot be folded keeps its width.
 
     Args:
-        frame: Cells as Markdown has them, a section named once.
-        words: Columns of words; the first besides the section is the rows' name.
-        section: The column of the sections; each is named in a line above its rows.
-        width: Columns of the screen.
+        frame: Escaped cells, each section named once.
+        text_columns: The first besides the section has the names of the rows.
+        section: The column of the sections; each name becomes a line above its rows.
+        width: Characters of a line.
     """
-    name = next(column for column in words if column != section)
+    name = next(column for column in text_columns if column != section)
     shown = [column for column in frame.columns if column != section]
     limits = {column: _least(column, frame[column]) for column in shown if column != name}
     rest = width - sum(limits.values()) - BORDERS * len(shown) - 1
-    limits[name] = max(LEAST, min(rest, _most(name, frame)))
-    for column in shown[1:]:  # what the names leave
+    limits[name] = max(MIN_WIDTH, min(rest, _most(name, frame)))
+    for column in shown[1:]:  # the width that the names leave
         room = width - sum(limits.values()) - BORDERS * len(shown) - 1
         limits[column] = max(limits[column], min(limits[column] + room, _most(column, frame)))
     lines: list[dict[str, str]] = []
@@ -41,19 +43,19 @@ def fold_table(frame: pd.DataFrame, words: Sequence[str], section: str, width: i
     return pd.DataFrame(lines, columns=shown).fillna("")
 
 
-def align_table(frame: pd.DataFrame, words: Sequence[str]) -> str:
-    """The frame as a GitHub table, no wider than its cells.
+def align_table(frame: pd.DataFrame, text_columns: Sequence[str]) -> str:
+    """The frame as a GitHub table with aligned columns.
 
     Args:
-        frame: Cells as Markdown has them.
-        words: Columns that stand to the left; all others stand to the right.
+        frame: Escaped cells.
+        text_columns: Columns to align left; all others are aligned right.
     """
     columns = [(str(name), [str(name), *frame[name]]) for name in frame]
     parts = []
     for name, cells in columns:
         width = max(map(cell_len, cells))
         gaps = [" " * (width - cell_len(cell)) for cell in cells]
-        left = name in words
+        left = name in text_columns
         rule = f":{'-' * (width + 1)}" if left else f"{'-' * (width + 1)}:"
         pairs = zip(cells, gaps, strict=True)
         heading, *rest = [f" {cell}{gap} " if left else f" {gap}{cell} " for cell, gap in pairs]
@@ -62,7 +64,7 @@ def align_table(frame: pd.DataFrame, words: Sequence[str]) -> str:
 
 
 def fold_footnote(line: str, width: int) -> str:
-    """A footnote as an item of a list, folded; a command stays whole, to be copied."""
+    """A footnote as a list item, folded; one with a command stays on one line, to be copied."""
     if "`" in line:
         return f"- {line}"
     lines: list[str] = []
@@ -79,25 +81,25 @@ def fold_footnote(line: str, width: int) -> str:
 
 
 def table_width(frame: pd.DataFrame) -> int:
-    """The columns of a screen that a table takes unfolded."""
+    """The width of an unfolded table in characters."""
     widest = (max(map(cell_len, [str(name), *frame[name]])) for name in frame)
     return sum(width + BORDERS for width in widest) + 1
 
 
 def _least(column: str, cells: pd.Series[str]) -> int:
-    """The width that a column of numbers needs; what stands in parentheses there is folded."""
+    """The least width of a column of numbers, whose text in parentheses may be folded."""
     numbers = [cell_len(text.split(" (", 1)[0]) for text in cells]
     folded = any(" (" in text for text in cells)
-    return max(cell_len(column), *numbers, LEAST * folded)
+    return max(cell_len(column), *numbers, MIN_WIDTH * folded)
 
 
 def _most(column: str, frame: pd.DataFrame) -> int:
-    """The width of a column that is not folded."""
+    """The width of an unfolded column."""
     return max(cell_len(column), *map(cell_len, frame[column]))
 
 
 def _folded(row: Mapping[str, str], limits: Mapping[str, int]) -> list[dict[str, str]]:
-    """A row as lines."""
+    """A row as one or more lines."""
     parts = {column: _pieces(text, limits[column]) for column, text in row.items()}
     count = max(map(len, parts.values()))
     return [
@@ -107,7 +109,7 @@ def _folded(row: Mapping[str, str], limits: Mapping[str, int]) -> list[dict[str,
 
 
 def _pieces(text: str, width: int) -> list[str]:
-    """Text in lines, broken after blanks and commas, before an arrow, and in too long a word."""
+    """Text in lines, broken after blanks and commas, before arrows, and within long words."""
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         return [f"**{piece}**" for piece in _pieces(text[2:-2], max(1, width - 4))]
     if cell_len(text) <= width:

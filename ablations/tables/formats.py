@@ -15,7 +15,7 @@ from ablations.text import escape
 
 def render_markdown(table: Table) -> str:
     """A GitHub table with its heading and footnotes."""
-    frame = shown(table, escape.markdown, "**{}**")
+    frame = _formatted(table, escape.markdown, "**{}**")
     if table.width and table.section:
         frame = fold_table(frame, table.text_columns, table.section, table.width)
     body = align_table(frame, table.text_columns)
@@ -26,26 +26,26 @@ def render_markdown(table: Table) -> str:
     return f"### {escape.markdown(table.title, cell=False)}\n\n{body}\n\n{footnotes}\n"
 
 
-# To be \input into a paper that loads booktabs, and a document of its own where it is compiled
-# alone: once a document has begun, \@nodocument is \relax.
-PREAMBLE = r"""% \input this into a document with booktabs, or compile it as it is.
+# The file can be \input into a paper that loads booktabs, or compiled alone: within a document,
+# \@nodocument is \relax.
+PREAMBLE = r"""% \input this into a document with booktabs, or compile it alone.
 \makeatletter\ifx\@nodocument\relax\def\ablationsend{}\else\def\ablationsend{\end{document}}
 \documentclass{article}\usepackage[margin=1.5cm,landscape]{geometry}
 \usepackage{booktabs}\begin{document}\fi\makeatother"""
-# Points: the width of an article's column and of a page of two, then sizes of type.
+# The width of a column of an article, and of a page with two columns, in points; font sizes.
 COLUMN, PAGE = 345.0, 505.0
 SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7, "tiny": 5}
-LETTER, GAP = 0.5, 12.0  # the width of a letter in sizes of type; the gap of columns in points
+LETTER, GAP = 0.5, 12.0  # the width of a letter in font sizes; the gap between columns in points
 TIGHT = r"\setlength{\tabcolsep}{2pt}"
-COMMAND = re.compile("`(ablations|for) ")  # a line with one is of use on a screen alone
+COMMAND = re.compile("`(ablations|for) ")  # LaTeX leaves out footnotes with a command
 
 
 def render_latex(tables: Sequence[Table], wide: bool = False) -> str:
-    """Booktabs tables that compile as they are, or where they are input into a document.
+    """Booktabs tables that compile alone or within a document.
 
     Args:
         tables: The tables.
-        wide: Whether they stand over both columns of a page: ``table*``.
+        wide: Whether they span both columns of a page: ``table*``.
     """
     names: list[str] = []
     for table in tables:
@@ -56,7 +56,7 @@ def render_latex(tables: Sequence[Table], wide: bool = False) -> str:
 
 
 def _latex(table: Table, name: str, wide: bool) -> str:
-    frame = shown(table, escape.latex, r"\textbf{{{}}}")
+    frame = _formatted(table, escape.latex, r"\textbf{{{}}}")
     columns = "".join("l" if name in table.text_columns else "r" for name in table.frame.columns)
     body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
     lines = [escape.latex(line) for line in table.all_footnotes if not COMMAND.search(line)]
@@ -76,7 +76,7 @@ def _latex(table: Table, name: str, wide: bool) -> str:
 
 
 def _size(frame: pd.DataFrame, room: float) -> str:
-    """The largest type in which a table is about as wide as the room for it, in points."""
+    """The largest font size in which a table fits a width in points, about."""
     letters = sum(max(map(len, [name, *frame[name]])) for name in frame.columns)
     gaps = GAP * len(frame.columns)
     for name, size in SIZES.items():
@@ -85,8 +85,8 @@ def _size(frame: pd.DataFrame, room: float) -> str:
     return rf"\{name}{TIGHT}"
 
 
-def shown(table: Table, safe: Callable[[str], str], bold: str) -> pd.DataFrame:
-    """What a format shows: safe text, what is singled out in ``bold``, a section named once."""
+def _formatted(table: Table, safe: Callable[[str], str], bold: str) -> pd.DataFrame:
+    """The cells as a format shows them: escaped, with bold cells, and each section named once."""
     frame = table.frame.map(lambda text: safe(escape.shorten(text)))
     for row, column in table.bold:
         frame.loc[row, column] = bold.format(frame.loc[row, column])

@@ -1,4 +1,4 @@
-"""Folders of results, as notebooks read them."""
+"""Loading studies and histories from folders of results, for notebooks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_studies(*folders: str | Path) -> list[Study]:
 
 
 def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
-    """What the usable runs in folders of results did epoch by epoch: run id -> a row an epoch.
+    """The histories of the usable runs in folders of results: run id -> a row an epoch.
 
     A run without a history has no rows. Columns as in ``records.HISTORY_COLUMNS``.
 

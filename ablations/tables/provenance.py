@@ -1,4 +1,4 @@
-"""What a table was made from: runs, pictures, code, devices, dates."""
+"""What a table was made from: runs, images, code, devices, dates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ablations.text.phrases import pluralize
 
 
 def provenance_notes(study: Study) -> list[str]:
-    """One line of facts, then a warning for each thing that must not differ and does."""
+    """A footnote with the facts, and a warning for each of them that differs between runs."""
     records = study.records
     if not records:
         return []
@@ -48,7 +48,7 @@ def provenance_notes(study: Study) -> list[str]:
 
 
 def commits(records: Sequence[Record]) -> list[str]:
-    """The code that records come from, a plus for uncommitted changes; failed runs left out."""
+    """The commits of finished runs, with a plus for uncommitted changes."""
     return sorted(
         {
             str(record.environment["commit"])[:12] + "+" * bool(record.environment.get("dirty"))
@@ -59,7 +59,7 @@ def commits(records: Sequence[Record]) -> list[str]:
 
 
 def stale(records: Sequence[Record]) -> list[str]:
-    """A line for each change of a plugin, whose file is read and not imported, since runs of it."""
+    """A warning for each plugin that changed after runs of it; its file is read, not imported."""
     found: dict[str, list[str]] = {}
     for record in records:
         before = record.environment.get("plugins", {})
@@ -79,19 +79,19 @@ def distinct(records: Sequence[Record], name: str) -> list[str]:
 
 
 def devices(records: Sequence[Record]) -> list[str]:
-    """All devices that runs have had, sorted; one that went on elsewhere has several."""
+    """All devices of runs, sorted; a run that was resumed elsewhere has several."""
     several = {str(name) for record in records for name in record.environment.get("devices", [])}
     return sorted({*several, *distinct(records, "device")})
 
 
 def versions(records: Sequence[Record], package: str) -> list[str]:
-    """The versions of a package that records come from."""
+    """The versions of a package in records."""
     found = {record.environment.get("versions", {}).get(package) for record in records}
     return sorted(str(version) for version in found if version)
 
 
 def dates(records: Sequence[Record]) -> str:
-    """The first and the last day on which the runs ended, in UTC."""
+    """The days of the first and the last end of a run, in UTC."""
     days = sorted({date[:10] for date in distinct(records, "date")})
     if not days:
         return "dates unknown"
@@ -99,7 +99,7 @@ def dates(records: Sequence[Record]) -> str:
 
 
 def plugin_versions(records: Sequence[Record]) -> dict[str, list[str]]:
-    """The versions of each token mixer of a plugin that records come from."""
+    """Token mixer of a plugin -> its versions in records."""
     found: dict[str, set[str]] = {}
     for record in records:
         for mixer, version in record.environment.get("plugins", {}).items():

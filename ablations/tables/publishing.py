@@ -1,4 +1,4 @@
-"""An aggregated table as a W&B table and artifact."""
+"""The tables of studies as W&B tables and an artifact."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Published:
     """Where a table went.
 
     Args:
-        url: Of its run; None offline.
-        folder: The client's own copy, to be synced where the table went offline.
+        url: The address of its run; None offline.
+        folder: The client's local copy, to sync if W&B was offline.
     """
 
     url: str | None
@@ -38,7 +38,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
 
     Args:
         records: Runs of any studies.
-        path: ``entity/project`` or ``project``; None for where runs go.
+        path: ``entity/project`` or ``project``; None for the default project of runs.
 
     Raises:
         TrackerError: W&B refuses or does not answer.
@@ -68,7 +68,7 @@ def publish(records: Sequence[Record], path: str | None = None) -> Published:
             run.finish()
     except Exception as error:  # whatever the client raises
         raise TrackerError(
-            f"{client.describe_error(error)}; the table lies in {folder}: "
+            f"{client.describe_error(error)}; the table is in {folder}: "
             f"wandb sync --include-online {folder}"
         ) from error
     return Published(run.url if mode == "online" else None, folder)
@@ -81,8 +81,8 @@ def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
         frame = ablation_frame(study)
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
         table = wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
-        pictures = f"{study.data} {study.fingerprint[:8]}"
-        run.log({f"{study.recipe}/{pictures}, {study.training_length}, {study.precision}": table})
+        images = f"{study.data} {study.fingerprint[:8]}"
+        run.log({f"{study.recipe}/{images}, {study.training_length}, {study.precision}": table})
     artifact = wandb.Artifact(NAME, type="table", metadata={"records": len(records)})
     with tempfile.TemporaryDirectory() as scratch:
         for style in FORMATS:

@@ -41,7 +41,7 @@ def load_plugins(names: Sequence[str]) -> None:
     for name in names:
         if not _is_module_name(name):
             raise ConfigError(
-                f"plugin {name!r} is not a module name: use dots, as in package.my_mixer"
+                f"plugin {name!r} is not a module name such as my_mixer or package.mixer"
             )
         if name in sys.modules and not _edited(name):
             _check_registered(name)

@@ -1,4 +1,4 @@
-"""How long work shows itself: a live display on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -16,44 +16,46 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 FIRST_SECONDS, LONGEST_SECONDS = 30.0, 600.0
-LOOK_SECONDS = 1.0  # how often it is seen whether a line is due
-SHARE = 20  # a line each twentieth of the time so far
-BAR = (10, 40)  # characters of a bar, at least and at most
+LOOK_SECONDS = 1.0  # how often to check whether a line is due
+SHARE = 20  # the next line comes after a twentieth of the time so far
+BAR = (10, 40)  # minimum and maximum width of a bar, in characters
 
 
 class LogInterval:
-    """Says when a log gets its next line: after half a minute, each half minute, then rarer."""
+    """Decides when a log gets its next line: each half minute at first, then less often."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
         self.next = self.begun + FIRST_SECONDS
 
     def due(self) -> bool:
-        """Whether it is time for a line; then the next one is due later."""
+        """Whether it is time for a line. If so, schedules the next one."""
         if time.monotonic() < self.next:
             return False
-        self.said()
+        self.reset()
         return True
 
-    def said(self) -> None:
-        """The log has got a line."""
+    def reset(self) -> None:
+        """Schedule the next line, because one was just printed."""
         now = time.monotonic()
         self.next = now + min(LONGEST_SECONDS, max(FIRST_SECONDS, (now - self.begun) / SHARE))
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether a screen can be drawn on again and again: not a file, nor a dumb terminal."""
+    """Whether the console can be redrawn, unlike a file or a dumb terminal."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 class ProgressBar:
-    """One piece of work: a bar on a terminal while the block lasts, elsewhere a line now and then.
+    """Shows the progress of one piece of work: a bar on a terminal, occasional lines elsewhere.
+
+    Use it as a context manager.
 
     Args:
-        words: What is shown before the first update.
-        line: Prints a line where there is no terminal.
-        silent: Given the seconds since the last update, what is to be said of them.
-        console: Where the bar is drawn; by default stderr.
+        words: The text before the first update.
+        line: Prints a line, where there is no terminal.
+        silent: Turns the seconds since the last update into a remark, or "".
+        console: Where to draw the bar; by default stderr.
     """
 
     def __init__(
@@ -75,11 +77,11 @@ class ProgressBar:
 
         if can_redraw(self.console):
             self.live = Live(
-                get_renderable=self._drawn,
+                get_renderable=self._render,
                 console=self.console,
                 refresh_per_second=2,
                 transient=True,
-                redirect_stdout=sys.stdout.isatty(),  # what goes to a file is not the screen's
+                redirect_stdout=sys.stdout.isatty(),  # not if stdout goes to a file
             )
             self.live.start()
         else:
@@ -87,12 +89,12 @@ class ProgressBar:
         return self
 
     def _log(self) -> None:
-        """Print a line whenever one is due, also while nothing happens."""
+        """Print a line whenever one is due, even without updates."""
         while not self.ended.wait(LOOK_SECONDS):
             if self.lines.due():
-                self.line(self._told())
+                self.line(self._text())
 
-    def _told(self) -> str:
+    def _text(self) -> str:
         silent = self.silent(time.monotonic() - self.at)
         return f"{self.words}, {silent}" if silent else self.words
 
@@ -102,24 +104,24 @@ class ProgressBar:
             self.live.stop()
 
     def say(self, words: str) -> None:
-        """Print a line of its own, in place of the next one that is due."""
-        self.lines.said()
+        """Print a line now, in place of the next one."""
+        self.lines.reset()
         self.line(words)
 
     def update(self, done: float, words: str) -> None:
-        """The work has gone on.
+        """Update the progress.
 
         Args:
-            done: How much of it is done, 0 to 1.
-            words: Where it is, in words.
+            done: The fraction that is done, 0 to 1.
+            words: The progress in words.
         """
         self.done, self.words, self.at = done, words, time.monotonic()
 
-    def _drawn(self) -> Any:
+    def _render(self) -> Any:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        words = rich_text(self._told())
+        words = rich_text(self._text())
         words.no_wrap, words.overflow = True, "ellipsis"
         least, most = BAR
         room = self.console.width - words.cell_len - 1

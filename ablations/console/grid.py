@@ -1,4 +1,4 @@
-"""Tables on a terminal, whose cells are text and never markup."""
+"""Tables on a terminal. Cells are plain text, not markup."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rich.text import Text
 
 from ablations.text.escape import rich_text, shorten, terminal
 
-# Below this many characters, columns would be a letter or two wide.
+# Below this width, columns would be only one or two characters wide.
 NARROW = 60
 
 
 class TextTable(Table):
-    """A table of rich without rules.
+    """A table without rules.
 
-    A ``str`` in it is shown as it is, square brackets and all; what is too wide goes on below. On a
-    narrow terminal that it does not fit, each row is a block of lines, a cell a line.
+    Square brackets in text are shown, and wide cells are wrapped. On a terminal that is too narrow,
+    each row becomes a block with one line per cell.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class TextTable(Table):
         super().add_row(*map(_text, cells), **options)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Columns, or blocks where these do not fit."""
+        """Render columns, or blocks if the columns do not fit."""
         natural = Measurement.get(console, options.update(width=1000, max_width=1000), self).maximum
         if options.max_width >= min(NARROW, natural):
             yield from super().__rich_console__(console, options)

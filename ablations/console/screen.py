@@ -1,7 +1,7 @@
-"""All printing: results on stdout, messages on stderr. What happens to a screen never ends a run.
+"""All printing: results on stdout, messages on stderr. A failure to print never ends a run.
 
-A terminal that is gone, a pipe that nobody reads, a full disk and a closed stream take what is
-printed and give nothing back; a screen that cannot show a character shows another in its place.
+Output to a closed terminal, a broken pipe, a full disk or a closed stream is dropped without an
+error. A character that the encoding lacks is replaced.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ablations.text.escape import redact_credentials, terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Nobody reads any more: no reason to say that something was lost.
+# Errors that mean that nobody reads the output any more, so that its loss is not reported.
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)
-WIDTH = 200  # of a table that goes to a file or a program
-# What a screen shows that has no such character; box and block elements are below.
+WIDTH = 200  # of a table that is not printed on a terminal
+# Replacements for characters that the encoding lacks; `_ascii` has those of boxes and blocks.
 ASCII = {
     **dict.fromkeys("–—−‐‑", "-"),
     **dict.fromkeys("‘’", "'"),
@@ -46,7 +46,7 @@ HANDLER = "ablations.console.screen"
 
 
 def _ascii(character: str) -> str:
-    """What stands for a character on a screen that lacks it."""
+    """The ASCII replacement of a character."""
     if character in ASCII:
         return ASCII[character]
     if "─" <= character <= "╿":  # box drawing: lines, then corners and crossings
@@ -57,7 +57,7 @@ def _ascii(character: str) -> str:
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
-    """As codecs.register_error wants it."""
+    """An error handler for `codecs.register_error`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_ascii, error.object[error.start : error.end])), error.end
@@ -66,17 +66,17 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(HANDLER, _replace)
 
 
-class _Patient(io.FileIO):
-    """A file descriptor whose failures to write are kept, not raised.
+class _LenientFile(io.FileIO):
+    """A file descriptor that stores write errors instead of raising them.
 
     Attributes:
-        lost: The first of them.
+        lost: The first error.
     """
 
     lost: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write it, or what can be written; always said to be all."""
+        """Write as much as possible; always returns the length of the data."""
         rest = memoryview(data).cast("B")
         while rest:
             try:
@@ -84,20 +84,20 @@ class _Patient(io.FileIO):
             except OSError as error:
                 self.lost = self.lost or error
                 break
-            if done is None:  # a terminal that another program has set not to wait
+            if done is None:  # another program has made the terminal non-blocking
                 select.select([], [self.fileno()], [], 1.0)
             rest = rest[done or 0 :]
         return len(data)
 
 
 def set_up_streams() -> None:
-    """Make the streams of this process safe to print to; once, when a command starts."""
+    """Make stdout and stderr safe to print to. Call it once, when a command starts."""
     reopen_closed_streams()
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         try:
             ours = stream is None or stream.fileno() == number
-        except (OSError, ValueError):  # a test or a notebook has put its own there
+        except (OSError, ValueError):  # a test or a notebook has replaced it
             ours = False
         if ours and not (stream and _raw(stream)):
             setattr(sys, name, _stream(stream, number))
@@ -106,10 +106,10 @@ def set_up_streams() -> None:
 
 
 def reopen_closed_streams() -> None:
-    """Give the standard streams that are closed to /dev/null.
+    """Open /dev/null for standard streams that are closed.
 
-    The next file to be opened would get the number of one of them, and what is meant for the
-    screen.
+    Otherwise the next file to be opened would get the number of one of them, and receive its
+    output.
     """
     for number in range(3):
         try:
@@ -123,10 +123,10 @@ def reopen_closed_streams() -> None:
 
 
 def redirect_output(log: str | os.PathLike[str]) -> None:
-    """Send all that this process prints from now on to the end of a file, its libraries included.
+    """Append all further output of this process, its libraries included, to a file.
 
-    Where the file cannot be written (another user's, a full disk, a link) it is lost: no run fails
-    for it.
+    If the file cannot be opened (for lack of permission, or because it is a link), output is
+    dropped: no run fails for it.
     """
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -154,25 +154,25 @@ def _stream(old: Any, number: int) -> TextIO:
 def lenient_stream(
     number: int, closefd: bool = False, encoding: str = "utf-8", **options: Any
 ) -> io.TextIOWrapper:
-    """A text stream to a file descriptor; what cannot be written to it is lost without an error.
+    """A text stream to a file descriptor that drops what cannot be written.
 
     Args:
         number: The file descriptor.
-        closefd: Whether it is closed with the stream.
-        encoding: Of the text; a character that it lacks is replaced.
-        options: As TextIOWrapper takes them.
+        closefd: Whether to close it with the stream.
+        encoding: The encoding of the text; characters that it lacks are replaced.
+        options: Further arguments of TextIOWrapper.
     """
-    file = io.BufferedWriter(_Patient(number, "wb", closefd=closefd))
+    file = io.BufferedWriter(_LenientFile(number, "wb", closefd=closefd))
     return io.TextIOWrapper(file, encoding=encoding, errors=HANDLER, **options)
 
 
-def _raw(stream: Any) -> _Patient | None:
+def _raw(stream: Any) -> _LenientFile | None:
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    return raw if isinstance(raw, _Patient) else None
+    return raw if isinstance(raw, _LenientFile) else None
 
 
 def write_error() -> str | None:
-    """Why results have not arrived on stdout; None where they have, or nobody reads them."""
+    """Why results could not be written to stdout; None if they were, or if nobody reads them."""
     _write(sys.stdout, "")
     raw = _raw(sys.stdout)
     if raw is None or raw.lost is None or raw.lost.errno in GONE:
@@ -181,17 +181,17 @@ def write_error() -> str | None:
 
 
 def out(text: str, end: str = "\n", stream: TextIO | None = None) -> None:
-    """Print a result on stdout, or on what it was when the caller began."""
+    """Print a result on stdout, or on another stream."""
     _write(stream or sys.stdout, terminal(redact_credentials(text), lines=True) + end)
 
 
 def note(text: str) -> None:
-    """Print a message of one line on stderr."""
+    """Print a one-line message on stderr."""
     _write(sys.stderr, terminal(redact_credentials(text).strip("\n")) + "\n")
 
 
 def print_table(made: Any, last: str) -> None:
-    """Print a rich table on stdout and lines below it; in a file, lines keep their length."""
+    """Print a rich table and the lines below it on stdout; lines are not wrapped in a file."""
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -208,7 +208,7 @@ def stderr_console(**options: Any) -> Console:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    """Also where ``prepare`` has not been called, as in a notebook: no failure is raised."""
+    """Write and ignore errors, even if ``set_up_streams`` was not called, as in a notebook."""
     if stream is None:
         return
     try:
@@ -218,5 +218,5 @@ def _write(stream: TextIO | None, text: str) -> None:
             encoding = stream.encoding or "ascii"
             stream.write(text.encode(encoding, HANDLER).decode(encoding))
         stream.flush()
-    except (OSError, ValueError):  # ValueError: it is closed
+    except (OSError, ValueError):  # ValueError: the stream is closed
         pass

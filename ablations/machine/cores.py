@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores by affinity and by the quota of its container."""
+"""The cores that this process may use, by its affinity and the quota of its container."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ PROC = Path("/proc/self")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use at once; at least one.
+    """The number of cores that this process may use at once, at least one.
 
-    A container with ``--cpus 1.5`` has all of its host's cores in its affinity and a quota of 1.5:
-    two busy threads would each be stopped for a quarter of the time. The quota is rounded down.
+    A container with ``--cpus 1.5`` has all cores of its host in its affinity, and a quota of 1.5:
+    two busy threads would each pause for a quarter of the time. So the quota is rounded down.
     """
     allowed = len(os.sched_getaffinity(0))
     return max(1, min([allowed, *(int(share) for share in _quotas())]))
 
 
 def count_oom_kills() -> int:
-    """How many processes the system has killed for want of memory in this control group.
+    """The number of processes that the kernel's OOM killer has ended in this control group.
 
-    Of the groups that it lies in the first that counts them is read; 0 where none does.
+    It reads the innermost group that counts them; 0 if none does.
     """
     for folder in control_groups("memory"):
         for name in ("memory.events", "memory.oom_control"):  # of version 2 and of version 1
@@ -34,10 +34,10 @@ def count_oom_kills() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """The quotas of the control group of this process and of all that it lies in, in cores."""
+    """The quotas, in cores, of the control group of this process and of its parents."""
     for folder in control_groups("cpu"):
         limit = _words(folder / "cpu.max")  # version 2: "150000 100000" or "max 100000"
-        if not limit:  # version 1: -1 where there is none
+        if not limit:  # version 1: -1 for no limit
             names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
             limit = [word for name in names for word in _words(folder / name)]
         if len(limit) == 2 and all(word.isdigit() and int(word) > 0 for word in limit):
@@ -45,7 +45,7 @@ def _quotas() -> Iterator[float]:
 
 
 def control_groups(controller: str) -> Iterator[Path]:
-    """The folders of the control groups that hold this process, the innermost first.
+    """The folders of the control groups of this process, the innermost first.
 
     Args:
         controller: cpu or memory. Version 1 has a tree for each, version 2 one for all.
@@ -67,9 +67,9 @@ def control_groups(controller: str) -> Iterator[Path]:
 
 
 def _upward(mount: Path, root: str, path: str) -> Iterator[Path]:
-    """From the group at ``path`` up to the mount, which shows the tree below ``root``."""
+    """The folders from the group at ``path`` up to the mount of ``root``."""
     inside = PurePosixPath(path)
-    # A container may see its group under the host's path, of which it has only the end mounted.
+    # A container may see its group by the host's path, but have only the end of it mounted.
     below = inside.relative_to(root) if inside.is_relative_to(root) else PurePosixPath()
     folder = mount / below
     if ".." in below.parts or not folder.is_dir():
@@ -92,5 +92,5 @@ def _words(path: Path) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    r"""``\040`` is a blank in ``mountinfo``."""
+    r"""Decode ``\040``, a space in ``mountinfo``."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

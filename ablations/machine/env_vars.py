@@ -1,4 +1,4 @@
-"""Environment variables and the paths that users type: an empty variable counts as unset."""
+"""Environment variables and paths that users type. An empty variable counts as unset."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def get(name: str) -> str | None:
-    """The value of a variable; None where it is unset or empty."""
+    """The value of a variable; None if it is unset or empty."""
     return os.environ.get(name) or None
 
 
 def get_bool(name: str) -> bool:
-    """Whether a variable says yes.
+    """The value of a boolean variable; false if it is unset or empty.
 
     Raises:
-        ConfigError: It says neither yes nor no.
+        ConfigError: Neither true nor false.
     """
     value = (get(name) or "no").strip().lower()
     if value not in (*YES, *NO):
@@ -32,22 +32,23 @@ def get_bool(name: str) -> bool:
 
 
 def expand_path(text: str | os.PathLike[str]) -> Path:
-    """A path as a shell reads it: ``~`` and ``~user`` are home folders.
+    """A path with ``~`` and ``~user`` replaced by home folders, if they exist.
 
-    A shell leaves the one in ``--results=~/runs`` alone, and a YAML file has no shell. Where there
-    is no such home, the path stays as it is.
+    A shell does not expand ``--results=~/runs``, and a YAML file has no shell.
     """
     return Path(os.path.expanduser(text))
 
 
 def set_up_tmpdir() -> str | None:
-    """Give the libraries a folder for temporary files; a line where TMPDIR cannot be used.
+    """Choose a folder for temporary files that all libraries can use.
 
-    The address of a socket is a path of 107 bytes at most, and W&B's, Ray's and those of loader
-    processes lie there.
+    W&B, Ray and data loader processes create sockets there, whose paths have at most 107 bytes.
+
+    Returns:
+        A message if TMPDIR cannot be used, else None.
 
     Raises:
-        ConfigError: There is no such folder.
+        ConfigError: No folder can be written.
     """
     given = get("TMPDIR")
     try:
@@ -71,7 +72,7 @@ def set_up_tmpdir() -> str | None:
 
 @contextlib.contextmanager
 def set_environ(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Variables of the block, seen by the processes that are started in it; None: without it."""
+    """Set environment variables within a block, also for processes started in it; None unsets."""
     before = {name: os.environ.get(name) for name in variables}
     _set(variables)
     try:

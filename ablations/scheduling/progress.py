@@ -64,7 +64,7 @@ class Progress(Observer):
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self.log_interval.said()
+        self.log_interval.reset()
         self.console.print(rich_text(text), soft_wrap=True)
 
     def tick(self) -> None:

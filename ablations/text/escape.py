@@ -1,7 +1,7 @@
-"""Text from records, sweeps, leases and W&B, made safe for one medium each.
+"""Escaping of text from records, sweeps, leases and W&B: one function per output format.
 
-Such text may hold anything: terminal commands, markup, line breaks, formulas. Everything that is
-shown to a user passes the function of its medium, once.
+Such text may contain anything: terminal commands, markup, line breaks, formulas. All output passes
+through the function of its format exactly once.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ _CREDENTIALS = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s/?#'\"]*@")
 
 
 def terminal(text: object, lines: bool = False) -> str:
-    r"""Text with nothing that a terminal obeys: ``\n``, ``\x07`` and ``\u202e`` are spelled out.
+    r"""Text without terminal commands: ``\n``, ``\x07`` and ``\u202e`` are spelled out.
 
-    Codes that colour text or move the cursor are dropped. Letters of all scripts and spaces stay;
-    control characters, overrides of the writing direction, lone surrogates and other characters
-    that are not printable do not.
+    Codes that colour text or move the cursor are dropped. Letters of all scripts and spaces stay.
+    Other characters that are not printable are spelled out: control characters, overrides of the
+    writing direction, lone surrogates.
 
     Args:
         text: Any text.
-        lines: Whether line breaks and tabs are kept: for text that has lines of its own.
+        lines: Whether to keep line breaks and tabs.
     """
-    told = str(text)
-    if told.isprintable():
-        return told
-    told = _CODES.sub("", told)
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    shown = _CODES.sub("", shown)
     if lines:
-        told = told.replace("\r\n", "\n")
-    return told.translate(_LINES if lines else _LINE)
+        shown = shown.replace("\r\n", "\n")
+    return shown.translate(_LINES if lines else _LINE)
 
 
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # control sequences of ECMA-48
 
 
 class _Spelling(dict[int, str]):
-    """What stands for each character, by its number; filled as they come."""
+    """The replacement of each character, by code point; filled on demand."""
 
     def __missing__(self, number: int) -> str:
         letter = chr(number)
@@ -67,14 +67,14 @@ _LINE, _LINES = _Spelling(), _Spelling({ord("\n"): "\n", ord("\t"): "\t"})
 
 
 def rich_text(text: object, lines: bool = False) -> Text:
-    """Text for rich, which reads square brackets in a ``str`` as markup; as ``terminal``."""
+    """As ``terminal``, for rich, which reads square brackets in a ``str`` as markup."""
     from rich.text import Text
 
     return Text(terminal(text, lines))
 
 
 def shorten(text: str, most: int = LONGEST) -> str:
-    """Text of at most so many characters; what is too long loses its middle."""
+    """Text cut in the middle to at most ``most`` characters."""
     if len(text) <= most:
         return text
     end = (most - 1) // 2
@@ -82,17 +82,17 @@ def shorten(text: str, most: int = LONGEST) -> str:
 
 
 def _by_piece(text: str, words: Callable[[str], str], code: Callable[[str], str]) -> str:
-    """Text with what stands between two backticks given to ``code``, the rest to ``words``."""
+    """Apply ``code`` to the parts between backticks and ``words`` to the rest."""
     pieces = re.split("(`[^`]+`)", text)
     return "".join((code if n % 2 else words)(piece) for n, piece in enumerate(pieces))
 
 
 def markdown(text: object, cell: bool = True) -> str:
-    """Text as GitHub's Markdown shows it on one line; what stands between backticks is code.
+    """Text on one line of GitHub's Markdown. Text between backticks is code.
 
     Args:
         text: Any text.
-        cell: Whether it stands in a table, where a bar ends the cell, also one within code.
+        cell: Whether it is a table cell, which a bar would end, even within code.
     """
     made = _by_piece(terminal(text), lambda words: _MARKDOWN.sub(r"\\\g<0>", words), str)
     if cell:
@@ -101,22 +101,21 @@ def markdown(text: object, cell: bool = True) -> str:
 
 
 def escape_line_start(text: str) -> str:
-    """Markdown that begins a line, without the list, heading or quotation that it would be."""
+    """Markdown at the start of a line, escaped so that it starts no list, heading or quotation."""
     return re.sub(r"^(\d*)([#>=]|[+-](?=\s|$|-)|(?<=\d)[.)])", r"\1\\\2", text)
 
 
-# What Markdown reads within a line. An underscore within a word and a square bracket without a
-# target are text to it.
+# Markup within a line. An underscore inside a word and a square bracket without a target are text.
 _MARKDOWN = re.compile(
     r"[\\`*~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])|\[(?=[ xX]\])"
 )
 
 
 def latex(text: object) -> str:
-    """Text as LaTeX shows it; what stands between backticks is a command, to be copied."""
+    """Text for LaTeX. Text between backticks is a command that readers copy."""
     told = unicodedata.normalize("NFC", terminal(text))
     made = _by_piece(told, lambda words: _TOKEN.sub(_token, words), _typed)
-    # After the end of a row of a table a bracket or star would be an argument.
+    # After the end of a table row, a bracket or a star would be an argument.
     return f"{{{made[0]}}}{made[1:]}" if made[:1] in ("[", "*") else made
 
 
@@ -151,7 +150,7 @@ _LATEX = {
 }
 
 
-# What pdflatex sets without further packages: these letters, and Latin ones under these accents.
+# Characters that pdflatex supports without packages: these, and Latin letters with these accents.
 _LETTERS = frozenset("ÆæŒœØøŁłßı§¶©®°µ¿¡£ªº")
 _ACCENTS = frozenset("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 
@@ -171,23 +170,23 @@ def _letter(text: str) -> str:
 
 
 def _typed(piece: str) -> str:
-    """Code as it must be typed: two hyphens are no dash, and quotes are straight."""
+    """Code, in which two hyphens are not a dash and quotes are straight."""
     special = {"-": "{-}", "'": r"\textquotesingle{}"}
     return rf"\texttt{{{''.join(special.get(each) or _letter(each) for each in piece[1:-1])}}}"
 
 
 def html(text: object) -> Markup:
-    """Text within an element or attribute of HTML; lines of its own are kept."""
+    """Text for an HTML element or attribute; line breaks are kept."""
     return text if isinstance(text, Markup) else markupsafe.escape(terminal(text, lines=True))
 
 
 def svg(text: object) -> str:
-    """Text that XML may hold, for a library that escapes what XML reads."""
+    """Text that is valid in XML, for a library that escapes XML's markup."""
     return terminal(text)
 
 
 def plot(text: object) -> str:
-    """Text for matplotlib, on one line and of glyphs that its own font has."""
+    """Text on one line for matplotlib, with the glyphs of its default font."""
     told = terminal(text)
     if told.isascii():
         return told
@@ -197,7 +196,7 @@ def plot(text: object) -> str:
 
 @functools.cache
 def _glyphs() -> frozenset[int]:
-    """The characters that DejaVu Sans has in both of its weights."""
+    """The characters that DejaVu Sans has in both weights."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     fonts = (FontProperties(family="DejaVu Sans", weight=weight) for weight in ("normal", "bold"))
@@ -205,11 +204,11 @@ def _glyphs() -> frozenset[int]:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value of CSV: text that a spreadsheet program would compute begins with an apostrophe."""
+    """A value for CSV. Text that a spreadsheet would read as a formula gets an apostrophe."""
     if not isinstance(value, str):
         return value
-    told = terminal(value)
-    return f"'{told}" if _FORMULA.match(told) and not _NUMBER.fullmatch(told) else told
+    text = terminal(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
@@ -217,7 +216,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IG
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV without its index; its numbers stay numbers."""
+    """A DataFrame as CSV without its index. Numbers are not escaped."""
     import pandas as pd
 
     safe = frame.copy()

@@ -1,4 +1,4 @@
-"""Numbers as people type them, read strictly: ``1_0``, ``٣`` and ``010`` are refused."""
+"""Strict parsing of numbers that people type: ``1_0``, ``٣`` and ``010`` are refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ DECIMAL = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
-LARGEST = 2**63 - 1  # what JSON readers and databases agree on
-MOST = 100_000  # runs or seeds that are listed at once
+LARGEST = 2**63 - 1  # the largest integer that JSON readers and databases share
+MOST = 100_000  # runs or seeds in one command
 _SEEDS = re.compile(r"([0-9]+)(?:\s*(?:-|\.\.)\s*([0-9]+))?", re.ASCII)
 
 
@@ -44,10 +44,10 @@ def parse_seeds(texts: Iterable[str]) -> list[int]:
     """Lists and ranges of seeds: ``0,1,2``, ``0-4``, ``0..4`` and ``0 1 2``, each seed once.
 
     Args:
-        texts: As the flag was given, once or several times.
+        texts: The values of the flag, which may be repeated.
 
     Raises:
-        ConfigError: Something else, or more than ``MOST`` seeds.
+        ConfigError: Any other text, or more than ``MOST`` seeds.
     """
     found: dict[int, None] = {}
     for text in texts:

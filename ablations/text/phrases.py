@@ -1,10 +1,10 @@
-"""Counts and durations as messages, tables and reports say them."""
+"""Counts and durations in words, for messages, tables and reports."""
 
 from __future__ import annotations
 
 import math
 
-# Each unit is used until the next one would read better: 99 s, then 1.7 min.
+# The limit below which each unit is used: 99 s, then 1.7 min.
 UNITS = (
     (1, "s", 99.5),
     (60, "min", 99.5),
@@ -18,9 +18,9 @@ def pluralize(count: int, name: str, plural: str | None = None) -> str:
     """``1 run``, ``3 runs``, ``12,000 images``.
 
     Args:
-        count: How many.
-        name: What one is called.
-        plural: What several are called; by default the name and an s.
+        count: The number.
+        name: The singular.
+        plural: The plural; by default the singular with an s.
     """
     return f"{count:,} {name if count == 1 else plural or name + 's'}"
 

@@ -17,7 +17,7 @@ def drawn(width: int, words: str, done: float = 0.5) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
     bar = ProgressBar(words, console=console)
     bar.update(done, words)
-    console.print(Group(bar._drawn()))
+    console.print(Group(bar._render()))
     return re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue()).rstrip("\n")
 
 

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
         run_study,
         train,
     )
+    from ablations.config.data_sources import DataSource, register_data_source
     from ablations.config.resolve import preset_names, recipe_names
     from ablations.config.schema import RunConfig
     from ablations.config.sweep import SweepRun
+    from ablations.data.arrays import register_arrays
     from ablations.errors import PoolformerError
     from ablations.scheduling.scheduler import Outcome
     from ablations.store.records import Record
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accuracy",
+    "DataSource",
     "Outcome",
     "PoolformerError",
     "Record",
@@ -64,6 +67,8 @@ __all__ = [
     "load_study",
     "preset_names",
     "recipe_names",
+    "register_arrays",
+    "register_data_source",
     "resolve",
     "run_study",
     "stats",
@@ -74,6 +79,7 @@ __all__ = [
 # The modules of the names above that are not in `ablations.api`.
 _MODULES = {
     "Accuracy": "training.evaluate",
+    "DataSource": "config.data_sources",
     "Outcome": "scheduling.scheduler",
     "PoolformerError": "errors",
     "Record": "store.records",
@@ -86,6 +92,8 @@ _MODULES = {
     "load_studies": "tables.loading",
     "preset_names": "config.resolve",
     "recipe_names": "config.resolve",
+    "register_arrays": "data.arrays",
+    "register_data_source": "config.data_sources",
 }
 
 

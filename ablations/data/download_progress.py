@@ -1,4 +1,4 @@
-"""Downloads by torchvision: a bar on a terminal, a line at the start and the end in a log."""
+"""Progress of torchvision's downloads: a bar on a terminal; first and last lines in a log."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from ablations.text.phrases import format_duration
 
 
 class _DownloadedFiles:
-    """What is downloaded in a block, told by a file's bytes at a time.
+    """All files that are downloaded in a block.
 
     Args:
         name: The data set.
-        root: Where it goes.
+        root: The folder it is downloaded to.
     """
 
     def __init__(self, name: str, root: str | Path) -> None:
         self.name, self.root = name, root
-        self.bytes, self.begun = 0, 0.0
+        self.bytes, self.started = 0, 0.0
 
     def file(self, total: int | None = None, **_: Any) -> _FileProgress:
-        """A file begins; in place of ``tqdm``."""
-        if not self.begun:
-            self.begun = time.monotonic()
+        """Start a file; replaces ``tqdm``."""
+        if not self.started:
+            self.started = time.monotonic()
             if not can_redraw(screen.stderr_console()):
                 screen.note(f"downloading {self.name} to {self.root}")
         return _FileProgress(self, total or 0)
 
-    def ended(self) -> None:
-        """Say how much it was, where it was something."""
-        if self.begun:
-            took = format_duration(time.monotonic() - self.begun)
+    def finish(self) -> None:
+        """Print the size and duration, unless nothing was downloaded."""
+        if self.started:
+            took = format_duration(time.monotonic() - self.started)
             screen.note(f"downloaded {decimal(self.bytes)} of {self.name} in {took}")
 
 
 class _FileProgress:
-    """A file that is being downloaded, as torchvision uses a ``tqdm``."""
+    """One file, with the interface of ``tqdm`` that torchvision uses."""
 
     def __init__(self, files: _DownloadedFiles, total: int) -> None:
         self.files, self.total, self.bytes = files, total, 0
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         self.bar = ProgressBar(f"downloading {files.name}", line=lambda _: None)
 
     def __enter__(self) -> Self:
@@ -59,10 +59,10 @@ class _FileProgress:
         self.bar.__exit__(*error)
 
     def update(self, count: int) -> None:
-        """So many bytes more have come."""
+        """Add ``count`` downloaded bytes."""
         self.bytes += count
         self.files.bytes += count
-        speed = self.bytes / max(time.monotonic() - self.begun, 1e-9)
+        speed = self.bytes / max(time.monotonic() - self.started, 1e-9)
         words = f"downloading {self.files.name}: {decimal(self.bytes)}"
         if self.total:
             left = format_duration((self.total - self.bytes) / max(speed, 1e-9))
@@ -74,19 +74,19 @@ class _FileProgress:
 
 @contextlib.contextmanager
 def show_download_progress(name: str, root: str | Path) -> Iterator[None]:
-    """Show what torchvision downloads in the block, in place of what it prints itself.
+    """Show the progress of torchvision's downloads in the block, instead of its own output.
 
     Args:
-        name: The data set, as a message names it.
-        root: The folder that it goes to.
+        name: The data set, for messages.
+        root: The folder it is downloaded to.
     """
     from torchvision.datasets import utils
 
-    files, theirs = _DownloadedFiles(name, root), utils.tqdm
+    files, original = _DownloadedFiles(name, root), utils.tqdm
     utils.tqdm = files.file
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # "Extracting ...", among results of ours
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints "Extracting ..."
             yield
     finally:
-        utils.tqdm = theirs
-        files.ended()
+        utils.tqdm = original
+        files.finish()

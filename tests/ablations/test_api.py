@@ -17,6 +17,7 @@ from tests.factories.configs import TINY
 def test_the_names_of_the_public_api():
     assert ablations.__all__ == [
         "Accuracy",
+        "DataSource",
         "Outcome",
         "PoolformerError",
         "Record",
@@ -37,6 +38,8 @@ def test_the_names_of_the_public_api():
         "load_study",
         "preset_names",
         "recipe_names",
+        "register_arrays",
+        "register_data_source",
         "resolve",
         "run_study",
         "stats",

@@ -38,7 +38,7 @@ def files(picture_folder) -> DataConfig:
     return resolve("imagenet", overrides).data
 
 
-def test_an_epoch_is_its_own_and_needs_no_history():
+def test_an_epoch_does_not_depend_on_earlier_ones():
     one = epoch_of(TENSOR, seed=1, epoch=4)
     again = epoch_of(TENSOR, seed=1, epoch=4, starting=2)
     assert torch.equal(one[0], again[0])
@@ -47,7 +47,7 @@ def test_an_epoch_is_its_own_and_needs_no_history():
         assert not torch.equal(one[0], epoch_of(TENSOR, seed, epoch)[0])
 
 
-def test_every_picture_is_shown_once():
+def test_every_image_appears_once_per_epoch():
     _, labels = epoch_of(TENSOR, seed=0, epoch=0)
     assert labels.bincount().tolist() == [800] * 10
 
@@ -80,7 +80,7 @@ def test_augmentation_is_shift_and_flip_of_the_original():
     assert {flip for _, _, flip in seen} == {True, False}
 
 
-def test_validation_shows_the_pictures_as_they_are():
+def test_validation_does_not_augment():
     pictures = data.load_dataset(TENSOR)
     _, val = create_loaders(pictures, TENSOR, seed=0)
     shown, labels = (torch.cat(part) for part in zip(*val, strict=True))
@@ -97,7 +97,7 @@ def test_batches_are_channels_last():
     assert next(iter(train))[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_pictures_are_fitted_by_padding_or_by_resizing():
+def test_images_are_padded_or_resized():
     stack = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
     padded = fit_images(stack, 6, "pad")
     assert torch.equal(padded[..., 1:-1, 1:-1], stack)
@@ -117,7 +117,7 @@ def test_files_do_not_depend_on_the_number_of_loaders(files, workers):
     assert not torch.equal(one[0], epoch_of(files, seed=1, epoch=4)[0])
 
 
-def test_augmenting_leaves_the_models_randomness_alone(files):
+def test_augmentation_leaves_the_global_generators_alone(files):
     train, _ = create_loaders(data.load_dataset(files), files, seed=0)
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -126,7 +126,7 @@ def test_augmenting_leaves_the_models_randomness_alone(files):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_pictures_in_memory_go_through_timms_transforms_too():
+def test_images_in_memory_go_through_timms_transforms_too():
     overrides = {"data.pipeline": "timm", "data.fit": "pad", "data.image_size": 24}
     config = replace(resolve("mini", overrides).data, batch_size=16)
     train, val = create_loaders(data.load_dataset(config), config, seed=0)

@@ -79,7 +79,7 @@ def test_fashion_reads_debians_layout_and_torchvisions(idx_folder):
     assert fashion.load_fashion(str(idx_folder)).fingerprint == flat.fingerprint
 
 
-def test_torchvision_itself_reads_the_layout_that_we_read(idx_folder):
+def test_torchvision_reads_the_same_layout(idx_folder):
     from torchvision.datasets import FashionMNIST
 
     raw = idx_folder / "FashionMNIST" / "raw"
@@ -139,7 +139,7 @@ def refused(*_, **__):
         ("folder", "no folder .*none/train: put the images there as train/<class>"),
     ],
 )
-def test_a_missing_data_set_says_what_to_put_where(tmp_path, monkeypatch, name, told):
+def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path, monkeypatch, name, told):
     # As on a cluster node: nothing can be downloaded.
     monkeypatch.setattr("urllib.request.urlopen", refused)
     pipeline = "timm" if name in ("imagenette", "folder") else "tensor"
@@ -229,7 +229,7 @@ def test_the_number_of_classes_of_a_folder_is_counted_also_for_imagenets_recipe(
     assert resolve("imagenet").model.num_classes == 1000
 
 
-def test_the_fingerprint_of_a_folder_sees_a_changed_picture(picture_folder, tmp_path):
+def test_the_fingerprint_of_a_folder_changes_with_an_image(picture_folder, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(picture_folder, root)
     config = DataConfig(name="folder", root=str(root), pipeline="timm")
@@ -240,7 +240,7 @@ def test_the_fingerprint_of_a_folder_sees_a_changed_picture(picture_folder, tmp_
     assert folder.load_folder(config.root).fingerprint != before
 
 
-def test_folders_that_cannot_be_used_say_why(picture_folder, tmp_path):
+def test_the_error_of_an_unusable_folder_says_why(picture_folder, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(picture_folder, root)
     config = DataConfig(name="folder", root=str(root), pipeline="timm")
@@ -301,7 +301,7 @@ def test_ordinary_folders_keep_their_fingerprint_and_their_order(copied):
     assert pictures.train.labels.tolist() == [label for _, label in old]
 
 
-def test_the_fingerprint_changes_where_images_are_decoded_otherwise_than_before(copied):
+def test_the_fingerprint_changes_where_decoding_has_changed(copied):
     root = Path(copied.root)
     before = folder.load_folder(copied.root).fingerprint
     path = root / "train" / "Trouser" / "wide.png"
@@ -316,7 +316,7 @@ def test_the_fingerprint_changes_where_images_are_decoded_otherwise_than_before(
     assert folder.load_folder(copied.root).fingerprint == before
 
 
-def test_what_systems_and_programs_leave_is_left_out_and_said(copied, caplog):
+def test_files_of_systems_and_programs_are_left_out_and_reported(copied, caplog):
     root = Path(copied.root)
     before = folder.load_folder(copied.root)
     some = next((root / "train" / "Trouser").iterdir())
@@ -381,7 +381,7 @@ def test_empty_files_and_dangling_links_are_named_before_training(copied, conten
         folder.load_folder(copied.root)
 
 
-def test_a_class_whose_files_are_all_left_out_says_what_they_are(copied):
+def test_a_class_without_usable_files_names_them(copied):
     trouser = Path(copied.root) / "train" / "Trouser"
     for path in trouser.iterdir():
         path.rename(path.with_suffix(".heic"))
@@ -402,7 +402,7 @@ def test_a_folder_that_cannot_be_listed_is_named(copied, monkeypatch):
         folder.load_folder(copied.root)
 
 
-def test_names_that_are_not_utf_8_are_read_and_told_without_harm(copied, caplog):
+def test_file_names_that_are_not_utf_8_work(copied, caplog):
     trouser = os.fsencode(Path(copied.root) / "train" / "Trouser")
     some = os.path.join(trouser, os.listdir(trouser)[0])
     shutil.copy(some, os.path.join(trouser, b"caf\xe9.jpg"))

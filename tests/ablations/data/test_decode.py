@@ -122,7 +122,7 @@ def test_8_bits_are_as_pillow_converts_them(tmp_path, mode):
     assert not decoding_changed(path)
 
 
-def test_transparency_of_a_palette_is_dropped_without_a_word(tmp_path):
+def test_transparency_of_a_palette_is_dropped_silently(tmp_path):
     path = tmp_path / "image.png"
     image = Image.fromarray(GREY).convert("P")
     image.save(path, transparency=bytes(range(256)))
@@ -181,7 +181,7 @@ def whole() -> list[tuple[str, bytes]]:
     st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=6)), max_size=4),
     st.floats(0, 1),
 )
-def test_whatever_a_damaged_file_does_to_a_decoder_its_name_is_said(file, edits, kept):
+def test_a_damaged_file_is_reported_by_name(file, edits, kept):
     """Some damage leaves an image; else there is one line with the name, and no other error."""
     content = bytearray(file[1])
     for where, new in edits:
@@ -266,7 +266,7 @@ def test_suffixes_are_those_that_this_pillow_decodes_itself():
     assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt"} & supported_suffixes()
 
 
-def test_a_file_that_another_program_would_draw_is_refused_whatever_its_name(tmp_path, monkeypatch):
+def test_a_file_that_needs_another_program_is_refused_whatever_its_name(tmp_path, monkeypatch):
     def gone(*_, **__):
         raise AssertionError("a program was started")
 

@@ -60,13 +60,13 @@ def test_a_terminal_has_a_bar_with_bytes(served, tmp_path, capsys, monkeypatch):
     assert "B/s, 0 s left" in err
 
 
-def test_without_a_network_nothing_is_said(tmp_path, capsys):
+def test_without_a_network_nothing_is_printed(tmp_path, capsys):
     with pytest.raises(URLError), download_progress.show_download_progress("Set", "data"):
         utils.download_url("http://127.0.0.1:9/set.bin", str(tmp_path))
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_end_in_the_middle_leaves_nothing_behind(served, tmp_path, capsys):
+def test_an_interrupted_download_restores_torchvision(served, tmp_path, capsys):
     theirs = utils.tqdm
 
     def ended() -> None:

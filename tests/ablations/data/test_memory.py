@@ -38,7 +38,7 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_made(fit
         create_validation_loader(data.load_dataset(config), config)
 
 
-def test_an_allocation_that_fails_all_the_same_is_said_in_one_line(monkeypatch):
+def test_a_failing_allocation_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr(batches, "check_memory", lambda *_: None)
     config = resolve("mini", {"data.image_size": 40_000}).data
     with pytest.raises(InsufficientMemoryError, match="image_size 40000: .*llocat") as caught:
@@ -85,7 +85,7 @@ def test_a_source_that_does_not_fit_is_out_of_memory(monkeypatch):
     ],
     ids=lambda error: str(error)[-20:],
 )
-def test_every_lack_of_memory_is_known(error):
+def test_every_out_of_memory_error_is_recognised(error):
     assert failure_kind(error) == "oom"
     assert "\n" not in summarize_error(error)
     with pytest.raises(InsufficientMemoryError), memory.memory_guard("x"):
@@ -139,7 +139,7 @@ def test_no_more_loader_processes_than_shared_memory_has_room_for(
         assert words in told[0]
 
 
-def test_machines_that_say_nothing_of_their_memory_are_not_asked(files, monkeypatch, tmp_path):
+def test_unknown_memory_is_not_checked(files, monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(memory, "control_groups", lambda _: [tmp_path / "none"])

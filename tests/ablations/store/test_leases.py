@@ -1,4 +1,4 @@
-"""Leases with real processes on a real file system: one holder a cell, whatever dies."""
+"""Leases with real processes on a real file system: one holder per run, whatever is killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ablations.store.leases.takeover import claim_lease
 from tests.factories.leases import CELL, ended, written
 
 
-def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):
+def test_a_run_has_one_holder_and_leaves_no_files(tmp_path):
     with leases.hold_lease(tmp_path, CELL):
         assert leases.active_leases(tmp_path)[CELL].pid == os.getpid()
         with (
@@ -41,7 +41,7 @@ def test_a_cell_has_one_holder_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
+def test_a_relative_folder_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     leases.check_leases_work(Path("runs"))
@@ -49,13 +49,13 @@ def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
         leases.acquire_lease(tmp_path / "runs", CELL)
 
 
-def test_a_cell_is_given_back_when_its_holder_fails(tmp_path):
+def test_a_lease_is_released_on_an_exception(tmp_path):
     with pytest.raises(ZeroDivisionError), leases.hold_lease(tmp_path, CELL):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
+def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path):
     dead = written(tmp_path, ended())
     (dead.parent / f".{CELL}.left.draft").write_text("{")
     assert not leases.active_leases(tmp_path)
@@ -64,14 +64,14 @@ def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
         assert [path.name for path in dead.parent.iterdir()] == [f"{CELL}.2.json"]
 
 
-def test_a_later_process_of_the_same_id_is_not_the_holder(tmp_path):
+def test_a_later_process_with_the_same_id_is_not_the_holder(tmp_path):
     written(tmp_path, Holder(CELL, birth="1"))
     with leases.hold_lease(tmp_path, CELL):
         pass
 
 
 @pytest.mark.parametrize("age", [0, leases.EXPIRY_SECONDS - 20])
-def test_another_machine_has_its_cell_while_it_says_so(tmp_path, age):
+def test_another_machine_keeps_its_lease_while_the_heartbeat_is_recent(tmp_path, age):
     """Its process ids mean nothing here: this one's is not the process that is alive."""
     far = Holder(CELL, host="far", machine="another boot", birth="1")
     written(tmp_path, far, age=age)
@@ -81,7 +81,7 @@ def test_another_machine_has_its_cell_while_it_says_so(tmp_path, age):
     assert not leases.expired_leases(tmp_path)
 
 
-def test_another_machine_that_is_silent_is_followed(tmp_path):
+def test_the_lease_of_a_silent_machine_is_taken_over(tmp_path):
     far = Holder(CELL, host="far", machine="another boot")
     written(tmp_path, far, number=7, age=leases.EXPIRY_SECONDS + 20)
     with leases.hold_lease(tmp_path, CELL) as lease:
@@ -89,7 +89,7 @@ def test_another_machine_that_is_silent_is_followed(tmp_path):
         assert list(leases.active_leases(tmp_path)) == [CELL]
 
 
-def test_a_heartbeat_shows(tmp_path, monkeypatch):
+def test_the_heartbeat_touches_the_lease(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.05)
     with leases.hold_lease(tmp_path, CELL) as lease:
         os.utime(lease.path, (0, 0))
@@ -99,7 +99,7 @@ def test_a_heartbeat_shows(tmp_path, monkeypatch):
         assert lease.path.stat().st_mtime > 0
 
 
-def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
+def test_a_suspended_holder_detects_a_takeover(tmp_path):
     lease = leases.acquire_lease(tmp_path, CELL)
     lease.check(now=True)
     lease.path.rename(lease.path.with_name(f"{CELL}.2.json"))
@@ -109,7 +109,7 @@ def test_a_holder_that_slept_learns_that_it_was_followed(tmp_path):
     assert CELL in leases.active_leases(tmp_path)  # the follower's is left alone
 
 
-def test_two_that_find_a_dead_holder_at_once_do_not_both_follow(tmp_path, monkeypatch):
+def test_only_one_of_two_processes_takes_over(tmp_path, monkeypatch):
     """The other one's lease appears after this one has looked: this one gives way."""
     link = os.link
 
@@ -125,7 +125,7 @@ def test_two_that_find_a_dead_holder_at_once_do_not_both_follow(tmp_path, monkey
     assert names == [f"{CELL}.9.json"]
 
 
-def test_a_folder_without_hard_links_is_refused_in_a_line(tmp_path, monkeypatch):
+def test_a_folder_without_hard_links_is_refused(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")  # as vfat and some network mounts do
 
@@ -218,7 +218,7 @@ ODD = {
         lambda tree: json.dumps(tree) + "\0",
     ],
 )
-def test_an_odd_lease_is_somebodys_until_its_heartbeat_is_old(tmp_path, spoil):
+def test_an_invalid_lease_is_active_until_it_expires(tmp_path, spoil):
     path = written(tmp_path, Holder(CELL))
     path.write_text(spoil(json.loads(path.read_text())))
     holder = leases.active_leases(tmp_path)[CELL]
@@ -232,7 +232,7 @@ def test_an_odd_lease_is_somebodys_until_its_heartbeat_is_old(tmp_path, spoil):
         pass
 
 
-def test_files_of_others_among_the_leases_are_left_alone(tmp_path):
+def test_other_files_among_the_leases_are_left_alone(tmp_path):
     folder = tmp_path / leases.LEASE_FOLDER
     (folder / f"{CELL}.7.json").mkdir(parents=True)
     for name in (".x.json", "x.json", f"{CELL}.x.json", f"{CELL}.².json", ".nfs0001"):
@@ -244,7 +244,7 @@ def test_files_of_others_among_the_leases_are_left_alone(tmp_path):
     assert len(list(folder.iterdir())) == 6
 
 
-def test_a_link_in_the_place_of_the_leases_is_not_followed(tmp_path):
+def test_a_link_instead_of_the_lease_folder_is_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / leases.LEASE_FOLDER).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LeaseError, match=r"takes no leases \(.leases is a symbolic link"):
@@ -267,7 +267,7 @@ def test_a_heartbeat_from_the_future_counts_from_now_on(tmp_path):
         pass
 
 
-def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_cell(tmp_path):
+def test_a_removed_lease_is_claimed_again_unless_another_process_had_the_run(tmp_path):
     lease = leases.acquire_lease(tmp_path, CELL)
     shutil.rmtree(tmp_path / leases.LEASE_FOLDER)
     lease.check(now=True)
@@ -284,7 +284,7 @@ def test_who_finds_its_lease_removed_takes_it_again_if_nobody_else_has_had_the_c
     assert not (tmp_path / leases.LEASE_FOLDER).exists()
 
 
-def test_cells_are_taken_while_others_remove_the_empty_folder(tmp_path):
+def test_leases_are_claimed_while_others_remove_the_empty_folder(tmp_path):
     """Whoever gives back the last lease removes the folder, under the hands of who comes next."""
 
     def take_and_release(number: int) -> None:
@@ -352,7 +352,7 @@ def test_never_two_holders_while_processes_are_killed_at_random(tmp_path):
     assert not (tmp_path / leases.LEASE_FOLDER).exists()
 
 
-def test_a_process_that_is_killed_frees_its_cell(tmp_path):
+def test_a_killed_process_frees_its_run(tmp_path):
     program = (
         "import sys, time; from pathlib import Path; from ablations.store import leases\n"
         f"lease = leases.acquire_lease(Path(sys.argv[1]), '{CELL}')\nprint('taken', flush=True)\n"

@@ -16,7 +16,7 @@ from ablations.store.records import Record
 from tests.factories.records import BASE, IDENTITY, record
 
 
-def test_records_survive_the_disk_and_broken_ones_are_told(tmp_path):
+def test_records_survive_the_disk_and_broken_ones_are_reported(tmp_path):
     for each in (*BASE, *IDENTITY):
         each.write(tmp_path)
     found, problems = records.read_records([tmp_path])
@@ -49,7 +49,7 @@ def test_the_same_run_in_two_folders_is_one_unless_the_numbers_differ(tmp_path):
     assert "differs from" in problems[0]
 
 
-def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny):
+def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_reported(tiny):
     config = tiny().to_json()
     good = Record("a", "finished", config, metrics={"val/top1": {"last": 1.0}})
     bad = Record("a", "failed", config)
@@ -65,7 +65,7 @@ def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_told(tiny)
     ("name", "value"),
     [("metrics", "x"), ("metrics", {"val/top1": 3}), ("cost", []), ("failure", {"kind": "oom"})],
 )
-def test_a_record_with_a_field_of_another_kind_is_none(tiny, name, value):
+def test_a_record_with_a_field_of_another_type_is_refused(tiny, name, value):
     tree = {"schema": 1, "run_id": "a", "status": "finished", "config": tiny().to_json()}
     assert Record.of(tree, "here").run_id == "a"
     with pytest.raises(RecordError, match="^here: .* is (not a mapping|missing)$"):
@@ -110,7 +110,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("form", ["md", "csv", "tex"])
-def test_a_bad_record_is_told_with_its_file_and_the_good_ones_are_shown(
+def test_a_bad_record_is_reported_with_its_file_and_the_good_ones_are_shown(
     name, form, tmp_path, capsys
 ):
     for each in (*BASE, *IDENTITY):
@@ -129,7 +129,7 @@ def test_a_bad_record_is_told_with_its_file_and_the_good_ones_are_shown(
     assert "81.33" not in out  # the baseline's mean without the bad one is another
 
 
-def test_a_duplicate_with_other_numbers_is_told_and_not_averaged(tmp_path, capsys):
+def test_a_duplicate_with_other_numbers_is_reported_and_not_averaged(tmp_path, capsys):
     for each in (*BASE, *IDENTITY):
         each.write(tmp_path / "a")
     record(0, 60.0).write(tmp_path / "b")
@@ -141,7 +141,7 @@ def test_a_duplicate_with_other_numbers_is_told_and_not_averaged(tmp_path, capsy
     assert str(tmp_path / "b" / BASE[0].run_id) in line
 
 
-def test_an_empty_folder_is_told_and_the_other_is_shown(tmp_path, capsys):
+def test_an_empty_folder_is_reported_and_the_other_is_shown(tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path / "a")
     (tmp_path / "b").mkdir()
@@ -151,7 +151,7 @@ def test_an_empty_folder_is_told_and_the_other_is_shown(tmp_path, capsys):
     assert err == f"left out: {tmp_path / 'b'} has no records\n"
 
 
-def test_a_missing_baseline_is_told_with_the_files_and_the_rows_are_shown(tmp_path, capsys):
+def test_a_missing_baseline_is_reported_with_the_files_and_the_rows_are_shown(tmp_path, capsys):
     for each in (*IDENTITY, record(0, model__norm="none")):
         each.write(tmp_path)
     assert main(["table", str(tmp_path)]) == 1
@@ -162,7 +162,7 @@ def test_a_missing_baseline_is_told_with_the_files_and_the_rows_are_shown(tmp_pa
     assert str(tmp_path / IDENTITY[0].run_id / "record.json") in line
 
 
-def test_an_ambiguous_baseline_is_told_and_can_be_chosen(tmp_path, capsys):
+def test_an_ambiguous_baseline_is_reported_and_can_be_chosen(tmp_path, capsys):
     runs = [record(seed, 80.0 + seed, optim__lr=lr) for lr in (0.1, 0.2) for seed in (0, 1)]
     for each in runs:
         each.write(tmp_path)
@@ -202,7 +202,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("told", ODD)
-def test_an_odd_fact_deep_in_a_record_is_told_in_one_line(told, tmp_path, capsys):
+def test_an_invalid_value_deep_in_a_record_is_reported_in_one_line(told, tmp_path, capsys):
     for each in (*BASE, *IDENTITY[1:]):
         each.write(tmp_path)
     path = replace(IDENTITY[0], **ODD[told]).write(tmp_path)
@@ -211,7 +211,7 @@ def test_an_odd_fact_deep_in_a_record_is_told_in_one_line(told, tmp_path, capsys
     assert line.startswith(f"left out: {path}: {told}")
 
 
-def test_a_cost_that_is_known_in_part_or_zero_is_no_trouble(tmp_path, capsys):
+def test_a_partial_or_zero_cost_is_valid(tmp_path, capsys):
     for each in (*BASE, *IDENTITY):
         replace(each, cost={"params": 5, "macs": 0}).write(tmp_path)
     for command in ("table", "claims"):
@@ -219,7 +219,7 @@ def test_a_cost_that_is_known_in_part_or_zero_is_no_trouble(tmp_path, capsys):
     assert "79.33" in capsys.readouterr().out
 
 
-def test_a_folder_with_a_line_break_in_its_name_is_told_in_one_line(tmp_path, capsys):
+def test_a_folder_with_a_line_break_in_its_name_is_reported_in_one_line(tmp_path, capsys):
     BASE[0].write(tmp_path)
     (tmp_path / "a\nb").mkdir()
     (tmp_path / "a\nb" / "record.json").write_text("{")
@@ -228,7 +228,7 @@ def test_a_folder_with_a_line_break_in_its_name_is_told_in_one_line(tmp_path, ca
 
 
 @pytest.mark.parametrize("change", ["status", "data", "environment"])
-def test_one_run_id_of_other_pictures_precision_or_end_is_told(change, tmp_path):
+def test_one_run_id_of_other_images_precision_or_end_is_reported(change, tmp_path):
     other = {
         "status": "diverged",
         "data": {"fingerprint": "0" * 16},
@@ -305,7 +305,7 @@ def test_a_record_with_a_hostile_value_is_one_line(where, tmp_path):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_file_that_is_no_record_is_one_line(name, tmp_path):
+def test_an_invalid_file_is_reported_in_one_line(name, tmp_path):
     path = tmp_path / "record.json"
     path.write_bytes(TEXTS[name])
     with pytest.raises(RecordError) as told:
@@ -314,7 +314,7 @@ def test_a_file_that_is_no_record_is_one_line(name, tmp_path):
     assert "\n" not in str(told.value)
 
 
-def test_a_key_that_is_given_twice_is_told(tmp_path):
+def test_a_key_that_is_given_twice_is_reported(tmp_path):
     path = BASE[0].write(tmp_path)
     text = path.read_text()
     path.write_text(text.replace('"status":', '"status": "failed", "status":'))
@@ -348,7 +348,7 @@ def huge(path):
     ],
 )
 @pytest.mark.parametrize("name", ["record.json", "begun.json", "history.csv"])
-def test_what_is_no_file_is_told_and_the_rest_is_shown(make, name, tmp_path, capsys):
+def test_what_is_not_a_file_is_reported_and_the_rest_is_shown(make, name, tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path)
     folder = tmp_path / BASE[0].run_id
@@ -387,7 +387,7 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_an_odd_history_is_told_and_the_rest_is_shown(name, tmp_path, capsys):
+def test_an_invalid_history_is_reported_and_the_rest_is_shown(name, tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path)
     path = tmp_path / BASE[0].run_id / "history.csv"
@@ -413,7 +413,7 @@ def test_numbers_of_a_history_that_are_not_finite_are_not_shown(tmp_path, capsys
     assert run["pictures_per_second"] is None
 
 
-def test_another_users_folder_is_told_and_the_rest_is_shown(tmp_path, capsys, monkeypatch):
+def test_another_users_folder_is_reported_and_the_rest_is_shown(tmp_path, capsys, monkeypatch):
     for each in BASE:
         each.write(tmp_path)
     path = tmp_path / BASE[0].run_id / "record.json"

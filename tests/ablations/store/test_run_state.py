@@ -17,7 +17,7 @@ from ablations.training.train import train
 # Runs without a record
 
 
-def test_a_start_is_noted_until_it_ends_well(tiny, tmp_path):
+def test_the_state_is_removed_when_training_succeeds(tiny, tmp_path):
     config = tiny()
     (tmp_path / config.run_id).mkdir()
 
@@ -35,7 +35,7 @@ def test_a_start_is_noted_until_it_ends_well(tiny, tmp_path):
     assert run_state.find_run_state(tmp_path, config.run_id) is None
 
 
-def test_who_has_lost_a_run_leaves_the_others_note_alone(tiny, tmp_path):
+def test_a_lost_lease_leaves_the_state_of_the_new_holder(tiny, tmp_path):
     config = tiny()
     (tmp_path / config.run_id).mkdir()
 
@@ -50,7 +50,7 @@ def test_who_has_lost_a_run_leaves_the_others_note_alone(tiny, tmp_path):
     assert not run_state.find_run_state(tmp_path, config.run_id).stopped
 
 
-def test_a_broken_note_of_a_start_is_no_obstacle(tiny, tmp_path):
+def test_a_broken_state_file_is_ignored(tiny, tmp_path):
     config = tiny()
     folder = tmp_path / config.run_id
     folder.mkdir()
@@ -118,7 +118,7 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
     assert main(["status", "--results", str(tmp_path)]) == 1
 
 
-def test_the_record_decides_over_a_start_that_was_noted_before_it(tiny, tmp_path, capsys):
+def test_a_record_takes_precedence_over_an_older_state(tiny, tmp_path, capsys):
     """A process that is killed between the two leaves both."""
     done, failed = tiny(seed=0), tiny(seed=1)
     failure = {"kind": "oom", "message": "too big"}
@@ -134,7 +134,7 @@ def test_the_record_decides_over_a_start_that_was_noted_before_it(tiny, tmp_path
     assert "2 runs: 1 crashed, 1 finished" in capsys.readouterr().out
 
 
-def test_the_next_command_removes_what_a_killed_process_left_beside_its_record(tiny, tmp_path):
+def test_the_next_command_removes_leftovers_of_a_killed_process(tiny, tmp_path):
     configs = [tiny(seed=seed) for seed in range(3)]
     _, failed, busy = configs
     for config in configs:
@@ -171,7 +171,7 @@ def done_twice(tiny, tmp_path):
     return again
 
 
-def test_a_second_training_that_fails_leaves_what_there_was(done_twice, tmp_path):
+def test_a_failed_retraining_restores_the_previous_results(done_twice, tmp_path):
     config, record, before, again = done_twice(RuntimeError("lost"))
     assert again().status == "failed"
     folder = tmp_path / config.run_id
@@ -180,7 +180,7 @@ def test_a_second_training_that_fails_leaves_what_there_was(done_twice, tmp_path
     assert not (folder / previous_results.PREVIOUS_FOLDER).exists()
 
 
-def test_a_second_training_that_is_interrupted_goes_on_and_replaces_the_first(done_twice, tmp_path):
+def test_an_interrupted_retraining_resumes_and_replaces_the_first(done_twice, tmp_path):
     config, record, before, again = done_twice(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         again()

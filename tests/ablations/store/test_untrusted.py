@@ -114,7 +114,7 @@ def test_a_plugin_that_only_a_record_names_is_reported(planted, tiny):
     assert ran.exists()
 
 
-def test_ours_loads_nothing_that_could_run_code():
+def test_our_code_loads_nothing_that_could_run_code():
     """Pickle only between processes of one run on a Ray cluster; every load of torch is safe."""
     for path in OURS:
         for node in ast.walk(ast.parse(path.read_text())):

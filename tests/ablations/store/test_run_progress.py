@@ -1,4 +1,4 @@
-"""Where a run is within its epoch: counted by batches, written, read, and said."""
+"""Progress of a run: counted by batches, written, read and described."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ablations.training.train import train
 HERE = RunProgress(2, 3, "training", 9, 20, 0.4512, 1024.4, 200.0)
 
 
-def test_a_position_is_read_as_it_was_written(tmp_path):
+def test_progress_survives_the_disk(tmp_path):
     run_progress.write_progress(tmp_path, HERE)
     found = run_progress.read_progress(tmp_path)
     assert found
@@ -53,26 +53,26 @@ def test_a_position_is_read_as_it_was_written(tmp_path):
         ("unknown", 1),
     ],
 )
-def test_what_makes_no_sense_is_no_position(tmp_path, changed, value):
+def test_invalid_progress_is_ignored(tmp_path, changed, value):
     (tmp_path / records.PROGRESS_FILE).write_text(json.dumps({**HERE.to_json(), changed: value}))
     assert run_progress.read_progress(tmp_path) is None
 
 
 @given(st.binary(max_size=60) | st.sampled_from([b"[" * 100_000, b"null", b"[]", b'{"epoch": 1}']))
-def test_any_file_is_read(tmp_path_factory, content):
+def test_any_file_content_is_handled(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()
     (folder / records.PROGRESS_FILE).write_bytes(content)
     assert run_progress.read_progress(folder) is None
 
 
-def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path):
+def test_errors_of_writing_are_ignored(tmp_path):
     run_progress.write_progress(tmp_path / "gone", HERE)
     (tmp_path / records.PROGRESS_FILE).mkdir()
     run_progress.write_progress(tmp_path, HERE)
     run_progress.remove_progress(tmp_path)
 
 
-def test_words():
+def test_progress_is_described():
     assert describe_progress(HERE) == "epoch 2/3 45%, 1,024 images/s, 3.3 min left"
     assert str(replace(HERE, phase="validating")) == "2/3 validating"
     assert describe_progress(RunProgress(1, 3, "training", 1, 20, 0.05)) == "epoch 1/3 5%"
@@ -107,7 +107,7 @@ def reports(tiny, tmp_path, monkeypatch):
     return run
 
 
-def test_a_run_reports_its_batches_also_where_it_goes_on(reports, tiny, tmp_path):
+def test_a_run_reports_its_batches_also_after_resuming(reports, tiny, tmp_path):
     """8,000 images in batches of 250, 2,000 of validation: ended in epoch 2, and resumed there."""
     found, record = reports(stop=lambda here: here.epoch == 2 and here.batch == 5)
     assert record is None
@@ -134,14 +134,14 @@ def test_a_run_reports_its_batches_also_where_it_goes_on(reports, tiny, tmp_path
     assert record.metrics == train(tiny(), tmp_path / "alone").metrics
 
 
-def test_reports_keep_their_distance(tiny, tmp_path, monkeypatch):
+def test_reports_are_spaced_in_time(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(progress_callback, "REPORT_SECONDS", 1e9)
     found: list[RunProgress] = []
     train(tiny(**{"optim.epochs": 1}), tmp_path, on_progress=found.append)
     assert [(here.epoch, here.batch) for here in found] == [(1, 1)]
 
 
-def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
+def test_the_progress_file_stays_when_another_process_took_the_run_over(tmp_path):
     made = progress_callback.ProgressCallback.__new__(progress_callback.ProgressCallback)
     made.folder = tmp_path
     run_progress.write_progress(tmp_path, HERE)
@@ -153,14 +153,14 @@ def test_the_file_of_a_run_that_another_process_has_taken_over_stays(tmp_path):
     assert run_progress.read_progress(tmp_path) is None
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     run_progress.write_progress(tmp_path, HERE)
     assert records.find_leftovers(tmp_path) == [tmp_path / records.PROGRESS_FILE]
     records.remove_leftovers(tmp_path)
     assert not os.listdir(tmp_path)
 
 
-def test_status_tells_how_far_a_run_is_and_when_it_was_heard_of_last(tiny, tmp_path, capsys):
+def test_status_shows_progress_and_its_age(tiny, tmp_path, capsys):
     config = tiny()
     run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
     folder = tmp_path / config.run_id

@@ -86,7 +86,7 @@ def test_a_study_is_not_continued_on_other_images(
     assert len(select_runs(study(tiny, moved), results).reused) == 2 - left
 
 
-def test_a_folder_that_has_changed_in_place_is_other_images(tiny, other_folder, tmp_path):
+def test_a_changed_folder_counts_as_other_images(tiny, other_folder, tmp_path):
     for run in study(tiny, other_folder):
         done(run, tmp_path / "runs")
     next((other_folder / "val").rglob("*.jpg")).unlink()
@@ -95,7 +95,9 @@ def test_a_folder_that_has_changed_in_place_is_other_images(tiny, other_folder, 
         select_runs(study(tiny, other_folder), tmp_path / "runs")
 
 
-def test_images_of_the_same_names_and_sizes_are_other_images(tiny, other_folder, tmp_path):
+def test_other_contents_with_the_same_names_and_sizes_count_as_other_images(
+    tiny, other_folder, tmp_path
+):
     """As random noise, or files that are not compressed, often are."""
     for run in study(tiny, other_folder):
         done(run, tmp_path / "runs")
@@ -118,7 +120,7 @@ def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
     assert (len(selection.reused), len(selection.todo)) == (1, 1)
 
 
-def test_images_that_cannot_be_read_are_not_taken_for_the_same(tiny, picture_folder, tmp_path):
+def test_unreadable_images_do_not_count_as_the_same(tiny, picture_folder, tmp_path):
     for run in study(tiny, picture_folder):
         done(run, tmp_path)
     gone = study(tiny, tmp_path / "gone")
@@ -278,7 +280,7 @@ def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
 
 @pytest.mark.parametrize("command", ["train", "run", "clean"])
 @pytest.mark.parametrize("moment", [1, 2, 3])
-def test_what_a_killed_retraining_set_aside_comes_back(
+def test_results_moved_by_a_killed_retraining_are_restored(
     tiny, tmp_path, monkeypatch, capsys, moment, command
 ):
     """Killed after the first rename of set_aside, or within either half of replace."""

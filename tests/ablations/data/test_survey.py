@@ -50,7 +50,7 @@ def spoilt(root) -> Path:
     return root
 
 
-def test_a_sound_folder_is_counted(root, capsys):
+def test_a_usable_folder_is_counted(root, capsys):
     assert main(["data", "check", str(root)]) == 0
     shown = capsys.readouterr()
     assert f"{root}: 72 images of 3 classes, none broken\n" in shown.out
@@ -105,7 +105,7 @@ def test_json_has_every_file(spoilt, capsys):
     assert [each[1] for each in found["twice"]] == ["val/Pullover/same.jpg"]
 
 
-def test_what_it_calls_broken_fails_in_training_and_nothing_else_does(spoilt):
+def test_exactly_the_broken_files_fail_in_training(spoilt):
     broken = {path for path, _ in survey_folder(spoilt, lambda *_: None).broken}
     config = DataConfig(name="folder", root=str(spoilt), pipeline="timm")
     with pytest.raises(DataError, match="is empty, and 1 more: `ablations data check"):
@@ -158,7 +158,7 @@ def test_a_wrong_folder_is_wrong_input(root, capsys):
     assert main(["data"]) == 2
 
 
-def test_the_folder_around_imagenette_will_do(root, capsys):
+def test_the_parent_folder_of_imagenette_works(root, capsys):
     around = root.parent / "around"
     around.mkdir()
     root.rename(around / "imagenette2-160")
@@ -166,7 +166,7 @@ def test_the_folder_around_imagenette_will_do(root, capsys):
     assert "imagenette2-160: 72 images" in capsys.readouterr().out
 
 
-def test_progress_is_a_line_now_and_then(root, capsys):
+def test_progress_lines_are_rate_limited(root, capsys):
     lines = _Lines()
     lines(1, 10, 0)
     assert capsys.readouterr().err == ""

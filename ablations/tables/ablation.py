@@ -311,7 +311,8 @@ def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
     """How to read the columns, and what the study lacks of a baseline."""
     size = next((side for r in study.records if (side := r.cost.get("image_size"))), "?")
     facts = {"size": size, "seeds": _seeds(study, style), "paper": paper_note(study)}
-    notes = list(dict.fromkeys(column.note.format(**facts) for column in shown if column.note))
+    top1_first = sorted(shown, key=lambda column: column.heading != TOP1)
+    notes = list(dict.fromkeys(c.note.format(**facts) for c in top1_first if c.note))
     if {BOTH, "Δ"} & {column.heading for column in shown}:
         notes += delta_notes([row.delta for row in study.rows if row.delta])
     if study.best is not None:

@@ -14,7 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from ablations.cli.field_help import field_reference
-from ablations.cli.main import parser
+from ablations.cli.main import build_parser
 from ablations.config.resolve import RECIPES, preset_names, recipe_names, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def _commands() -> Iterator[str]:
         "Any [configuration field](config.md) is a flag of `train`, `run`, `plan`, `eval` and "
         "`bench` as well.\n"
     )
-    yield from _parser(parser(), 2)
+    yield from _parser(build_parser(), 2)
 
 
 def _parser(command: argparse.ArgumentParser, level: int) -> Iterator[str]:

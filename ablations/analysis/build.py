@@ -312,7 +312,7 @@ def _find_baseline_runs(studies: Sequence[Study], baseline: str) -> set[str]:
     if baseline in {record.run_id for study in studies for record in study.records}:
         return {baseline}
     if RUN_ID.fullmatch(baseline):
-        raise ConfigError(f"--baseline {baseline} is the id of no run here: `ablations status`")
+        raise ConfigError(f"--baseline {baseline} is not the id of a run here: `ablations status`")
     if not baseline.strip():
         raise ConfigError("--baseline '' must be the id of a run or the name of a row")
     rows = [row for study in studies for row in study.rows]
@@ -320,7 +320,7 @@ def _find_baseline_runs(studies: Sequence[Study], baseline: str) -> set[str]:
     labels = list(dict.fromkeys(row.label for row in found))
     if not labels:
         why = unknown_row_message(rows, baseline)
-        raise ConfigError(f"--baseline {baseline} is the id of no run here: {why}")
+        raise ConfigError(f"--baseline {baseline} is not the id of a run here: {why}")
     if len(labels) > 1:
         raise ConfigError(f"--baseline {baseline!r} fits several rows: {'; '.join(labels)}")
     return {row.records[0].run_id for row in found}

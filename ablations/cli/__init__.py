@@ -1,6 +1,6 @@
-"""The commands, a file each: ``add`` declares its flags, ``run`` does it.
+"""The commands, one file each: ``add`` declares the flags, ``run`` executes the command.
 
-A command imports what it needs when it runs, so that the light ones start without torch.
+A command imports what it needs when it runs, so that light commands start without torch.
 """
 
 from __future__ import annotations

@@ -1,27 +1,27 @@
-"""`ablations bench`: speed of the lab itself, each number against a peer in the same process."""
+"""`ablations bench`: the overhead of the lab, against a limit or a peer in the same process."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from ablations.cli.options import Lines, add_recipe, integer
+from ablations.cli.options import add_recipe, require_positive
+from ablations.cli.parser import DescriptionFormatter
 from ablations.config.resolve import resolve
 from ablations.console import screen
 from ablations.data import count_classes
-from ablations.errors import ConfigError
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "bench",
-        help="measure what the lab itself costs",
-        description="Measure what the lab itself costs, against a limit or a peer.\n"
-        "runner: a study by warm workers against one process a run; a run against a bare loop.\n"
-        "table: 54, 10,000 and 100,000 made-up records to a table.\n"
-        "tracker: a run mirrored to W&B against the same run with --tracker none.",
-        formatter_class=Lines,
+        help="measure the overhead of the lab itself",
+        description="Measure the overhead of the lab itself, against a limit or a peer.\n"
+        "runner: a study on warm workers against one process per run; a run against a bare loop.\n"
+        "table: a table of 54, 10,000 and 100,000 made-up records.\n"
+        "tracker: a run that logs to W&B against the same run with --tracker none.",
+        formatter_class=DescriptionFormatter,
     )
     command.add_argument(
         "names",
@@ -31,18 +31,17 @@ def add(commands: Any) -> None:
         help="runner, table or tracker (default: all)",
     )
     command.add_argument(
-        "--rounds", type=integer, default=7, help="how often each is timed (default: 7)"
+        "--rounds", type=int, default=7, help="repetitions of each measurement (default: 7)"
     )
     add_recipe(command)
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Measure and print; 1 where a limit is not kept."""
+    """Measure and print; return 1 where a limit is exceeded."""
     from ablations import bench
 
-    if arguments.rounds < 1:
-        raise ConfigError(f"--rounds {arguments.rounds} must be 1 or more")
+    require_positive(arguments, "rounds")
     config = resolve(arguments.recipe, fields_set, count_classes=count_classes)
 
     results = [

@@ -1,18 +1,13 @@
-"""`ablations claims`: compare the paper's claims with records of folders and of W&B."""
+"""`ablations claims`: compare the paper's claims with records."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from ablations.cli.options import output, refuse_fields, write_or_emit
-from ablations.cli.sources import (
-    add_format,
-    add_sources,
-    gather,
-    latex_format,
-    report_problems,
-)
+from ablations.cli.options import add_output, refuse_fields
+from ablations.cli.output import report_problems, write_output
+from ablations.cli.sources import add_sources, add_table_format, gather, table_format
 
 
 def add(commands: Any) -> None:
@@ -20,27 +15,27 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "claims",
         help="compare the paper's claims with records on disk or in W&B",
-        description="Compare what the paper says of its ablations with the records in folders of "
-        "results, in projects of W&B and in its offline folders: each claim agrees, contradicts, "
-        "is undetermined or was not run. The verdicts do not change the exit code.",
+        description="Compare what the paper says about its ablations with the records in results "
+        "folders, W&B projects and offline folders of W&B. The verdict on each claim is: agrees, "
+        "contradicts, undetermined or not run. Verdicts do not change the exit code.",
     )
     add_sources(command)
-    add_format(command)
-    command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
+    add_table_format(command)
+    add_output(command)
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Print the verdicts; 1 where a record or a claim cannot be used."""
+    """Print the verdicts; return 1 where a record or a claim cannot be used."""
     refuse_fields("claims", fields_set)
 
     from ablations.store.load import garbage_collection_paused
     from ablations.tables import render_claims
 
-    form = latex_format(arguments)
+    format_ = table_format(arguments)
     with garbage_collection_paused():
         found = gather(arguments)
-        text = render_claims(found.studies, form)
+        text = render_claims(found.studies, format_)
     report_problems(found.problems)
-    write_or_emit(text, arguments.output)
+    write_output(text, arguments.output)
     return 1 if found.problems else 0

@@ -1,4 +1,4 @@
-"""`ablations clean`: what a folder of results no longer needs, told first, then removed."""
+"""`ablations clean`: list what a results folder no longer needs, ask, then remove it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ablations.cli.options import Lines, add_results, one_folder, refuse_fields
+from ablations.cli.options import add_results, refuse_fields, resolve_folder
+from ablations.cli.parser import DescriptionFormatter
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.store.cleanup import (
@@ -24,12 +25,12 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "clean",
-        help="remove checkpoints of finished runs and what killed processes left",
-        description="List what a folder of results no longer needs, ask, then remove it:\n"
+        help="remove checkpoints of finished runs and files of killed processes",
+        description="List what a results folder no longer needs, ask, then remove it:\n"
         + "".join(f"- {words}\n" for words in REMOVABLE_KINDS.values())
-        + "Records, histories, weights and logs stay, and so do all files of runs that are being "
-        "trained or can be continued.",
-        formatter_class=Lines,
+        + "Records, histories, weights and logs stay, and so do all files of runs that are "
+        "running or can be continued.",
+        formatter_class=DescriptionFormatter,
     )
     add_results(command, positional=True)
     command.add_argument("--yes", action="store_true", help="remove without asking")
@@ -38,9 +39,9 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Tell it, ask, remove it; 1 where a record cannot be read or the user says no."""
+    """List, ask and remove; return 1 where a record cannot be read or the user says no."""
     refuse_fields("clean", fields_set)
-    one_folder(arguments)
+    resolve_folder(arguments)
 
     from rich.filesize import decimal
 
@@ -72,18 +73,18 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     )
     if arguments.dry_run:
         return 1 if problems else 0
-    if not arguments.yes and not _agreed():
-        screen.out("nothing is removed: say --yes to remove it")
+    if not arguments.yes and not _confirmed():
+        screen.out("nothing is removed: give --yes to remove without asking")
         return 1
-    # What has become somebody's meanwhile stays.
-    still = set(find_removable(results))
-    gone = [remove_path(path) for kind, path in found if (kind, path) in still]
-    screen.out(f"removed {pluralize(len(gone), 'file')}, {decimal(sum(gone))}")
+    # Another process may have started to use a file since the question.
+    removable = set(find_removable(results))
+    sizes = [remove_path(path) for kind, path in found if (kind, path) in removable]
+    screen.out(f"removed {pluralize(len(sizes), 'file')}, {decimal(sum(sizes))}")
     return 1 if problems else 0
 
 
-def _agreed() -> bool:
-    """Whether the user says yes; without a terminal nobody does."""
+def _confirmed() -> bool:
+    """Whether the user says yes; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
     return input("remove them? [y/N] ").strip().lower() in ("y", "yes")

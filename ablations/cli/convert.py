@@ -1,11 +1,11 @@
-"""`ablations convert`: weights from one layout to another."""
+"""`ablations convert`: write weights in another layout."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from ablations.cli.options import location, refuse_fields
+from ablations.cli.options import path_argument, refuse_fields
 from ablations.console import screen
 from ablations.errors import ConfigError
 
@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
         description="Write the weights of a file in another layout. The layout of the source is "
         "detected; the target's suffix sets its format: .pt, .pth, .tar, .bin or .safetensors.",
     )
-    command.add_argument("source", type=location, help="a file of weights in any layout")
-    command.add_argument("target", type=location, help="the file to write; it must not exist")
+    command.add_argument("source", type=path_argument, help="a file of weights in any layout")
+    command.add_argument("target", type=path_argument, help="the file to write; it must not exist")
     command.add_argument(
         "--to",
         required=True,
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Convert, and report the layout that was found."""
+    """Convert, and print the layout of the source."""
     refuse_fields("convert", fields_set)
     source, target = arguments.source, arguments.target
     if target.exists():
@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     content = encode_weights(renamed, target)
     with files.atomic_write(target) as file:
         file.write(content)
-    model = names[0] if names else "no model by name"
-    more = f" (or one of {len(names) - 1} more)" if names[1:] else ""
-    screen.out(f"{source}: {layout} layout, {len(weights)} tensors, {model}{more}")
+    model = names[0] if names else "no named model"
+    others = f" (or {len(names) - 1} others)" if names[1:] else ""
+    screen.out(f"{source}: {layout} layout, {len(weights)} tensors, {model}{others}")
     screen.out(f"{target}: {arguments.to} layout")
     if (layout == "timm") != (arguments.to == "timm"):
         screen.out(
-            "timm's code norms the mean over positions, the paper's takes the mean of the norm: "
-            "their logits differ a little on the same weights"
+            "timm normalizes the mean over positions, the paper's code averages the normalized "
+            "positions: their logits differ a little for the same weights"
         )
     return 0

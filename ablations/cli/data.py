@@ -1,24 +1,24 @@
-"""`ablations data check`: what a folder of images has, and every file in it that is broken."""
+"""`ablations data check`: decode every image of a folder, and report what is wrong."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import functools
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-from ablations.cli.options import location, refuse_fields
+from ablations.cli.options import path_argument, refuse_fields
 from ablations.console import screen
+from ablations.console.display import ProgressBar
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
     from ablations.data.survey import SplitSurvey, Survey
 
-EVERY = 20.0  # seconds between two lines of progress where there is no terminal
-MOST_CLASSES = 40  # that a table shows one by one
-COMMON = 4  # formats, modes and pairs that are shown
+MAX_CLASSES = 40  # above this, classes are not listed
+MAX_KINDS = 4  # formats or modes that are listed
 
 
 def add(commands: Any) -> None:
@@ -29,13 +29,15 @@ def add(commands: Any) -> None:
     )
     check = actions.add_parser(
         "check",
-        help="decode every image, list the broken files, count the rest",
+        help="decode every image, list the broken files and summarize the others",
         description="Decode every image of DIR/train/<class>/* and DIR/val/<class>/* as training "
-        "does. Lists all broken files, images a class, sizes, formats and modes, what is left out "
-        "and why, and files that are in train and in val. Exit code 1 where the folder cannot be "
-        "trained on.",
+        "does. Reports broken files, images per class, sizes, formats and modes, files that are "
+        "left out and why, and images that are both in train and in val. The exit code is 1 if "
+        "the folder cannot be used for training.",
     )
-    check.add_argument("folder", type=location, metavar="DIR", help="the folder, as --data.root")
+    check.add_argument(
+        "folder", type=path_argument, metavar="DIR", help="the folder, as in --data.root"
+    )
     check.add_argument(
         "--json", action="store_true", help="print one JSON document, with every file"
     )
@@ -43,116 +45,84 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Look at all files and print it; 1 where the folder cannot be trained on."""
+    """Check and print; return 1 where the folder cannot be used for training."""
     refuse_fields("data check", fields_set)
 
     from ablations.data.survey import survey_folder
 
-    with _progress() as progress:
-        found = survey_folder(arguments.folder, progress)
+    with ProgressBar() as bar:
+        survey = survey_folder(arguments.folder, functools.partial(_show_progress, bar))
     if arguments.json:
-        screen.out(json.dumps(found.to_json(), indent=2))
+        screen.out(json.dumps(survey.to_json(), indent=2))
     else:
-        _show(found)
-    return 0 if found.usable else 1
+        _print_survey(survey)
+    return 0 if survey.usable else 1
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int, int], None]]:
-    """A bar on a terminal, else a line now and then; both on stderr."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
+def _show_progress(bar: ProgressBar, done: int, total: int, broken: int) -> None:
+    share = done / total
+    bar.update(
+        share, f"checked {done:,} of {pluralize(total, 'file')} ({share:.0%}), {broken:,} broken"
     )
 
-    console = screen.stderr_console()
-    if not console.is_terminal:
-        yield _Lines()
-        return
-    columns = (
-        TextColumn("checking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[broken]:,} broken"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, broken=0)
 
-        def show(done: int, total: int, broken: int) -> None:
-            bar.update(task, completed=done, total=total, broken=broken)
-
-        yield show
-
-
-class _Lines:
-    """A line of progress, every so often."""
-
-    def __init__(self) -> None:
-        self.told = time.monotonic()
-
-    def __call__(self, done: int, total: int, broken: int) -> None:
-        if time.monotonic() - self.told >= EVERY and done < total:
-            self.told = time.monotonic()
-            of_all = f"{done:,} of {pluralize(total, 'file')} ({done / total:.0%})"
-            screen.note(f"checked {of_all}, {broken:,} broken")
-
-
-def _show(found: Survey) -> None:
-    from ablations.console.grid import TextTable
+def _print_survey(survey: Survey) -> None:
     from ablations.data.image_files import describe_skipped
     from ablations.text.escape import terminal
 
-    images = sum(split.images for split in found.splits.values())
-    classes = {name for split in found.splits.values() for name in split.classes}
-    table = TextTable()
-    for name in ("", *found.splits):
-        table.add_column(name)
-    for fact, value in FACTS.items():
-        table.add_row(fact, *map(value, found.splits.values()))
-    of_all = f"{pluralize(images, 'image')} of {pluralize(len(classes), 'class', 'classes')}"
-    screen.print_table(table, "")
-    if 1 < len(classes) <= MOST_CLASSES:
-        _show_classes(found)
-    for name, split in found.splits.items():
+    splits = survey.splits
+    classes = list(dict.fromkeys(name for split in splits.values() for name in split.classes))
+    _print_table("", PROPERTIES, splits)
+    if 1 < len(classes) <= MAX_CLASSES:
+        counts = {name: functools.partial(_class_count, name) for name in classes}
+        _print_table("class", counts, splits, justify="right")
+    for name, split in splits.items():
         if split.skipped:
-            screen.out(
-                f"left out of {name}: {terminal(describe_skipped(split.skipped, found.root))}"
-            )
+            skipped = describe_skipped(split.skipped, survey.root)
+            screen.out(f"left out of {name}: {terminal(skipped)}")
         if split.black:
             screen.out(
                 f"{pluralize(split.black, 'image')} of {name} with 16 bits will be black: their "
                 "values are all below 256 of 65,536; scale them up"
             )
-    if found.duplicates:
-        one, other = (terminal(path.relative_to(found.root)) for path in found.duplicates[0])
-        twice = pluralize(len(found.duplicates), "image")
-        screen.out(f"{twice} of val also in train, byte by byte: {one} is {other}")
-    for problem in found.problems:
+    if survey.duplicates:
+        one, other = (terminal(path.relative_to(survey.root)) for path in survey.duplicates[0])
+        count = pluralize(len(survey.duplicates), "image")
+        screen.out(f"{count} of val also in train, byte by byte: {one} is {other}")
+    for problem in survey.problems:
         screen.out(f"problem: {problem}")
-    for file, why in found.broken:
+    for file, why in survey.broken:
         screen.out(f"broken: {terminal(file)}: {terminal(why)}")
-    screen.out(f"{terminal(found.root)}: {of_all}, {len(found.broken) or 'none'} broken")
+    images = pluralize(sum(split.images for split in splits.values()), "image")
+    screen.out(
+        f"{terminal(survey.root)}: {images} of {pluralize(len(classes), 'class', 'classes')}, "
+        f"{len(survey.broken) or 'none'} broken"
+    )
 
 
-def _show_classes(found: Survey) -> None:
+def _print_table(
+    corner: str,
+    rows: Mapping[str, Callable[[SplitSurvey], str]],
+    splits: Mapping[str, SplitSurvey],
+    justify: Literal["left", "right"] = "left",
+) -> None:
+    """Print a row per property or class, and a column per split."""
     from ablations.console.grid import TextTable
 
     table = TextTable()
-    table.add_column("class")
-    for name in found.splits:
-        table.add_column(name, justify="right")
-    names = dict.fromkeys(name for split in found.splits.values() for name in split.classes)
-    for name in names:
-        counts = (split.classes.get(name) for split in found.splits.values())
-        table.add_row(name, *("-" if count is None else f"{count:,}" for count in counts))
+    table.add_column(corner)
+    for name in splits:
+        table.add_column(name, justify=justify)
+    for name, value in rows.items():
+        table.add_row(name, *map(value, splits.values()))
     screen.print_table(table, "")
 
 
-def _range(split: SplitSurvey) -> str:
+def _class_count(name: str, split: SplitSurvey) -> str:
+    return f"{split.classes[name]:,}" if name in split.classes else "-"
+
+
+def _classes_range(split: SplitSurvey) -> str:
     fewest, most = min(split.classes.values()), max(split.classes.values())
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
@@ -167,9 +137,9 @@ def _median(split: SplitSurvey) -> str:
     return f"{sizes[1][0]}x{sizes[1][1]}" if sizes else "-"
 
 
-def _common(counts: dict[str, int], most: int = COMMON) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:most]]
-    return ", ".join(shown + (["..."] if len(counts) > most else [])) or "-"
+def _most_common(counts: Counter[str], limit: int = MAX_KINDS) -> str:
+    shown = [f"{name} {count:,}" for name, count in counts.most_common(limit)]
+    return ", ".join(shown + (["..."] if len(counts) > limit else [])) or "-"
 
 
 def _bytes(split: SplitSurvey) -> str:
@@ -178,15 +148,15 @@ def _bytes(split: SplitSurvey) -> str:
     return decimal(split.file_bytes)
 
 
-FACTS: dict[str, Callable[[SplitSurvey], str]] = {
+PROPERTIES: dict[str, Callable[[SplitSurvey], str]] = {
     "images": lambda split: f"{split.images:,}",
     "broken files": lambda split: f"{len(split.broken):,}",
     "classes": lambda split: f"{len(split.classes):,}",
-    "images a class": _range,
+    "images per class": _classes_range,
     "width x height": _sizes,
     "median": _median,
-    "formats": lambda split: _common(dict(split.formats.most_common())),
-    "modes": lambda split: _common(dict(split.modes.most_common())),
-    "turned by EXIF": lambda split: f"{split.turned:,}",
+    "formats": lambda split: _most_common(split.formats),
+    "modes": lambda split: _most_common(split.modes),
+    "rotated by EXIF": lambda split: f"{split.turned:,}",
     "size of the files": _bytes,
 }

@@ -1,4 +1,4 @@
-"""`ablations eval`: the accuracy of a checkpoint or of a run."""
+"""`ablations eval`: measure the accuracy of a checkpoint or of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from ablations.cli.options import add_plugins, add_results, location
+from ablations.cli.options import add_plugins, add_results, path_argument
 from ablations.config.data_sources import find_data_source
 from ablations.console import screen
 from ablations.console.display import ProgressBar
@@ -26,9 +26,11 @@ def add(commands: Any) -> None:
         "checkpoint with the paper's validation transform (--data.root DIR with val/<class>/*). "
         "Any field of a run is a flag: `ablations train --help`.",
     )
-    command.add_argument("run_id", nargs="?", help="a run in the folder of results")
+    command.add_argument("run_id", nargs="?", help="a run in the results folder")
     command.add_argument(
-        "--checkpoint", type=location, help="weights of any layout: the paper's, timm's or ours"
+        "--checkpoint",
+        type=path_argument,
+        help="weights in any layout: official, timm or own",
     )
     command.add_argument("--arch", help="the checkpoint's model by name, such as poolformer_s12")
     command.add_argument(
@@ -42,11 +44,11 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Measure and print."""
+    """Measure and print; return 1 where logits are not finite."""
     if (arguments.run_id is None) == (arguments.checkpoint is None):
-        raise ConfigError("`ablations eval` needs a run's id or --checkpoint FILE, one of them")
+        raise ConfigError("`ablations eval` needs either a run id or --checkpoint FILE")
     if arguments.run_id is not None and (arguments.arch or arguments.resize_position_embedding):
-        raise ConfigError("--arch and --resize-position-embedding belong to --checkpoint")
+        raise ConfigError("--arch and --resize-position-embedding need --checkpoint")
 
     from ablations.training import evaluate
     from ablations.training.devices import uses_gpu
@@ -60,37 +62,39 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         )
     if "data.root" in fields_set and not find_data_source(subject.config.data.name).reads_root:
         raise ConfigError(
-            f"--data.root is not for data.name {subject.config.data.name}: it reads no files there"
+            f"--data.root is not for data.name {subject.config.data.name}, which does not read it"
         )
-    pictures = evaluate.validation_images(subject.config)
-    place = "gpu" if uses_gpu(subject.config.system.accelerator) else "cpu"
+    images = evaluate.validation_images(subject.config)
+    device = "gpu" if uses_gpu(subject.config.system.accelerator) else "cpu"
     data = subject.config.data
     crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
     screen.out("; ".join([subject.name, *subject.notes]))
-    images = pluralize(len(pictures.val), "image")
+    count = pluralize(len(images.val), "image")
     screen.out(
-        f"{data.root or data.name}: {images} of {len(pictures.classes)} "
-        f"classes at {data.image_size}x{data.image_size}{crop}, {place}, "
+        f"{data.root or data.name}: {count} of {len(images.classes)} "
+        f"classes at {data.image_size}x{data.image_size}{crop}, {device}, "
         f"{evaluate.evaluation_precision(subject.config)}"
     )
     with ProgressBar(silent=describe_stall) as bar:
-        progress = partial(shown, bar=bar, total=len(pictures.val))
-        found = evaluate.evaluate_model(subject, pictures, progress)
+        progress = partial(_with_progress, bar=bar, total=len(images.val))
+        accuracy = evaluate.evaluate_model(subject, images, progress)
     screen.out(
-        f"top-1 {found.top1:.2f}%, top-5 {found.top5:.2f}%, {pluralize(found.images, 'image')}, "
-        f"{found.speed:.1f} images/s"
+        f"top-1 {accuracy.top1:.2f}%, top-5 {accuracy.top5:.2f}%, "
+        f"{pluralize(accuracy.images, 'image')}, {accuracy.speed:.1f} images/s"
     )
-    if found.nonfinite:
-        screen.note(f"{pluralize(found.nonfinite, 'image')} gave logits that are not finite")
-    return 1 if found.nonfinite else 0
+    if accuracy.nonfinite:
+        screen.note(
+            f"{pluralize(accuracy.nonfinite, 'image')} gave logits that are NaN or infinite"
+        )
+    return 1 if accuracy.nonfinite else 0
 
 
-def shown(batches: Iterable[Any], bar: ProgressBar, total: int) -> Iterator[Any]:
-    """Batches, while the bar says how many of all images are done."""
-    seen, begun = 0, time.perf_counter()
+def _with_progress(batches: Iterable[Any], bar: ProgressBar, total: int) -> Iterator[Any]:
+    """Yield the batches, and show on the bar how many images are done."""
+    seen, start = 0, time.perf_counter()
     for batch in batches:
         yield batch
         seen += len(batch[1])
-        speed = seen / (time.perf_counter() - begun)
-        words = f"evaluated {seen:,} of {pluralize(total, 'image')}, {speed:,.1f} images/s"
-        bar.update(seen / total, f"{words}, {format_duration((total - seen) / speed)} left")
+        speed = seen / (time.perf_counter() - start)
+        text = f"evaluated {seen:,} of {pluralize(total, 'image')}, {speed:,.1f} images/s"
+        bar.update(seen / total, f"{text}, {format_duration((total - seen) / speed)} left")

@@ -50,7 +50,7 @@ def field_reference(recipe: str, preset: str | None = None) -> dict[str, list[Fi
     return _reference(values)
 
 
-def text(recipe: str, preset: str | None = None) -> str:
+def format_fields(recipe: str, preset: str | None = None) -> str:
     """All fields for ``--help``, with the defaults of a recipe and a preset of it."""
     try:
         groups = field_reference(recipe, preset)
@@ -73,19 +73,19 @@ def text(recipe: str, preset: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def named(words: Sequence[str], fallback: str) -> tuple[str, str | None]:
+def chosen(words: Sequence[str], fallback: str) -> tuple[str, str | None]:
     """The recipe and the preset that a command line names."""
-    chosen: dict[str, str] = {}
+    values: dict[str, str] = {}
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         if name in ("--recipe", "--preset"):
-            chosen[name] = value if equals else following
-    return chosen.get("--recipe", fallback), chosen.get("--preset")
+            values[name] = value if equals else following
+    return values.get("--recipe", fallback), values.get("--preset")
 
 
 def _reference(values: dict[str, Any]) -> dict[str, list[FieldHelp]]:
     groups: dict[str, list[FieldHelp]] = {}
-    for name in [*FIELDS, "seed"] if "seed" not in FIELDS else FIELDS:
+    for name in FIELDS:
         group, _, field = name.rpartition(".")
         meaning = _texts(GROUPS[group])[field] if group else _texts(RunConfig)[name]
         default = values.get(name, _default(name))

@@ -1,6 +1,6 @@
 """The command line: `ablations` and `python -m ablations`.
 
-Exit code 0: all well; 1: something ran and failed; 2: the input was wrong; 130 or 143: stopped by
+Exit code 0: success; 1: something ran and failed; 2: the input was wrong; 130 or 143: stopped by
 SIGINT or SIGTERM.
 """
 
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from ablations.cli import COMMANDS
-from ablations.cli.options import Parser, short
+from ablations.cli.options import apply_shorthands
+from ablations.cli.parser import Parser
 from ablations.config.arguments import split_arguments
 from ablations.console import screen
 from ablations.errors import ConfigError, PoolformerError, TrackerError
@@ -20,11 +21,11 @@ from ablations.store.records import NO_SPACE_ERRORS
 from ablations.tracking.client import agent_run_id
 
 
-def parser() -> Parser:
-    """The commands and their own flags; any field of a run is a flag besides."""
+def build_parser() -> Parser:
+    """The parser of all commands; ``split_arguments`` handles fields of a run given as flags."""
     top = Parser(
         prog="ablations",
-        description="Ablation studies on MetaFormer: sweep files in, the paper's tables out.",
+        description="Ablation studies on MetaFormer: train sweeps, print the paper's tables.",
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="command", parser_class=Parser)
@@ -34,27 +35,26 @@ def parser() -> Parser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code."""
+    """Run a command and return its exit code."""
     screen.set_up_streams()
-    given = list(sys.argv[1:] if words is None else words)
+    words = list(sys.argv[1:] if words is None else words)
     try:
-        code = _run(given)
+        code = _run(words)
     except SystemExit:  # of --help
         if not screen.write_error():
             raise
         code = 1
     if why := screen.write_error():
         screen.note(f"ablations: stdout cannot be written: {why}")
-        # What a run came to is on disk; of any other command the result is lost.
-        trains = given[:1] in (["train"], ["run"]) and "--dry-run" not in given
-        return code if trains else code or 1
+        # Training leaves its result on disk; other commands have lost it.
+        return code if _trains(words) and "--dry-run" not in words else code or 1
     return code
 
 
-def _run(given: Sequence[str]) -> int:
+def _run(words: Sequence[str]) -> int:
     try:
-        own, fields_set = split_arguments(given)
-        top = parser()
+        own, fields_set = split_arguments(words)
+        top = build_parser()
         if own and own[0].startswith("--") and own[0] not in ("--help", "--version"):
             raise ConfigError(f"{own[0]} comes after a command: `ablations run {own[0]} ...`")
         arguments = top.parse_args(own)
@@ -66,39 +66,42 @@ def _run(given: Sequence[str]) -> int:
         if arguments.command is None:
             top.print_help()
             return 2
-        short(arguments, fields_set)
+        apply_shorthands(arguments, fields_set)
         if getattr(arguments, "no_reuse", False) is None:
             arguments.no_reuse = env_vars.get_bool("ABLATIONS_NO_REUSE")
-        _check_folder()
-        if told := env_vars.set_up_tmpdir():
-            screen.note(f"ablations: {told}")
-        done: int = arguments.run(arguments, fields_set)
-        return done
+        _check_working_directory()
+        if warning := env_vars.set_up_tmpdir():
+            screen.note(f"ablations: {warning}")
+        code: int = arguments.run(arguments, fields_set)
+        return code
     except PoolformerError as error:
         screen.note(f"ablations: {error}")
-        _end_agent_run(given, f"refused: {error}")
+        _end_agent_run(words, f"refused: {error}")
         return error.exit_code
     except OSError as error:
         if error.filename is None:
             raise
         line = f"{error.filename}: {error.strerror}"
         screen.note(f"ablations: {line}")
-        _end_agent_run(given, f"refused: {line}")
+        _end_agent_run(words, f"refused: {line}")
         return 1 if error.errno in NO_SPACE_ERRORS else 2
     except KeyboardInterrupt as stopped:
-        trains = given[:1] in (["train"], ["run"])
-        more = "; the same command goes on from the last epoch" if trains else ""
-        screen.note(f"interrupted{more}")
-        code: int = getattr(stopped, "code", 130)
+        hint = "; the same command goes on from the last epoch" if _trains(words) else ""
+        screen.note(f"interrupted{hint}")
+        code = getattr(stopped, "code", 130)
         if not getattr(stopped, "reported", False):
             _end_agent_run(
-                given, f"stopped by a signal before its first epoch: exit code {code}", code
+                words, f"stopped by a signal before its first epoch: exit code {code}", code
             )
         return code
 
 
-def _check_folder() -> None:
-    """Raise ConfigError where the working directory is gone: every library would trip over it."""
+def _trains(words: Sequence[str]) -> bool:
+    return list(words[:1]) in (["train"], ["run"])
+
+
+def _check_working_directory() -> None:
+    """Raise ConfigError where the working directory is gone: libraries would fail obscurely."""
     try:
         os.getcwd()
     except OSError as error:
@@ -108,11 +111,11 @@ def _check_folder() -> None:
 
 
 def _end_agent_run(words: Sequence[str], message: str, code: int = 2) -> None:
-    """Tell W&B why a run that its agent started ends without having begun."""
+    """Tell W&B why a run that its agent started ends before its first epoch."""
     if list(words[:1]) != ["train"] or not agent_run_id():
         return
     if isinstance(sys.exception(), TrackerError):
-        return  # what W&B itself refuses, it refuses to hear
+        return  # W&B itself refused the run, and would refuse this too
     from ablations.tracking.mirror import end_unstarted_run
 
     end_unstarted_run(message, code, again=code != 2)

@@ -1,4 +1,4 @@
-"""`ablations plan`: what a study will take, before it is launched; `--check`: what it took."""
+"""`ablations plan`: estimate what a study will take; `--check`: compare it with what it took."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ablations.cli.options import (
-    Lines,
     add_recipe,
     add_results,
     add_seeds,
+    add_sweeps,
     add_training,
-    data_root,
-    given,
-    integer,
-    location,
-    number,
+    default_data_root,
+    expand_sweep_files,
+    path_argument,
     refuse_fields,
-    seeds,
+    require_positive,
 )
+from ablations.cli.output import report_problems
+from ablations.cli.parser import DescriptionFormatter
 from ablations.console import screen
-from ablations.data import count_classes
 from ablations.errors import ConfigError
 
 
@@ -30,35 +29,33 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "plan",
-        help="estimate hours, disk and the smallest effect of sweep files before launching",
+        help="estimate the hours, disk space and smallest detectable effect of sweep files",
         description="Train a few steps of every variant of sweep files on this machine, and "
         "estimate from them what `ablations run` will take.\n"
         "--check DIR compares the plan in DIR with what the runs took.",
-        formatter_class=Lines,
+        formatter_class=DescriptionFormatter,
     )
-    command.add_argument(
-        "sweeps", nargs="*", type=location, help="sweep files, such as sweeps/*.yaml"
-    )
+    add_sweeps(command, nargs="*")
     add_seeds(command)
     command.add_argument(
-        "--workers", type=integer, help="runs at once (default: one a GPU, else one a CPU core)"
+        "--workers", type=int, help="runs at once (default: one per GPU, else one per CPU core)"
     )
     command.add_argument(
         "--probes",
-        type=integer,
+        type=int,
         metavar="N",
-        help="train steps of at most N variants; the others are estimated by their MACs",
+        help="train steps of at most N variants, and estimate the others from their MACs",
     )
     command.add_argument(
         "--std",
-        type=number,
+        type=float,
         metavar="POINTS",
-        help="assume this standard deviation, over seeds, of a row's difference from the baseline, "
-        "in points (default: from records)",
+        help="standard deviation, over seeds, of the difference from the baseline, in "
+        "percentage points (default: from records)",
     )
     command.add_argument(
         "--check",
-        type=location,
+        type=path_argument,
         metavar="DIR",
         help="compare the plan of this folder with its runs",
     )
@@ -70,64 +67,49 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Plan; 1 where a variant cannot be probed or the disk is too small."""
+    """Print the plan; return 1 where a variant cannot be probed or the disk is too small."""
     if arguments.check is not None:
-        return check(arguments, fields_set)
+        return _check(arguments, fields_set)
     if not arguments.sweeps:
         raise ConfigError("`ablations plan` needs sweep files, or --check DIR")
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ConfigError(f"--workers {arguments.workers} must be 1 or more")
+    require_positive(arguments, "workers", "probes")
 
-    if arguments.probes is not None and arguments.probes < 1:
-        raise ConfigError(f"--probes {arguments.probes} must be 1 or more")
-
-    from ablations.config.sweep import expand_sweeps
     from ablations.planning.plan import make_plan
     from ablations.planning.report import plan_table
     from ablations.store import records
 
-    wanted = seeds(arguments, fields_set)
-    recipe_given = given(arguments, "recipe")
-    cells = expand_sweeps(
-        arguments.sweeps,
-        arguments.recipe,
-        fields_set,
-        wanted,
-        data_root(),
-        recipe_given,
-        count_classes,
-    )
+    runs = expand_sweep_files(arguments, fields_set)
     records.check_writable(arguments.results)
-    found = make_plan(
-        [cell.config for cell in cells],
-        {**data_root(), **fields_set},
+    plan = make_plan(
+        [each.config for each in runs],
+        {**default_data_root(), **fields_set},
         arguments.results,
         arguments.workers,
         arguments.std,
         reuse=not arguments.no_reuse,
         max_probes=arguments.probes,
     )
-    tell(arguments, found, plan_table)
-    for complaint in found["complaints"]:
+    _print(arguments, plan, plan_table)
+    for complaint in plan["complaints"]:
         screen.note(complaint)
-    return 1 if found["complaints"] else 0
+    return 1 if plan["complaints"] else 0
 
 
-def tell(
-    arguments: argparse.Namespace, found: Any, shown: Callable[[Any], tuple[Any, str]]
+def _print(
+    arguments: argparse.Namespace, tree: Any, to_table: Callable[[Any], tuple[Any, str]]
 ) -> None:
-    """Print JSON values, or the table that they are shown as."""
+    """Print JSON values as they are or as a table, as --json asks."""
     if arguments.json:
-        screen.out(json.dumps(found, indent=2))
+        screen.out(json.dumps(tree, indent=2))
     else:
-        screen.print_table(*shown(found))
+        screen.print_table(*to_table(tree))
 
 
-def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Hold a plan against the records; 1 where one of these cannot be read."""
+def _check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+    """Compare a plan with the records; return 1 where a record cannot be read."""
     refuse_fields("plan --check", fields_set)
     if arguments.sweeps:
-        raise ConfigError("--check DIR takes no sweep files: the plan in DIR says what was planned")
+        raise ConfigError("--check DIR takes no sweep files: it compares the plan that is in DIR")
 
     from ablations.planning.check import compare_with_records
     from ablations.planning.plan_file import read_plan
@@ -135,15 +117,14 @@ def check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.store.records import read_records
 
     folder = arguments.check
-    expected = read_plan(folder)
-    if not expected:
+    plan = read_plan(folder)
+    if not plan:
         raise ConfigError(
             f"no plan in {folder}: `ablations plan SWEEPS --results {folder}` makes one"
         )
-    known, problems = read_records([folder])
-    if not known and not problems:
+    records, problems = read_records([folder])
+    if not records and not problems:
         raise ConfigError(f"no records in {folder}: `ablations run` makes them")
-    tell(arguments, compare_with_records(expected, known), check_table)
-    for problem in problems:
-        screen.note(f"left out: {problem}")
+    _print(arguments, compare_with_records(plan, records), check_table)
+    report_problems(problems)
     return 1 if problems else 0

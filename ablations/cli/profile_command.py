@@ -1,4 +1,4 @@
-"""`ablations profile`: what models cost, beside the paper's counts."""
+"""`ablations profile`: the costs of models, beside the paper's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import functools
 import sys
 from typing import Any
 
-from ablations.cli.options import add_recipe, given, location, output, write_or_emit
+from ablations.cli.options import add_format, add_output, add_recipe, add_sweeps
+from ablations.cli.output import write_output
+from ablations.cli.parser import was_given
 from ablations.console import screen
 from ablations.data import count_classes
 from ablations.text import escape
@@ -21,33 +23,23 @@ def add(commands: Any) -> None:
         description="Print parameters, MACs and activation memory of all sizes and of the variants "
         "of sweep files, beside the published values. Any field of a run is a flag.",
     )
-    command.add_argument(
-        "sweeps", nargs="*", type=location, help="sweep files, such as sweeps/*.yaml"
-    )
+    add_sweeps(command, nargs="*")
     add_recipe(command, default="imagenet")
-    command.add_argument(
-        "--format",
-        default="md",
-        choices=["md", "csv"],
-        metavar="FORMAT",
-        help="md (default) or csv",
-    )
-    command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
+    add_format(command, "md", "csv")
+    add_output(command)
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Count and print the costs."""
+    """Compute and print the costs."""
     from ablations.config.sweep import expand_sweeps
 
-    # The cost of a model does not depend on the seed.
-    named = given(arguments, "recipe")
-    cells = expand_sweeps(
+    runs = expand_sweeps(
         arguments.sweeps,
         arguments.recipe,
         fields_set,
-        seeds=[0],
-        recipe_given=named,
+        seeds=[0],  # the cost of a model does not depend on the seed
+        recipe_given=was_given(arguments, "recipe"),
         count_classes=count_classes,
     )
 
@@ -55,14 +47,14 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     from ablations.tables.model_costs import cost_frame, cost_markdown, models_to_count
 
-    show = functools.partial(
+    progress = functools.partial(
         track,
         description="counting",
         console=screen.stderr_console(),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    frame = cost_frame(models_to_count(arguments.recipe, cells, fields_set), show)
+    frame = cost_frame(models_to_count(arguments.recipe, runs, fields_set), progress)
     text = cost_markdown(frame) if arguments.format == "md" else escape.csv(frame)
-    write_or_emit(text, arguments.output)
+    write_output(text, arguments.output)
     return 0

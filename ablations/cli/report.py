@@ -1,4 +1,4 @@
-"""`ablations report`: the records of folders and of W&B as one page."""
+"""`ablations report`: write one HTML page about records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ablations.cli.options import output, refuse_fields, write_or_emit
-from ablations.cli.sources import add_sources, gather, report_problems
+from ablations.cli.options import add_output, refuse_fields
+from ablations.cli.output import report_problems, write_output
+from ablations.cli.sources import add_sources, gather
 from ablations.console import screen
 
 
@@ -15,24 +16,18 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "report",
-        help="write one HTML page of the records: words, tables, plots, runs",
-        description="Write one page of the records in folders of results, in projects of W&B and "
-        "in its offline folders: what they say in words, tables, plots, each run with its config "
-        "and history, what is missing and how to cite. It opens without a network.",
+        help="write one HTML page about records: summary, tables, plots and runs",
+        description="Write one HTML page about the records in results folders, W&B projects and "
+        "offline folders of W&B: a summary, tables, plots, each run with its config and history, "
+        "what is missing and how to cite. The page needs no network.",
     )
     add_sources(command)
-    command.add_argument(
-        "-o",
-        "--output",
-        type=output,
-        default=Path("report.html"),
-        help="the file to write (default: report.html)",
-    )
+    add_output(command, default=Path("report.html"))
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Write it; 1 where something is left out."""
+    """Write the page; return 1 where something is left out."""
     refuse_fields("report", fields_set)
 
     from ablations.report import build_report
@@ -40,9 +35,9 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
 
     with garbage_collection_paused():
         found = gather(arguments)
-        made = build_report(found.reading, found.studies, found.problems)
-    report_problems(made.problems)
-    write_or_emit(made.page, arguments.output)
-    size = len(made.page.encode()) / 1e6
-    screen.out(f"{arguments.output}: {size:.1f} MB, opens in any browser, also without a network")
-    return 1 if made.problems else 0
+        report = build_report(found.loaded, found.studies, found.problems)
+    report_problems(report.problems)
+    write_output(report.page, arguments.output)
+    size = len(report.page.encode()) / 1e6
+    screen.out(f"{arguments.output}: {size:.1f} MB, opens in any browser and needs no network")
+    return 1 if report.problems else 0

@@ -1,4 +1,4 @@
-"""`ablations run`: the cells of sweep files, then the table."""
+"""`ablations run`: train the runs of sweep files, then print the table."""
 
 from __future__ import annotations
 
@@ -8,30 +8,44 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli import launching
+from ablations.cli.launching import add_launcher, create_launcher, launcher_name
 from ablations.cli.options import (
-    Lines,
     add_recipe,
     add_results,
+    add_retrain_stale,
     add_seeds,
-    add_stale,
+    add_sweeps,
     add_training,
-    data_root,
-    given,
-    location,
-    seeds,
-    sync_command,
+    expand_sweep_files,
 )
+from ablations.cli.output import report_unsynced
+from ablations.cli.parser import DescriptionFormatter
 from ablations.console import screen
-from ablations.data import count_classes
 from ablations.errors import ConfigError, RecordError
 from ablations.text.parsing import parse_float
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
+    from ablations.config.sweep import SweepRun
     from ablations.scheduling.scheduler import Outcome
+    from ablations.store.records import Record
+    from ablations.store.reuse_check import ReuseCheck
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_duration(text: str) -> float:
+    """``90``, ``90s``, ``30m`` or ``12h`` in seconds."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in SECONDS else (text, "s")
+    try:
+        seconds = parse_float(number) * SECONDS[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a time above 0, such as 90s, 30m or 12h"
+        )
+    return seconds
 
 
 def add(commands: Any) -> None:
@@ -40,30 +54,30 @@ def add(commands: Any) -> None:
         "run",
         help="train all runs of sweep files, then print the table",
         description="Train the runs of sweep files that are not done yet, then print the table.\n"
-        "A run that several files ask for is trained once. The same command goes on after a stop.",
-        formatter_class=Lines,
+        "A run that is in several files is trained once. After an interruption, the same command "
+        "continues.",
+        formatter_class=DescriptionFormatter,
     )
-    command.add_argument(
-        "sweeps", nargs="+", type=location, help="sweep files, such as sweeps/*.yaml"
-    )
+    add_sweeps(command, nargs="+")
     add_seeds(command)
-    launching.add(command)
+    add_launcher(command)
     command.add_argument(
         "--retry-failed",
         action="store_true",
         help="train again all runs that failed before, not only those that were killed",
     )
-    add_stale(command)
+    add_retrain_stale(command)
     command.add_argument(
         "--cell-timeout",
+        type=parse_duration,
         metavar="TIME",
-        help="how long a run may take from its start here, such as 90s, 30m or 12h",
+        help="stop a run that takes longer than this here, such as 90s, 30m or 12h",
     )
     command.add_argument(
         "--json", action="store_true", help="print events as JSON lines instead of the table"
     )
     command.add_argument(
-        "--dry-run", action="store_true", help="list the runs and which are done; train nothing"
+        "--dry-run", action="store_true", help="list the runs and their states; train nothing"
     )
     add_recipe(command)
     add_results(command)
@@ -72,82 +86,61 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Run them; 1 where a cell fails, 130 where the user stops it."""
-    from ablations.config.sweep import expand_sweeps
+    """Train the runs; return 1 where one fails, 130 or 143 where a signal stops the study."""
     from ablations.scheduling.json_lines import JsonLines
     from ablations.scheduling.progress import Progress
     from ablations.scheduling.runner import run_study
 
-    cells = expand_sweeps(
-        arguments.sweeps,
-        arguments.recipe,
-        fields_set,
-        seeds(arguments, fields_set),
-        defaults=data_root(),
-        recipe_given=given(arguments, "recipe"),
-        count_classes=count_classes,
-    )
-    here = launching.chosen(arguments) == "local"
-    limit = duration("--cell-timeout", arguments.cell_timeout)
+    runs = expand_sweep_files(arguments, fields_set)
+    local = launcher_name(arguments) == "local"
     if arguments.dry_run:
         if arguments.json:
             raise ConfigError("--json is not for --dry-run")
-        return list_cells(cells, arguments.results, here, arguments.retrain_stale)
-    unsent: list[Path] = []
+        return list_runs(runs, arguments.results, local, arguments.retrain_stale)
+    unsynced: list[Path] = []
     try:
         outcome = run_study(
-            [cell.config for cell in cells],
+            [each.config for each in runs],
             arguments.results,
-            launching.launcher(arguments),
+            create_launcher(arguments),
             JsonLines if arguments.json else Progress,
             reuse=not arguments.no_reuse,
             retry_failed=arguments.retry_failed,
             retrain_stale=arguments.retrain_stale,
-            run_timeout=limit,
-            on_unsynced=unsent.append,
+            run_timeout=arguments.cell_timeout,
+            on_unsynced=unsynced.append,
         )
     finally:
-        if unsent:
-            screen.note(sync_command(unsent))
+        report_unsynced(unsynced)
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         screen.note(
-            f"interrupted with {done} of {pluralize(len(cells), 'run')} done; "
+            f"interrupted with {done} of {pluralize(len(runs), 'run')} done; "
             "the same command goes on from here"
         )
         return outcome.interrupted
-    screen.note(summary(outcome, len(cells)))
+    screen.note(_summary(outcome, len(runs)))
     if arguments.json:
-        screen.out(json.dumps(as_json(outcome, len(cells))))
+        screen.out(json.dumps(_end_event(outcome, len(runs))))
     else:
-        from ablations.analysis.build import build_studies
-        from ablations.tables import render_studies
-
-        launched = [cell.config.to_json() for cell in cells]
-        found = build_studies(outcome.records, results=arguments.results, launched=launched)
-        screen.out(render_studies(found, "md"), end="")
-    for line in complaints(outcome, arguments.results):
+        _print_tables(runs, outcome, arguments.results)
+    for line in _problems(outcome, arguments.results):
         screen.note(line)
     return 0 if outcome.complete else 1
 
 
-def duration(flag: str, text: str | None) -> float | None:
-    """``90``, ``90s``, ``30m`` or ``12h`` in seconds."""
-    if text is None:
-        return None
-    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
-    try:
-        seconds = parse_float(number) * UNITS[unit]
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"{flag} {text!r} must be a time above 0, such as 90s, 30m or 12h")
-    return seconds
+def _print_tables(runs: Sequence[SweepRun], outcome: Outcome, results: Path) -> None:
+    from ablations.analysis.build import build_studies
+    from ablations.tables import render_studies
+
+    launched = [each.config.to_json() for each in runs]
+    studies = build_studies(outcome.records, results=results, launched=launched)
+    screen.out(render_studies(studies, "md"), end="")
 
 
-def summary(outcome: Outcome, cells: int) -> str:
-    """What became of the runs, in a line."""
-    parts = {
+def _summary(outcome: Outcome, runs: int) -> str:
+    """The number of runs by what became of them, in one line."""
+    counts = {
         "trained": outcome.trained,
         "reused": outcome.reused,
         "trained by other runners": outcome.elsewhere,
@@ -157,15 +150,15 @@ def summary(outcome: Outcome, cells: int) -> str:
         "left without a device": outcome.left,
     }
     always = ("trained", "reused", "failed")
-    told = [f"{count} {name}" for name, count in parts.items() if count or name in always]
-    return f"{pluralize(cells, 'run')}: {', '.join(told)}"
+    parts = [f"{count} {name}" for name, count in counts.items() if count or name in always]
+    return f"{pluralize(runs, 'run')}: {', '.join(parts)}"
 
 
-def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
+def _end_event(outcome: Outcome, runs: int) -> dict[str, Any]:
     """The last line of --json."""
     return {
         "event": "end",
-        "cells": cells,
+        "cells": runs,
         "trained": outcome.trained,
         "reused": outcome.reused,
         "elsewhere": outcome.elsewhere,
@@ -178,8 +171,8 @@ def as_json(outcome: Outcome, cells: int) -> dict[str, Any]:
     }
 
 
-def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
-    """A line for each run without a result and each device or node that was quarantined."""
+def _problems(outcome: Outcome, results: Path) -> Iterator[str]:
+    """A line for each run without a usable result, and for each excluded device or node."""
     from ablations.scheduling.retry import with_hostname
     from ablations.store.failures import keeps_failure
     from ablations.store.load import NO_PRECISION_MESSAGE
@@ -187,10 +180,8 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
 
     for record in outcome.failed:
         assert record.failure is not None
-        yield (
-            f"failed: {results / record.run_id}: {record.failure['kind']}: "
-            f"{record.failure['message']}"
-        )
+        kind, message = record.failure["kind"], record.failure["message"]
+        yield f"failed: {results / record.run_id}: {kind}: {message}"
     for run_id, why in outcome.refused.items():
         yield f"refused: {results / run_id}: {why}"
     for record in outcome.records:
@@ -198,52 +189,68 @@ def complaints(outcome: Outcome, results: Path) -> Iterator[str]:
             yield f"left out: {results / record.run_id}: {NO_PRECISION_MESSAGE}"
     for run_id, why in outcome.stale.items():
         yield f"stale, not in the table: {results / run_id}: {why}: {RETRAIN_HINT}"
-    for device, runs in outcome.quarantined.items():
-        yield f"quarantined: {with_hostname(device)}: {pluralize(len(runs), 'run')} failed there"
+    for device, failed in outcome.quarantined.items():
+        yield f"quarantined: {with_hostname(device)}: {pluralize(len(failed), 'run')} failed there"
     for node, why in outcome.unusable.items():
         yield f"unusable: {node}: {why}"
     if any(keeps_failure(record, retry=False) for record in outcome.failed):
-        yield "`ablations run --retry-failed` with the same files trains failed runs again"
+        yield "to train failed runs again: `ablations run --retry-failed` with the same files"
 
 
-def list_cells(cells: Sequence[Any], results: Path, here: bool, retrain_stale: bool) -> int:
-    """What --dry-run prints; it refuses what `ablations run` would refuse."""
-    from ablations.config.naming import run_names
-    from ablations.console.grid import TextTable
+def list_runs(runs: Sequence[SweepRun], results: Path, local: bool, retrain_stale: bool) -> int:
+    """Print the runs and their states, for --dry-run.
+
+    Raises:
+        ConfigError: `ablations run` would refuse a record that is in the folder.
+        DataError: The same.
+    """
     from ablations.store import records, reuse_check
 
-    several = len({cell.config.recipe for cell in cells}) > 1  # which names do not tell
-    table = TextTable()
-    for name in ("run", *["recipe"] * several, "name", "sweeps", "state"):
-        table.add_column(name)
-    cell_names = run_names({cell.config.run_id: cell.config.to_json() for cell in cells})
-    configs = [cell.config for cell in cells]
-    there, unread = [], {}
-    for config in configs:
+    found: list[Record] = []
+    unreadable = {}
+    for each in runs:
         try:
-            if known := records.find_record(results, config.run_id):
-                there.append(known)
+            if record := records.find_record(results, each.config.run_id):
+                found.append(record)
         except RecordError as error:
-            unread[config.run_id] = str(error)
-    configs = [config for config in configs if config.run_id not in unread]
-    found = reuse_check.check_records(configs, there, here, download=False)
-    states = {record.run_id: record.status for record in there}
-    states |= dict.fromkeys(found.failed, "to do")
-    states |= dict.fromkeys(unread, "left out")
-    states |= dict.fromkeys(found.stale, "stale, to do" if retrain_stale else "stale")
-    states |= dict.fromkeys(found.precision, "other precision")
-    states |= dict.fromkeys(found.images, "other images")
-    done = sum(states.get(record.run_id) in records.DONE_STATUSES for record in there)
-    stale = 0 if retrain_stale else list(states.values()).count("stale")
-    for cell in cells:
-        run_id = cell.config.run_id
-        sweeps = ", ".join(cell.sweeps)
-        recipe = [cell.config.recipe] * several
-        state = states.get(run_id, "to do")
-        table.add_row(run_id, *recipe, cell_names[run_id], sweeps, state)
+            unreadable[each.config.run_id] = str(error)
+    configs = [each.config for each in runs if each.config.run_id not in unreadable]
+    check = reuse_check.check_records(configs, found, local, download=False)
+    states = {record.run_id: record.status for record in found}
+    states |= _states(check, retrain_stale) | dict.fromkeys(unreadable, "left out")
+    done = sum(states[record.run_id] in records.DONE_STATUSES for record in found)
+    stale = list(states.values()).count("stale")
     left = f"{len(configs) - done - stale} to do" + (f", {stale} stale" if stale else "")
-    screen.print_table(table, f"{pluralize(len(cells), 'run')}, {done} done, {left}")
-    for line in [f"left out: {why}" for why in unread.values()] + found.warnings(results):
+    screen.print_table(_table(runs, states), f"{pluralize(len(runs), 'run')}, {done} done, {left}")
+    for line in [f"left out: {why}" for why in unreadable.values()] + check.warnings(results):
         screen.note(line)
-    found.raise_mismatch(results, unread=False)
-    return 1 if unread else 0
+    check.raise_mismatch(results, unread=False)
+    return 1 if unreadable else 0
+
+
+def _states(check: ReuseCheck, retrain_stale: bool) -> dict[str, str]:
+    """Run id -> the state of a run whose record cannot be reused."""
+    return {
+        **dict.fromkeys(check.failed, "to do"),
+        **dict.fromkeys(check.stale, "stale, to do" if retrain_stale else "stale"),
+        **dict.fromkeys(check.precision, "other precision"),
+        **dict.fromkeys(check.images, "other images"),
+    }
+
+
+def _table(runs: Sequence[SweepRun], states: dict[str, str]) -> Any:
+    from ablations.config.naming import run_names
+    from ablations.console.grid import TextTable
+
+    names = run_names({each.config.run_id: each.config.to_json() for each in runs})
+    # The names of runs do not contain the recipe.
+    recipe_shown = len({each.config.recipe for each in runs}) > 1
+    table = TextTable()
+    for name in ("run", *["recipe"] * recipe_shown, "name", "sweeps", "state"):
+        table.add_column(name)
+    for each in runs:
+        run_id = each.config.run_id
+        recipe = [each.config.recipe] * recipe_shown
+        sweeps, state = ", ".join(each.sweeps), states.get(run_id, "to do")
+        table.add_row(run_id, *recipe, names[run_id], sweeps, state)
+    return table

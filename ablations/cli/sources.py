@@ -1,16 +1,21 @@
-"""Where commands that show results read records: folders, W&B and its offline folders."""
+"""The sources of records, as flags: results folders, W&B projects and offline W&B folders."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import DEFAULT_RESULTS, default_results, location
+from ablations.cli.options import (
+    DEFAULT_RESULTS,
+    add_format,
+    default_results,
+    path_argument,
+)
 from ablations.console import screen
 from ablations.errors import ConfigError
 
@@ -21,36 +26,34 @@ if TYPE_CHECKING:
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
-    """The flags that name the sources of records and the baseline."""
+    """The flags that name sources of records, and --baseline."""
     command.add_argument(
         "results",
         nargs="*",
-        type=location,
-        help=f"folders of results (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
+        type=path_argument,
+        help=f"results folders (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
     )
     command.add_argument(
         "--baseline",
         metavar="RUN",
-        help="what the other rows are compared with: a run id or the name of a row",
+        help="the row that the others are compared with: its name or the id of one of its runs",
     )
     command.add_argument(
         "--wandb",
         action="append",
         default=[],
         metavar="PATH",
-        help="entity/project or entity/project/sweep; may be given several times",
+        help="entity/project or entity/project/sweep of W&B; may be given several times",
     )
-    command.add_argument(
-        "--filter", help='W&B\'s filter for its runs, as JSON: \'{"tags": "mini"}\''
-    )
-    command.add_argument("--finished", action="store_true", help="leave out failed runs of W&B")
+    command.add_argument("--filter", help='a W&B filter for runs, as JSON: \'{"tags": "mini"}\'')
+    command.add_argument("--finished", action="store_true", help="leave out failed W&B runs")
     command.add_argument(
         "--offline",
         action="append",
-        type=location,
+        type=path_argument,
         default=[],
         metavar="DIR",
-        help="a folder with offline runs of W&B, such as runs/wandb; may be given several times",
+        help="a folder of offline W&B runs, such as runs/wandb; may be given several times",
     )
 
 
@@ -59,69 +62,60 @@ class Gathered:
     """The records of all sources, sorted into studies.
 
     Args:
-        reading: The records, where each comes from, and what could not be read.
+        loaded: The records and where each comes from.
         studies: The studies.
-        problems: A line for each record, and for each study's differences, that is left out.
+        problems: A line for each record that is left out, and for each study without a baseline.
     """
 
-    reading: LoadResult
+    loaded: LoadResult
     studies: list[Study]
     problems: list[str]
 
 
 def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
-    """The studies of all sources.
+    """Read all sources, and sort the records into studies.
 
     Args:
         arguments: The sources as flags; without any, the default folder.
         needed: Whether there must be records and a baseline.
 
     Raises:
-        ConfigError: None of the sources has a record, or no record is that of ``--baseline``.
-        TrackerError: W&B does not answer or has no such project.
+        ConfigError: No source has a record, or no row is that of ``--baseline``.
+        TrackerError: W&B does not answer, or has no such project.
     """
     from ablations.analysis.build import build_studies
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
 
-    found = read_sources(arguments, needed)
+    loaded = read_sources(arguments, needed)
     if getattr(arguments, "of", None) not in TASK_METRICS:
-        others = Counter(name for record in found.records if (name := record_task(record)))
+        others = Counter(name for record in loaded.records if (name := record_task(record)))
         for name, count in sorted(others.items()):
             screen.note(f"skipped: runs for --of {name}: {count}")
     folders = arguments.results
-    # Commands for missing runs name the results folder where it is one folder and not the default.
+    # Named in the commands for missing runs.
     home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
     launched = [
         start.config for results in folders or [DEFAULT_RESULTS] for start in _run_states(results)
     ]
-    every = build_studies(found.records, arguments.baseline, home, launched=launched)
-    troubles = [
-        trouble
-        if study.baseline_candidates
-        else f"{trouble}; it is trained by `{baseline_command(study)}`"
-        for study in every
-        if (trouble := study.no_baseline_reason(found.origins))
-    ]
-    problems = [*found.problems, *(troubles if needed else [])]
-    return Gathered(found, every, problems)
+    studies = build_studies(loaded.records, arguments.baseline, home, launched=launched)
+    problems = list(loaded.problems)
+    for study in studies if needed else []:
+        if reason := study.no_baseline_reason(loaded.origins):
+            hint = f"; it is trained by `{baseline_command(study)}`"
+            problems.append(reason if study.baseline_candidates else reason + hint)
+    return Gathered(loaded, studies, problems)
 
 
-def add_format(command: argparse.ArgumentParser) -> None:
+def add_table_format(command: argparse.ArgumentParser) -> None:
     """The flags --format and --wide."""
+    add_format(command, "md", "csv", "tex", "html")
     command.add_argument(
-        "--format",
-        default="md",
-        choices=["md", "csv", "tex", "html"],
-        metavar="FORMAT",
-        help="md (default), csv, tex or html",
-    )
-    command.add_argument(
-        "--wide", action="store_true", help="with tex: set it over both columns of a page (table*)"
+        "--wide", action="store_true", help="with tex: span both columns of a page (table*)"
     )
 
 
-def latex_format(arguments: argparse.Namespace) -> str:
+def table_format(arguments: argparse.Namespace) -> str:
     """The format that --format and --wide ask for.
 
     Raises:
@@ -129,14 +123,13 @@ def latex_format(arguments: argparse.Namespace) -> str:
     """
     from ablations.tables import WIDE_LATEX
 
-    form: str = arguments.format
-    if arguments.wide and form != "tex":
+    if arguments.wide and arguments.format != "tex":
         raise ConfigError("--wide is for --format tex")
-    return WIDE_LATEX if arguments.wide else form
+    return WIDE_LATEX if arguments.wide else str(arguments.format)
 
 
 def _run_states(results: Path) -> Iterator[RunState]:
-    """The run states in a folder, also of runs that have a record."""
+    """The run states in a folder, including those of runs that have a record."""
     from ablations.store import run_state
 
     for path in sorted(results.glob(f"*/{run_state.RUN_STATE_FILE}")):
@@ -144,28 +137,22 @@ def _run_states(results: Path) -> Iterator[RunState]:
             yield start
 
 
-def report_problems(problems: Iterable[str]) -> None:
-    """Print a line on stderr for each record or study that is left out."""
-    for problem in problems:
-        screen.note(f"left out: {problem}")
-
-
 def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResult:
-    """The usable records of all sources, one a run id, and a line for each that is left out.
+    """The usable records of all sources, one per run id, and a line for each that is left out.
 
     Args:
         arguments: The sources as flags; without any, the default folder.
         needed: Whether there must be records; if not, the default folder need not exist.
 
     Raises:
-        ConfigError: None of the sources has a record, and they are needed.
-        TrackerError: W&B does not answer or has no such project.
+        ConfigError: No source has a record, and there must be one.
+        TrackerError: W&B does not answer, or has no such project.
     """
     from ablations.store import load
     from ablations.store.records import RECORD_FILE
 
     if (arguments.filter or arguments.finished) and not arguments.wandb:
-        raise ConfigError("--filter and --finished choose among W&B's runs: give --wandb PATH")
+        raise ConfigError("--filter and --finished select W&B runs: give --wandb PATH")
     elsewhere = bool(arguments.wandb or arguments.offline)
     default = needed or any(default_results().glob(f"*/{RECORD_FILE}"))
     folders = arguments.results or ([default_results()] if default and not elsewhere else [])
@@ -191,7 +178,7 @@ def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResu
 
 
 def _sweep(path: str) -> tuple[str, list[str]]:
-    """``entity/project/sweep``, or ``entity/project/sweeps/sweep`` as in W&B's addresses."""
+    """Split ``entity/project/sweep``, or ``entity/project/sweeps/sweep`` as in W&B's URLs."""
     parts = path.split("/")
     if len(parts) == 4 and parts[2] == "sweeps":
         del parts[2]

@@ -7,7 +7,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import add_results, one_folder, refuse_fields
+from ablations.cli.options import add_results, refuse_fields, resolve_folder
+from ablations.cli.output import report_problems
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.store.run_progress import describe_stall
@@ -36,7 +37,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     """Print the table; return 1 where a file cannot be read."""
     refuse_fields("status", fields_set)
-    one_folder(arguments)
+    resolve_folder(arguments)
 
     from ablations.config.naming import run_names
     from ablations.store.status import STATES, read_status
@@ -44,8 +45,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     runs, problems = read_status(arguments.results)
     if not runs and not problems:
         raise ConfigError(f"no runs in {arguments.results}: `ablations run` makes them")
-    for problem in problems:
-        screen.note(f"left out: {problem}")
+    report_problems(problems)
     names = run_names({status.run_id: status.config for status in runs})
     runs.sort(key=lambda status: (STATES.index(status.state), names[status.run_id]))
     counts = Counter(status.state for status in runs)

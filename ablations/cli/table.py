@@ -1,4 +1,4 @@
-"""`ablations table`: the tables of the records in folders and in W&B."""
+"""`ablations table`: print the ablation table, or another table of the paper."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ablations.cli.options import integer, output, refuse_fields, write_or_emit
+from ablations.cli.options import add_output, refuse_fields
+from ablations.cli.output import report_problems, write_output
 from ablations.cli.sources import (
     Gathered,
-    add_format,
     add_sources,
+    add_table_format,
     gather,
-    latex_format,
-    report_problems,
+    table_format,
 )
 from ablations.config.schema import RUN_ID
 from ablations.console import screen
@@ -22,10 +22,10 @@ from ablations.errors import ConfigError
 
 ABLATION = "ablation"
 OF = [ABLATION, "imagenet", "sizes", "retinanet", "maskrcnn", "ade20k"]
-# Flags that not every table reads.
+# Flags that only some tables read.
 FLAGS = ["--style", "--columns", "--all-rows", "--bootstrap", "--baseline", "--publish"]
 FLAGS += ["--compare", "--pivot", "--explain"]
-# What else can be made of the records of ablations -> which of these flags it reads.
+# The other tables of ablation records -> which of these flags each reads.
 ALTERNATIVES = {
     "--compare": ["--baseline"],
     "--pivot": ["--baseline", "--publish"],
@@ -37,10 +37,10 @@ def add(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "table",
-        help="print the ablation table of records on disk or in W&B, or another of the paper's",
-        description="Print the ablation table of the records in folders of results, in projects of "
-        "W&B and in its offline folders. A run in several of them counts once. The paper's "
-        "other tables (--of) need no records; runs of yours are shown among the published rows.",
+        help="print the ablation table, or another table of the paper",
+        description="Print the ablation table of the records in results folders, W&B projects and "
+        "offline folders of W&B. A run that is in several of them counts once. The paper's "
+        "other tables (--of) show the published rows, and yours among them.",
     )
     command.add_argument(
         "--of",
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
         help="ablation (default), imagenet, sizes, retinanet, maskrcnn or ade20k",
     )
     add_sources(command)
-    add_format(command)
+    add_table_format(command)
     command.add_argument(
         "--style",
         default="full",
@@ -61,32 +61,32 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--columns",
         metavar="NAMES",
-        help="all, or some by name such as top1,n,mde, instead of those that fit 100 characters",
+        help="all, or names such as top1,n,mde (default: those that fit into 100 characters)",
     )
     command.add_argument(
-        "--all-rows", action="store_true", help="show also the paper's rows that were not run"
+        "--all-rows", action="store_true", help="also show the paper's rows that were not run"
     )
-    command.add_argument("-o", "--output", type=output, help="write to a file instead of stdout")
+    add_output(command)
     command.add_argument(
         "--bootstrap",
-        type=integer,
+        type=int,
         metavar="SEED",
-        help="add a bootstrap interval of each mean, resampled from this seed",
+        help="add a bootstrap interval of each mean, resampled with this seed",
     )
     command.add_argument(
         "--pivot",
         nargs="?",
         const="",
         metavar="FIELD,FIELD",
-        help="a grid over two fields (rows, columns) with their interactions; by default the "
-        "fields that the study varies",
+        help="show a grid over two fields (rows, columns) with their interactions (default: the "
+        "fields that the study varies)",
     )
     command.add_argument("--compare", action="store_true", help="show two folders side by side")
     command.add_argument(
         "--explain",
         metavar="ROW",
-        help="the runs behind a row: its name or a part of it (attention), what it changes "
-        "(norm=batch), or a run id",
+        help="show the runs of a row, given by its name or a part of it (attention), by what it "
+        "changes (norm=batch), or by a run id",
     )
     command.add_argument(
         "--publish",
@@ -99,21 +99,21 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Print the table; 1 where a record or a study is left out."""
+    """Print the table; return 1 where a record or a study is left out."""
     refuse_fields("table", fields_set)
     table = _chosen_table(arguments)
-    arguments.format = latex_format(arguments)
+    arguments.format = table_format(arguments)
     if arguments.columns not in (None, "all") and arguments.format == "csv":
-        raise ConfigError("--columns is not for --format csv, which has all of them")
+        raise ConfigError("--columns is not for --format csv, which has all columns")
     if arguments.columns is not None and arguments.style == "paper":
-        raise ConfigError("--columns is not for --style paper, which has the paper's")
+        raise ConfigError("--columns is not for --style paper, which has the columns of the paper")
 
     from ablations.store.load import garbage_collection_paused
 
     with garbage_collection_paused():
         text, problems = TABLES[table](arguments)
     report_problems(problems)
-    write_or_emit(text, arguments.output)
+    write_output(text, arguments.output)
     return 1 if problems else 0
 
 
@@ -158,11 +158,11 @@ def ablation_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
 
 
 def published_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """Another table of the paper with our rows among its own, and what is left out."""
+    """Another table of the paper with our rows among the published ones, and what is left out."""
     from ablations.tables import render_published
 
     found = gather(arguments, needed=False)
-    records = found.reading.records
+    records = found.loaded.records
     return render_published(arguments.of, found.studies, records, arguments.format), found.problems
 
 
@@ -178,17 +178,17 @@ def pivot_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     return render_tables([pivot_table(grid) for grid in grids], arguments.format), found.problems
 
 
-def runs_of_a_row(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """The runs behind a row, and what is left out."""
+def runs_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """The runs of a row, and what is left out."""
     from ablations.tables import explain, render_csv, render_tables
 
     found = gather(arguments)
     _publish(arguments, found)
     rows = explain.find_rows(found.studies, arguments.explain)
-    behind = [explain.runs_table(study, row, found.reading.origins) for study, row in rows]
+    runs = [explain.runs_table(study, row, found.loaded.origins) for study, row in rows]
     if arguments.format == "csv":
-        return render_csv([table.frame for table in behind]), found.problems
-    return render_tables(behind, arguments.format), found.problems
+        return render_csv([table.frame for table in runs]), found.problems
+    return render_tables(runs, arguments.format), found.problems
 
 
 def _publish(arguments: argparse.Namespace, found: Gathered) -> None:
@@ -197,7 +197,7 @@ def _publish(arguments: argparse.Namespace, found: Gathered) -> None:
         return
     from ablations.tables.publishing import publish
 
-    published = publish(found.reading.records, arguments.publish or None)
+    published = publish(found.loaded.records, arguments.publish or None)
     where = published.url or f"offline: wandb sync {published.folder}"
     screen.note(f"published: {where}")
 
@@ -208,7 +208,7 @@ def comparison_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
         raise ConfigError("--compare takes two folders: `ablations table A B --compare`")
     chosen = arguments.baseline
     if chosen is not None and not any(_has_run(folder, chosen) for folder in arguments.results):
-        raise ConfigError(f"--baseline {chosen} is the id of no run here: `ablations status`")
+        raise ConfigError(f"--baseline {chosen} is not the id of a run here: `ablations status`")
 
     from ablations.tables import compare, render_csv, render_tables
 
@@ -228,12 +228,12 @@ def comparison_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
 
 
 def _has_run(folder: Path, baseline: str) -> bool:
-    """Whether a folder can have this baseline: it has the run of that id, or it is a row's name."""
+    """Whether a folder may have this baseline: a run of that id, or any row by name."""
     return not RUN_ID.fullmatch(baseline) or (folder / baseline).is_dir()
 
 
 def _side(arguments: argparse.Namespace, folder: Path) -> Gathered:
-    """The studies of one of two folders, with the chosen baseline if the folder has it."""
+    """The studies of one folder, with the chosen baseline if the folder has it."""
     own = argparse.Namespace(**vars(arguments))
     own.results = [folder]
     if own.baseline is not None and not _has_run(folder, own.baseline):
@@ -246,5 +246,5 @@ TABLES: dict[str, Callable[[argparse.Namespace], tuple[str, list[str]]]] = {
     "--of": published_tables,
     "--compare": comparison_tables,
     "--pivot": pivot_tables,
-    "--explain": runs_of_a_row,
+    "--explain": runs_tables,
 }

@@ -1,4 +1,4 @@
-"""`ablations train`: one cell."""
+"""`ablations train`: train one run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.cli.options import (
-    Lines,
     add_recipe,
     add_results,
-    add_stale,
+    add_retrain_stale,
     add_training,
-    data_root,
-    sync_command,
+    default_data_root,
 )
+from ablations.cli.output import report_unsynced
+from ablations.cli.parser import DescriptionFormatter
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.console import screen
@@ -35,41 +35,42 @@ def add(commands: Any) -> None:
         "train",
         help="train one run",
         description="Train one run (a config and a seed) and write its record.",
-        formatter_class=Lines,
+        formatter_class=DescriptionFormatter,
     )
     add_recipe(command)
     add_results(command)
     add_training(command)
-    add_stale(command)
+    add_retrain_stale(command)
     command.add_argument(
         "--preset",
-        type=lambda name: None if name == "None" else name,  # as an agent spells null
+        type=lambda name: None if name == "None" else name,  # a W&B agent passes null so
         help="a named set of changes to the recipe, such as s24 or ppaa",
     )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
-    """Train it; 1 where it fails."""
-    signals, unsent = Signals(), list[Path]()
+    """Train the run; return 1 where it fails."""
+    signals, unsynced = Signals(), list[Path]()
     try:
         with signals.handled():
-            given = {**data_root(), **fields_set}
-            config = resolve(arguments.recipe, given, arguments.preset, count_classes=count_classes)
-            agent.check_sweep_parameters(config, given, arguments.preset)
+            overrides = {**default_data_root(), **fields_set}
+            config = resolve(
+                arguments.recipe, overrides, arguments.preset, count_classes=count_classes
+            )
+            agent.check_sweep_parameters(config, overrides, arguments.preset)
             if config.system.world_size > 1:
-                return _run_distributed(arguments, config, signals, unsent)
-            return _run(arguments, config, signals, unsent)
+                return _run_distributed(arguments, config, signals, unsynced)
+            return _run(arguments, config, signals, unsynced)
     finally:
-        if unsent:
-            screen.note(sync_command(unsent))
+        report_unsynced(unsynced)
 
 
 def _run_distributed(
-    arguments: argparse.Namespace, config: RunConfig, signals: Signals, unsent: list[Path]
+    arguments: argparse.Namespace, config: RunConfig, signals: Signals, unsynced: list[Path]
 ) -> int:
-    """Run as a rank that a launcher started, or start the other ranks here."""
-    # torch reads this when it loads: hide DDP's warning about unused parameters.
+    """Be one of the ranks that a launcher (torchrun, SLURM) has started, or start them here."""
+    # Hides DDP's warning about unused parameters; torch reads it when it loads.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
     from ablations.training.distributed.rank_zero import run_rank_zero
@@ -79,57 +80,58 @@ def _run_distributed(
 
     info = rank_from_launcher(config.system)
     if info is None:
-        return _run(arguments, config, signals, unsent)
+        return _run(arguments, config, signals, unsynced)
     rank = RankContext(info, connect_store(info))
     if info.rank:
         return run_launched_worker(config, arguments.results, rank)
-    return run_rank_zero(rank, lambda: _run(arguments, config, signals, unsent, rank))
+    return run_rank_zero(rank, lambda: _run(arguments, config, signals, unsynced, rank))
 
 
 def _run(
     arguments: argparse.Namespace,
     config: RunConfig,
     signals: Signals,
-    unsent: list[Path],
+    unsynced: list[Path],
     rank: RankContext | None = None,
 ) -> int:
-    reuse, results = not arguments.no_reuse, arguments.results
-
-    from ablations.errors import LeaseLostError
+    """Train the run, or reuse its record, and print the outcome."""
+    from ablations.errors import LeaseLostError, ProcessLostError
     from ablations.store import records, reuse_check
     from ablations.tracking.reuse import fetch_finished_runs, mirror_reused_run
+    from ablations.training.train import train
+
+    reuse, results = not arguments.no_reuse, arguments.results
 
     if arguments.retrain_stale and reuse_check.is_stale(results, config):
         reuse_check.move_stale_files(results, config.run_id)
     fetched = fetch_finished_runs([config], results) if reuse else []
-    known = records.find_record(results, config.run_id)
-    reused = reuse and known is not None and known.done
+    earlier = records.find_record(results, config.run_id)
+    reused = reuse and earlier is not None and earlier.done
 
-    from ablations.errors import ProcessLostError
-    from ablations.training.train import train
-
-    def show(body: dict[str, Any]) -> None:
+    def show_epoch(body: dict[str, Any]) -> None:
         bar.say(
             f"epoch {body['epoch']}/{body['epochs']}: top-1 {body['val/top1']:.2f}%, "
             f"{body['speed']:,.0f} images/s"
         )
 
-    def report(position: RunProgress) -> None:
-        bar.update(position.done, describe_progress(position))
+    def show_progress(progress: RunProgress) -> None:
+        bar.update(progress.done, describe_progress(progress))
 
     bar = ProgressBar(line=screen.out, silent=describe_stall)
     try:
         with bar:
-            record = train(config, results, show, reuse, unsent.append, signals, rank, report)
+            record = train(
+                config, results, show_epoch, reuse, unsynced.append, signals, rank, show_progress
+            )
     except (LeaseLostError, ProcessLostError) as error:
         screen.note(f"ablations: {error}")
         return 1
     if record.failure:
         screen.note(f"{record.failure['kind']}: {record.failure['message']}")
     if reused:
-        unsent += mirror_reused_run(config, record, results)
-    how = " (from W&B)" if fetched else " (done before)" if reused else ""
+        unsynced += mirror_reused_run(config, record, results)
+    source = " (from W&B)" if fetched else " (done before)" if reused else ""
     top1 = record.metric("val/top1")
     accuracy = "" if top1 is None else f", top-1 {top1:.2f}%"
-    screen.out(f"{record.status}{accuracy}{how}: {results / record.run_id / 'record.json'}")
+    screen.out(f"{record.status}{accuracy}{source}: {results / record.run_id / 'record.json'}")
     return 0 if record.done else 1

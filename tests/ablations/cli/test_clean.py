@@ -66,7 +66,7 @@ def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
         out, err = capsys.readouterr()
         # Nobody is there to say yes.
         assert main(["clean", "--results", str(results)]) == 1
-    assert "nothing is removed: say --yes" in capsys.readouterr().out
+    assert "nothing is removed: give --yes" in capsys.readouterr().out
     assert files(results) == before
     assert f"left alone: {folder['unreadable'] / 'record.json'} is not a record" in err
     lines = {line.split("  ")[0]: line.split()[-3:] for line in out.splitlines()}
@@ -111,7 +111,7 @@ def test_what_becomes_somebodys_while_the_user_thinks_stays(folder, tmp_path, mo
         taken.append(leases.acquire_lease(results, folder["done"].name))
         return True
 
-    monkeypatch.setattr("ablations.cli.clean._agreed", agree)
+    monkeypatch.setattr("ablations.cli.clean._confirmed", agree)
     assert main(["clean", "--results", str(results)]) == 1
     assert (folder["done"] / "last.ckpt").exists()
     assert not (folder["stopped"] / "last.broken").exists()

@@ -112,4 +112,4 @@ def test_the_name_of_a_stream_is_never_replaced(tmp_path):
 
 def test_a_dash_is_no_file(capsys):
     assert main(["table", "results/mini", "-o", "-"]) == 2
-    assert "- is no file: /dev/stdout is the screen" in capsys.readouterr().err
+    assert "- is not a file" in capsys.readouterr().err

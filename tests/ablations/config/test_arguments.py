@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.main import main, parser
+from ablations.cli.main import build_parser, main
 from ablations.config.arguments import split_arguments
 from ablations.config.resolve import resolve
 from ablations.errors import ConfigError
@@ -37,7 +37,7 @@ MACROS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", 
 def started(words):
     """The run that `ablations train WORDS` would train."""
     own, fields = split_arguments(["train", *words])
-    arguments = parser().parse_args(own)
+    arguments = build_parser().parse_args(own)
     return resolve(arguments.recipe, fields, arguments.preset)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.main import main, parser
+from ablations.cli.main import build_parser, main
 from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.sweep import expand_sweeps, sweep_grid
@@ -36,7 +36,7 @@ def by_agent(tree, recipe="mini"):
         for word in tree.get("command") or ["${args}"]:
             words += made[word[2:-1]] if word.startswith("${") else [word]
         own, fields = split_arguments(["train", *[word for word in words if word != "-m"]])
-        arguments = parser().parse_args(own)
+        arguments = build_parser().parse_args(own)
         named = "recipe" in vars(arguments).get("given", {})
         chosen = arguments.recipe if named else recipe
         ids.append(resolve(chosen, fields, arguments.preset).run_id)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.main import parser
+from ablations.cli.main import build_parser
 from ablations.config import diff, naming
 from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
@@ -57,7 +57,7 @@ def test_every_cell_is_the_same_run_as_the_agent_starts_it(path, recipe):
         sent = {"args": {name: {"value": value} for name, value in cell.items()}}
         words = wandb_sweeps.create_sweep_command_args(sent)["args"]
         own, fields = split_arguments(["train", f"--recipe={recipe}", *words])
-        arguments = parser().parse_args(own)
+        arguments = build_parser().parse_args(own)
         started = resolve(arguments.recipe, fields, arguments.preset)
         preset = cell.pop("preset", None)
         assert started.run_id == resolve(recipe, cell, preset).run_id

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablations.cli.data import EVERY, _Lines
+from ablations.cli.data import _show_progress
 from ablations.cli.main import main
 from ablations.config.schema import DataConfig
+from ablations.console.display import ProgressBar
 from ablations.data import folder
 from ablations.data.batches import TransformedImages
 from ablations.data.survey import survey_folder
@@ -166,14 +167,10 @@ def test_the_parent_folder_of_imagenette_works(root, capsys):
     assert "imagenette2-160: 72 images" in capsys.readouterr().out
 
 
-def test_progress_lines_are_rate_limited(root, capsys):
-    lines = _Lines()
-    lines(1, 10, 0)
-    assert capsys.readouterr().err == ""
-    lines.told -= EVERY
-    lines(5, 10, 2)
-    lines(6, 10, 2)
-    assert capsys.readouterr().err == "checked 5 of 10 files (50%), 2 broken\n"
+def test_progress_counts_every_file(root):
+    bar = ProgressBar()
+    _show_progress(bar, 5, 10, 2)
+    assert bar.words == "checked 5 of 10 files (50%), 2 broken"
     seen = []
     survey_folder(root, lambda *now: seen.append(now))
     assert seen == [(done, 72, 0) for done in range(1, 73)]

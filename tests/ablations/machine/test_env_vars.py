@@ -11,7 +11,7 @@ import pytest
 
 from ablations import data
 from ablations.cli import options
-from ablations.cli.main import main, parser
+from ablations.cli.main import build_parser, main
 from ablations.config.resolve import resolve
 from ablations.data import count_classes
 from ablations.machine import env_vars
@@ -27,9 +27,9 @@ def home(tmp_path, monkeypatch):
 def test_an_empty_variable_counts_as_unset(monkeypatch):
     for name in ("RECIPE", "RESULTS", "DATA_ROOT", "NO_REUSE"):
         monkeypatch.setenv(f"ABLATIONS_{name}", "")
-    arguments = parser().parse_args(["train"])
+    arguments = build_parser().parse_args(["train"])
     assert (arguments.recipe, arguments.results) == ("mini", Path("runs"))
-    assert options.data_root() == {}
+    assert options.default_data_root() == {}
     assert not env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
@@ -64,14 +64,14 @@ def test_nonsense_in_a_variable_is_one_line(monkeypatch, capsys):
     ],
 )
 def test_a_tilde_is_the_home_folder(home, words, name):
-    found = getattr(parser().parse_args(words), name)
+    found = getattr(build_parser().parse_args(words), name)
     assert found in (home / "x", [home / "x"])
 
 
 def test_a_tilde_in_a_variable_is_the_home_folder(home, monkeypatch):
     monkeypatch.setenv("ABLATIONS_RESULTS", "~/runs")
     monkeypatch.setenv("WANDB_DIR", "~/w")
-    assert parser().parse_args(["train"]).results == home / "runs"
+    assert build_parser().parse_args(["train"]).results == home / "runs"
     assert options.default_results() == home / "runs"
     assert client.wandb_folder("runs") == str(home / "w")
 
@@ -80,7 +80,7 @@ def test_a_user_that_nobody_knows_has_no_home():
     assert env_vars.expand_path("~nobody knows/x") == Path("~nobody knows/x")
     assert env_vars.expand_path("~root/x") == Path(os.path.expanduser("~root"), "x")
     with pytest.raises(argparse.ArgumentTypeError, match="an empty name"):
-        options.location("")
+        options.path_argument("")
 
 
 def test_a_root_keeps_its_tilde_and_is_found(home, picture_folder):

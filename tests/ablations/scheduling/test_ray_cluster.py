@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -19,7 +20,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.cli.launching import size
+from ablations.cli.launching import parse_size
 from ablations.cli.main import main
 from ablations.config.schema import SystemConfig
 from ablations.errors import ConfigError
@@ -490,10 +491,10 @@ def test_a_node_with_other_code_gets_no_runs(cluster, study, tmp_path):
 
 @pytest.mark.parametrize(("text", "bytes_"), [("800MB", 8e8), ("8GB", 8e9), ("1.5tb", 1.5e12)])
 def test_sizes(text, bytes_):
-    assert size("--x", text) == bytes_
+    assert parse_size(text) == bytes_
 
 
 @pytest.mark.parametrize("text", ["0GB", "GB", "8", "-1GB", "8GiB"])
 def test_odd_sizes(text):
-    with pytest.raises(ConfigError, match="--x"):
-        size("--x", text)
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a size above 0"):
+        parse_size(text)

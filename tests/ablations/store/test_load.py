@@ -176,7 +176,7 @@ def test_an_ambiguous_baseline_is_reported_and_can_be_chosen(tmp_path, capsys):
     assert main(["table", str(tmp_path), "--baseline", runs[2].run_id]) == 0
     assert "Learning rate 0.2 -> 0.1" in capsys.readouterr().out
     assert main(["table", str(tmp_path), "--baseline", "ffffffffffff"]) == 2
-    assert "--baseline ffffffffffff is the id of no run here" in capsys.readouterr().err
+    assert "--baseline ffffffffffff is not the id of a run here" in capsys.readouterr().err
 
 
 def test_the_order_of_fields_in_a_file_does_not_matter(tmp_path):

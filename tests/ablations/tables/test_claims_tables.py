@@ -203,7 +203,7 @@ def test_a_record_that_cannot_be_used_is_left_out_and_told(tmp_path, capsys):
     ("words", "told"),
     [
         (["--format", "markdown"], "valid are md, csv, tex"),
-        (["--baseline", "none"], "is the id of no run here"),
+        (["--baseline", "none"], "is not the id of a run here"),
         (["--finished"], "give --wandb PATH"),
         (["--seed=3"], "does not take --seed"),
         (["--style=paper"], "unknown flag '--style'"),

@@ -64,7 +64,7 @@ def test_the_default_folder_is_read_where_it_has_records(tmp_path, monkeypatch, 
         (["--of", "ade20k", "--style", "paper"], "--style is not for --of ade20k"),
         (["--of", "ade20k", "--baseline", "a"], "--baseline is not for --of ade20k"),
         (["--of", "sizes", "--publish"], "--publish is not for --of sizes"),
-        (["--of", "sizes", "--baseline", "abc"], "--baseline abc is the id of no run here"),
+        (["--of", "sizes", "--baseline", "abc"], "--baseline abc is not the id of a run here"),
     ],
 )
 def test_wrong_words_are_told_in_one_line(words, told, tmp_path, monkeypatch, capsys):

@@ -147,9 +147,9 @@ def test_wrong_input_is_one_line_and_exit_2(timms, picture_folder, tmp_path, cap
     Path("short.pth").write_bytes(Path("w.pth").read_bytes()[:5000])
     Path("text.safetensors").write_text("no weights")
     for words, message in (
-        ([], "needs a run's id or --checkpoint FILE"),
-        (["abc", "--checkpoint", "w.pth"], "needs a run's id or --checkpoint FILE"),
-        (["abc", "--arch", "poolformer_s12"], "belong to --checkpoint"),
+        ([], "needs either a run id or --checkpoint"),
+        (["abc", "--checkpoint", "w.pth"], "needs either a run id or --checkpoint"),
+        (["abc", "--arch", "poolformer_s12"], "need --checkpoint"),
         (["abc"], "unknown run 'abc': runs has 0 records"),
         ([""], "unknown run ''"),
         (["../other/0123456789ab"], "unknown run '../other/0123456789ab'"),

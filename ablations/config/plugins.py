@@ -173,8 +173,8 @@ def changed_mixers_on_disk(names: object, before: Mapping[str, str]) -> str | No
         for module, file in _find_modules(name) if _is_module_name(name) else ():
             files = _sources(module, file)
             known |= {_version(files, mixer) for mixer in (None, *before)} | {_raw_version(file)}
-    odd = [repr(name) for name, then in before.items() if known and then not in known]
-    return f"the code of its token mixer {', '.join(odd)} has changed" if odd else None
+    stale = [repr(name) for name, then in before.items() if known and then not in known]
+    return f"the code of its token mixer {', '.join(stale)} has changed" if stale else None
 
 
 def _mixer_modules(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:

@@ -189,8 +189,8 @@ def unknown_field(what: str, name: str) -> str:
     """A message about an unknown field, with the closest names or those of its group."""
     group = name.split(".", 1)[0]
     listed = [field for field in FIELDS if field.startswith(f"{group}.")]
-    places = ", ".join(listed) if listed else f"{', '.join(f'{group}.*' for group in GROUPS)}, seed"
-    return unknown_name(what, name, FIELDS, otherwise=f"valid are {places}")
+    valid = ", ".join(listed) if listed else f"{', '.join(f'{group}.*' for group in GROUPS)}, seed"
+    return unknown_name(what, name, FIELDS, otherwise=f"valid are {valid}")
 
 
 def size_name(recipe: str, depths: Sequence[int], dims: Sequence[int]) -> str | None:

@@ -37,26 +37,28 @@ def command_fields(program: Any, command: Any) -> tuple[dict[str, Any], dict[str
         raise ConfigError(f"command must be a list, such as {EXPECTED}")
     words = [_expanded(word) for word in command]
     head, rest = _program(words)
-    if odd := [word for word in head if not STARTS.fullmatch(word)]:
+    if unknown := [word for word in head if not STARTS.fullmatch(word)]:
         raise ConfigError(
-            f"command has {odd[0]!r}, which `ablations run` cannot apply: use {EXPECTED}"
+            f"command has {unknown[0]!r}, which `ablations run` cannot apply: use {EXPECTED}"
         )
     macros = [word for word in rest if re.fullmatch(r"\$\{.*\}", word)]
-    if odd := [word for word in macros if word[2:-1] not in ARGS]:
-        raise ConfigError(f"command has {odd[0]}: valid are {', '.join(f'${{{a}}}' for a in ARGS)}")
+    if unknown := [word for word in macros if word[2:-1] not in ARGS]:
+        raise ConfigError(
+            f"command has {unknown[0]}: valid are {', '.join(f'${{{a}}}' for a in ARGS)}"
+        )
     if len(macros) != 1:
         raise ConfigError("command must have ${args} once, or no parameter reaches the runs")
-    place = rest.index(macros[0])
-    return _fixed(rest[:place]), _fixed(rest[place + 1 :])
+    index = rest.index(macros[0])
+    return _fixed(rest[:index]), _fixed(rest[index + 1 :])
 
 
 def _program(words: list[str]) -> tuple[list[str], list[str]]:
     """The words before and after the program."""
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word in ("${program}", PROGRAM):
-            return words[:place], words[place + 1 :]
-        if word == "ablations" and words[place + 1 : place + 2] == ["train"]:
-            return words[:place], words[place + 2 :]
+            return words[:index], words[index + 1 :]
+        if word == "ablations" and words[index + 1 : index + 2] == ["train"]:
+            return words[:index], words[index + 2 :]
     raise ConfigError(f"command starts no ${{program}}: use {EXPECTED}")
 
 

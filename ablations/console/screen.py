@@ -96,10 +96,10 @@ def set_up_streams() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         try:
-            ours = stream is None or stream.fileno() == number
+            is_own = stream is None or stream.fileno() == number
         except (OSError, ValueError):  # a test or a notebook has replaced it
-            ours = False
-        if ours and not (stream and _raw(stream)):
+            is_own = False
+        if is_own and not (stream and _raw(stream)):
             setattr(sys, name, _stream(stream, number))
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -113,8 +113,8 @@ _MARKDOWN = re.compile(
 
 def latex(text: object) -> str:
     """Text for LaTeX. Text between backticks is a command that readers copy."""
-    told = unicodedata.normalize("NFC", terminal(text))
-    made = _by_piece(told, lambda words: _TOKEN.sub(_token, words), _typed)
+    shown = unicodedata.normalize("NFC", terminal(text))
+    made = _by_piece(shown, lambda words: _TOKEN.sub(_token, words), _typed)
     # After the end of a table row, a bracket or a star would be an argument.
     return f"{{{made[0]}}}{made[1:]}" if made[:1] in ("[", "*") else made
 
@@ -187,11 +187,11 @@ def svg(text: object) -> str:
 
 def plot(text: object) -> str:
     """Text on one line for matplotlib, with the glyphs of its default font."""
-    told = terminal(text)
-    if told.isascii():
-        return told
+    shown = terminal(text)
+    if shown.isascii():
+        return shown
     known = _glyphs()
-    return "".join(each if ord(each) in known else f"U+{ord(each):04X}" for each in told)
+    return "".join(each if ord(each) in known else f"U+{ord(each):04X}" for each in shown)
 
 
 @functools.cache

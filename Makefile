@@ -14,10 +14,10 @@ table: $(READY) ## train the paper's ablation table on the embedded images and p
 	@$(BIN)/ablations run $(TABLE) --recipe mini --results $(RESULTS) $(RUN_FLAGS)
 
 test: $(READY) ## the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: $(READY) ## the tests that take minutes each
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 check: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,7 +13,13 @@ import yaml
 
 from ablations.store import records
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.processes import assert_tidy, count_epochs, metrics, record_stamps
+from tests.factories.processes import (
+    assert_tidy,
+    count_epochs,
+    metrics,
+    record_stamps,
+    study_configs,
+)
 from tests.factories.slurm import ENDED, NO_SLURM, Job, SlurmCluster, missing
 
 pytestmark = pytest.mark.slow
@@ -39,20 +44,16 @@ def six(tmp_path_factory) -> Path:
     return path
 
 
-def words(sweep: Path, results: Path, count: int = 6) -> list[str]:
+def words(sweep: Path, results: Path, count: int = 4) -> list[str]:
     """The arguments of ``ablations run``, with a number of epochs per run."""
     flags = ["--model.drop_path=0.1", f"--optim.epochs={count}", "--workers=1"]
-    return [str(sweep), *TINY_FLAGS, *flags, "--results", str(results)]
+    return [str(sweep), *TINY_FLAGS, *flags, f"--results={results}"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(six, tmp_path_factory) -> dict[str, dict]:
-    """The metrics of the six runs without SLURM, by run id."""
-    results = tmp_path_factory.mktemp("undisturbed")
-    command = [sys.executable, "-m", "ablations", "run", *words(six, results)]
-    subprocess.run(command, check=True, capture_output=True, timeout=900)
-    assert len(metrics(results)) == 6
-    return metrics(results)
+def undisturbed(six, train_undisturbed) -> dict[str, dict]:
+    """The metrics of the six runs without SLURM, by run."""
+    return train_undisturbed(study_configs(["ablations", "run", *words(six, Path("unused"))]))
 
 
 def trained(output: str) -> dict[str, int]:
@@ -248,7 +249,7 @@ def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path
 
 
 def test_one_run_on_two_nodes_resumes_after_it_was_stopped(cluster, tmp_path):
-    flags = [*TINY_FLAGS, "--model.drop_path=0.1", "--optim.epochs=12"]
+    flags = [*TINY_FLAGS, "--model.drop_path=0.1", "--optim.epochs=8"]
 
     def submit(results: Path) -> Job:
         return cluster.submit("--nodes=2", "slurm/ddp.sbatch", *flags, "--results", str(results))

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ _UNREACHABLE = re.compile(
 
 # Seconds that a run waits for W&B when it starts and when it ends; a model may take longer to send.
 INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 30, 600
+EXIT_SECONDS = 20  # that the exit of an interrupted process may take
 HOME_VARIABLES = ["XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"]  # where the client writes
 _LOGGERS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
 
@@ -204,6 +206,23 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
             )
     except wandb.Error as error:
         raise TrackerError(describe_error(error)) from error
+
+
+def limit_exit(code: int) -> None:
+    """End this process with ``code`` where its exit takes longer than EXIT_SECONDS.
+
+    At exit the client waits for its service, in rare cases for ten minutes: if the service writes to
+    a connection that the client has just closed. By then the run is in W&B.
+    """
+
+    def watch() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        timer = threading.Timer(EXIT_SECONDS, os._exit, [code])
+        timer.daemon = True
+        timer.start()
+
+    atexit.register(watch)  # runs before the client's own handler, which was registered earlier
 
 
 @contextlib.contextmanager

@@ -162,6 +162,7 @@ class WandbTracker(Tracker):
         self.run.write_logs(f"interrupted with exit code {code}; the next start goes on from here")
         self.run.mark_preempting()
         self._finish_run(code)
+        client.limit_exit(code)
 
     def _finish_run(self, code: int) -> None:
         try:

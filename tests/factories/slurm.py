@@ -29,13 +29,14 @@ NEW_MACHINE = ["--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "
 PATIENCE_SECONDS = 300.0  # whatever takes longer hangs
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
 
-# Without cgroups and accounting, which a test machine may not have.
+# Without cgroups and accounting, which a test machine may not have. A requeued job starts again when
+# the credentials of its steps have expired: after 30 s instead of two minutes.
 SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost=control(10.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=30
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log

@@ -30,7 +30,14 @@ from ablations.scheduling.ray.connection import end_of_failed_task
 from ablations.scheduling.ray.resources import Resources, capacity, run_resources
 from ablations.store import leases, records
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.processes import assert_tidy, metrics, record_stamps, study_command
+from tests.factories.processes import (
+    assert_tidy,
+    metrics,
+    record_stamps,
+    study_command,
+    study_configs,
+    write_grid,
+)
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 # Ray's processes must end with the test, and keep their files where the test keeps its own.
@@ -39,11 +46,8 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 
 @pytest.fixture
 def study(tmp_path) -> Path:
-    """A study of eight short runs."""
-    grid = {"model.pool_size": {"values": [3, 5, 7, 9]}, "seed": {"values": [0, 1]}}
-    path = tmp_path / "eight.yaml"
-    path.write_text(yaml.safe_dump({"method": "grid", "parameters": grid}))
-    return path
+    """A study of four short runs."""
+    return write_grid(tmp_path / "four.yaml", pool_size=[3, 5], seed=[0, 1])
 
 
 @pytest.fixture
@@ -90,15 +94,12 @@ def read_events(runner: subprocess.Popen[str], wanted: Callable[[dict], bool]) -
 
 
 @pytest.mark.slow
-def test_a_removed_node_does_not_change_the_results(cluster, study, tmp_path):
-    undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
-    longer = ["--optim.epochs=6"]
-    subprocess.run(
-        command(study, undisturbed, *longer), check=True, capture_output=True, timeout=900
-    )
+def test_a_removed_node_does_not_change_the_results(cluster, study, tmp_path, train_undisturbed):
+    results = tmp_path / "runs"
+    words = study_command(study, results, "--optim.epochs=6")
     nodes = [node(cluster), node(cluster)]
     runner = start(
-        command(study, results, *longer, "--ray-address", cluster.address, "--json", "--workers=4")
+        [sys.executable, "-m", *words, "--ray-address", cluster.address, "--json", "--workers=4"]
     )
     begun: dict[str, str] = {}
 
@@ -116,8 +117,8 @@ def test_a_removed_node_does_not_change_the_results(cluster, study, tmp_path):
     assert runner.returncode == 0, (events, stderr)
     assert any(event["event"] == "again" and location in event["why"] for event in events), events
     assert not [event for event in events if event["event"] == "aside"], events  # no run failed
-    assert events[-1]["trained"] == 8
-    assert metrics(results) == metrics(undisturbed)
+    assert events[-1]["trained"] == 4
+    assert metrics(results) == train_undisturbed(study_configs(words))
     assert {path: record_stamps(results)[path] for path in done} == done  # none was written again
     assert_tidy(results)
 
@@ -135,9 +136,9 @@ def test_a_killed_runner_takes_its_tasks_with_it_and_the_next_one_resumes(cluste
     again = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again
     events = [json.loads(line) for line in again.stdout.splitlines()]  # it has only JSON lines
-    assert events[-1]["trained"] == 4
+    assert events[-1]["trained"] == 2
     assert 3 in [event["epoch"] for event in events if event["event"] == "epoch"][:2]
-    assert len(metrics(results)) == 4
+    assert len(metrics(results)) == 2
     assert_tidy(results)
 
 
@@ -148,7 +149,7 @@ def test_a_cluster_on_this_machine_alone(study, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[-1]["trained"] == 4
+    assert events[-1]["trained"] == 2
     (location,) = {event["place"] for event in events if event["event"] == "started"}
     assert location.startswith(f"node {platform.node()}")
     assert_tidy(results)
@@ -164,7 +165,7 @@ def test_ctrl_c_stops_tasks_gracefully(cluster, study, tmp_path):
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 130, stderr
-    assert "interrupted with 0 of 8 runs done" in stderr
+    assert "interrupted with 0 of 4 runs done" in stderr
     (begun,) = results.glob("*/begun.json")
     assert json.loads(begun.read_text())["stopped"]
     assert (begun.parent / "last.ckpt").is_file()
@@ -226,16 +227,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 def test_a_node_without_the_results_folder_sends_its_files_back(
-    cluster, blind_node, study, tmp_path
+    cluster, blind_node, tmp_path, train_undisturbed
 ):
     """It dies in the middle; the next one resumes from the checkpoint that was sent back."""
-    undisturbed, results = tmp_path / "undisturbed", tmp_path / "runs"
-    few = ["--seeds=0", "--optim.epochs=12"]
-    subprocess.run(command(study, undisturbed, *few), check=True, capture_output=True, timeout=900)
+    results = tmp_path / "runs"
+    words = study_command(write_grid(tmp_path / "one.yaml", seed=[0]), results, "--optim.epochs=12")
     first = blind_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    runner = start(command(study, results, *few, "--ray-address", cluster.address, "--json"))
+    runner = start([sys.executable, "-m", *words, "--ray-address", cluster.address, "--json"])
     events = read_events(runner, lambda event: event["event"] == "epoch")
     run = events[-1]["run_id"]
     assert list(leases.active_leases(results)) == [run]  # the runner holds it for the node
@@ -250,7 +250,7 @@ def test_a_node_without_the_results_folder_sends_its_files_back(
     epochs = [e["epoch"] for e in events if e["event"] == "epoch" and e["run_id"] == run]
     assert any(e["event"] == "again" and e["run_id"] == run for e in events), events
     assert epochs[-12:] != list(range(1, 13))  # it did not start again from the first epoch
-    assert metrics(results) == metrics(undisturbed)
+    assert metrics(results) == train_undisturbed(study_configs(words))
     assert_tidy(results)
 
 

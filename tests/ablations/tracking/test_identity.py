@@ -14,6 +14,7 @@ from ablations.errors import ConfigError, TrackerError
 from ablations.machine import env_vars
 from ablations.scheduling.worker_env import NO_WANDB_IDENTITY, wandb_variables
 from ablations.tracking import client
+from tests.factories.processes import run
 
 pytestmark = pytest.mark.usefixtures("no_account")
 EXPORTED = {
@@ -86,6 +87,21 @@ def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
         assert client.entity_and_project(resolve("mini").system)[1] == "given"
     assert os.environ["WANDB_RUN_ID"] == "given"
     assert wandb_variables(shared=False).keys() == {"WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT"}
+
+
+def test_an_exit_that_hangs_is_cut_short_with_the_exit_code():
+    """As where the client waits for its service: a handler registered earlier that never ends."""
+    code = (
+        "import atexit, sys, time\n"
+        "from ablations.tracking import client\n"
+        "atexit.register(time.sleep, 600)\n"
+        "client.EXIT_SECONDS = 0.1\n"
+        "client.limit_exit(143)\n"
+        "print('printed')\n"
+        "sys.exit(143)\n"
+    )
+    done = run("python", "-c", code, seconds=60)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "printed\n", "")
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,8 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
 def limit_exit(code: int) -> None:
     """End this process with ``code`` where its exit takes longer than EXIT_SECONDS.
 
-    At exit the client waits for its service, in rare cases for ten minutes: if the service writes to
-    a connection that the client has just closed. By then the run is in W&B.
+    At exit the client waits for its service, in rare cases for ten minutes: if the service writes
+    to a connection that the client has just closed. By then the run is in W&B.
     """
 
     def watch() -> None:

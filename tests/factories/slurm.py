@@ -29,7 +29,7 @@ NEW_MACHINE = ["--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "
 PATIENCE_SECONDS = 300.0  # whatever takes longer hangs
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
 
-# Without cgroups and accounting, which a test machine may not have. A requeued job starts again when
+# Without cgroups and accounting, which a test machine may not have. A requeued job starts when
 # the credentials of its steps have expired: after 30 s instead of two minutes.
 SLURM_CONF = """\
 ClusterName=test

@@ -1,4 +1,4 @@
-"""Leases as other processes leave them."""
+"""Leases of other processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from ablations.store import leases
 from ablations.store.leases import Holder
 
-CELL = "0123456789ab"
+RUN_ID = "0123456789ab"
 
 
-def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) -> Path:
-    """A lease as another process would have left it."""
+def write_lease(results: Path, holder: Holder, number: int = 1, age: float = 0.0) -> Path:
+    """Write a lease as another process would."""
     path = results / leases.LEASE_FOLDER / f"{holder.run_id}.{number}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({k: v for k, v in vars(holder).items() if k != "heartbeat"}))
@@ -23,9 +23,9 @@ def written(results: Path, holder: Holder, number: int = 1, age: float = 0.0) ->
     return path
 
 
-def ended() -> Holder:
-    """The holder that a process of this machine was that has ended."""
+def dead_holder() -> Holder:
+    """A holder on this machine whose process has ended."""
     with subprocess.Popen(["sleep", "9"]) as process:
         birth = leases.process_start(process.pid)
         process.kill()
-    return Holder(CELL, pid=process.pid, birth=birth)
+    return Holder(RUN_ID, pid=process.pid, birth=birth)

@@ -11,7 +11,7 @@ from ablations.cli.main import main
 from ablations.store import cleanup, leases, run_state
 from ablations.store.leases import Holder
 from ablations.store.records import Record
-from tests.factories.leases import ended, written
+from tests.factories.leases import dead_holder, write_lease
 
 
 def put(path: Path, size: int = 1000) -> Path:
@@ -44,7 +44,7 @@ def folder(tiny, tmp_path) -> dict[str, Path]:
             run_state.RunState(path.name, cells[name].to_json()).write(results)
     put(paths["stopped"] / "last.broken", 700)
     put(paths["unreadable"] / "record.json", 3)
-    written(results, ended())  # a dead process's lease
+    write_lease(results, dead_holder())  # a dead process's lease
     put(results / "wandb" / "offline-run-1" / "run.wandb")
     put(results / "notes" / "record.partial")
     return paths

@@ -22,8 +22,8 @@ def epoch_of(config, seed: int, epoch: int, workers: int = 0, starting: int = 0)
     """All training batches of an epoch, joined."""
     train, _ = create_loaders(data.load_dataset(config), config, seed, workers, starting)
     train.sampler.set_epoch(epoch)
-    pictures, labels = zip(*train, strict=True)
-    return torch.cat(pictures), torch.cat(labels)
+    dataset, labels = zip(*train, strict=True)
+    return torch.cat(dataset), torch.cat(labels)
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def test_every_image_appears_once_per_epoch():
 def test_augmentation_is_shift_and_flip_of_the_original():
     """Undone by brute force: each shown picture is one of the 98 versions of its original."""
     config = replace(TENSOR, batch_size=8)
-    pictures = data.load_dataset(config)
-    train, _ = create_loaders(pictures, config, seed=3)
+    dataset = data.load_dataset(config)
+    train, _ = create_loaders(dataset, config, seed=3)
     keys = [key for key, _ in zip(iter(train.sampler), range(8), strict=False)]
     shown = next(iter(train))[0]
-    padded = np.pad(pictures.train.images, ((0, 0), (5, 5), (5, 5), (0, 0)))
+    padded = np.pad(dataset.train.images, ((0, 0), (5, 5), (5, 5), (0, 0)))
     seen = set()
     for (_, index), picture in zip(keys, shown, strict=True):
-        mean, std = pictures.mean[0], pictures.std[0]
+        mean, std = dataset.mean[0], dataset.std[0]
         whole = ((picture * std + mean) * 255).round().to(torch.uint8).squeeze(0).numpy()
         matches = [
             (row, column, flip)
@@ -81,14 +81,14 @@ def test_augmentation_is_shift_and_flip_of_the_original():
 
 
 def test_validation_does_not_augment():
-    pictures = data.load_dataset(TENSOR)
-    _, val = create_loaders(pictures, TENSOR, seed=0)
+    dataset = data.load_dataset(TENSOR)
+    _, val = create_loaders(dataset, TENSOR, seed=0)
     shown, labels = (torch.cat(part) for part in zip(*val, strict=True))
     assert shown.shape == (2000, 1, 32, 32)
-    assert labels.tolist() == pictures.val.labels.tolist()
-    mean, std = pictures.mean[0], pictures.std[0]
+    assert labels.tolist() == dataset.val.labels.tolist()
+    mean, std = dataset.mean[0], dataset.std[0]
     whole = ((shown * std + mean) * 255).round().to(torch.uint8)
-    assert np.array_equal(whole[:, 0, 2:-2, 2:-2].numpy(), pictures.val.images.squeeze(-1))
+    assert np.array_equal(whole[:, 0, 2:-2, 2:-2].numpy(), dataset.val.images.squeeze(-1))
     assert not whole[:, 0, :2].any()
 
 
@@ -137,12 +137,12 @@ def test_images_in_memory_go_through_timms_transforms_too():
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("content", [b"this is no image", None])
 def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers):
-    pictures = data.load_dataset(files)
-    path = pictures.train.images[5]
+    dataset = data.load_dataset(files)
+    path = dataset.train.images[5]
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:200] if content is None else content)
-        train, _ = create_loaders(pictures, files, seed=0, workers=workers)
+        train, _ = create_loaders(dataset, files, seed=0, workers=workers)
         with pytest.raises(DataError, match=f"^{path} cannot be decoded: .*") as caught:
             list(train)
         assert failure_kind(caught.value) == "data"
@@ -154,7 +154,7 @@ def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers)
 
 def test_every_strength_of_the_papers_augmentation_works(files):
     """RandAugment draws its magnitude anew for each picture; the rare ones count too."""
-    pictures = data.load_dataset(files)
+    dataset = data.load_dataset(files)
     for epoch in range(30):
-        train, _ = create_loaders(pictures, files, seed=0, workers=0, epoch=epoch)
-        assert sum(len(labels) for _, labels in train) == len(pictures.train)
+        train, _ = create_loaders(dataset, files, seed=0, workers=0, epoch=epoch)
+        assert sum(len(labels) for _, labels in train) == len(dataset.train)

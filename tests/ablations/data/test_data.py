@@ -1,4 +1,4 @@
-"""Every source of pictures, on real pictures, and what a missing or broken one says."""
+"""Every data source with real images, and the errors of missing or broken files."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ originals = pytest.mark.skipif(
 
 
 def test_mini_is_balanced_small_and_pinned():
-    pictures = mini.load_mini()
-    assert pictures.train.images.shape == (8000, 28, 28, 1)
-    assert pictures.val.images.shape == (2000, 28, 28, 1)
-    assert set(Counter(pictures.train.labels.tolist()).values()) == {800}
-    assert set(Counter(pictures.val.labels.tolist()).values()) == {200}
-    assert len(pictures.classes) == 10
-    assert pictures.fingerprint == "88d62a25161371fc"
+    dataset = mini.load_mini()
+    assert dataset.train.images.shape == (8000, 28, 28, 1)
+    assert dataset.val.images.shape == (2000, 28, 28, 1)
+    assert set(Counter(dataset.train.labels.tolist()).values()) == {800}
+    assert set(Counter(dataset.val.labels.tolist()).values()) == {200}
+    assert len(dataset.classes) == 10
+    assert dataset.fingerprint == "88d62a25161371fc"
     assert mini.MINI_FILE.stat().st_size < 5_000_000
     assert "Zalando" in mini.MINI_FILE.with_name("mini.LICENSE").read_text()
 
 
 @originals
 def test_mini_is_drawn_from_the_originals():
-    pictures, whole = mini.load_mini(), fashion.load_fashion(None)
+    dataset, whole = mini.load_mini(), fashion.load_fashion(None)
     with np.load(mini.MINI_FILE) as arrays:
         for split, part, source in (
-            ("train", pictures.train, whole.train),
-            ("val", pictures.val, whole.val),
+            ("train", dataset.train, whole.train),
+            ("val", dataset.val, whole.val),
         ):
             index = arrays[f"{split}_index"]
             assert len(set(index.tolist())) == len(index)
@@ -57,9 +57,9 @@ def test_mini_is_drawn_from_the_originals():
 
 @pytest.fixture
 def idx_folder(tmp_path) -> Path:
-    """The embedded pictures as the four IDX files of the originals, gzipped."""
-    pictures = mini.load_mini()
-    for name, split in (("train", pictures.train), ("t10k", pictures.val)):
+    """The embedded images as the four IDX files of the originals, gzipped."""
+    dataset = mini.load_mini()
+    for name, split in (("train", dataset.train), ("t10k", dataset.val)):
         images, labels = split.images[:300].squeeze(-1), split.labels[:300].astype(np.uint8)
         for kind, array in (("images", images), ("labels", labels)):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
@@ -150,19 +150,19 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path, monkeypatch, 
 
 
 def write_cifar(root: Path, name: str) -> None:
-    """The embedded pictures in CIFAR's own file format: pickled rows of 3 x 1024 bytes."""
+    """The embedded images in CIFAR's own file format: pickled rows of 3 x 1024 bytes."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     source = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
     base = root / source.base_folder
     base.mkdir(parents=True)
-    pictures = mini.load_mini()
-    rows = np.pad(pictures.train.images, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
+    dataset = mini.load_mini()
+    rows = np.pad(dataset.train.images, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
     rows = rows.transpose(0, 3, 1, 2).reshape(8000, -1)
     key = "labels" if name == "cifar10" else "fine_labels"
     for number, (file, _) in enumerate([*source.train_list, *source.test_list]):
         part = slice(20 * number, 20 * number + 20)
-        entry = {"data": rows[part], key: pictures.train.labels[part].tolist()}
+        entry = {"data": rows[part], key: dataset.train.labels[part].tolist()}
         (base / file).write_bytes(pickle.dumps(entry))
     names = {"label_names": list("abcdefghij")}
     if name == "cifar100":
@@ -179,13 +179,13 @@ def test_cifar_reads_its_files(tmp_path, monkeypatch, name, train, classes):
     with pytest.raises(DataError, match=name):  # torchvision checks the published checksums
         cifar.load_cifar(name, str(tmp_path))
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    pictures = cifar.load_cifar(name, str(tmp_path))
-    assert pictures.train.images.shape == (train, 32, 32, 3)
-    assert len(pictures.val) == 20
-    assert len(pictures.classes) == classes
+    dataset = cifar.load_cifar(name, str(tmp_path))
+    assert dataset.train.images.shape == (train, 32, 32, 3)
+    assert len(dataset.val) == 20
+    assert len(dataset.classes) == classes
     original = mini.load_mini().train
-    assert np.array_equal(pictures.train.images[5, 2:-2, 2:-2, :1], original.images[5])
-    assert pictures.train.labels[5] == original.labels[5]
+    assert np.array_equal(dataset.train.images[5, 2:-2, 2:-2, :1], original.images[5])
+    assert dataset.train.labels[5] == original.labels[5]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -216,9 +216,9 @@ def test_a_damaged_archive_of_imagenette_is_named(tmp_path, monkeypatch):
 
 def test_folder_reads_imagenets_layout(picture_folder):
     config = resolve("imagenet", {"data.root": str(picture_folder), "model.num_classes": 3}).data
-    pictures = folder.load_folder(config.root)
-    assert pictures.classes == ("Pullover", "T-shirt-top", "Trouser")
-    assert (len(pictures.train), len(pictures.val)) == (48, 24)
+    dataset = folder.load_folder(config.root)
+    assert dataset.classes == ("Pullover", "T-shirt-top", "Trouser")
+    assert (len(dataset.train), len(dataset.val)) == (48, 24)
 
 
 def test_the_number_of_classes_of_a_folder_is_counted_also_for_imagenets_recipe(picture_folder):
@@ -293,12 +293,12 @@ def test_ordinary_folders_keep_their_fingerprint_and_their_order(copied):
         shutil.copy(some, target)
     (root / "val" / "linked").symlink_to(root / "val" / "Trouser")
     (root / "train" / "linked").symlink_to(root / "train" / "Trouser")
-    pictures = folder.load_folder(copied.root)
-    assert pictures.fingerprint == fingerprint_of_old(root, pictures.classes)
-    indices = {name: index for index, name in enumerate(pictures.classes)}
+    dataset = folder.load_folder(copied.root)
+    assert dataset.fingerprint == fingerprint_of_old(root, dataset.classes)
+    indices = {name: index for index, name in enumerate(dataset.classes)}
     old = make_dataset(str(root / "train"), indices, extensions=IMG_EXTENSIONS)
-    assert [(str(path)) for path in pictures.train.images] == [path for path, _ in old]
-    assert pictures.train.labels.tolist() == [label for _, label in old]
+    assert [(str(path)) for path in dataset.train.images] == [path for path, _ in old]
+    assert dataset.train.labels.tolist() == [label for _, label in old]
 
 
 def test_the_fingerprint_changes_where_decoding_has_changed(copied):
@@ -407,13 +407,13 @@ def test_file_names_that_are_not_utf_8_work(copied, caplog):
     some = os.path.join(trouser, os.listdir(trouser)[0])
     shutil.copy(some, os.path.join(trouser, b"caf\xe9.jpg"))
     shutil.copy(some, os.path.join(trouser, b"caf\xe9\n.txt"))
-    pictures = folder.load_folder(copied.root)
-    assert len(pictures.train) == 49
+    dataset = folder.load_folder(copied.root)
+    assert len(dataset.train) == 49
     assert caplog.records[-1].getMessage().encode()
-    index = [path.name for path in pictures.train.images].index(os.fsdecode(b"caf\xe9.jpg"))
-    train = TransformedImages(pictures.train, pictures, copied, seed=0, training=True)
+    index = [path.name for path in dataset.train.images].index(os.fsdecode(b"caf\xe9.jpg"))
+    train = TransformedImages(dataset.train, dataset, copied, seed=0, training=True)
     assert train.image(index).size == (40, 40)
-    pictures.train.images[index].write_bytes(b"broken")
+    dataset.train.images[index].write_bytes(b"broken")
     with pytest.raises(DataError, match=r"caf\\udce9.jpg cannot be decoded") as caught:
         train.image(index)
     assert str(caught.value).encode()

@@ -113,9 +113,9 @@ def test_exactly_the_broken_files_fail_in_training(spoilt):
         folder.load_folder(config.root)
     for name in ("empty.jpg", "lost.jpg"):
         (spoilt / "train" / "Trouser" / name).unlink()
-    pictures = folder.load_folder(config.root)
-    images = TransformedImages(pictures.train, pictures, config, seed=0, training=True)
-    for index, path in enumerate(pictures.train.images):
+    dataset = folder.load_folder(config.root)
+    images = TransformedImages(dataset.train, dataset, config, seed=0, training=True)
+    for index, path in enumerate(dataset.train.images):
         if path in broken:
             with pytest.raises(DataError):
                 images.image(index)

@@ -107,7 +107,7 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
         assert f"seed {config.seed}" in run["cell"]
     assert "oom: too big" in "".join(lines)
     assert re.search(r"1/2 +50.00 +2000 +5 s", "".join(lines))
-    # A failed cell that was begun again and crashed has crashed.
+    # A failed run that was started again and crashed counts as crashed.
     config = cells["failed"]
     run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
@@ -149,12 +149,12 @@ def test_the_next_command_removes_leftovers_of_a_killed_process(tiny, tmp_path):
     assert names == [["record.json"], *[["begun.json", "last.ckpt", "record.json"]] * 2]
 
 
-# A second training of a done cell
+# A second training of a done run
 
 
 @pytest.fixture
 def done_twice(tiny, tmp_path):
-    """A done cell, what its folder had, and the same cell begun again until its second epoch."""
+    """A done run with the files of its folder, and a new start of it until its second epoch."""
 
     def again(error):
         config = tiny()

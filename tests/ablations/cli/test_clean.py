@@ -71,7 +71,7 @@ def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
     assert f"left alone: {folder['unreadable'] / 'record.json'} is not a record" in err
     lines = {line.split("  ")[0]: line.split()[-3:] for line in out.splitlines()}
     assert lines["checkpoints of runs that are done"] == ["1", "5.0", "kB"]
-    assert lines["damaged checkpoints that were set aside"] == ["1", "700", "bytes"]
+    assert lines["damaged checkpoints"] == ["1", "700", "bytes"]
     assert lines["leases of processes that are gone"][0] == "1"
     assert "no record is touched" in out
 

@@ -68,7 +68,7 @@ class Started:
                     found.append(int(path.parent.name))
         return sorted(pid for pid in found if leases.process_start(pid))
 
-    def followers(self) -> list[int]:
+    def workers(self) -> list[int]:
         """The DDP workers."""
         pids = []
         for pid in self.alive():

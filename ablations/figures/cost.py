@@ -71,7 +71,7 @@ def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
         "256×256). Logarithmic scales."
     ]
     if not ours:
-        notes.append("No study here is of ImageNet-1K, so none of ours is drawn.")
+        notes.append("None of these studies is of ImageNet-1K, so none is drawn.")
     figure = new_figure(5.0, TITLE, notes)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, published, cost, unit in (
@@ -248,9 +248,9 @@ def _notes(study: Study, rows: Sequence[Row], bottom: float, top: float) -> list
         "standard deviation over seeds."
     ]
     if any(row.top1 and not bottom <= row.top1.mean <= top for row in rows):
-        notes.append("An arrow: off the axis, with its value.")
+        notes.append("An arrow is a value off the axis.")
     if any(_has_other_cost(study, row, cost) for row in rows for cost in ("macs", "params")):
-        notes.append("Named, where there is room: what costs over a tenth more or less.")
+        notes.append("Labelled if there is room: variants whose cost differs by more than a tenth.")
     return notes
 
 

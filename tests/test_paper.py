@@ -1,8 +1,7 @@
-"""The proof: this is the paper's model.
+"""Evidence that this is the paper's model.
 
-Read from top to bottom: our five sizes compute what timm's do; every count that the paper prints
-comes out of `ablations profile`, but for three that it rounds the wrong way; a mixer of your own
-gets its row, as the README shows it.
+The five sizes compute what timm's do. `ablations profile` gives every count that the paper prints,
+except three that it rounds the wrong way. A user's own mixer gets its row, as in the README.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_our_model_is_timms_to_the_last_digits(size, tmp_path):
+def test_the_model_computes_what_timms_does(size, tmp_path):
     """Logits and the four pyramid features within 1e-5, at 224 and at another resolution.
 
-    The weights are timm's own, each of them moved, norms and LayerScale too, so that a parameter
-    that is swapped or ignored shows. They take the way of a user: out of a file in timm's layout.
+    The weights are timm's with noise on every parameter, norms and LayerScale too, so that a
+    swapped or ignored parameter changes the result. They are loaded from a file in timm's layout.
     """
     theirs = perturbed(timm.create_model(f"poolformer_{size}"))
     write_weights(theirs.state_dict(), tmp_path / "timm.safetensors")
@@ -51,11 +50,11 @@ def test_our_model_is_timms_to_the_last_digits(size, tmp_path):
     assert counts == [PARAMETERS[size]] * 2
     generator = torch.Generator().manual_seed(0)
     for side in (224, 160):
-        pictures = torch.randn(1, 3, side, side, generator=generator)
+        images = torch.randn(1, 3, side, side, generator=generator)
         with torch.no_grad():
-            logits, expected = ours(pictures), theirs(pictures)
-            levels = ours.pyramid(pictures)
-            their_levels = theirs.forward_intermediates(pictures, intermediates_only=True)
+            logits, expected = ours(images), theirs(images)
+            levels = ours.pyramid(images)
+            their_levels = theirs.forward_intermediates(images, intermediates_only=True)
         assert expected.std() > 0.05  # nothing trivial
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
         assert len(levels) == len(their_levels) == 4
@@ -64,28 +63,28 @@ def test_our_model_is_timms_to_the_last_digits(size, tmp_path):
             torch.testing.assert_close(level, other, atol=1e-5, rtol=0)
 
 
-def test_a_parameter_that_were_ignored_would_show():
-    """That the comparison above can fail: any one tensor put back moves the logits further.
+def test_an_ignored_parameter_would_be_detected():
+    """The comparison above can fail: resetting any one tensor changes the logits by more.
 
-    But for one: pooling subtracts its input, and with it a constant, so that the bias of the norm
-    before it has no effect on anything (away from rounding).
+    There is one exception. Pooling subtracts its input, and so any constant: the bias of the norm
+    before it has no effect (except rounding).
     """
     model = perturbed(create("poolformer_s12", depths=(1, 1, 1, 1), image_size=64))
-    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     plain = create("poolformer_s12", depths=(1, 1, 1, 1), image_size=64).state_dict()
     with torch.no_grad():
-        expected = model(picture)
+        expected = model(image)
         for name, tensor in model.named_parameters():
             kept = tensor.clone()
             tensor.copy_(plain[name])
-            moved = (model(picture) - expected).abs().max()
-            assert (moved < 1e-5) == name.endswith("token.norm.bias"), name
+            change = (model(image) - expected).abs().max()
+            assert (change < 1e-5) == name.endswith("token.norm.bias"), name
             tensor.copy_(kept)
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory) -> pd.DataFrame:
-    """What `ablations profile sweeps/*.yaml` counts."""
+    """The counts of `ablations profile sweeps/*.yaml`."""
     target = tmp_path_factory.mktemp("profile") / "profile.csv"
     sweeps = sorted(map(str, Path("sweeps").glob("*.yaml")))
     assert main(["profile", *sweeps, "--recipe=imagenet", "--format=csv", f"-o={target}"]) == 0
@@ -101,7 +100,7 @@ CONTRADICTED = ["PoolFormer-S36", "PoolFormer-M36", "PoolFormer-M48"]
     [*published.model_rows().values(), *list(published.ablation_rows().values())[1:]],
     ids=lambda row: row.variant,
 )
-def test_every_published_count_comes_out(row, profile):
+def test_every_published_count_is_reproduced(row, profile):
     """Within 0.05 M and 0.05 G of the printed number; the baseline of the table is S12."""
     found = profile.loc[row.variant]
     params, macs = found["params"] / 1e6, found["macs"] / 1e9
@@ -122,8 +121,8 @@ def test_every_published_count_comes_out(row, profile):
         assert found["frozen_params"] == 0
 
 
-def test_the_earlier_counts_stand_beside_them(profile):
-    """The second version's MACs, and that what they have too much hardly grows with the depth."""
+def test_the_counts_of_the_second_version_are_shown(profile):
+    """The second version's MACs; their excess over ours hardly grows with the depth."""
     before = profile["paper_macs_before_g"].dropna()
     assert before.to_dict() == {
         "PoolFormer-S12": 2.0,
@@ -142,21 +141,21 @@ def test_the_earlier_counts_stand_beside_them(profile):
         assert ours[f"poolformer_{size}"] == pytest.approx(macs / 1e9, abs=5e-4)
 
 
-def test_the_models_by_name_are_the_cells_of_the_sweeps():
-    """`poolformer.create` and the sweep files, at the paper's size, build the same variants.
+def test_the_named_models_are_the_variants_of_the_sweeps():
+    """`poolformer.create` and the sweep files build the same variants at the paper's size.
 
-    But for the controls, which are for training beside a row.
+    The controls are no named models.
     """
     files = [path for path in sorted(Path("sweeps").glob("*.yaml")) if path.stem != "controls"]
-    cells = expand_sweeps(files, "imagenet", seeds=[0])
-    models = {replace(cell.config.model, drop_path=0.0) for cell in cells}
+    runs = expand_sweeps(files, "imagenet", seeds=[0])
+    models = {replace(run.config.model, drop_path=0.0) for run in runs}
     assert models == set(MODELS.values())
     assert len(models) == len(MODELS)
     model = create("metaformer_ppaa_s12_224", num_classes=3)
     assert model.config == replace(MODELS["metaformer_ppaa_s12_224"], num_classes=3)
 
 
-def test_a_model_that_overrides_change_is_none_of_the_papers(tmp_path):
+def test_a_model_changed_by_overrides_has_no_published_counts(tmp_path):
     target = tmp_path / "profile.csv"
     words = ["--model.token_mixers=attention", "--model.depths=[1, 1, 1, 1]", "--format=csv"]
     assert main(["profile", *words, f"-o={target}"]) == 0
@@ -166,7 +165,7 @@ def test_a_model_that_overrides_change_is_none_of_the_papers(tmp_path):
 
 
 def test_a_mixer_of_your_own_gets_its_row(tmp_path):
-    """The README's example, file by file and word by word; only the model and the epochs shrink."""
+    """The README's example as it is printed, with a smaller model and fewer epochs."""
     write_files(tmp_path)
     (command,) = re.findall(r"^ablations (run .*--plugins.*)$", Path("README.md").read_text(), re.M)
     words = [*command.split(), "--seeds=0", *TINY_FLAGS, "--optim.epochs=1"]

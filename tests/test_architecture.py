@@ -1,4 +1,4 @@
-"""The rooms: who may import whom, and what the front doors hand out."""
+"""The packages: which may import which, how deep the chains are, and what starts without torch."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import poolformer
 
-# CONTRIBUTING.md has the same map for readers.
-ROOMS = re.findall(
+# The map in CONTRIBUTING.md: each package imports only from packages above it.
+PACKAGES = re.findall(
     r"^ {2}([\w/]+)(?:\.py|/) ", Path("CONTRIBUTING.md").read_text(), flags=re.MULTILINE
 )
 FILES = sorted([*Path("poolformer").rglob("*.py"), *Path("ablations").rglob("*.py")])
+MAX_DEPTH = 12
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
     """``ablations.data.folder`` -> ``ablations/data``."""
-    parts = module.split(".")
-    return "/".join(parts[:2])
+    return "/".join(module.split(".")[:2])
 
 
-def imports(path: Path) -> set[str]:
+def module_name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """All modules that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -33,35 +39,66 @@ def imports(path: Path) -> set[str]:
             found.update(f"{node.module}.{item.name}" for item in node.names)
         elif isinstance(node, ast.Import):
             found.update(item.name for item in node.names)
-    return {name for name in found if name.split(".")[0] in ("poolformer", "ablations")}
+    return found
 
 
-def name_of(path: Path) -> str:
-    return room(".".join(path.with_suffix("").parts))
+@cache
+def package_graph() -> dict[str, set[str]]:
+    """Package -> the packages that it imports."""
+    graph: dict[str, set[str]] = {package: set() for package in PACKAGES}
+    for path in FILES:
+        own = package_of(module_name(path))
+        if own in graph:  # not the public API in __init__.py
+            imported = {package_of(module) for module in imported_modules(path)}
+            graph[own] |= imported & graph.keys() - {own}
+    return graph
 
 
-def test_the_map_names_every_room():
-    rooms = {name_of(path) for path in FILES if path.stem != "__init__" or len(path.parts) > 2}
-    assert rooms == set(ROOMS)
+@cache
+def longest_chain(package: str) -> tuple[str, ...]:
+    chains = [longest_chain(each) for each in package_graph()[package]]
+    return (package, *max(chains, key=len, default=()))
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_a_room_imports_only_from_rooms_above_it(path):
-    own = name_of(path)
-    if own not in ROOMS:  # a package's front door
-        return
-    for module in imports(path):
-        other = room(module)
-        if other in ROOMS and other != own:
-            assert ROOMS.index(other) < ROOMS.index(own), f"{own} imports {other}"
+def test_the_map_names_every_package():
+    packages = {package_of(module_name(path)) for path in FILES}
+    assert packages - {"ablations", "poolformer"} == set(PACKAGES)
 
 
-def test_the_model_knows_nothing_of_the_lab():
+def test_imports_go_one_way():
+    upward = [
+        f"{package} imports {imported}"
+        for package, others in package_graph().items()
+        for imported in others
+        if PACKAGES.index(imported) > PACKAGES.index(package)
+    ]
+    assert not upward
+
+
+def test_chains_of_imports_are_short():
+    chain = max(map(longest_chain, PACKAGES), key=len)
+    print(len(chain), "levels:", " -> ".join(chain))
+    assert len(chain) <= MAX_DEPTH, chain
+
+
+def test_poolformer_does_not_import_ablations():
     for path in Path("poolformer").rglob("*.py"):
-        assert "ablations" not in {name.split(".")[0] for name in imports(path)}
+        assert "ablations" not in {name.split(".")[0] for name in imported_modules(path)}, path
 
 
-def test_the_front_door_of_the_model():
+def test_no_module_is_named_like_one_of_the_standard_library():
+    names = {path: module_name(path).split(".")[-1] for path in FILES}
+    assert not [path for path, name in names.items() if name in sys.stdlib_module_names]
+
+
+def test_tests_import_helpers_from_factories_only():
+    for path in Path("tests").rglob("*.py"):
+        for module in imported_modules(path):
+            names = module.split(".")
+            assert names[0] != "tests" or not any(n.startswith("test_") for n in names), path
+
+
+def test_the_public_api_of_poolformer():
     assert poolformer.__all__ == [
         "MODELS",
         "SIZES",
@@ -80,12 +117,22 @@ def test_the_front_door_of_the_model():
         _ = poolformer.Metaformer
 
 
-def test_configs_are_read_without_torch():
-    code = "import sys, poolformer, ablations.tables as _; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("ablations", {"torch", "pandas"}),
+        ("poolformer", {"torch", "pandas"}),
+        ("ablations.tables", {"torch"}),
+    ],
+)
+def test_imports_are_light(module, heavy):
+    """In a process of its own, because this one may have imported anything."""
+    code = f"import sys, {module}; print(*{heavy} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
-def test_no_registry_or_machine_is_named_in_the_lock_file():
+def test_the_lock_file_has_versions_and_nothing_else():
     lines = Path("requirements.lock").read_text().splitlines()
     for line in lines:
         assert re.match(r"#|[\w.-]+==[\w.+!-]+( ; .*)?$", line), line

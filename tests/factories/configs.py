@@ -1,14 +1,18 @@
-"""A config that trains an epoch in about a second."""
+"""Configs and sweep files that several tests use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+# The sweeps of the paper's ablation table.
+TABLE_SWEEPS = [
+    path
+    for path in sorted(Path("sweeps").glob("*.yaml"))
+    if path.stem not in ("model_size", "follow_up", "controls")
+]
 
-
-# A model that trains an epoch of the 8,000 embedded pictures in about a second.
+# A model that trains an epoch of the 8,000 embedded images in about a second.
 TINY: dict[str, Any] = {
     "model.depths": [1, 1, 1, 1],
     "model.dims": [8, 8, 16, 16],

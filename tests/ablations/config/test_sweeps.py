@@ -16,9 +16,9 @@ from ablations.config.resolve import recipe_names, resolve
 from ablations.config.sweep import PARAMETERS, expand_sweeps, sweep_grid
 from ablations.paper import matching, published
 from poolformer import SIZES, ConfigError
+from tests.factories.configs import TABLE_SWEEPS
 
 FILES = sorted(Path("sweeps").glob("*.yaml"))
-TABLE = [path for path in FILES if path.stem not in ("model_size", "follow_up", "controls")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -65,7 +65,7 @@ def test_every_cell_is_the_same_run_as_the_agent_starts_it(path, recipe):
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_the_sweeps_give_every_row_of_the_papers_table_once_a_seed(recipe):
-    cells = expand_sweeps(TABLE, recipe)
+    cells = expand_sweeps(TABLE_SWEEPS, recipe)
     base = diff.flat_config(resolve(recipe).to_json())
     rows = []
     for cell in cells:
@@ -107,14 +107,14 @@ def test_the_follow_ups_entries_change_one_field_each():
 
 
 def test_a_cell_of_several_files_is_one_and_the_first_seed_of_all_comes_first():
-    cells = expand_sweeps(TABLE, "mini", seeds=[5, 3])
-    shared = [cell for cell in cells if len(cell.sweeps) == len(TABLE)]
+    cells = expand_sweeps(TABLE_SWEEPS, "mini", seeds=[5, 3])
+    shared = [cell for cell in cells if len(cell.sweeps) == len(TABLE_SWEEPS)]
     assert [cell.config.seed for cell in shared] == [3, 5]
     assert [cell.config.seed for cell in cells] == [3] * 18 + [5] * 18
 
 
 def test_overrides_win_in_every_cell():
-    cells = expand_sweeps(TABLE, "mini", {"optim.epochs": "7", "data.batch_size": 64})
+    cells = expand_sweeps(TABLE_SWEEPS, "mini", {"optim.epochs": "7", "data.batch_size": 64})
     assert {(cell.config.optim.epochs, cell.config.data.batch_size) for cell in cells} == {(7, 64)}
 
 

@@ -12,12 +12,12 @@ from ablations.config.sweep import sweep_grid
 from ablations.paper import matching, published
 from ablations.training.cost import at_paper_size, macs, model_cost
 from poolformer import SIZES, MetaFormer
-from tests.ablations.config.test_sweeps import TABLE
+from tests.factories.configs import TABLE_SWEEPS
 
 
 def rows() -> list[tuple[dict, str | None]]:
     found = []
-    for path in TABLE:
+    for path in TABLE_SWEEPS:
         for cell in sweep_grid(path):
             preset, seed = cell.pop("preset", None), cell.pop("seed")
             if seed == 0 and (cell, preset) not in found:

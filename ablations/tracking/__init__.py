@@ -1,7 +1,7 @@
-"""W&B: mirroring a run, finding finished ones, reading runs back.
+"""W&B: mirror runs, reuse finished runs, read runs back.
 
-W&B mirrors what happens; the record on disk is the truth, and no run fails in training for it. The
-names load on first use: training needs neither tables nor the reading of runs.
+W&B is a mirror: the record on disk is the truth, and a failure of W&B never fails a training run.
+Names are imported on first use, because training does not need the reading of runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_offline", "read_project"]
 
-# name -> the file it is in
+# Name -> its module.
 _LAZY = {
     "read_offline": "reading",
     "read_project": "reading",

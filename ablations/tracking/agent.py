@@ -1,7 +1,7 @@
-"""What a W&B agent's sweep gave a run, held against what the run is about to train.
+"""Check that a run started by a W&B agent trains what its sweep asks for.
 
-The command line is made by the sweep's `command`, which can lose a parameter or set another value
-for it; the file that WANDB_SWEEP_PARAM_PATH names has them as the sweep does.
+The sweep's `command` makes the command line, and it can lose a parameter or change its value. The
+file named by WANDB_SWEEP_PARAM_PATH has the parameters as the sweep has them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ablations.tracking.client import sweep_parameters
 def check_sweep_parameters(
     config: RunConfig, fields_set: Mapping[str, Any], preset: str | None
 ) -> None:
-    """Refuse a run that is not the one which the agent's sweep asks for.
+    """Raise ConfigError unless the run has the parameters of the agent's sweep.
 
     Args:
         config: The run.
@@ -28,8 +28,8 @@ def check_sweep_parameters(
         preset: The preset that it was resolved with.
 
     Raises:
-        ConfigError: A parameter of the sweep that no run has, or that this run has another value
-            of; names the field and both values.
+        ConfigError: No run has such a parameter, or this run has another value; the message names
+            the field and both values.
     """
     given = {name: value for name, value in sweep_parameters().items() if name != "_wandb"}
     if not given:
@@ -44,7 +44,7 @@ def check_sweep_parameters(
         wanted |= expand_group(name, value) if name in GROUPS else {name: value}
     asked = resolve(config.recipe, {**fields_set, **wanted}, preset, count_classes=count_classes)
     here, there = flatten(config.to_json()), flatten(asked.to_json())
-    # A learning rate by its rule is no field of the resolved run: then the rate is named.
+    # The resolved run has the learning rate, not the rule that it follows from.
     for name in sorted(there, key=lambda name: name not in wanted):
         if here[name] != there[name]:
             raise _contradiction(name, here[name], there[name])

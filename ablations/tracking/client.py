@@ -19,26 +19,30 @@ from ablations.errors import TrackerError
 from ablations.machine import env_vars
 from ablations.text.escape import redact_credentials
 
-# What the client says where nobody answers, or only with errors of the server, or too late.
+# Messages of the client when the server does not answer, answers too late, or with HTTP 5xx.
 _UNREACHABLE = re.compile(
     r"giving up after|timed out|did not respond in time|deadline exceeded|connection refused"
     r"|no such host|HTTP 5\d\d|connection reset|EOF",
     flags=re.IGNORECASE,
 )
 
-# Seconds that a run waits for W&B when it starts and when it ends; a model may take longer to send.
+# Seconds that a run waits for W&B at its start and at its end; weights may take longer to upload.
 INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 30, 600
 EXIT_SECONDS = 20  # that the exit of an interrupted process may take
-HOME_VARIABLES = ["XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"]  # where the client writes
-_LOGGERS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers that W&B's log of a run shows
+HOME_VARIABLES = [
+    "XDG_CACHE_HOME",
+    "WANDB_CACHE_DIR",
+    "WANDB_DATA_DIR",
+]  # folders that the client writes to
+_LOGGERS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers shown in W&B's log of a run
 
 
 MODES = ["online", "offline", "disabled"]
 _OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B's earlier names
-# What `wandb agent` says of the one run that it starts a process for.
+# Set by `wandb agent` for the run that the process trains.
 AGENT_VARIABLES = ["WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE"]
-# All that the client takes for the identity of a run. Batch systems and shells export some of it;
-# a study has many runs, and each has its own id, name, group and start.
+# All variables that give a run its identity. Batch systems and shells export some of them, but a
+# study has many runs, each with its own id, name, group and start time.
 IDENTITY_VARIABLES = [
     *AGENT_VARIABLES,
     *("WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM", "WANDB_NAME", "WANDB_RUN_NAME"),
@@ -63,23 +67,23 @@ def agent_run_id() -> str | None:
 
 
 def hidden_variables() -> dict[str, None]:
-    """The variables that the client must not see: an identity that nobody gave this run."""
+    """The variables to hide from the client: identities that are not meant for this run."""
     return dict.fromkeys(
         name for name in IDENTITY_VARIABLES if not (agent_run_id() and name in AGENT_VARIABLES)
     )
 
 
 def user_tags() -> list[str]:
-    """The tags that the user wants on all runs: WANDB_TAGS, with commas between them."""
+    """The tags for all runs, from WANDB_TAGS (separated by commas)."""
     named = (tag.strip() for tag in (env_vars.get("WANDB_TAGS") or "").split(","))
     return [tag[:64] for tag in named if tag]  # W&B takes 64 letters
 
 
 def mode() -> str:
-    """online, offline or disabled: as WANDB_MODE says, else online where there is an account.
+    """online, offline or disabled: WANDB_MODE, or else online if there is an API key.
 
     Raises:
-        TrackerError: Online is asked for and there is no API key.
+        TrackerError: The mode is unknown, or it is online and there is no API key.
     """
     asked = env_vars.get("WANDB_MODE") or ("online" if agent_run_id() else None)
     asked = _OLD_MODES.get(asked or "", asked)
@@ -88,7 +92,7 @@ def mode() -> str:
     if asked in ("offline", "disabled"):
         return asked
     if asked is None and not _key_may_exist():
-        return "offline"  # without the second that importing the client takes
+        return "offline"  # saves the second that importing the client takes
     import wandb
 
     with_account = logged_in()
@@ -104,7 +108,7 @@ def mode() -> str:
 
 
 def _key_may_exist() -> bool:
-    """Whether one of the places of an API key is there; the client looks into them."""
+    """Whether there is a variable or a file that the client could read an API key from."""
     netrc = [env_vars.get("NETRC"), "~/.netrc", "~/_netrc"]
     return bool(
         env_vars.get("WANDB_API_KEY")
@@ -114,10 +118,10 @@ def _key_may_exist() -> bool:
 
 
 def logged_in() -> bool:
-    """Whether the client has an API key; it is not asked for.
+    """Whether the client has an API key; never asks for one.
 
     Raises:
-        TrackerError: It has one that cannot be one.
+        TrackerError: The key is malformed.
     """
     import wandb
 
@@ -128,9 +132,9 @@ def logged_in() -> bool:
 
 
 def _ensure_home() -> None:
-    """Give the client folders of its own where the user has no home to write to.
+    """Give the client folders of its own if the user has no writable home.
 
-    Without one its service says a page about it, and keeps a cache in the working directory.
+    Without one it prints a long message and keeps a cache in the working directory.
     """
     home = os.path.expanduser("~")
     if os.access(home, os.W_OK | os.X_OK):
@@ -143,7 +147,7 @@ def _ensure_home() -> None:
 
 
 def _silent_client() -> Any:
-    """The client, told to keep its own messages off the screen."""
+    """The client, set up to print no messages."""
     import wandb
 
     _ensure_home()
@@ -153,10 +157,10 @@ def _silent_client() -> Any:
 
 
 def api() -> Any:
-    """A fresh ``wandb.Api``: one that was used before may answer from its memory.
+    """A new ``wandb.Api``: one that was used before may answer from its cache.
 
     Raises:
-        TrackerError: No API key, or a server that does not answer as W&B's does.
+        TrackerError: There is no API key, or the server does not answer as W&B does.
     """
     import wandb
 
@@ -169,15 +173,15 @@ def api() -> Any:
 
 
 def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> Any:
-    """``wandb.init`` that says no word and waits for a limited time.
+    """``wandb.init`` that prints nothing and waits for a limited time.
 
     Args:
         mode: online, offline or disabled.
-        finish_seconds: How long ``finish`` waits for W&B; then it raises TimeoutError.
-        options: As ``wandb.init`` takes them.
+        finish_seconds: How long ``finish`` waits for W&B before it raises TimeoutError.
+        options: The options of ``wandb.init``.
 
     Raises:
-        TrackerError: W&B refuses or does not answer (``is_unreachable`` tells which).
+        TrackerError: W&B refuses or does not answer (see ``is_unreachable``).
     """
     import wandb
 
@@ -185,7 +189,7 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
     for name in [name for name in settings if env_vars.get(f"WANDB_{name.upper()}")]:
         del settings[name]
     if not agent_run_id() and not options.get("id"):
-        # Also where somebody has used the client before, and it remembers an id.
+        # The client may remember the id of an earlier run of this process.
         options["id"] = secrets.token_hex(4)
     _ensure_home()
     try:
@@ -199,7 +203,7 @@ def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> A
                     disable_git=True,  # the record has the commit; a diff may hold secrets
                     x_save_requirements=False,  # the record has the versions that matter
                     finish_timeout_raises=True,
-                    sagemaker_disable=True,  # it gives all runs of a job one id
+                    sagemaker_disable=True,  # it gives all runs of a job the same id
                     **settings,
                 ),
                 **options,
@@ -227,7 +231,7 @@ def limit_exit(code: int) -> None:
 
 @contextlib.contextmanager
 def _utf8_arguments() -> Iterator[None]:
-    """Spell out what is no UTF-8 in the command line, such as a folder's name: W&B keeps it."""
+    """Escape arguments that are not UTF-8, such as a folder's name: W&B stores the command line."""
     given = sys.argv
     sys.argv = [word.encode("utf-8", "backslashreplace").decode() for word in given]
     try:
@@ -251,7 +255,7 @@ def split_path(path: str) -> tuple[str | None, str]:
 def entity_and_project(system: SystemConfig) -> tuple[str | None, str]:
     """Entity (None: the account's own) and project of new runs.
 
-    The project is that of the config where it names one, else WANDB_PROJECT's.
+    The project is the config's, if it names one, or else WANDB_PROJECT.
     """
     default = SystemConfig().project
     project = system.project
@@ -261,37 +265,37 @@ def entity_and_project(system: SystemConfig) -> tuple[str | None, str]:
 
 
 def wandb_folder(results: Any) -> str:
-    """Where the client keeps its files: WANDB_DIR as for any program, else the results folder."""
+    """The folder for the client's files: WANDB_DIR, or else the results folder."""
     return str(env_vars.expand_path(env_vars.get("WANDB_DIR") or results))
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether an error is of the network or of the server, so that a later try may do."""
+    """Whether the network or the server caused an error, so that a retry may succeed."""
     return _UNREACHABLE.search(str(error)) is not None
 
 
 def describe_error(error: BaseException) -> str:
-    """An error of the client in one line, without the API key, with what to do."""
+    """An error of the client in one line, with what to do and without the API key."""
     import wandb
 
-    told = redact(" ".join(str(error).split()))
-    place = redact_credentials(env_vars.get("WANDB_BASE_URL") or "its server")
-    if "invalid character" in told or "Expecting value" in told:
+    message = redact(" ".join(str(error).split()))
+    server = redact_credentials(env_vars.get("WANDB_BASE_URL") or "its server")
+    if "invalid character" in message or "Expecting value" in message:
         return (
-            f"W&B: {place} does not answer as W&B does ({told}): check WANDB_BASE_URL and the "
+            f"W&B: {server} does not answer as W&B does ({message}): check WANDB_BASE_URL and the "
             "proxy in between"
         )
-    if "not logged in" in told or "HTTP 401" in told or "API key" in told:
-        return f"W&B refuses the API key ({told}): `wandb login --relogin`, or set WANDB_API_KEY"
+    if "not logged in" in message or "HTTP 401" in message or "API key" in message:
+        return f"W&B refuses the API key ({message}): `wandb login --relogin`, or set WANDB_API_KEY"
     if is_unreachable(error):
-        return f"W&B: {place} cannot be reached ({told.split(' while retrying')[0]})"
-    if not told or not isinstance(error, (wandb.Error, ValueError)):
-        told = f"{type(error).__name__}: {told}"
-    return f"W&B: {told}"
+        return f"W&B: {server} cannot be reached ({message.split(' while retrying')[0]})"
+    if not message or not isinstance(error, (wandb.Error, ValueError)):
+        message = f"{type(error).__name__}: {message}"
+    return f"W&B: {message}"
 
 
 def redact(text: str) -> str:
-    """A text without the API key, wherever the client may have it from, and without passwords."""
+    """A text without the API key, from whichever source, and without passwords."""
     for key in _api_keys():
         text = text.replace(key, "***")
     return redact_credentials(text)
@@ -307,10 +311,10 @@ def _api_keys() -> list[str]:
 
 
 def sweep_parameters() -> dict[str, Any]:
-    """The parameters that the agent set, which the client locks; none outside an agent.
+    """The parameters set by the agent, which the client locks; empty without an agent.
 
     Raises:
-        TrackerError: The agent's file of them is not YAML.
+        TrackerError: The agent's parameter file is not YAML.
     """
     import yaml
 
@@ -326,7 +330,7 @@ def sweep_parameters() -> dict[str, Any]:
             if isinstance(item, dict) and "value" in item
         }
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise TrackerError(
-            f"{path} (WANDB_SWEEP_PARAM_PATH) is not a sweep's YAML: {told}"
+            f"{path} (WANDB_SWEEP_PARAM_PATH) is not a sweep's YAML: {message}"
         ) from error

@@ -1,4 +1,4 @@
-"""One run in W&B: its name, group and tags, the whole config, metrics by epoch, the record."""
+"""A run in W&B: its name, group and tags, the config, metrics by epoch, and the record."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ablations.tracking.tracker import GuardedTracker, Tracker
 
 log = logging.getLogger("ablations.tracking")
 
-# Columns of a history without a section of their own.
+# Columns of the history that W&B shows in the section "train".
 TRAINING_COLUMNS = ["lr", "pictures", "train_seconds", "epoch_seconds"]
-# Which value of a metric over the epochs the summary has besides the last.
+# The best value of a metric, which the summary has besides the last one.
 _BEST = {"val/top1": "max", "val/top5": "max", "val/loss": "min", "train/loss": "min"}
-# Waits before W&B is asked whether it has a run's end: it may take a while to show it.
+# Seconds to wait before each check that W&B has the end of a run.
 _UPLOAD_WAITS = [0, 1, 3]
-# The records' fields that the config or W&B itself has already.
+# Fields of a record that are not in the summary: the config or W&B itself has them.
 NOT_IN_SUMMARY = ["run_id", "config", "tracker"]
 
 
@@ -35,16 +35,16 @@ class WandbTracker(Tracker):
     Args:
         config: The run.
         folder: Where the client keeps its own files.
-        previous: Ids that an earlier start of the run had, which this one continues.
-        tags: Besides axis and recipe.
+        previous: The tracker ids of an earlier start of the run, which is continued.
+        tags: Tags besides the axis and the recipe.
         extra: Entries of the W&B config besides the run's.
 
     Raises:
-        TrackerError: W&B refuses: no such entity, another key, a server that is not W&B's.
+        TrackerError: W&B refuses: unknown entity, wrong key, or not a W&B server.
     """
 
-    unreachable = False  # once no server has answered, this process does not wait for it again
-    reached = False  # once one has, what it says later is no reason to refuse a run
+    unreachable = False  # the server did not answer: this process does not wait for it again
+    reached = False  # it has answered once: later errors do not refuse a run
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class WandbTracker(Tracker):
             "dir": str(folder),
             "id": own,
             "config": config_for_wandb(config) | dict(extra or {}),
-            # A run that begins anew writes over what W&B has of it, and so does its sync.
+            # A run that starts from scratch overwrites what W&B has of it, and so does its sync.
             "resume": "allow" if mode == "online" and again else None,
         }
         options["tags"] = list(dict.fromkeys([*options["tags"], *tags, *client.user_tags()]))
-        if again:  # it goes on where it began, whatever the environment says now
+        if again:  # it continues in its own project, whatever the environment says
             options |= {name: previous.get(name) for name in ("entity", "project")}
         seconds = client.WEIGHTS_SECONDS if config.system.log_model else client.FINISH_SECONDS
         try:
@@ -97,16 +97,16 @@ class WandbTracker(Tracker):
     def _fall_back(
         self, error: TrackerError, again: bool, seconds: float, options: dict[str, Any]
     ) -> tuple[Any, bool]:
-        """A run where the first try gave none, and whether it is offline.
+        """Start the run in another way after ``error``; returns it and whether it is offline.
 
         Raises:
-            TrackerError: W&B refuses it, and always has.
+            TrackerError: W&B refuses it, and has accepted no other run of this process.
         """
         if not client.is_unreachable(error) and not WandbTracker.reached:
             if not again or client.agent_run_id():
                 raise error
-            # The earlier run may have been deleted, and W&B gives no id twice.
-            log.warning("%s; a new run is made in its place", error)
+            # The earlier run may have been deleted, and W&B does not reuse ids.
+            log.warning("%s; a new run replaces it", error)
             options |= {"id": None, "resume": None}
             return client.init("online", seconds, **options), False
         log.warning("%s; this run goes on offline", error)
@@ -128,15 +128,15 @@ class WandbTracker(Tracker):
             whole = asdict(record)
             self.run.summary.update({k: v for k, v in whole.items() if k not in NOT_IN_SUMMARY})
             self._upload_files(record.run_id, files)
-        finally:  # an open run would take what the next one in this process says
+        finally:  # an open run would take the logs of the next run of this process
             self._finish_run(0 if record.done else 1)
         if self.online and not self.unsent and not self._is_uploaded(record):
             self.unsent = self.folder
 
     def _upload_files(self, run_id: str, files: Sequence[Path]) -> None:
-        """Record and history as files of the run and as an artifact, the weights as another.
+        """Upload record and history as files and as an artifact, and the weights as another.
 
-        The files lie in the run's own folder, so that what is synced or read offline has them.
+        The files are copied to the run's own folder, for `wandb sync` and for reading offline.
         """
         import wandb
 
@@ -172,7 +172,7 @@ class WandbTracker(Tracker):
             WandbTracker.unreachable = True
 
     def _is_uploaded(self, record: Record) -> bool:
-        """Whether W&B has the run's end: an answer that only looks like one loses rows unseen."""
+        """Whether W&B has all epochs and the end of the run; a broken proxy can lose rows."""
         try:
             for wait in _UPLOAD_WAITS:
                 time.sleep(wait)
@@ -181,20 +181,20 @@ class WandbTracker(Tracker):
                 ended = run.state != "running" and run.summary.get("status") == record.status
                 if ended and self.logged_epochs <= there:
                     return True
-        except Exception as error:  # whatever the client raises: then it is not known to be there
+        except Exception as error:  # whatever the client raises
             log.warning("%s", client.describe_error(error))
         return False
 
 
 def end_unstarted_run(message: str, code: int, again: bool) -> None:
-    """End the run that the agent started, and that did not begin, with the reason in its log.
+    """End a run of the agent that failed before training, with the reason in its log.
 
-    Without this W&B would show a crash and no reason.
+    Otherwise W&B would show a crash without a reason.
 
     Args:
         message: The reason.
         code: The exit code of the process.
-        again: Whether the agent is to start it again, as after a signal.
+        again: Whether the agent should start it again, as after a signal.
     """
     try:
         run = client.init(client.mode(), job_type="train", tags=[] if again else ["refused"])
@@ -202,15 +202,15 @@ def end_unstarted_run(message: str, code: int, again: bool) -> None:
         if again:
             run.mark_preempting()
         run.finish(exit_code=code)
-    except Exception as error:  # the screen and the exit code say it too
+    except Exception as error:  # the terminal and the exit code report it too
         log.warning("%s", client.describe_error(error))
 
 
-_MAX_LENGTH = 128  # letters of a name or a group that W&B takes
+_MAX_LENGTH = 128  # characters of a name or a group in W&B
 
 
 def run_options(config: RunConfig) -> dict[str, Any]:
-    """How a run is found in W&B: project, name, group, job type and tags."""
+    """The options of ``wandb.init`` for a run: project, name, group, job type and tags."""
     entity, project = client.entity_and_project(config.system)
     whole = config.to_json()
     changed = diff.changes_from_recipe(whole)
@@ -231,10 +231,10 @@ def run_options(config: RunConfig) -> dict[str, Any]:
 
 
 def config_for_wandb(config: RunConfig) -> dict[str, Any]:
-    """The whole config and its id, as far as the agent has not set it already.
+    """The config and its id, without the parameters that the agent has set.
 
-    The client ignores, and tells, what a program says of a swept parameter. Where the agent's value
-    is not the whole of ours (a group of fields, say), ours stands under ``resolved`` as well.
+    The client ignores a program's value of a swept parameter, with a warning. If a value of the
+    agent differs from the run's (a group of fields, say), ``resolved`` has the whole config.
     """
     whole = config.to_json()
     locked = client.sweep_parameters()
@@ -250,10 +250,10 @@ def start_tracker(config: RunConfig, results: Path, previous: Mapping[str, Any])
     Args:
         config: The run.
         results: The folder of all runs.
-        previous: Ids that an earlier start of the run had.
+        previous: The tracker ids of an earlier start of the run.
 
     Raises:
-        TrackerError: W&B refuses. One that does not answer is no error: the run goes on offline.
+        TrackerError: W&B refuses the run. If it does not answer, the run goes on offline.
     """
     if config.system.tracker == "none" or client.mode() == "disabled":
         return Tracker()
@@ -261,6 +261,6 @@ def start_tracker(config: RunConfig, results: Path, previous: Mapping[str, Any])
         return GuardedTracker(WandbTracker(config, client.wandb_folder(results), previous))
     except TrackerError:
         raise
-    except Exception as error:  # whatever the client's own failures are
+    except Exception as error:  # whatever the client raises
         log.warning("the tracker does not start and is left out: %s", client.describe_error(error))
         return Tracker()

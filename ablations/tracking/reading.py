@@ -1,4 +1,4 @@
-"""Runs of W&B, or of its offline folders, as the records that are on disk after training."""
+"""Read runs from W&B, or from its offline folders, as the records that training leaves on disk."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ablations.tracking import client
 from ablations.tracking.mirror import NOT_IN_SUMMARY, TRAINING_COLUMNS
 
 _PAGE_SIZE = 200  # runs a request
-_RUN_ID = "run_id"  # what the config of a run of ours has
+_RUN_ID = "run_id"  # in the config of every run of this program
 _UNFINISHED = ["pending", "running", "preempting"]  # a summary may still be of an earlier start
 
 
 @dataclass
 class WandbRecords:
-    """What was read.
+    """The records of a W&B project or folder.
 
     Args:
-        records: A record and where it comes from, one a run: a cell may have several.
-        problems: A line for each run of ours that cannot be used.
-        skipped: What was left out by right and how often: runs of others, runs without an end.
+        records: A record and its source for each W&B run; several may be of one config.
+        problems: A line for each run of this program that cannot be used.
+        skipped: Why runs were left out -> how many: runs of other programs, unfinished runs.
     """
 
     records: list[tuple[Record, str]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class WandbRecords:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: WandbRecords) -> None:
-        """Take over what another reading found."""
+        """Add the records of another source."""
         self.records += other.records
         self.problems += other.problems
         self.skipped += other.skipped
@@ -51,8 +51,8 @@ def read_project(
 
     Args:
         path: ``entity/project``, or ``project`` of the account's own entity.
-        sweeps: Ids of sweeps, where only their runs are wanted.
-        filters: W&B's own, such as ``{"tags": "mini"}`` or ``{"config.optim.epochs": 3}``.
+        sweeps: Ids of sweeps, to read only their runs.
+        filters: W&B's filters, such as ``{"tags": "mini"}`` or ``{"config.optim.epochs": 3}``.
         finished: Whether failed runs are left out too.
 
     Raises:
@@ -97,7 +97,7 @@ def list_runs(api: Any, path: str, filters: Mapping[str, Any]) -> list[Any]:
     """The runs of a project with their configs and summaries, oldest first.
 
     Raises:
-        TrackerError: No such project, or a server that does not answer.
+        TrackerError: There is no such project, or the server does not answer.
     """
     try:
         return list(api.runs(path, filters=dict(filters), per_page=_PAGE_SIZE, lazy=False))
@@ -113,18 +113,18 @@ def _check_sweep_exists(api: Any, path: str) -> None:
 
 
 def _describe_missing(what: str, path: str, error: Exception) -> TrackerError:
-    """The error in one line, with the path where W&B says that there is nothing."""
+    """The error in one line, with the path if W&B does not have it."""
     if "Could not find" in str(error):
         return ProjectNotFoundError(f"W&B has no {what} {path}, or this account may not see it")
     return TrackerError(client.describe_error(error))
 
 
 def record_from_run(run: Any, source: str) -> Record:
-    """The record that a run's config and summary are.
+    """The record in the config and the summary of a W&B run.
 
     Raises:
-        RecordError: The summary is not a record's, or the config is not that of the run's id: it
-            was changed after the run.
+        RecordError: The summary is not a record, or the config does not match the run's id because
+            it was changed after the run.
     """
     config = run.config.get("resolved") or run.config
     if not isinstance(config, Mapping):
@@ -156,19 +156,19 @@ def record_from_run(run: Any, source: str) -> Record:
 
 
 def _to_json(value: Any) -> Any:
-    """A summary, which is a mapping of the client's own kind, as plain JSON values."""
+    """A summary, which has a mapping type of the client, as plain JSON values."""
     if isinstance(value, Mapping) or hasattr(value, "keys"):
         return {name: _to_json(value[name]) for name in value.keys()}  # noqa: SIM118
     return value
 
 
 def history_from_run(run: Any) -> list[dict[str, float]]:
-    """A run's history as its ``history.csv`` has it; of an epoch that is there twice the last.
+    """A run's history as in its ``history.csv``; the last row of an epoch that has several.
 
-    Rows that are not ours, which anybody may log, are left out.
+    Rows without the columns of a history are left out: anybody may log to a run.
 
     Raises:
-        TrackerError: A server that does not answer.
+        TrackerError: The server does not answer.
     """
     sections = {
         name: f"train/{name}" if name in TRAINING_COLUMNS else name for name in HISTORY_COLUMNS

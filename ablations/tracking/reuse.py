@@ -1,4 +1,4 @@
-"""A cell that is done elsewhere is not trained again: W&B's records to disk, the disk's to W&B."""
+"""Reuse of finished runs: W&B's records are written to disk, and records on disk sent to W&B."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _IDS_PER_REQUEST = 200  # ids a request
 def fetch_finished_runs(
     configs: Iterable[RunConfig], results: Path, here: bool = True
 ) -> list[Record]:
-    """Bring the records of runs that are done in W&B, and not on disk, to the disk.
+    """Write the records of runs that are finished in W&B, but not on disk, to disk.
 
-    Asked is the project that the runs' own runs would go to, and only where they would go online.
-    A server that does not answer is told; then nothing is reused.
+    They are looked up in the project that the runs would be logged to, if the mode is online. If
+    the server does not answer, the user is informed and nothing is reused.
 
     Args:
         configs: The runs.
         results: The folder of all runs.
-        here: Whether they are trained on this machine, so that precision ``auto`` is known.
+        here: Whether they are trained on this machine, so that the precision ``auto`` is known.
 
     Raises:
         TrackerError: W&B refuses: no API key, no such entity.
@@ -40,7 +40,7 @@ def fetch_finished_runs(
         try:
             known = records.find_record(results, config.run_id)
         except RecordError:
-            continue  # whoever asked tells it
+            continue  # the caller reports it
         if config.system.tracker == "wandb" and not (known and known.done):
             missing.setdefault(client.entity_and_project(config.system), {})[config.run_id] = config
     if not missing or client.mode() != "online":
@@ -54,7 +54,7 @@ def fetch_finished_runs(
 
 
 def _fetch(path: str, runs: Mapping[str, RunConfig], results: Path, here: bool) -> Iterator[Record]:
-    """The records of these runs in a project that the disk lacks, written there."""
+    """Write the records of a project that are missing on disk; yields each."""
     try:
         for run in _runs(path, list(runs)):
             config = runs[run.config["run_id"]]
@@ -89,12 +89,12 @@ def _runs(path: str, ids: list[str]) -> Iterator[Any]:
 
 
 def mirror_reused_run(config: RunConfig, record: Record, results: Path) -> list[Path]:
-    """Give the run that the agent started the metrics and the history of a record.
+    """Log the metrics and the history of a record to the run that the agent started.
 
-    Does nothing outside an agent: then W&B has no run that waits for them.
+    Without an agent it does nothing: W&B then has no run that waits for them.
 
     Returns:
-        The client's folder, where not all of it has arrived.
+        The client's folder, if it was not uploaded completely.
 
     Raises:
         TrackerError: W&B refuses the run.

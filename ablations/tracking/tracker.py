@@ -1,4 +1,4 @@
-"""What training tells of a run while it goes on, and a guard: no tracker ends a run."""
+"""The tracker interface that training reports to, and a guard: a tracker never fails a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Keeps nothing; the others add to it.
+    """The base class; it stores nothing.
 
     Attributes:
-        ids: What a record keeps of the tracker's run.
-        folder: Where the tracker's own copy of the run lies, if it has one.
-        unsent: The same, where that copy has not arrived whole.
+        ids: The ids that the record keeps of the tracker's run.
+        folder: The tracker's local copy of the run, if it has one.
+        unsent: The same folder, if it was not uploaded completely.
     """
 
     def __init__(self) -> None:
@@ -27,22 +27,22 @@ class Tracker:
         self.unsent: Path | None = None
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Mirror one epoch's metrics; an epoch that was told before is not told again."""
+        """Mirror the metrics of an epoch; an epoch that was logged before is skipped."""
 
     def finish(self, record: Record, files: Sequence[Path]) -> None:
         """End the run with its record.
 
         Args:
             record: The record.
-            files: It, its history and its weights on disk, as far as they are there.
+            files: The record, its history and its weights, as far as they exist on disk.
         """
 
     def interrupt(self, code: int) -> None:
-        """End this start of a run that will be started again; ``code`` is the exit code."""
+        """End a run that will be resumed by another process; ``code`` is the exit code."""
 
 
 class GuardedTracker(Tracker):
-    """A tracker whose failures are told in the log and otherwise ignored."""
+    """A tracker whose failures are logged and otherwise ignored."""
 
     def __init__(self, inner: Tracker) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class GuardedTracker(Tracker):
     def _try(self, call: Callable[[], object]) -> None:
         try:
             call()
-        except Exception as error:  # whatever a tracker's library may raise
+        except Exception as error:  # whatever the tracker's library raises
             from ablations.tracking.client import describe_error
 
             log.warning("the tracker failed: %s", describe_error(error))
@@ -60,7 +60,7 @@ class GuardedTracker(Tracker):
         self.unsent = self.folder if self.failed else self.inner.unsent
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        if not self.failed:  # once is enough: what is missing is told at the end
+        if not self.failed:  # one warning is enough; the end reports what is missing
             self._try(lambda: self.inner.log(epoch, metrics))
 
     def finish(self, record: Record, files: Sequence[Path]) -> None:

@@ -70,15 +70,15 @@ class Browser:
     def click_heading(self, name: str) -> str:
         """Its ``aria-sort`` after that."""
         heads = "all('figure:first-of-type th[aria-sort]')"
-        place = f"{heads}.find(th => th.innerText.trim() === {name!r})"
-        self.js(f"{place}.querySelector('button').click()")
-        return self.js(f"{place}.ariaSort")
+        heading = f"{heads}.find(th => th.innerText.trim() === {name!r})"
+        self.js(f"{heading}.querySelector('button').click()")
+        return self.js(f"{heading}.ariaSort")
 
     def column(self, name: str) -> list[float]:
         """The numbers by which a column is sorted, of the rows as they stand."""
         heads = "all('figure:first-of-type th[aria-sort]')"
-        place = self.js(f"{heads}.findIndex(th => th.innerText.trim() === {name!r})")
-        cells = f"all('figure:first-of-type tbody tr').map(tr => tr.cells[{place}])"
+        index = self.js(f"{heads}.findIndex(th => th.innerText.trim() === {name!r})")
+        cells = f"all('figure:first-of-type tbody tr').map(tr => tr.cells[{index}])"
         found = f"{cells}.map(td => td && td.querySelector('[data-sort]')).filter(Boolean)"
         return [float(value) for value in self.js(f"{found}.map(el => el.dataset.sort)")]
 
@@ -89,7 +89,7 @@ class Browser:
         field.clear()
         field.send_keys(text)
 
-    def picture(self, path: Path | None = None) -> Any:
+    def screenshot(self, path: Path | None = None) -> Any:
         """What is to be seen as (height, width, 3) of 0 to 255."""
         data = base64.b64decode(self.driver.get_screenshot_as_base64())
         if path:
@@ -154,14 +154,14 @@ def test_a_report_fits_its_window_and_names_itself(browser, mini_report, size):
         assert 0 <= browser.js(f"{left} - all('.scroll')[0].getBoundingClientRect().left") < 9, name
 
 
-def test_on_a_phone_rows_stay_low(browser, mini_report):
+def test_rows_stay_low_on_a_phone(browser, mini_report):
     """The names of rows wrap, but between words."""
     browser.open(mini_report, PHONE)
     heights = browser.js("all('tbody tr').map(el => el.getBoundingClientRect().height)")
     assert max(heights) < 5 * min(height for height in heights if height > 10)
 
 
-def test_words_do_not_lie_on_each_other(browser, mini_report):
+def test_texts_do_not_overlap(browser, mini_report):
     for size in (DESK, PHONE):
         browser.open(mini_report, size)
         boxes = browser.js(
@@ -177,9 +177,7 @@ def test_words_do_not_lie_on_each_other(browser, mini_report):
         assert overlap.sum() == len(boxes), size  # each with itself alone
 
 
-def test_a_heading_sorts_by_its_numbers_and_a_third_click_gives_the_order_back(
-    browser, mini_report
-):
+def test_a_heading_sorts_and_the_third_click_restores_the_order(browser, mini_report):
     browser.open(mini_report)
     rows, sections = browser.rows(), browser.sections()
     assert (len(rows), sections[0]) == (18, "Token mixers")
@@ -205,7 +203,7 @@ def test_a_heading_sorts_by_its_numbers_and_a_third_click_gives_the_order_back(
     assert browser.rows()[1] == "[Pool,Pool,Pool,Attention] ¹"
 
 
-def test_sorting_is_for_the_keyboard_too(browser, mini_report):
+def test_sorting_works_with_the_keyboard(browser, mini_report):
     from selenium.webdriver.common.keys import Keys
 
     browser.open(mini_report)
@@ -215,7 +213,7 @@ def test_sorting_is_for_the_keyboard_too(browser, mini_report):
     assert browser.js("all('.scroll')[0].tabIndex") == 0
 
 
-def test_the_filter_leaves_the_rows_with_all_its_words(browser, mini_report):
+def test_the_filter_keeps_rows_with_all_its_words(browser, mini_report):
     browser.open(mini_report)
     browser.write("figure input", "layernorm none")
     assert browser.rows() == ["Modified LayerNorm → None"]
@@ -230,7 +228,7 @@ def test_the_filter_leaves_the_rows_with_all_its_words(browser, mini_report):
     assert browser.js(f"all('.runs h4').filter({VISIBLE}).length") == 4
 
 
-def test_a_row_leads_to_its_runs(browser, mini_report):
+def test_a_row_links_to_its_runs(browser, mini_report):
     from selenium.webdriver.support.wait import WebDriverWait
 
     browser.open(mini_report)
@@ -265,12 +263,12 @@ def test_a_report_prints_whole(browser, mini_report):
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_a_picture_of_it_looks_right(browser, mini_report, tmp_path, size):
-    """Ink on paper, and each difference drawn at its place in its colour."""
+def test_a_screenshot_looks_right(browser, mini_report, tmp_path, size):
+    """The page is light, and each difference is drawn at its position in its colour."""
     browser.open(mini_report, size)
     browser.js("document.querySelector('figure').scrollIntoView({behavior: 'instant'})")
     browser.js("all('.scroll')[0].scrollTo(all('svg.bar')[0].parentNode.offsetLeft - 150, 0)")
-    seen = browser.picture(tmp_path / "page.png")
+    seen = browser.screenshot(tmp_path / "page.png")
     assert seen.shape == (*size[::-1], 3)
     assert 0.6 < (seen.min(axis=2) > 240).mean() < 0.98  # mostly white, not all
     assert (seen.max(axis=2) < 80).mean() > 0.005  # and text
@@ -315,7 +313,7 @@ def test_hostile_strings_run_nothing(browser, tmp_path, monkeypatch):
     assert HOSTILE[0] in browser.js("document.querySelector('details .warning pre').textContent")
 
 
-def test_tables_alone_are_a_page_too(browser, tmp_path):
+def test_tables_without_a_report_are_a_page(browser, tmp_path):
     page = tmp_path / "t.html"
     page.write_text(render([*BASE, *IDENTITY], "html"))
     for size in (DESK, PHONE):
@@ -326,7 +324,7 @@ def test_tables_alone_are_a_page_too(browser, tmp_path):
     assert browser.rows()[:2] == ["Pooling → Identity mapping", "Baseline"]
 
 
-def test_the_page_itself_refuses_a_network(chromium, tmp_path):
+def test_the_page_loads_nothing_from_a_network(chromium, tmp_path):
     browser = Browser(chromium)
     page = tmp_path / "t.html"
     page.write_text(render([*BASE, *IDENTITY], "html"))

@@ -36,7 +36,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_model_computes_what_timms_does(size, tmp_path):
+def test_the_model_matches_timm(size, tmp_path):
     """Logits and the four pyramid features within 1e-5, at 224 and at another resolution.
 
     The weights are timm's with noise on every parameter, norms and LayerScale too, so that a
@@ -164,7 +164,7 @@ def test_a_model_changed_by_overrides_has_no_published_counts(tmp_path):
     assert "with depths=[1,1,1,1], token_mixers=attention" in found["variant"][0]
 
 
-def test_a_mixer_of_your_own_gets_its_row(tmp_path):
+def test_a_custom_mixer_gets_its_row(tmp_path):
     """The README's example as it is printed, with a smaller model and fewer epochs."""
     write_files(tmp_path)
     (command,) = re.findall(r"^ablations (run .*--plugins.*)$", Path("README.md").read_text(), re.M)

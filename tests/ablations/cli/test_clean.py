@@ -1,4 +1,4 @@
-"""`ablations clean`: what is told first, what is removed, what is never touched."""
+"""`ablations clean`: what it lists, what it removes and what it keeps."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def put(path: Path, size: int = 1000) -> Path:
 
 @pytest.fixture
 def folder(tiny, tmp_path) -> dict[str, Path]:
-    """A folder with one cell in each state, and what each has; name -> the cell's folder."""
+    """A results folder with one run in each state; state -> the folder of the run."""
     results = tmp_path / "runs"
-    cells = {
+    configs = {
         name: tiny(seed=seed)
         for seed, name in enumerate(["done", "failed", "stopped", "running", "unreadable", "empty"])
     }
-    paths = {name: results / config.run_id for name, config in cells.items()}
+    paths = {name: results / config.run_id for name, config in configs.items()}
     for name in ("done", "failed"):
-        config = cells[name]
+        config = configs[name]
         failure = {"kind": "killed", "message": "x"} if name == "failed" else None
         status = "failed" if failure else "finished"
         Record(config.run_id, status, config.to_json(), failure=failure).write(results)
@@ -41,7 +41,7 @@ def folder(tiny, tmp_path) -> dict[str, Path]:
             put(path / ".history.csv.abc.partial", 300)
             put(path / "weights.pt")
             put(path / "history.csv")
-            run_state.RunState(path.name, cells[name].to_json()).write(results)
+            run_state.RunState(path.name, configs[name].to_json()).write(results)
     put(paths["stopped"] / "last.broken", 700)
     put(paths["unreadable"] / "record.json", 3)
     write_lease(results, dead_holder())  # a dead process's lease
@@ -58,13 +58,13 @@ def files(results: Path) -> dict[str, int]:
     }
 
 
-def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
+def test_it_lists_the_files_and_asks_first(folder, tmp_path, capsys):
     results = tmp_path / "runs"
     before = files(results)
     with leases.hold_lease(results, folder["running"].name):
         assert main(["clean", "--results", str(results), "--dry-run"]) == 1
         out, err = capsys.readouterr()
-        # Nobody is there to say yes.
+        # Without a terminal the answer is no.
         assert main(["clean", "--results", str(results)]) == 1
     assert "nothing is removed: give --yes" in capsys.readouterr().out
     assert files(results) == before
@@ -76,7 +76,7 @@ def test_it_is_told_first_and_asked_for(folder, tmp_path, capsys):
     assert "no record is touched" in out
 
 
-def test_what_is_removed_and_what_stays(folder, tmp_path, capsys):
+def test_it_removes_what_is_unused_and_keeps_the_rest(folder, tmp_path, capsys):
     results = tmp_path / "runs"
     before = files(results)
     with leases.hold_lease(results, folder["running"].name):
@@ -96,15 +96,17 @@ def test_what_is_removed_and_what_stays(folder, tmp_path, capsys):
     assert {name: after[name] for name in after} == {name: before[name] for name in after}
 
 
-def test_a_tidy_folder_has_nothing_to_remove(tiny, tmp_path, capsys):
+def test_a_clean_folder_has_nothing_to_remove(tiny, tmp_path, capsys):
     config = tiny()
     Record(config.run_id, "finished", config.to_json()).write(tmp_path)
     assert main(["clean", "--results", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"nothing to remove in {tmp_path}\n"
 
 
-def test_what_becomes_somebodys_while_the_user_thinks_stays(folder, tmp_path, monkeypatch):
-    """Another process begins the cell between the question and the answer."""
+def test_it_keeps_files_that_a_process_starts_to_use_during_the_question(
+    folder, tmp_path, monkeypatch
+):
+    """Another process starts the run between the question and the answer."""
     results, taken = tmp_path / "runs", []
 
     def agree() -> bool:
@@ -118,12 +120,12 @@ def test_what_becomes_somebodys_while_the_user_thinks_stays(folder, tmp_path, mo
     taken[0].release()
 
 
-def test_no_record_is_ever_among_it(folder, tmp_path):
+def test_it_never_lists_records_histories_weights_or_logs(folder, tmp_path):
     found = {path.name for _, path in cleanup.find_removable(tmp_path / "runs")}
     assert not found & {"record.json", "history.csv", "weights.pt", "log.txt"}
 
 
-def test_a_folder_that_is_not_there(tmp_path, capsys):
+def test_a_missing_folder_is_an_error(tmp_path, capsys):
     assert main(["clean", "--results", str(tmp_path / "none")]) == 2
     assert f"no folder {tmp_path / 'none'}" in capsys.readouterr().err
     assert not os.path.exists(tmp_path / "none")

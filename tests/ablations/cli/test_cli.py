@@ -61,7 +61,7 @@ def test_light_commands_start_without_torch(words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["trian"], "unknown command 'trian'"),
         (["train", "--recipe", "mino"], "did you mean 'mini'"),
@@ -152,8 +152,8 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["table", "{tmp}", "--seed=3"], "does not take --seed"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_2_before_anything_is_written(
-    words, told, tmp_path, capsys, monkeypatch
+def test_wrong_input_gives_one_line_and_exit_code_2_and_writes_nothing(
+    words, message, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.delenv("ABLATIONS_RECIPE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -165,25 +165,25 @@ def test_wrong_input_is_one_line_and_exit_2_before_anything_is_written(
         "bare": "method: grid\n",
         "odd": GRID + "  model.pool_sise: {value: 3}\n",
     }
-    places = {"tmp": tmp_path / "data"}
-    places["tmp"].mkdir()
+    paths = {"tmp": tmp_path / "data"}
+    paths["tmp"].mkdir()
     for name, text in files.items():
-        places[name] = tmp_path / f"{name}.yaml"
-        places[name].write_text(text)
-    words = [word.format(**places) for word in words]
+        paths[name] = tmp_path / f"{name}.yaml"
+        paths[name].write_text(text)
+    words = [word.format(**paths) for word in words]
     if words[0] in ("train", "run") and "--results" not in words:
         words += ["--results", str(tmp_path / "runs")]
     before = set(tmp_path.rglob("*"))
     assert main(words) == 2
     out, err = capsys.readouterr()
-    assert told in err
+    assert message in err
     assert out == ""
     assert err.startswith("ablations: ")
     assert err.count("\n") == 1
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_python_m_ablations_train_is_what_an_agent_starts(tmp_path):
+def test_a_wandb_agent_can_start_python_m_ablations_train(tmp_path):
     words = ["--model.norm=none", "--optim.epochs=1", "--seed=3", f"--results={tmp_path}"]
     command = [sys.executable, "-m", "ablations.train", *TINY_FLAGS, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -204,18 +204,18 @@ def test_results_and_data_come_from_the_environment(tiny, tmp_path, monkeypatch,
     sweep = tmp_path / "s.yaml"
     sweep.write_text("method: grid\nparameters:\n  model.pool_size: {values: [3]}\n")
     monkeypatch.setenv("ABLATIONS_RESULTS", str(tmp_path / "there"))
-    monkeypatch.setenv("ABLATIONS_DATA_ROOT", str(tmp_path / "pictures"))
+    monkeypatch.setenv("ABLATIONS_DATA_ROOT", str(tmp_path / "images"))
     monkeypatch.setenv("ABLATIONS_RECIPE", "imagenet")
     words = ["run", str(sweep), "--tracker=none", "--model.num_classes=3", "--workers=1"]
     assert main(words) == 2
-    assert f"{tmp_path / 'pictures'}" in capsys.readouterr().err
+    assert f"{tmp_path / 'images'}" in capsys.readouterr().err
     assert main([*words, "--data.root", "elsewhere"]) == 2
     assert "elsewhere" in capsys.readouterr().err
     assert main(["status"]) == 2
     assert f"no folder {tmp_path / 'there'}" in capsys.readouterr().err
 
 
-def test_convert_tells_what_it_read_and_never_overwrites(tmp_path, capsys, monkeypatch):
+def test_convert_prints_the_layout_it_read_and_never_overwrites(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = perturbed(create("metaformer_ppaa_s12_224", num_classes=3)).state_dict()
     write_weights(source, "w.pt")
@@ -245,7 +245,7 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out.strip()
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
+def test_a_closed_pipe_is_not_an_error(tmp_path):
     for each in (*BASE, *IDENTITY):
         each.write(tmp_path)
     reader, writer = os.pipe()
@@ -256,7 +256,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_file_in_the_way_is_named(tmp_path, capsys, tiny):
+def test_a_file_where_a_folder_must_be_is_named(tmp_path, capsys, tiny):
     (tmp_path / tiny().run_id).write_text("in the way")
     assert main(["train", *TINY_FLAGS, "--results", str(tmp_path)]) == 2
     assert tiny().run_id in capsys.readouterr().err
@@ -266,7 +266,7 @@ def test_a_file_in_the_way_is_named(tmp_path, capsys, tiny):
     assert "/proc" in capsys.readouterr().err
 
 
-def test_records_that_no_table_can_use_are_left_out_and_told(tmp_path, capsys):
+def test_unusable_records_are_left_out_and_reported(tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path)
     odd = record(9)
@@ -282,7 +282,7 @@ def test_records_that_no_table_can_use_are_left_out_and_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_says_so_and_goes_on(tmp_path, how, code):
+def test_a_signal_keeps_the_checkpoint_and_prints_how_to_continue(tmp_path, how, code):
     words = [*TINY_FLAGS, "--optim.epochs=300", f"--results={tmp_path}"]
     command = [sys.executable, "-m", "ablations", "train", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Hostile text in records comes out of every command and format as inert text."""
+"""Hostile text in records is inert text in the output of every command and format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HISTORY = "epoch,val/top1,train/loss\n1,50,2\n2,60,1\n3,70,0.5\n"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of runs that have hostile text wherever there can be text."""
+    """Results of runs that have hostile text in every text field."""
     home = tmp_path_factory.mktemp("hostile") / "ru|ns $x$ [b] 注"
     found = list(BASE)
     for number, label in enumerate(LABELS):
@@ -51,15 +51,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert failed.failure
     failed.failure.update(kind="e\x1b[31m[/x]", message="\n".join(LABELS))
     for each in [*found, failed]:
-        place = home / each.run_id
-        place.mkdir(parents=True)
-        (place / "record.json").write_text(json.dumps(asdict(each)))
-        (place / "history.csv").write_text(HISTORY)
+        run_folder = home / each.run_id
+        run_folder.mkdir(parents=True)
+        (run_folder / "record.json").write_text(json.dumps(asdict(each)))
+        (run_folder / "history.csv").write_text(HISTORY)
     return home
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command prints; it has no traceback and nothing that a terminal obeys."""
+def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command prints; checks that it has no control characters."""
     assert main(list(arguments)) in (0, 1)
     captured = capsys.readouterr()
     for text in (captured.out, captured.err):
@@ -69,23 +69,23 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["clean", "--dry-run"]])
-def test_what_a_terminal_shows(folder, arguments, capsys):
-    shown = told(capsys, *arguments, "--results", str(folder))
+def test_terminal(folder, arguments, capsys):
+    shown = output_of(capsys, *arguments, "--results", str(folder))
     if arguments == ["status"]:
         assert "[pool,pool,attention,attention]" in shown
         assert "[/x] [bold]b[/bold] [red" in shown
     elif "--json" in arguments:
-        cells = {run["cell"] for run in json.loads(shown)["runs"]}
-        assert any("[/x] [bold]b[/bold] [red" in cell for cell in cells)
+        runs = {run["cell"] for run in json.loads(shown)["runs"]}
+        assert any("[/x] [bold]b[/bold] [red" in run for run in runs)
 
 
-def test_the_live_table_and_its_lines():
+def test_live_progress():
     console = Console(file=io.StringIO(), width=10_000)
-    cells = [resolve("mini", {"seed": seed}) for seed in range(len(LABELS))]
-    shown = Progress(cells, cells, console)
-    for cell, label in zip(cells, LABELS, strict=True):
+    runs = [resolve("mini", {"seed": seed}) for seed in range(len(LABELS))]
+    shown = Progress(runs, runs, console)
+    for run, label in zip(runs, LABELS, strict=True):
         shown.say(label)
-        shown.started(cell, label)
+        shown.started(run, label)
     console.print(shown._table())
     text = console.file.getvalue()
     assert all(
@@ -99,7 +99,7 @@ def test_the_live_table_and_its_lines():
 
 @pytest.mark.parametrize("command", ["table", "claims"])
 def test_markdown(folder, command, capsys):
-    text = told(capsys, command, str(folder))
+    text = output_of(capsys, command, str(folder))
     reader = MarkdownIt("commonmark").enable("table")
     blocks = reader.parse(text)
     assert sum(block.type == "table_open" for block in blocks) == 1
@@ -115,7 +115,7 @@ def test_markdown(folder, command, capsys):
 
 @pytest.mark.parametrize("command", ["table", "claims"])
 def test_csv(folder, command, capsys):
-    frame = pd.read_csv(io.StringIO(told(capsys, command, str(folder), "--format", "csv")))
+    frame = pd.read_csv(io.StringIO(output_of(capsys, command, str(folder), "--format", "csv")))
     words = [column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
     for value in itertools.chain(words, *(frame[column].dropna() for column in words)):
         number = re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", str(value))
@@ -126,7 +126,7 @@ def test_csv(folder, command, capsys):
 
 
 class Elements(HTMLParser):
-    """The names of all elements of a page, and the attributes that run something."""
+    """The names of all elements of a page, and the attributes that can run scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -154,17 +154,17 @@ def check_page(page: str) -> None:
 
 @pytest.mark.parametrize("command", ["table", "claims"])
 def test_html(folder, command, capsys):
-    check_page(told(capsys, command, str(folder), "--format", "html"))
+    check_page(output_of(capsys, command, str(folder), "--format", "html"))
 
 
-def test_the_report_with_its_figures(folder, tmp_path, capsys):
-    told(capsys, "report", str(folder), "-o", str(tmp_path / "r.html"))
+def test_report(folder, tmp_path, capsys):
+    output_of(capsys, "report", str(folder), "-o", str(tmp_path / "r.html"))
     page = (tmp_path / "r.html").read_text()
     check_page(page)
     assert page.count('class="plot"') >= 3
 
 
-def test_the_figures_of_notebooks(folder):
+def test_figures(folder):
     from ablations import figures, tables
 
     (study,) = tables.load_studies(folder)
@@ -176,19 +176,21 @@ def test_the_figures_of_notebooks(folder):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 @pytest.mark.parametrize("command", [["table"], ["table", "--wide"], ["claims"]])
 def test_latex(folder, command, tmp_path, capsys):
-    (tmp_path / "t.tex").write_text(told(capsys, *command, str(folder), "--format", "tex"))
+    (tmp_path / "t.tex").write_text(output_of(capsys, *command, str(folder), "--format", "tex"))
     run = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True)
     assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
 
 
-def test_what_is_behind_a_row(folder, capsys):
-    shown = told(capsys, "table", str(folder), "--explain", "Pooling -> [/x] [bold]b[/bold] [red")
+def test_explain(folder, capsys):
+    shown = output_of(
+        capsys, "table", str(folder), "--explain", "Pooling -> [/x] [bold]b[/bold] [red"
+    )
     assert "[/x] [bold]b" in shown
 
 
-def test_two_folders_side_by_side(folder, tmp_path, capsys):
+def test_compare(folder, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     for form in ("md", "csv", "html", "tex"):
-        told(capsys, "table", str(folder), str(other), "--compare", "--format", form)
+        output_of(capsys, "table", str(folder), str(other), "--compare", "--format", form)

@@ -1,4 +1,4 @@
-"""Names of rows and runs: all that they change in words, no two variants alike, one everywhere."""
+"""Names of rows and runs: they contain all changes, are unique, and are the same everywhere."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def label(preset: str | None = None, **overrides) -> str:
          "position embedding 3, batch size 32, learning rate 0.1"),
     ],
 )  # fmt: skip
-def test_a_variant_is_named_by_all_that_it_changes(changed, wanted):
+def test_a_name_contains_every_change(changed, wanted):
     assert label(**changed) == wanted
 
 
 @pytest.mark.parametrize("recipe", ["mini", "imagenet"])
-def test_no_two_presets_have_one_name(recipe):
+def test_presets_have_different_names(recipe):
     every = {}
     for preset in [None, *preset_names(recipe)]:
         config = resolve(recipe, preset=preset)
@@ -100,14 +100,14 @@ def grids(draw) -> list[RunConfig]:
         try:
             config = resolve("mini", values, preset)
         except ConfigError:
-            continue  # such a model cannot be built
+            continue  # an invalid model
         found[config.run_id] = config
     return list(found.values())
 
 
 @settings(max_examples=60, deadline=None)
 @given(grids(), st.integers(0, 100))
-def test_two_variants_never_share_a_name_in_a_study_whatever_its_baseline(configs, number):
+def test_names_are_unique_in_a_study_with_any_baseline(configs, number):
     if not configs:
         return
     records = [of(config) for config in configs]
@@ -120,30 +120,30 @@ def test_two_variants_never_share_a_name_in_a_study_whatever_its_baseline(config
     assert len(set(names.values())) == len(names)
 
 
-def test_a_runs_name_is_one_everywhere_and_does_not_depend_on_other_runs():
-    cells = [
+def test_a_run_has_the_same_name_everywhere():
+    configs = [
         resolve("mini", {"model.norm": norm, "model.mlp_ratio": ratio})
         for norm in ("layer", "batch")
         for ratio in (2.0, 8.0)
     ]
-    wanted = [naming.run_name(cell.to_json()) for cell in cells]
+    wanted = [naming.run_name(config.to_json()) for config in configs]
     assert wanted[3] == "BatchNorm, MLP ratio 8, seed 0"
-    assert [run_options(cell)["name"] for cell in cells] == wanted
-    for some in (cells, cells[:1]):
+    assert [run_options(config)["name"] for config in configs] == wanted
+    for some in (configs, configs[:1]):
         names = Progress(some, some).names
-        assert [names[cell.run_id] for cell in some] == wanted[: len(some)]
-    (study,) = build_studies([*BASE, *map(of, cells)])
+        assert [names[config.run_id] for config in some] == wanted[: len(some)]
+    (study,) = build_studies([*BASE, *map(of, configs)])
     rows = {row.label for row in study.rows}
     assert {name.removesuffix(", seed 0") for name in wanted} <= rows
 
 
-def test_another_length_stands_last_in_a_runs_name():
+def test_changed_epochs_come_last_in_a_name():
     config = resolve("mini", {"model.norm": "batch", "optim.epochs": 1, "optim.warmup_epochs": 0})
     wanted = "Modified LayerNorm -> BatchNorm, seed 0, 1 epoch, warm-up epochs 0"
     assert naming.run_name(config.to_json()) == wanted
 
 
-def test_runs_of_several_recipes_are_told_apart(tmp_path, capsys):
+def test_tables_of_several_recipes_have_a_recipe_column(tmp_path, capsys):
     for recipe in ("mini", "fashion"):
         record(recipe=recipe).write(tmp_path / "runs")
     file = tmp_path / "recipes.yaml"
@@ -156,7 +156,7 @@ def test_runs_of_several_recipes_are_told_apart(tmp_path, capsys):
         assert len({line.split()[1] for line in lines if "Baseline, seed 0" in line}) == 2
 
 
-def test_rows_are_named_against_the_baseline_that_was_chosen():
+def test_rows_are_named_against_the_chosen_baseline():
     norm = [record(seed, 70.0, model__norm="batch") for seed in range(3)]
     (study,) = build_studies([*BASE, *IDENTITY, *norm], IDENTITY[0].run_id)
     assert {row.label: row.axis for row in study.rows} == {
@@ -181,7 +181,7 @@ def test_a_baseline_may_be_named_by_its_row():
         build_studies([*BASE, *norms], "norm")
 
 
-def test_what_a_grid_varies_is_under_its_own_heading_though_it_serves_as_a_control():
+def test_a_grid_has_the_headings_of_the_fields_it_varies():
     axes = {"model__pool_size": (3, 5), "model__norm": ("group", "batch"), "optim__lr": (8e-3, 0.1)}
     grid = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
     (study,) = build_studies([record(**each) for each in grid])
@@ -197,7 +197,7 @@ def test_what_a_grid_varies_is_under_its_own_heading_though_it_serves_as_a_contr
     }
 
 
-def test_the_papers_numbers_stand_beside_what_the_paper_trained_and_nothing_else():
+def test_only_rows_that_the_paper_trained_show_its_numbers():
     narrow = {"model__mlp_ratio": 2.0}
     rows = [
         *BASE,

@@ -1,4 +1,4 @@
-"""Files that commands write: refused before work begins, or whole, or one line and nothing."""
+"""Files that commands write: checked before work begins, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ablations.training.run_log import log_to_file
 
 @pytest.fixture
 def little_space():
-    """No file of this process may be longer than 1000 bytes: as on a disk that fills."""
+    """Limit files of this process to 1000 bytes, like a disk that is almost full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     yield
@@ -32,22 +32,22 @@ def little_space():
         ["table", "--of", "sizes", "-o"],
     ],
 )
-def test_a_full_disk_is_one_line_and_leaves_nothing(words, tmp_path, capfd, little_space):
+def test_a_full_disk_gives_one_line_and_leaves_no_file(words, tmp_path, capfd, little_space):
     file = tmp_path / "out"
     assert main([*words, str(file)]) == 1
-    told = capfd.readouterr().err
-    assert told == f"ablations: {file}: {os.strerror(27)}\n"
+    message = capfd.readouterr().err
+    assert message == f"ablations: {file}: {os.strerror(27)}\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_an_old_file_stays_where_the_new_one_has_no_space(tmp_path, capfd, little_space):
+def test_a_full_disk_keeps_the_old_file(tmp_path, capfd, little_space):
     file = tmp_path / "out"
     file.write_text("old")
     assert main(["table", "results/mini", "-o", str(file)]) == 1
     assert file.read_text() == "old"
 
 
-def test_an_error_about_space_names_the_file(tmp_path, little_space):
+def test_the_error_of_a_full_disk_names_the_file(tmp_path, little_space):
     path = tmp_path / "weights.pt"
     with pytest.raises(OSError, match="File too large") as full, files.atomic_write(path) as file:
         file.write(bytes(40_000))
@@ -55,7 +55,7 @@ def test_an_error_about_space_names_the_file(tmp_path, little_space):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_log_without_space_loses_its_end_and_raises_nothing(tmp_path, capfd, little_space):
+def test_a_log_on_a_full_disk_is_cut_without_an_error(tmp_path, capfd, little_space):
     with log_to_file(tmp_path / "log.txt"):
         for number in range(100):
             logging.getLogger("ablations").info("line %s", number)
@@ -65,7 +65,7 @@ def test_a_log_without_space_loses_its_end_and_raises_nothing(tmp_path, capfd, l
 
 @pytest.mark.parametrize("command", ["table", "claims", "report", "profile"])
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nosuch/x", "there is no folder"),
         ("nosuch/../x", "there is no folder"),
@@ -74,17 +74,17 @@ def test_a_log_without_space_loses_its_end_and_raises_nothing(tmp_path, capfd, l
         ("", "an empty name"),
     ],
 )
-def test_a_name_that_cannot_be_written_is_refused_first(command, name, told, tmp_path, capsys):
+def test_a_path_that_cannot_be_written_is_refused(command, name, message, tmp_path, capsys):
     (tmp_path / "file").touch()
     where = f"{tmp_path}/{name}" if name else ""
     assert main([command, "-o", where]) == 2
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+def test_a_pipe_is_written_to_not_replaced(tmp_path):
     pipe, read = tmp_path / "pipe", list[str]()
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")))
@@ -95,7 +95,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
-def test_the_name_of_a_stream_is_never_replaced(tmp_path):
+def test_a_link_to_a_stream_is_written_to_not_replaced(tmp_path):
     """A link of the kind that /dev/stdout is; the stream is sent to a file."""
     file = tmp_path / "redirected"
     file.write_text("before\n")
@@ -110,6 +110,6 @@ def test_the_name_of_a_stream_is_never_replaced(tmp_path):
     assert written.count("### Ablation: recipe mini") == 2
 
 
-def test_a_dash_is_no_file(capsys):
+def test_a_dash_is_refused(capsys):
     assert main(["table", "results/mini", "-o", "-"]) == 2
     assert "- is not a file" in capsys.readouterr().err

@@ -196,7 +196,7 @@ def test_logits_that_are_not_finite_are_reported(timms, picture_folder, tmp_path
     write_weights(weights, tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
     assert main([*words, "--system.accelerator=cpu"]) == 1
-    assert "24 images gave logits that are not finite" in capsys.readouterr().err
+    assert "24 images gave logits that are NaN" in capsys.readouterr().err
 
 
 def test_changed_fields_of_the_model_are_noted(timms, picture_folder, tmp_path):

@@ -48,8 +48,8 @@ def _commands() -> Iterator[str]:
         "SIGHUP.\n"
     )
     yield (
-        "Any [configuration field](config.md) is a flag of `train`, `run`, `plan`, `eval` and "
-        "`bench` as well.\n"
+        "Any [configuration field](config.md) is a flag of `train`, `run`, `plan`, `eval`, "
+        "`profile` and `bench` as well.\n"
     )
     yield from _parser(build_parser(), 2)
 

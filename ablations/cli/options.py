@@ -87,7 +87,9 @@ def add_recipe(command: argparse.ArgumentParser, default: str = DEFAULT_RECIPE) 
 def add_plugins(command: argparse.ArgumentParser) -> None:
     """The flag --plugins."""
     command.add_argument(
-        "--plugins", help="modules with your token mixers, such as my_mixer or a,b"
+        "--plugins",
+        help="modules of this folder or the environment with your token mixers or data sets, "
+        "such as my_mixer or a,b",
     )
 
 

@@ -76,7 +76,7 @@ class SystemJson(TypedDict, total=False):
 
 
 class ConfigJson(SystemJson):
-    """A RunConfig. Fields of its groups may be missing, as in records of older versions."""
+    """A RunConfig. `load.config_problem` reports fields that are missing."""
 
     model: mapping_of(MetaFormerConfig, total=False)  # type: ignore[valid-type]
     data: mapping_of(DataConfig, total=False)  # type: ignore[valid-type]

@@ -34,7 +34,9 @@ class TextTable(Table):
         super().add_row(*map(_text, cells), **options)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render columns, or blocks if the columns do not fit."""
+        """Render columns that have text, or blocks if the columns do not fit."""
+        if self.row_count:
+            self.columns = [column for column in self.columns if any(map(str, column.cells))]
         natural = Measurement.get(console, options.update(width=1000, max_width=1000), self).maximum
         if options.max_width >= min(NARROW, natural):
             yield from super().__rich_console__(console, options)

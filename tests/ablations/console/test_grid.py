@@ -20,8 +20,12 @@ def drawn(width: int) -> list[str]:
     for name in ("run", "name", "sweeps", ""):
         grid.add_column(name)
     grid.add_row(*CELLS)
+    return printed(grid, width)
+
+
+def printed(table: TextTable, width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(grid)
+    Console(file=out, width=width).print(table)
     return out.getvalue().splitlines()
 
 
@@ -50,9 +54,20 @@ def test_cells_and_headings_are_shown_as_they_are(text):
     out = io.StringIO()
     Console(file=out, width=10_000).print(grid)
     shown = [line.strip() for line in out.getvalue().splitlines()]
-    assert shown == [shorten(terminal(text)).strip()] * 2
+    wanted = [shorten(terminal(text)).strip()] * 2
+    assert shown == wanted if text else not any(shown)
 
 
 def test_lines_below_a_table_stay_lines(capsys):
     screen.print_table(TextTable(), "\n- one\x1b[2J\n- two")
     assert capsys.readouterr().out.endswith("\n- one\n- two\n")
+
+
+def test_a_column_without_text_is_left_out():
+    table = TextTable()
+    for name in ("run", "left", "note"):
+        table.add_column(name)
+    table.add_row("a", "", "")
+    table.add_row("b", "", "failed")
+    lines = printed(table, 80)
+    assert [line.split() for line in lines] == [["run", "note"], ["a"], ["b", "failed"]]

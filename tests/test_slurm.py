@@ -24,7 +24,7 @@ from tests.factories.slurm import ENDED, NO_SLURM, Job, SlurmCluster, missing
 
 pytestmark = pytest.mark.slow
 FILES = sorted(Path("slurm").glob("*.sbatch"))
-README = Path("README.md").read_text()
+PAGES = Path("README.md").read_text() + Path("docs/guide/cluster.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def test_slurm_accepts_each_file(cluster, path):
     assert re.search(r"to start at .* on nodes n\[1-2\]", done.stderr), done.stderr
 
 
-def test_slurm_accepts_each_command_of_the_readme(cluster):
-    commands = re.findall(r"^sbatch .*", README, re.MULTILINE)
+def test_slurm_accepts_each_command_of_the_readme_and_the_guide(cluster):
+    commands = sorted(set(re.findall(r"^sbatch .*", PAGES, re.MULTILINE)))
     assert {word for line in commands for word in line.split() if ".sbatch" in word} == set(
         map(str, FILES)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ablations.config.schema import RUN_ID
 from ablations.errors import RecordError
-from ablations.store import leases, previous_results, records, run_state
+from ablations.store import leases, previous_results, records
 from ablations.store.leases import Holder
 from ablations.store.reuse_check import finish_interrupted_moves
 
@@ -53,13 +53,11 @@ def _removable_of_run(results: Path, folder: Path, held: dict[str, Holder]) -> I
     if (folder / records.BROKEN_CHECKPOINT_FILE).is_file():
         yield "broken", folder / records.BROKEN_CHECKPOINT_FILE
     aside = folder / previous_results.PREVIOUS_FOLDER
-    if record and record.done and (aside / records.RECORD_FILE).is_file():
-        yield from (("previous", path) for path in [*sorted(aside.iterdir()), aside])
     if record and record.done:
-        if (folder / records.CHECKPOINT_FILE).is_file():
-            yield "checkpoint", folder / records.CHECKPOINT_FILE
-        if (folder / run_state.RUN_STATE_FILE).is_file():
-            yield "leftover", folder / run_state.RUN_STATE_FILE
+        if (aside / records.RECORD_FILE).is_file():
+            yield from (("previous", path) for path in [*sorted(aside.iterdir()), aside])
+        for path in records.files_of_unfinished_cleanup(results, folder.name):
+            yield "checkpoint" if path.name == records.CHECKPOINT_FILE else "leftover", path
 
 
 def restore_interrupted(results: Path) -> None:

@@ -36,10 +36,8 @@ TASK_METRICS = {
     },
     "ade20k": {"mIoU": "val/mIoU"},
 }
-_PERCENT_METRICS = {
-    MAIN_METRIC,
-    *(metric for metrics in TASK_METRICS.values() for metric in metrics.values()),
-}
+_PERCENT_METRICS = {MAIN_METRIC}.union(*(metrics.values() for metrics in TASK_METRICS.values()))
+_FIRST_METRICS = {task: next(iter(metrics.values())) for task, metrics in TASK_METRICS.items()}
 NO_PRECISION_MESSAGE = "it is done and has no environment.precision, so it cannot be compared"
 # Fields that a row is named by; a config of another version may lack some.
 _REQUIRED_FIELDS = {
@@ -141,13 +139,9 @@ def record_problem(record: Record) -> str | None:
         for value in values.values():
             if name in _PERCENT_METRICS and not 0 <= value <= 100:
                 return f"{name} {value} is not a percentage, 0 to 100"
-    if (
-        record.status == "finished"
-        and record.metric(MAIN_METRIC) is None
-        and record_task(record) is None
-    ):
-        others = ", ".join(next(iter(metrics.values())) for metrics in TASK_METRICS.values())
-        return f"it is finished and has no {MAIN_METRIC} (nor {others})"
+    outcomes = [MAIN_METRIC, *_FIRST_METRICS.values()]
+    if record.status == "finished" and all(record.metric(name) is None for name in outcomes):
+        return f"it is finished and has no {MAIN_METRIC} (nor {', '.join(outcomes[1:])})"
     return None
 
 
@@ -175,7 +169,5 @@ def record_task(record: Record) -> str | None:
     """The table of ``TASK_METRICS`` that a record belongs to; None for classifiers."""
     if record.metric(MAIN_METRIC) is not None:
         return None
-    outcomes = {name: next(iter(metrics.values())) for name, metrics in TASK_METRICS.items()}
-    return next(
-        (name for name, first in outcomes.items() if record.metric(first) is not None), None
-    )
+    tasks = (task for task, first in _FIRST_METRICS.items() if record.metric(first) is not None)
+    return next(tasks, None)

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ STATUSES = ["finished", "diverged", "failed"]
 DONE_STATUSES = ["finished", "diverged"]  # divergence is a result
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
+_MISSING_ERRORS = (FileNotFoundError, NotADirectoryError)
 
 LocatedRecord = tuple["Record", str]  # a record, and the file or address it comes from
 FileStamp = tuple[int, int]
@@ -98,16 +99,10 @@ class Record:
         Raises:
             RecordError: Not JSON, an unknown schema version, or missing or invalid fields.
         """
-        from ablations.store import validation
-
         try:
-            content = files.read_regular(path)
-            values = validation.parse_json(content, validation.RecordJson)
+            return _parse_record(files.read_regular(path), path)
         except OSError as error:
             raise access_error(path, error) from error
-        except SchemaError as error:
-            raise RecordError(f"{path} is not a record: {error}") from error
-        return _validated_record(values, content, str(path))
 
     @staticmethod
     def of(tree: Any, path: str) -> Record:
@@ -121,25 +116,25 @@ class Record:
             RecordError: An unknown schema version, or missing or invalid fields.
         """
         try:
-            content = json.dumps(tree).encode()
+            return _parse_record(json.dumps(tree).encode(), path)
         except (TypeError, RecursionError) as error:
             raise RecordError(f"{path} is not a record: {error}") from error
-        return _validated_record(tree, content, path)
 
 
-_FIELD_NAMES = {item.name for item in fields(Record)}
-
-
-def _validated_record(tree: Any, content: bytes, path: str) -> Record:
-    """The record of JSON values, given with their JSON text."""
+def _parse_record(content: bytes, path: str | Path) -> Record:
+    """The record of a JSON text; its origin is for messages."""
     from ablations.store import validation
 
+    try:
+        tree = validation.parse_json(content, validation.RecordJson)
+    except SchemaError as error:
+        raise RecordError(f"{path} is not a record: {error}") from error
     version = tree.get("schema") if isinstance(tree, dict) else None
     if type(version) is not int or version != SCHEMA_VERSION:
         raise RecordError(
             f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}"
         )
-    if unknown := tree.keys() - _FIELD_NAMES:
+    if unknown := tree.keys() - Record.__dataclass_fields__:
         raise RecordError(f"{path} has the unknown field {min(unknown)!r}")
     try:
         validation.validate_json(content, validation.RecordJson)
@@ -225,7 +220,7 @@ def find_record(results: Path, run_id: str) -> Record | None:
     try:
         record = Record.read(path)
     except RecordError as error:
-        if isinstance(error.__cause__, OSError) and not file_exists(error.__cause__):
+        if isinstance(error.__cause__, _MISSING_ERRORS):
             return None
         raise
     if record.run_id != run_id:
@@ -245,11 +240,6 @@ def record_stamp(results: Path, run_id: str) -> FileStamp | None:
 def access_error(path: object, error: OSError) -> AccessError:
     """The error of a file that cannot be read or written."""
     return AccessError(f"{path}: {(error.strerror or 'it cannot be read').lower()}")
-
-
-def file_exists(error: OSError) -> bool:
-    """Whether an error means that a file is there and cannot be read."""
-    return error.errno not in (errno.ENOENT, errno.ENOTDIR)
 
 
 def read_records(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -278,11 +268,9 @@ def read_all_records(folders: Iterable[Path]) -> tuple[list[LocatedRecord], list
             try:
                 found.append((Record.read(path), path))
             except RecordError as error:
-                cause = error.__cause__
                 # Unreadable folders such as lost+found are not runs.
-                if not isinstance(cause, OSError) or (
-                    file_exists(cause) and RUN_ID.fullmatch(name)
-                ):
+                is_run = RUN_ID.fullmatch(name) or not isinstance(error.__cause__, OSError)
+                if is_run and not isinstance(error.__cause__, _MISSING_ERRORS):
                     problems.append(str(error))
     return found, problems
 

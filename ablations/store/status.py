@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,8 +125,7 @@ def _status_of_record(record: Record, results: Path, problems: list[str]) -> Run
     named = record.config.get("system", {}).get("plugins", [])
     if why := plugins.changed_mixers_on_disk(named, record.environment.get("plugins", {})):
         note = f"stale: {why}"
-    history = _read_history(record.run_id, results, problems)
-    status = _status(record.run_id, record.config, record.status, history)
+    status = _status(record, record.status, results, problems)
     top1 = record.metric()
     return replace(status, top1=status.top1 if top1 is None else top1, note=note)
 
@@ -135,52 +133,44 @@ def _status_of_record(record: Record, results: Path, problems: list[str]) -> Run
 def _status_of_run_state(
     state: RunState, holder: Holder | None, results: Path, problems: list[str]
 ) -> RunStatus:
-    history = _read_history(state.run_id, results, problems)
     if holder is None:
-        ended = "interrupted" if state.stopped else "crashed"
-        return _status(state.run_id, state.config, ended, history)
-    status = _status(state.run_id, state.config, "running", history)
-    if history:
-        mean = sum(row.get("epoch_seconds", 0.0) for row in history) / len(history)
-        status = replace(status, seconds_left=_finite(mean * (status.epochs - status.epoch)))
+        return _status(state, "interrupted" if state.stopped else "crashed", results, problems)
+    status = _status(state, "running", results, problems)
     if not holder.problem:
         status = replace(status, holder=holder)
-    if found := run_progress.read_progress(results / state.run_id):
-        progress, written = found
-        # Ignore a file from before the last epoch ended, or from an earlier start.
-        if progress.epochs == status.epochs and progress.epoch == status.epoch + 1:
-            left = progress.seconds_left
-            return replace(
-                status,
-                images_per_second=progress.images_per_second or status.images_per_second,
-                seconds_left=status.seconds_left if left is None else left,
-                progress=progress,
-                # Both times are the file system's; a lease is touched every few seconds.
-                progress_age=round(max(0.0, holder.heartbeat - written), 1),
-            )
-    return status
+    progress, written = run_progress.read_progress(results / state.run_id) or (None, 0.0)
+    # Ignore a file from before the last epoch ended, or from an earlier start.
+    if not progress or (progress.epochs, progress.epoch) != (status.epochs, status.epoch + 1):
+        return status
+    left = progress.seconds_left
+    return replace(
+        status,
+        images_per_second=progress.images_per_second or status.images_per_second,
+        seconds_left=status.seconds_left if left is None else left,
+        progress=progress,
+        # Both times are the file system's; a lease is touched every few seconds.
+        progress_age=round(max(0.0, holder.heartbeat - written), 1),
+    )
 
 
-def _status(
-    run_id: str, config: dict[str, Any], state: str, history: Sequence[Mapping[str, float]]
-) -> RunStatus:
+def _status(run: Record | RunState, state: str, results: Path, problems: list[str]) -> RunStatus:
+    """The status of a run by its history; one that cannot be read is added to ``problems``."""
+    try:
+        history = history_csv.read_history(results / run.run_id / records.HISTORY_FILE)
+    except RecordError as error:
+        problems.append(str(error))
+        history = []
     last = history[-1] if history else {}
-    seconds = last.get("train_seconds")
+    seconds, left = last.get("train_seconds"), None
     speed = _finite(last.get("pictures", 0) / seconds) if seconds else None
-    epochs = config["optim"]["epochs"] + config["optim"]["cooldown_epochs"]
+    epochs = run.config["optim"]["epochs"] + run.config["optim"]["cooldown_epochs"]
     epoch, top1 = int(last.get("epoch", 0)), _finite(last.get("val/top1"))
-    return RunStatus(run_id, config, state, epoch, epochs, top1, speed)
+    if history and state == "running":
+        mean = sum(row.get("epoch_seconds", 0.0) for row in history) / len(history)
+        left = _finite(mean * (epochs - epoch))
+    return RunStatus(run.run_id, run.config, state, epoch, epochs, top1, speed, left)
 
 
 def _finite(value: float | None) -> float | None:
     """The value, or None where it is NaN or infinite."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def _read_history(run_id: str, results: Path, problems: list[str]) -> list[dict[str, float]]:
-    """The rows of a run's history; none where it cannot be read."""
-    try:
-        return history_csv.read_history(results / run_id / records.HISTORY_FILE)
-    except RecordError as error:
-        problems.append(str(error))
-        return []

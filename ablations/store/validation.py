@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import types
+import typing
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, Required
 
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -46,10 +47,10 @@ def _bounded(hint: Any) -> Any:
     """A type with each of its numbers in the range of JSON."""
     if hint in (int, float):
         return _Int64 if hint is int else _Finite
-    inner = tuple(_bounded(part) for part in get_args(hint))
+    inner = tuple(_bounded(part) for part in typing.get_args(hint))
     if isinstance(hint, types.UnionType):
-        return Union[inner]  # noqa: UP007
-    return get_origin(hint)[inner] if inner else hint
+        return typing.Union[inner]  # noqa: UP007
+    return typing.get_origin(hint)[inner] if inner else hint
 
 
 @functools.cache
@@ -61,7 +62,7 @@ def mapping_of(kind: type, without: tuple[str, ...] = (), total: bool = True) ->
         without: Fields to leave out.
         total: Whether all fields are required.
     """
-    hints = get_type_hints(kind)
+    hints = typing.get_type_hints(kind)
     names = [item.name for item in fields(kind) if item.name not in without]
     typed: Any = TypedDict
     mapping = typed(kind.__name__, {name: _bounded(hints[name]) for name in names}, total=total)
@@ -69,15 +70,10 @@ def mapping_of(kind: type, without: tuple[str, ...] = (), total: bool = True) ->
     return mapping
 
 
-class SystemJson(TypedDict, total=False):
-    """The optional fields of a config."""
-
-    system: mapping_of(SystemConfig, total=False)  # type: ignore[valid-type]
-
-
-class ConfigJson(SystemJson):
+class ConfigJson(TypedDict):
     """A RunConfig. `load.config_problem` reports fields that are missing."""
 
+    system: NotRequired[mapping_of(SystemConfig, total=False)]  # type: ignore[valid-type]
     model: mapping_of(MetaFormerConfig, total=False)  # type: ignore[valid-type]
     data: mapping_of(DataConfig, total=False)  # type: ignore[valid-type]
     optim: mapping_of(OptimConfig, total=False)  # type: ignore[valid-type]
@@ -125,21 +121,16 @@ class EnvironmentJson(TypedDict, total=False):
     plugins: dict[str, str]
 
 
-class LogJson(TypedDict, total=False):
-    """The optional field of a failure."""
-
-    log: _OptionalText
-
-
-class FailureJson(LogJson):
+class FailureJson(TypedDict):
     """Why a run failed."""
 
+    log: NotRequired[_OptionalText]
     kind: str
     message: str
 
 
-class RecordBodyJson(TypedDict, total=False):
-    """The optional fields of a record."""
+class RecordJson(TypedDict, total=False):
+    """A record: ``<run_id>/record.json``."""
 
     metrics: dict[str, dict[str, _Finite]]
     cost: CostJson
@@ -148,14 +139,9 @@ class RecordBodyJson(TypedDict, total=False):
     environment: EnvironmentJson
     tracker: dict[str, _OptionalText]
     failure: FailureJson | None
-
-
-class RecordJson(RecordBodyJson):
-    """A record: ``<run_id>/record.json``."""
-
-    run_id: str
-    status: Literal["finished", "diverged", "failed"]
-    config: ConfigJson
+    run_id: Required[str]
+    status: Required[Literal["finished", "diverged", "failed"]]
+    config: Required[ConfigJson]
 
 
 class RunStateJson(TypedDict):
@@ -192,16 +178,11 @@ class CallbacksJson(TypedDict):
     History: HistoryJson
 
 
-class VersionsJson(TypedDict, total=False):
-    """The optional fields of a checkpoint."""
-
-    code: dict[str, str]
-    plugins: dict[str, str]
-
-
-class CheckpointJson(VersionsJson):
+class CheckpointJson(TypedDict):
     """The fields of ``<run_id>/last.ckpt`` that a resumed run reads, except tensors."""
 
+    code: NotRequired[dict[str, str]]
+    plugins: NotRequired[dict[str, str]]
     run_id: str
     epoch: _Count
     fingerprint: str

@@ -9,10 +9,9 @@ text, 0.4 in its table), and the loss of pool size 7 (0.1) similar. It was fixed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ablations.paper.published import BASELINE, parse_csv
+from ablations.paper.published import BASELINE, Line, parse_csv, typed_row
 
 ABOVE, BELOW, WITHIN = "above", "below", "within"
 MARGIN = 0.5  # points
@@ -114,25 +113,21 @@ def load_claims() -> list[Claim]:
     Raises:
         SchemaError: A line lacks a column, or has a value of the wrong type.
     """
-    claims = [claim for claim in parse_csv("claims.csv", _parse_claim) if claim]
+    claims = filter(None, parse_csv("claims.csv", _parse_claim))
     return sorted(claims, key=lambda claim: claim.id)
 
 
-def _parse_claim(line: Mapping[str, str]) -> Claim | None:
+def _parse_claim(line: Line) -> Claim | None:
     """A line as a claim; None for a claim that is not about the ablations."""
     own = int(line["id"])
     if own not in _EVIDENCE:
         return None
     kind, evidence = _EVIDENCE[own]
-    return Claim(
-        id=own,
-        subject=line["subject"],
-        comparison=line["comparison"],
-        kind=kind,
-        evidence=evidence,
-        subject_top1=float(line["value"]),
-        comparison_top1=float(line["reference_value"]),
-        difference=float(line["delta_from_tables"]),
-        stated_difference=float(line["stated_delta"]),
-        margin=MARGIN if kind == WITHIN else None,
-    )
+    margin = MARGIN if kind == WITHIN else None
+    columns = {
+        "subject_top1": "value",
+        "comparison_top1": "reference_value",
+        "difference": "delta_from_tables",
+        "stated_difference": "stated_delta",
+    }
+    return typed_row(Claim, line, columns, kind=kind, evidence=evidence, margin=margin)

@@ -46,10 +46,9 @@ _ALSO_CHANGED = {
     "[Pool,Pool,SpatialFC,SpatialFC]": {"data.crop_pct"},
 }
 # The values that these fields have in the paper's rows; with other values it is another row.
-_HYBRIDS = "[Pool,Pool,Pool,Attention]", "[Pool,Pool,Attention,Attention]"
-_REQUIRED = {
-    variant: {"model.norm": "layer", "model.position_embedding": stage}
-    for variant, stage in zip(_HYBRIDS, (4, 3), strict=True)
+_REQUIRED: dict[str, dict[str, Any]] = {
+    "[Pool,Pool,Pool,Attention]": {"model.norm": "layer", "model.position_embedding": 4},
+    "[Pool,Pool,Attention,Attention]": {"model.norm": "layer", "model.position_embedding": 3},
 }
 # The paper's baseline, in the fields that the rows of its table change.
 PAPER_BASELINE: dict[str, Any] = {
@@ -83,11 +82,6 @@ def changes_from_paper(recipe: str, changed: Changes, flat: Mapping[str, Any]) -
     }
 
 
-def find_size_row(size: str, changed: Changes) -> PaperRow | None:
-    """The paper's row of a size; None where the variant changes more than the size."""
-    return published.model_rows().get(size) if set(changed) <= SIZE_FIELDS else None
-
-
 def find_paper_row(changed: Changes) -> PaperRow | None:
     """The paper's row with the changes of a variant against the baseline; None without one."""
     if not changed:
@@ -95,12 +89,8 @@ def find_paper_row(changed: Changes) -> PaperRow | None:
     own = primary_field(changed)
     for variant, (name, value) in PAPER_CHANGES.items():
         if own == name and changed[name][1] == value:
-            others = set(changed) - {name}
-            return (
-                published.ablation_rows()[variant]
-                if others <= _ALSO_CHANGED.get(variant, set())
-                else None
-            )
+            others = changed.keys() - {name} - _ALSO_CHANGED.get(variant, set())
+            return None if others else published.ablation_rows()[variant]
     return None
 
 
@@ -123,7 +113,7 @@ def _paper_row(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> PaperR
     """The paper's row of a variant, by its changes against the paper's baseline."""
     if primary_field(changed) in SHAPE_FIELDS:
         size = size_name(recipe, *(flat[name] for name in SHAPE_FIELDS))
-        return find_size_row(size, changed) if size else None
+        return published.model_rows().get(size or "") if changed.keys() <= SIZE_FIELDS else None
     found = find_paper_row(changed)
     wanted = _REQUIRED.get(found.variant, {}) if found else {}
     return found if all(flat[name] == value for name, value in wanted.items()) else None

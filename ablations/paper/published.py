@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from ablations.errors import SchemaError
 from poolformer.config import SIZES
@@ -140,88 +140,77 @@ def parse_csv(name: str, parse: Callable[[Line], Parsed]) -> list[Parsed]:
             raise SchemaError(f"{path}, line {reader.line_num}: {error!r}") from error
 
 
-def _float_or_none(text: str) -> float | None:
-    return float(text) if text else None
+def typed_row(
+    kind: type[Parsed], line: Line, columns: Mapping[str, str], /, **given: Any
+) -> Parsed:
+    """A line as a dataclass, its texts converted to the types of the fields.
 
-
-def _int_or_none(text: str) -> int | None:
-    return int(text) if text else None
+    Args:
+        kind: The dataclass. An empty text is None in a field that may be None.
+        line: The line.
+        columns: Field -> column, where their names differ.
+        given: Values of fields that are not from the line.
+    """
+    values = dict(given)
+    for name, wanted in get_type_hints(kind).items():
+        if name not in given:
+            text, optional = line[columns.get(name, name)], get_args(wanted)
+            convert = optional[0] if optional else wanted
+            values[name] = convert(text) if text or not optional else None
+    return kind(**values)
 
 
 @functools.cache
 def ablation_rows() -> dict[str, PaperRow]:
     """The 18 rows of the paper's ablation table by variant, in its order."""
-    lines = parse_csv("ablation.csv", dict)
+    columns = {
+        "axis": "ablation",
+        "delta": "delta_vs_baseline",
+        "macs_v2_g": "macs_g_prefvcore",
+        "frozen_params_m": "extra_frozen_params_m",
+    }
     return {
-        line["variant"]: PaperRow(
-            axis=line["ablation"],
-            variant=line["variant"],
-            params_m=float(line["params_m"]),
-            macs_g=float(line["macs_g"]),
-            top1=float(line["top1"]),
-            delta=float(line["delta_vs_baseline"]),
-            position=position,
-            macs_v2_g=_float_or_none(line["macs_g_prefvcore"]),
-            frozen_params_m=_float_or_none(line["extra_frozen_params_m"]),
-            note=line["note"],
-        )
-        for position, line in enumerate(lines)
+        line["variant"]: typed_row(PaperRow, line, columns, position=position)
+        for position, line in enumerate(parse_csv("ablation.csv", dict))
     }
 
 
 @functools.cache
 def model_rows() -> dict[str, PaperRow]:
     """The five PoolFormers of the paper's Table 1 by size name (s12, ...)."""
-    lines = {line["model"]: line for line in parse_csv("table1_config.csv", dict)}
-    baseline = float(lines[BASELINE]["top1"])
-    return {
-        size: PaperRow(
-            axis=SIZE_AXIS,
-            variant=model,
-            params_m=float(lines[model]["params_m_v3_table1"]),
-            macs_g=float(lines[model]["macs_g_v3_fvcore"]),
-            top1=float(lines[model]["top1"]),
-            delta=round(float(lines[model]["top1"]) - baseline, 1),
-            position=100 + position,
-            macs_v2_g=_float_or_none(lines[model]["macs_g_prefvcore"]),
-            note=lines[model]["note"],
-        )
-        for position, (size, model) in enumerate(SIZE_NAMES.items())
+    columns = {
+        "variant": "model",
+        "params_m": "params_m_v3_table1",
+        "macs_g": "macs_g_v3_fvcore",
+        "macs_v2_g": "macs_g_prefvcore",
     }
+    lines = {line["model"]: line for line in parse_csv("table1_config.csv", dict)}
+    rows = {}
+    for position, (size, model) in enumerate(SIZE_NAMES.items(), start=100):
+        delta = round(float(lines[model]["top1"]) - float(lines[BASELINE]["top1"]), 1)
+        given = {"axis": SIZE_AXIS, "delta": delta, "position": position, "frozen_params_m": None}
+        rows[size] = typed_row(PaperRow, lines[model], columns, **given)
+    return rows
 
 
 @functools.cache
 def imagenet_rows() -> list[ImageNetRow]:
     """The rows of the paper's Table 2, in its order."""
-    return parse_csv(
-        "imagenet.csv",
-        lambda line: ImageNetRow(
-            arch=line["general_arch"],
-            mixer=line["token_mixer"],
-            model=line["model"],
-            image_size=int(line["image_size"]),
-            params_m=float(line["params_m"]),
-            macs_g=float(line["macs_g"]),
-            top1=float(line["top1"]),
-            macs_v2_g=_float_or_none(line["macs_g_prefvcore_awes"]),
-            source=line["source"],
-            note=line["note"],
-        ),
-    )
+    columns = {
+        "arch": "general_arch",
+        "mixer": "token_mixer",
+        "macs_v2_g": "macs_g_prefvcore_awes",
+    }
+    return parse_csv("imagenet.csv", lambda line: typed_row(ImageNetRow, line, columns))
 
 
 def _downstream_rows(name: str, columns: list[str], setting: str) -> list[DownstreamRow]:
-    return parse_csv(
-        name,
-        lambda line: DownstreamRow(
-            backbone=line["backbone"],
-            params_m=float(line["params_m"]),
-            values={column: _float_or_none(line[column]) for column in columns},
-            setting=line[setting],
-            source=line["source"],
-            note=line.get("note", ""),
-        ),
-    )
+    def parse(line: Line) -> DownstreamRow:
+        values = {column: float(line[column]) if line[column] else None for column in columns}
+        note = line.get("note", "")
+        return typed_row(DownstreamRow, line, {"setting": setting}, values=values, note=note)
+
+    return parse_csv(name, parse)
 
 
 @functools.cache
@@ -245,19 +234,5 @@ def ade20k_rows() -> list[DownstreamRow]:
 @functools.cache
 def speed_rows() -> list[SpeedRow]:
     """Speeds that others measured; the hardware is empty where the source does not give it."""
-    return parse_csv(
-        "speed.csv",
-        lambda line: SpeedRow(
-            model=line["model"],
-            hardware=line["hardware"],
-            precision=line["precision"],
-            batch_size=_int_or_none(line["batch_size"]),
-            image_size=_int_or_none(line["image_size"]),
-            mode=line["mode"],
-            value=_float_or_none(line["value"]),
-            unit=line["unit"],
-            claim=line["qualitative_claim"],
-            source=line["source"],
-            note=line["note"],
-        ),
-    )
+    columns = {"claim": "qualitative_claim"}
+    return parse_csv("speed.csv", lambda line: typed_row(SpeedRow, line, columns))

@@ -30,27 +30,12 @@ BELONGS_TO = {
 
 
 @dataclass(frozen=True)
-class ControlCandidate:
-    """A variant of a study.
-
-    Args:
-        changed: Its changes against the study's baseline; the baseline has none.
-        macs: MACs of its model per image; None if unknown.
-        in_paper: Whether it is a row of the paper, and so an ablation even if it is a control.
-    """
-
-    changed: Changes
-    macs: int | None
-    in_paper: bool = False
-
-
-@dataclass(frozen=True)
 class Control:
     """A control of a row.
 
     Args:
         kind: One of ``KINDS``: with the row's other changes, at its size, or both.
-        index: Its index among the candidates.
+        index: Its index among the variants.
     """
 
     kind: str
@@ -58,35 +43,18 @@ class Control:
 
 
 class Variant(Protocol):
-    """What decides on controls: a row of a table or of a plan."""
+    """A row of a table or of a plan; ``cost`` may lack ``macs``."""
 
+    @property
+    def axis(self) -> str: ...
+    @property
+    def label(self) -> str: ...
     @property
     def changed(self) -> Changes: ...
     @property
-    def cost(self) -> dict[str, Any]: ...
+    def cost(self) -> Mapping[str, Any]: ...
     @property
     def paper(self) -> PaperRow | None: ...
-
-
-def assign_controls(variants: Sequence[Variant]) -> tuple[dict[int, list[Control]], set[int]]:
-    """The controls of the variants of a study.
-
-    Returns:
-        The controls of each variant that has any, and the variants that are only controls, both by
-        index.
-    """
-    finder = ControlFinder(
-        [
-            ControlCandidate(
-                each.changed,
-                each.cost.get("macs"),
-                each.paper is not None or matching.find_paper_row(each.changed) is not None,
-            )
-            for each in variants
-        ]
-    )
-    assigned = finder.assign()
-    return assigned, finder.only_controls(assigned)
 
 
 def macs_difference(macs: int | None, row: int | None) -> float:
@@ -103,19 +71,19 @@ class ControlFinder:
     """Finds controls among the variants of a study by what they change.
 
     Args:
-        candidates: The variants, the baseline among them.
+        variants: The variants, the baseline among them.
     """
 
-    def __init__(self, candidates: Sequence[ControlCandidate]) -> None:
-        self.candidates = candidates
+    def __init__(self, variants: Sequence[Variant]) -> None:
+        self.variants = variants
         self._by_changes: dict[str, int] = {}
         self._by_other_changes: dict[str, list[int]] = {}
-        for index, variant in enumerate(candidates):
+        for index, variant in enumerate(variants):
             self._by_changes.setdefault(_key(variant.changed), index)
             key = _key(_without_shape(variant.changed))
             self._by_other_changes.setdefault(key, []).append(index)
 
-    def find(self, row: ControlCandidate) -> list[Control]:
+    def find(self, row: Variant) -> list[Control]:
         """The controls of a row: at most one of each of ``KINDS``, in their order.
 
         A size control is needed only where the baseline, or the control with the row's other
@@ -133,7 +101,7 @@ class ControlFinder:
             unsized.append((BOTH, apart, recipe))
 
         def distance(index: int) -> float:
-            return macs_difference(self.candidates[index].macs, row.macs)
+            return macs_difference(self.variants[index].cost.get("macs"), row.cost.get("macs"))
 
         for kind, wanted, start in unsized:
             if own in SHAPE_FIELDS or (start is not None and distance(start) <= TOLERANCE):
@@ -141,64 +109,58 @@ class ControlFinder:
             fitting = [
                 index
                 for index in self._by_other_changes.get(_key(wanted), [])
-                if self.candidates[index].changed not in (wanted, rest)
+                if self.variants[index].changed not in (wanted, rest)
                 and distance(index) <= TOLERANCE
             ]
             if fitting:
                 found.append(Control(kind, min(fitting, key=distance)))
         return found
 
-    def assign(self) -> dict[int, list[Control]]:
-        """The controls of each row that has any, by the index of the row.
-
-        A variant that is only a control has no controls itself.
-        """
-
-        def size(index: int) -> tuple[int, int]:
-            changed = self.candidates[index].changed
-            return len(_without_shape(changed)), len(changed)
-
-        found: dict[int, list[Control]] = {}
-        used: set[int] = set()
-        # Apart from depths and widths a control changes less than its row, so rows come first.
-        for index in sorted(range(len(self.candidates)), key=size, reverse=True):
-            variant = self.candidates[index]
-            if index in used and not _is_ablation(variant):
-                continue
-            if controls := self.find(variant):
-                found[index] = controls
-                used |= {control.index for control in controls}
-        return dict(sorted(found.items()))
-
-    def only_controls(self, assigned: Mapping[int, Sequence[Control]]) -> set[int]:
-        """The variants, by index, that are only controls: their section is ``AXIS``.
-
-        A row of the paper, or one that changes one field of the model (other than depths and
-        widths), is an ablation and keeps its section. So does a row of a grid, whose other change
-        is a row of its own too.
-
-        Args:
-            assigned: What ``assign`` gives.
-        """
-        used = {
-            control.index
-            for index, controls in assigned.items()
-            for control in controls
-            if not (control.kind == RECIPE and self._occurs_alone(self.candidates[index]))
-        }
-        return {index for index in used if not _is_ablation(self.candidates[index])}
-
-    def _occurs_alone(self, row: ControlCandidate) -> bool:
+    def occurs_alone(self, row: Variant) -> bool:
         """Whether a row's own change is a variant without its other changes."""
-        own = primary_field(row.changed) or ""
-        rest = _other_changes(own, row.changed)
+        rest = _other_changes(primary_field(row.changed) or "", row.changed)
         return _key({n: c for n, c in row.changed.items() if n not in rest}) in self._by_changes
 
 
-def _is_ablation(variant: ControlCandidate) -> bool:
+def assign_controls(variants: Sequence[Variant]) -> tuple[dict[int, list[Control]], set[int]]:
+    """The controls of the variants of a study.
+
+    A variant that is only a control has no controls itself, and its section is ``AXIS``. A row of
+    the paper, or one that changes one field of the model (other than depths and widths), is an
+    ablation and keeps its section. So does a row of a grid, whose other change is a row of its own
+    too.
+
+    Returns:
+        The controls of each variant that has any, and the variants that are only controls, both by
+        index.
+    """
+    finder = ControlFinder(variants)
+
+    def size(index: int) -> tuple[int, int]:
+        changed = variants[index].changed
+        return len(_without_shape(changed)), len(changed)
+
+    assigned: dict[int, list[Control]] = {}
+    used: set[int] = set()
+    only_controls: set[int] = set()
+    # Apart from depths and widths a control changes less than its row, so rows come first.
+    for index in sorted(range(len(variants)), key=size, reverse=True):
+        variant = variants[index]
+        if index in used and not _is_ablation(variant):
+            continue
+        if controls := finder.find(variant):
+            assigned[index] = controls
+            used |= {control.index for control in controls}
+            in_grid = finder.occurs_alone(variant)
+            only_controls |= {each.index for each in controls if each.kind != RECIPE or not in_grid}
+    only_controls = {index for index in only_controls if not _is_ablation(variants[index])}
+    return dict(sorted(assigned.items())), only_controls
+
+
+def _is_ablation(variant: Variant) -> bool:
     name = primary_field(variant.changed) or ""
     one = len(variant.changed) == 1 and name not in SHAPE_FIELDS and name.startswith("model.")
-    return variant.in_paper or one
+    return one or bool(variant.paper or matching.find_paper_row(variant.changed))
 
 
 def _other_changes(own: str, changed: Changes) -> Changes:

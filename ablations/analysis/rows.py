@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from ablations.analysis import controls, stats
 from ablations.config import naming
@@ -127,20 +127,7 @@ class Row:
         return stats.minimum_effect(self.delta.std, self.delta.n, pairs)
 
 
-class Positioned(Protocol):
-    """A row of a table or of a plan, as far as its position depends on it."""
-
-    @property
-    def axis(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def changed(self) -> Changes: ...
-    @property
-    def paper(self) -> PaperRow | None: ...
-
-
-def row_position(row: Positioned) -> tuple[Any, ...]:
+def row_position(row: controls.Variant) -> tuple[Any, ...]:
     """The sort key of a row: the order of the paper, then other rows by axis and label.
 
     Numbers in labels sort by size.

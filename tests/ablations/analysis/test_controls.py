@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from ablations.analysis.controls import KINDS, Control, ControlCandidate, ControlFinder, macs_match
+from ablations.analysis.controls import KINDS, Control, ControlFinder, assign_controls, macs_match
 from ablations.config import diff, naming
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.sweep import sweep_grid
-from ablations.paper.matching import find_paper_row
+from ablations.paper.published import PaperRow, model_rows
 from ablations.training.cost import model_cost
 from scripts import size_matched
 
@@ -45,19 +45,33 @@ SHIPPED: dict[str, dict[str, dict[str, str]]] = {
 SHIPPED |= {"fashion": SHIPPED["mini"], "imagenet-fast": SHIPPED["imagenette"]}
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A variant, as far as controls depend on it."""
+
+    changed: diff.Changes
+    macs: int | None
+    paper: PaperRow | None = None
+    axis = label = ""
+
+    @property
+    def cost(self) -> dict[str, int | None]:
+        return {"macs": self.macs}
+
+
 def changes(recipe: str, preset: str) -> diff.Changes:
     base, run = (diff.flat_config(resolve(recipe, preset=p).to_json()) for p in ("s12", preset))
     return diff.changed_fields(base, run)
 
 
-def candidates(recipe: str, presets: list[str]) -> dict[str, ControlCandidate]:
+def candidates(recipe: str, presets: list[str]) -> dict[str, Candidate]:
     """Different variants of a recipe by preset; of equal ones the first."""
-    found: dict[str, ControlCandidate] = {}
+    found: dict[str, Candidate] = {}
     for preset in presets:
         changed = changes(recipe, preset)
         if all(changed != known.changed for known in found.values()):
             macs = model_cost(resolve(recipe, preset=preset).model)["macs"]
-            found[preset] = ControlCandidate(changed, macs, find_paper_row(changed) is not None)
+            found[preset] = Candidate(changed, macs)
     return found
 
 
@@ -65,15 +79,14 @@ def candidates(recipe: str, presets: list[str]) -> dict[str, ControlCandidate]:
 def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
     variants = candidates(recipe, [*ROWS, *CONTROLS])
     names, listed = list(variants), list(variants.values())
-    found = ControlFinder(listed)
-    assigned = found.assign()
+    assigned, only_controls = assign_controls(listed)
     told = {
         names[row]: {control.kind: names[control.index] for control in controls}
         for row, controls in assigned.items()
     }
     assert told == SHIPPED[recipe]
     # Every control is used, and no row of the table counts as a control.
-    used = {names[index] for index in found.only_controls(assigned)}
+    used = {names[index] for index in only_controls}
     assert used == set(names) - set(ROWS)
     assert len({naming.describe_values(variants[name].changed) for name in used}) == len(used)
 
@@ -121,11 +134,11 @@ LR = {"optim.lr": (0.008, 0.002)}
 WIDE = {"model.dims": ([8, 16], [10, 20])}
 WIDER = {"model.dims": ([8, 16], [12, 24])}
 DEEP = {"model.depths": ([1, 1], [2, 2])}
-BASE = ControlCandidate({}, 1000)
-ROW = ControlCandidate({**MIXER, **EMBEDDING, **NORM, **LR}, 1500)
+BASE = Candidate({}, 1000)
+ROW = Candidate({**MIXER, **EMBEDDING, **NORM, **LR}, 1500)
 
 
-def found(row: ControlCandidate, *others: ControlCandidate) -> dict[str, int]:
+def found(row: Candidate, *others: Candidate) -> dict[str, int]:
     controls = ControlFinder(others).find(row)
     assert [control.kind for control in controls] == [
         kind for kind in KINDS if kind in {control.kind for control in controls}
@@ -135,12 +148,12 @@ def found(row: ControlCandidate, *others: ControlCandidate) -> dict[str, int]:
 
 def test_a_row_finds_all_three_kinds_of_controls():
     others = [
-        ControlCandidate({**NORM, **LR, **WIDE}, 1490),
+        Candidate({**NORM, **LR, **WIDE}, 1490),
         ROW,
-        ControlCandidate(WIDE, 1510),
-        ControlCandidate(MIXER, 1500),
-        ControlCandidate({**NORM, **LR}, 990),
-        ControlCandidate(NORM, 990),
+        Candidate(WIDE, 1510),
+        Candidate(MIXER, 1500),
+        Candidate({**NORM, **LR}, 990),
+        Candidate(NORM, 990),
         BASE,
     ]
     assert found(ROW, *others) == {"recipe": 4, "size": 2, "recipe and size": 0}
@@ -149,22 +162,22 @@ def test_a_row_finds_all_three_kinds_of_controls():
 def test_the_closest_size_within_three_percent_is_used():
     others = [
         BASE,
-        ControlCandidate(WIDE, 1455),
-        ControlCandidate(DEEP, 1460),
-        ControlCandidate(WIDER, 1546),
+        Candidate(WIDE, 1455),
+        Candidate(DEEP, 1460),
+        Candidate(WIDER, 1546),
     ]
     assert found(ROW, *others) == {"size": 2}
-    assert found(ROW, BASE, ControlCandidate(WIDE, 1454), ControlCandidate(WIDER, 1546)) == {}
+    assert found(ROW, BASE, Candidate(WIDE, 1454), Candidate(WIDER, 1546)) == {}
     assert found(replace(ROW, macs=None), *others) == {}
-    assert found(ROW, BASE, ControlCandidate(WIDE, None)) == {}
+    assert found(ROW, BASE, Candidate(WIDE, None)) == {}
 
 
 def test_a_size_control_is_used_only_where_it_is_needed():
     small = replace(ROW, macs=1030)
     recipe, wide, both = (
-        ControlCandidate({**NORM, **LR}, 990),
-        ControlCandidate(WIDE, 1030),
-        ControlCandidate({**NORM, **LR, **WIDE}, 1030),
+        Candidate({**NORM, **LR}, 990),
+        Candidate(WIDE, 1030),
+        Candidate({**NORM, **LR, **WIDE}, 1030),
     )
     # The baseline is within 3%, the recipe is not; then it is.
     assert found(small, BASE, recipe, wide, both) == {"recipe": 1, "recipe and size": 3}
@@ -175,8 +188,8 @@ def test_a_size_control_is_used_only_where_it_is_needed():
 
 
 def test_a_row_that_changes_only_its_axis_has_no_controls():
-    others = [BASE, ControlCandidate(WIDE, 1000), ControlCandidate(LR, 1000)]
-    assert found(ControlCandidate(MIXER, 1000), *others) == {}
+    others = [BASE, Candidate(WIDE, 1000), Candidate(LR, 1000)]
+    assert found(Candidate(MIXER, 1000), *others) == {}
     assert found(BASE, *others) == {}
 
 
@@ -184,11 +197,11 @@ def test_a_row_of_any_axis_has_controls():
     mlp = {"model.mlp_ratio": (4.0, 8.0)}
     others = [
         BASE,
-        ControlCandidate(WIDE, 1800),
-        ControlCandidate(LR, 1000),
-        ControlCandidate({**WIDE, **LR}, 1800),
+        Candidate(WIDE, 1800),
+        Candidate(LR, 1000),
+        Candidate({**WIDE, **LR}, 1800),
     ]
-    assert found(ControlCandidate({**mlp, **LR}, 1800), *others) == {
+    assert found(Candidate({**mlp, **LR}, 1800), *others) == {
         "recipe": 2,
         "size": 1,
         "recipe and size": 3,
@@ -196,14 +209,14 @@ def test_a_row_of_any_axis_has_controls():
 
 
 def test_a_mixer_change_of_another_axis_stays_in_its_control():
-    row = ControlCandidate({**NORM, **EMBEDDING}, 1000)
-    assert found(row, BASE, ControlCandidate(EMBEDDING, 1000)) == {"recipe": 1}
+    row = Candidate({**NORM, **EMBEDDING}, 1000)
+    assert found(row, BASE, Candidate(EMBEDDING, 1000)) == {"recipe": 1}
 
 
 def test_a_row_with_its_own_shape_is_compared_at_that_shape():
-    sized = ControlCandidate({**MIXER, **WIDE}, 1500)
-    assert found(sized, BASE, ControlCandidate(WIDE, 1480)) == {"recipe": 1}
-    assert found(sized, BASE, ControlCandidate(WIDE, 1200), ControlCandidate(WIDER, 1480)) == {
+    sized = Candidate({**MIXER, **WIDE}, 1500)
+    assert found(sized, BASE, Candidate(WIDE, 1480)) == {"recipe": 1}
+    assert found(sized, BASE, Candidate(WIDE, 1200), Candidate(WIDER, 1480)) == {
         "recipe": 1,
         "size": 2,
     }
@@ -211,41 +224,39 @@ def test_a_row_with_its_own_shape_is_compared_at_that_shape():
 
 def test_a_size_row_has_a_recipe_control_but_no_size_control():
     scale = {"model.layer_scale_init": (1e-5, 1e-6)}
-    size = ControlCandidate({**DEEP, **WIDE, **scale}, 3000)
-    others = [BASE, ControlCandidate(scale, 1000), ControlCandidate(WIDER, 3000)]
+    size = Candidate({**DEEP, **WIDE, **scale}, 3000)
+    others = [BASE, Candidate(scale, 1000), Candidate(WIDER, 3000)]
     assert found(size, *others) == {"recipe": 1}
 
 
 def test_a_control_has_no_controls():
     variants = [
-        ControlCandidate(WIDE, 1500),
-        ControlCandidate({**NORM, **LR, **WIDE}, 1490),
+        Candidate(WIDE, 1500),
+        Candidate({**NORM, **LR, **WIDE}, 1490),
         BASE,
         ROW,
     ]
-    found = ControlFinder(variants)
-    assigned = found.assign()
+    assigned, only_controls = assign_controls(variants)
     assert assigned == {3: [Control("size", 0), Control("recipe and size", 1)]}
-    assert found.only_controls(assigned) == {0, 1}
+    assert only_controls == {0, 1}
 
 
 def test_an_ablation_used_as_a_control_stays_in_its_section():
-    s24 = ControlCandidate(DEEP, 1500, in_paper=True)
-    mlp = ControlCandidate({"model.mlp_ratio": (4.0, 8.0)}, 1000)
-    lr = ControlCandidate(LR, 1000)
+    s24 = Candidate(DEEP, 1500, model_rows()["s24"])
+    mlp = Candidate({"model.mlp_ratio": (4.0, 8.0)}, 1000)
+    lr = Candidate(LR, 1000)
     rows = [
-        ControlCandidate(MIXER, 1500),
-        ControlCandidate({**MIXER, **mlp.changed}, 1000),
-        ControlCandidate({**MIXER, **LR}, 1000),
+        Candidate(MIXER, 1500),
+        Candidate({**MIXER, **mlp.changed}, 1000),
+        Candidate({**MIXER, **LR}, 1000),
     ]
     variants = [BASE, s24, mlp, lr, *rows]
-    found = ControlFinder(variants)
-    assigned = found.assign()
+    assigned, only_controls = assign_controls(variants)
     assert assigned == {
         4: [Control("size", 1)],
         5: [Control("recipe", 2)],
         6: [Control("recipe", 3)],
     }
-    assert found.only_controls(assigned) == set()  # a grid of mixers and learning rates
-    without = ControlFinder([BASE, s24, mlp, lr, *rows[1:]])  # the mixer is nowhere alone
-    assert without.only_controls(without.assign()) == {3}
+    assert only_controls == set()  # a grid of mixers and learning rates
+    without = [BASE, s24, mlp, lr, *rows[1:]]  # the mixer is nowhere alone
+    assert assign_controls(without)[1] == {3}

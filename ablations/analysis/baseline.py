@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 from ablations.analysis.grouping import RecordGroup
-from ablations.analysis.rows import (
-    match_rows,
-    unknown_row_message,
-)
+from ablations.analysis.rows import match_rows, unknown_row_message
 from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.config.diff import Changes
+from ablations.config.schema import RUN_ID
 from ablations.errors import ConfigError
 from ablations.store.records import Record
-
-RUN_ID = re.compile("[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)

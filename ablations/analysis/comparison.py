@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ablations.analysis import controls, stats
 from ablations.analysis.row_names import NamedRows
-from ablations.analysis.rows import (
-    ControlComparison,
-    Row,
-    row_position,
-)
+from ablations.analysis.rows import ControlComparison, Row, row_position
 from ablations.analysis.study import Study
 from ablations.config import diff
 
@@ -75,37 +72,26 @@ def _compare_with_controls(rows: Sequence[Row], index: int | None) -> Sequence[R
         replace(row, axis=controls.AXIS) if number in only_controls else row
         for number, row in enumerate(rows)
     ]
-    return [
-        replace(row, controls=[_compare_with_control(row, rows[c.index], c.kind) for c in found])
-        if (found := assigned.get(number))
-        else row
-        for number, row in enumerate(rows)
-    ]
-
-
-def _compare_with_control(row: Row, control: Row, kind: str) -> ControlComparison:
-    delta = stats.difference(row.top1_by_seed, control.top1_by_seed)
-    return ControlComparison(kind, control, delta)
+    compared = list(rows)
+    for number, found in assigned.items():
+        own = rows[number].top1_by_seed
+        deltas = [
+            ControlComparison(
+                c.kind, rows[c.index], stats.difference(own, rows[c.index].top1_by_seed)
+            )
+            for c in found
+        ]
+        compared[number] = replace(rows[number], controls=deltas)
+    return compared
 
 
 def _find_best(rows: Sequence[Row]) -> Row | None:
     """The row with the highest mean, if it is above every other row of two seeds (Holm, 5%)."""
-    measured = sorted((row for row in rows if row.top1), key=_mean, reverse=True)
-    if not measured:
-        return None
-    best, *others = measured
-    others = [row for row in others if len(row.top1_by_seed) > 1]
+    best = max(rows, key=lambda row: row.top1.mean if row.top1 else -math.inf)
+    others = [row for row in rows if row is not best and len(row.top1_by_seed) > 1]
     if len(best.top1_by_seed) < 2 or not others:
         return None  # one seed proves nothing
-    p_values = []
-    for row in others:
-        above = stats.difference(best.top1_by_seed, row.top1_by_seed)
-        if above is None or above.p is None or above.p >= stats.ALPHA or above.mean <= 0:
-            return None  # most often the second best already
-        p_values.append(above.p)
+    above = [stats.difference(best.top1_by_seed, row.top1_by_seed) for row in others]
+    p_values = [delta.p if delta and delta.mean > 0 else None for delta in above]
     corrected = stats.holm_correction(p_values)
     return best if all(p is not None and p < stats.ALPHA for p in corrected) else None
-
-
-def _mean(row: Row) -> float:
-    return row.top1.mean if row.top1 else float("-inf")

@@ -9,9 +9,7 @@ from typing import Any
 
 from ablations.analysis import stats
 from ablations.analysis.baseline import Baseline
-from ablations.analysis.rows import (
-    Row,
-)
+from ablations.analysis.rows import Row
 from ablations.analysis.study import baseline_changes_training
 from ablations.config import diff, naming
 from ablations.config.diff import Changes
@@ -37,9 +35,10 @@ def name_rows(baseline: Baseline, launched: Iterable[Mapping[str, Any]] = ()) ->
         launched: Configs of runs that have started and have no record.
     """
     recipe, base = baseline.group.key.recipe, baseline.base_config
-    rows = []
-    for config, runs in zip(baseline.configs, baseline.variants, strict=True):
-        rows.append(_row(recipe, diff.changed_fields(base, config), config, runs))
+    rows = [
+        _row(recipe, diff.changed_fields(base, config), config, runs)
+        for config, runs in zip(baseline.configs, baseline.variants, strict=True)
+    ]
     rows = _beside_paper(baseline, _with_unique_labels(rows))
     for run in launched:
         config = diff.flat_config(run)

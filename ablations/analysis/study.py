@@ -76,18 +76,9 @@ class Study:
     @property
     def has_paper_baseline(self) -> bool:
         """Whether the baseline is the paper's, in the fields that the paper's rows change."""
-        if self.baseline is None or self.baseline_changes_training:
+        if self.baseline is None or baseline_changes_training(self.recipe, self.rows):
             return False
         return not matching.changes_from_paper(self.recipe, {}, self.base_config)
-
-    @property
-    def baseline_changes_training(self) -> bool:
-        """Whether the baseline changes the recipe's training and another row does not.
-
-        A training change that all rows share belongs to the study; one that only the baseline has
-        means that a user has chosen this baseline.
-        """
-        return baseline_changes_training(self.recipe, self.rows)
 
     def no_baseline_reason(self, locations: Mapping[str, str]) -> str | None:
         """Why there are no differences, in one line; None where there are, or for a single row.
@@ -108,7 +99,11 @@ class Study:
 
 
 def baseline_changes_training(recipe: str, rows: Iterable[Row]) -> bool:
-    """Whether a row changes a training field back to the recipe's value."""
+    """Whether the baseline changes the recipe's training and another row does not.
+
+    A training change that all rows share belongs to the study; one that only the baseline has means
+    that a user has chosen this baseline, and another row changes it back to the recipe's value.
+    """
     default = diff.flat_recipe(recipe)
     return any(
         not field.startswith("model.") and after == default.get(field)

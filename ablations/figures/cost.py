@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -201,31 +201,17 @@ def cost_of_study(study: Study) -> StyledFigure:
     ]
     legend(figure, entries, columns=6)
     for axes, cost, unit in panels:
-        place_labels(axes, [*_labels(study, rows, looks, (bottom, top), cost, unit)])
-    return figure
-
-
-def _labels(
-    study: Study,
-    rows: Sequence[Row],
-    looks: Mapping[str, Look],
-    limits: tuple[float, float],
-    cost: str,
-    unit: float,
-) -> Iterator[tuple[str, float, float, str]]:
-    """Labels of the variants off the axis of accuracies, then of those with another cost."""
-    bottom, top = limits
-    inside = []
-    for row in rows:
-        assert row.top1
-        mean, x, label = row.top1.mean, row.cost[cost] / unit, plot_label(row.label)
-        if bottom <= mean <= top:
-            if _has_other_cost(study, row, cost):
+        inside, outside = [], []
+        for row in rows:
+            assert row.top1
+            mean, x, label = row.top1.mean, row.cost[cost] / unit, plot_label(row.label)
+            if not bottom <= mean <= top:
+                edge, color = min(max(mean, bottom), top), looks[row.axis]["color"]
+                outside.append((f"{label}: {mean:.2f}%", x, edge, color))
+            elif _has_other_cost(study, row, cost):
                 inside.append((label, x, mean, GREY))
-        else:
-            edge = bottom if mean < bottom else top
-            yield f"{label}: {mean:.2f}%", x, edge, looks[row.axis]["color"]
-    yield from inside
+        place_labels(axes, [*outside, *inside])
+    return figure
 
 
 def _title(study: Study, rows: Sequence[Row]) -> str:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from matplotlib.transforms import blended_transform_factory
 from PIL import Image
 
@@ -215,19 +216,15 @@ def draw_estimate(
     return side
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, ... between two numbers; over more than two decades only 1, 10, 100, ..."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if high <= 100 * low else (1,)
-    found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    return [tick for tick in found if low <= tick <= high]
-
-
 def set_log_ticks(axes: Axes, form: str) -> None:
-    """Give the x axis a logarithmic scale with few ticks, such as 1, 2, 5, 10."""
+    """Give the x axis a logarithmic scale with ticks at 1, 2, 5, 10, ...
+
+    Over more than two decades, only at 1, 10, 100, ...
+    """
     axes.set_xscale("log")
-    ticks = log_ticks(*axes.get_xlim())
-    axes.set_xticks(ticks, [format(tick, form) for tick in ticks])
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high <= 100 * low else (1,)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter(f"{{x:{form}}}"))
     axes.minorticks_off()
 
 

@@ -97,40 +97,23 @@ def _draw_row(axes: Axes, y: float, row: Row) -> None:
     if row.delta is not None:
         mean, low, high = row.delta.mean, row.delta.low, row.delta.high
         interval = None if low is None or high is None else (low, high)
-        look: dict[str, Any] = {
-            "marker": "o",
-            "mfc": OURS if interval else "white",
-            "bar": {"linewidth": 1.8},
-        }
-        _draw_difference(
-            axes, mean, y - 0.12, interval, f"ours: {row.label}", OURS, 2, arrow_shift=-0.1, **look
-        )
+        look: dict[str, Any] = {"color": OURS, "marker": "o", "mfc": OURS if interval else "white"}
+        look |= {"arrow_shift": -0.1, "bar": {"linewidth": 1.8}}
+        side = draw_estimate(axes, mean, y - 0.12, interval, f"ours: {row.label}", **look)
+        _write_at_edge(axes, side, y - 0.22, signed_points(mean), OURS)
     if (paper := _paper_delta(row)) is not None:
-        look = {"marker": "D", "mfc": "white", "markersize": 4.2}
-        _draw_difference(
-            axes, paper, y + 0.2, None, f"paper: {row.label}", PAPER, 1, arrow_shift=0.06, **look
-        )
+        look = {"color": PAPER, "marker": "D", "mfc": "white", "markersize": 4.2}
+        look |= {"arrow_shift": 0.06}
+        side = draw_estimate(axes, paper, y + 0.2, None, f"paper: {row.label}", **look)
+        _write_at_edge(axes, side, y + 0.26, signed_points(paper, 1), PAPER)
 
 
-def _draw_difference(
-    axes: Axes,
-    value: float,
-    y: float,
-    interval: tuple[float, float] | None,
-    name: str,
-    color: str,
-    digits: int,
-    arrow_shift: float,
-    **look: Any,
-) -> None:
-    """A difference; beyond the axis, an arrow with the number."""
-    side = draw_estimate(
-        axes, value, y, interval, name, color=color, arrow_shift=arrow_shift, **look
-    )
+def _write_at_edge(axes: Axes, side: int, y: float, text: str, color: str) -> None:
+    """Write the number of an arrow at the left (-1) or right (1) edge of the axes; none for 0."""
     if side:
         axes.annotate(
-            signed_points(value, digits),
-            (axes.get_xlim()[side > 0], y + arrow_shift),
+            text,
+            (axes.get_xlim()[side > 0], y),
             (-7 * side, 0),
             textcoords="offset points",
             ha="left" if side < 0 else "right",
@@ -218,27 +201,19 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
 
 def _legend_entries(axes: Axes) -> list[Line2D]:
     """An entry for each kind of mark in the plot."""
-    lines = {str(line.get_gid() or ""): line for line in axes.get_lines()}
+    lines = [(str(line.get_gid() or ""), line) for line in axes.get_lines()]
+    names = [name for name, _ in lines]
+    faces = {line.get_markerfacecolor() for name, line in lines if name.startswith("ours")}
     hollow: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white"}
-    entries = [
-        (
-            any(name.startswith("interval") for name in lines),
-            legend_entry("ours: mean difference and 95% t interval", marker="o", color=OURS),
-        ),
-        (
-            any(
-                name.startswith("ours") and line.get_markerfacecolor() == "white"
-                for name, line in lines.items()
-            ),
-            legend_entry("ours, no interval", marker="o", color=OURS, **hollow),
-        ),
-        (
-            any(name.startswith("paper") for name in lines),
-            legend_entry("the paper's", marker="D", color=PAPER, **hollow),
-        ),
-        (
-            any(name.endswith("off the axis") for name in lines),
-            legend_entry("off the axis, with its value", marker="<", color=GREY, linestyle="none"),
-        ),
-    ]
-    return [entry for drawn, entry in entries if drawn]
+    entries = []
+    if any(name.startswith("interval") for name in names):
+        label = "ours: mean difference and 95% t interval"
+        entries.append(legend_entry(label, marker="o", color=OURS))
+    if "white" in faces:
+        entries.append(legend_entry("ours, no interval", marker="o", color=OURS, **hollow))
+    if any(name.startswith("paper") for name in names):
+        entries.append(legend_entry("the paper's", marker="D", color=PAPER, **hollow))
+    if any(name.endswith("off the axis") for name in names):
+        look = {"marker": "<", "color": GREY, "linestyle": "none"}
+        entries.append(legend_entry("off the axis, with its value", **look))
+    return entries

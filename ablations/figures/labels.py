@@ -165,13 +165,8 @@ def place_labels(axes: Axes, labels: Sequence[tuple[str, float, float, str]]) ->
     ]
     taken: list[Bbox] = []
     for text, x, y, colour in labels:
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0}
         for right, up, align, valign in POSITIONS:
-            leader: dict[str, Any] = {
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.5,
-                "shrinkA": 0,
-            }
             label = axes.annotate(
                 fold(text),
                 (x, y),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablations.config.data_sources import find_data_source
-from ablations.config.resolve import FIELDS, GROUPS, field_type, recipe_values
+from ablations.config.resolve import FIELD_TYPES, FIELDS, GROUPS, recipe_values
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
 
@@ -90,7 +90,7 @@ def _reference(values: dict[str, Any]) -> dict[str, list[FieldHelp]]:
         meaning = _texts(GROUPS[group])[field] if group else _texts(RunConfig)[name]
         default = values.get(name, _default(name))
         shown = default if isinstance(default, str) else json.dumps(default)
-        entry = FieldHelp(name, _metavar(field_type(name)), shown, meaning)
+        entry = FieldHelp(name, _metavar(FIELD_TYPES[name]), shown, meaning)
         groups.setdefault(group or name, []).append(entry)
     return groups
 

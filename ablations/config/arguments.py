@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.config.resolve import FIELDS, GROUPS, field_type, unknown_field
+from ablations.config.resolve import FIELD_TYPES, FIELDS, GROUPS, unknown_field
 from ablations.errors import ConfigError
 
 # A sweep may vary these too: they choose the defaults that the fields change.
@@ -101,7 +101,7 @@ def _next(name: str, rest: list[str]) -> str:
 
 
 def _is_switch(name: str) -> bool:
-    return name in FIELDS and field_type(name) is bool
+    return FIELD_TYPES.get(name) is bool
 
 
 def _value_of_a_flag(own: Sequence[str]) -> bool:

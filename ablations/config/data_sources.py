@@ -6,7 +6,7 @@ A new data set is one entry here, or a call of ``register_data_source`` or
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,9 @@ class DataSource:
         channels: Channels of an image: 1 (grey) or 3 (RGB).
         num_classes: The number of classes; None where the files decide.
         load: Reads the images: a function, or its ``"module:function"``, imported on first use.
-        is_available: Whether ``load`` finds the files below a root without a download; a function
-            or its ``"module:function"``. By default they are, once a root is given that is needed.
+        is_available: Gives something true if ``load`` finds the files below a root without a
+            download; a function or its ``"module:function"``. By default they are available, once
+            a root is given that is needed.
         image_side: The side of all images in pixels; None where they differ.
         images: The numbers of training and validation images; None where the files decide.
         in_memory: Whether ``load`` returns arrays (for any pipeline) or paths of image files (for
@@ -44,7 +45,7 @@ class DataSource:
     channels: int
     num_classes: int | None
     load: str | Loader
-    is_available: str | Callable[[str | None], bool] | None = None
+    is_available: str | Callable[[str | None], object] | None = None
     image_side: int | None = None
     images: tuple[int, int] | None = None
     in_memory: bool = True
@@ -59,19 +60,18 @@ class DataSource:
 
     def loader(self) -> Loader:
         """The function that reads the images."""
-        return _imported(self.load) if isinstance(self.load, str) else self.load
+        loader: Loader = _imported(self.load)
+        return loader
 
     def finds_images(self, root: str | None) -> bool:
         """Whether the images can be read without a download; the files may still be broken."""
         if self.is_available is None:
             return root is not None or not self.needs_root
-        check = self.is_available
-        return bool((_imported(check) if isinstance(check, str) else check)(root))
+        return bool(_imported(self.is_available)(root))
 
 
-def _imported(entry_point: str) -> Any:
-    module, _, function = entry_point.partition(":")
-    return getattr(importlib.import_module(module), function)
+def _imported(function: str | Callable[..., Any]) -> Any:
+    return pkgutil.resolve_name(function) if isinstance(function, str) else function
 
 
 # Image counts. Fashion-MNIST: Xiao et al., arXiv 1708.07747. CIFAR: Krizhevsky, Learning Multiple
@@ -91,7 +91,7 @@ _BUILT_IN = [
         channels=1,
         num_classes=10,
         load="ablations.data.fashion:load_fashion",
-        is_available="ablations.data.fashion:has_fashion",
+        is_available="ablations.data.fashion:find_fashion_files",
         image_side=28,
         images=(60_000, 10_000),
     ),
@@ -118,7 +118,7 @@ _BUILT_IN = [
         channels=3,
         num_classes=10,
         load="ablations.data.imagenette:load_imagenette",
-        is_available="ablations.data.imagenette:has_imagenette",
+        is_available="ablations.data.imagenette:find_imagenette",
         images=(9_469, 3_925),
         in_memory=False,
     ),

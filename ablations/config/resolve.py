@@ -12,7 +12,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ GROUPS: dict[str, type] = {
 # These follow from the data. So does the number of classes, but a recipe may state it for a folder
 # of images, and the files must agree.
 DERIVED_FIELDS = ["model.in_channels", "model.image_size"]
-FIELDS = [
-    f"{group}.{item.name}"
-    for group, kind in GROUPS.items()
-    for item in fields(kind)
-    if f"{group}.{item.name}" not in DERIVED_FIELDS
-] + ["seed"]
+FIELD_TYPES: dict[str, Any] = {
+    f"{group}.{name}": kind
+    for group, config in GROUPS.items()
+    for name, kind in typing.get_type_hints(config).items()
+    if f"{group}.{name}" not in DERIVED_FIELDS
+} | {"seed": int}
+FIELDS = list(FIELD_TYPES)
 
 
 @functools.cache
@@ -51,8 +52,7 @@ def recipe_names() -> list[str]:
 
 def unknown_recipe(recipe: str) -> str | None:
     """A message about a recipe that this version does not have; None for a known one."""
-    known = recipe_names()
-    return None if recipe in known else unknown_name("recipe", recipe, known)
+    return None if recipe in recipe_names() else unknown_name("recipe", recipe, recipe_names())
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def _read_recipe(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 
 
 def _known_recipe(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    if name not in recipe_names():
-        raise ConfigError(unknown_name("recipe", name, recipe_names()))
+    if problem := unknown_recipe(name):
+        raise ConfigError(problem)
     return _read_recipe(name)
 
 
@@ -131,17 +131,12 @@ def resolve(
     values = recipe_values(recipe, preset)
     given = flatten(overrides or {})
     values.update(given)
-    for name in values:
+    grouped: dict[str, dict[str, Any]] = {group: {} for group in ("", *GROUPS)}
+    for name, value in values.items():
         if name not in FIELDS:
             raise ConfigError(unknown_field("field", name))
-    grouped: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
-    seed: Any = 0
-    for name, value in values.items():
-        if name == "seed":
-            seed = parse_value(name, int, value)
-            continue
-        group, field = name.split(".", 1)
-        grouped[group][field] = parse_value(name, _types(GROUPS[group])[field], value)
+        group, _, field = name.rpartition(".")
+        grouped[group][field] = parse_value(name, value)
     plugins.load_plugins(grouped["system"].get("plugins", ()))
     data = DataConfig(**grouped["data"])
     source = find_data_source(data.name)
@@ -173,8 +168,8 @@ def resolve(
         # Only the resulting learning rate is part of the run, so that equal rates have equal ids.
         optim=replace(optim, lr_base=None),
         system=SystemConfig(**grouped["system"]),
-        seed=seed,
         recipe=recipe,
+        **grouped[""],
     )
     changed = {
         name: value
@@ -203,44 +198,29 @@ def size_name(recipe: str, depths: Sequence[int], dims: Sequence[int]) -> str | 
     return None
 
 
-@functools.cache
-def _types(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def field_type(name: str) -> Any:
-    """The type of a field by its dotted name."""
-    if name == "seed":
-        return int
-    group, field = name.split(".", 1)
-    return _types(GROUPS[group])[field]
-
-
 def default_value(recipe: str, preset: str | None, name: str) -> Any:
     """The value of a field in a recipe with a preset."""
-    if name == "seed":
-        return 0
-    group, field = name.split(".", 1)
-    default = GROUPS[group].__dataclass_fields__[field].default  # type: ignore[attr-defined]
-    return parse_value(name, field_type(name), recipe_values(recipe, preset).get(name, default))
+    group, _, field = name.rpartition(".")
+    default = getattr(GROUPS.get(group, RunConfig), field)
+    return parse_value(name, recipe_values(recipe, preset).get(name, default))
 
 
 def differs_from_default(recipe: str, preset: str | None, name: str, value: Any) -> bool:
     """Whether a value differs from that of a recipe with a preset."""
-    return bool(default_value(recipe, preset, name) != parse_value(name, field_type(name), value))
+    return bool(default_value(recipe, preset, name) != parse_value(name, value))
 
 
-def parse_value(name: str, kind: Any, value: Any) -> Any:
+def parse_value(name: str, value: Any) -> Any:
     """A value as the type of its field, from any spelling that YAML or a sweep agent uses.
 
     Args:
-        name: The field, for the message.
-        kind: Its type: str, int, float, bool, a tuple of one of these, or a union of types.
+        name: The field. Its type is str, int, float, bool, a tuple of one of these, or a union.
         value: The value, or text that spells it: ``"1e-3"``, ``"[1, 2]"``, ``"1,2"``, ``"null"``.
 
     Raises:
         ConfigError: The value has another type.
     """
+    kind = FIELD_TYPES[name]
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     nullable = type(None) in kinds
     # An agent spells null as str(None).

@@ -16,8 +16,10 @@ from ablations.console.display import ProgressBar, can_redraw
 from ablations.text.phrases import format_duration
 
 
-class _DownloadedFiles:
-    """All files that are downloaded in a block.
+class _Download:
+    """All files that are downloaded in a block, one after another.
+
+    Called, it starts a file; it has the interface of ``tqdm`` that torchvision uses.
 
     Args:
         name: The data set.
@@ -26,32 +28,19 @@ class _DownloadedFiles:
 
     def __init__(self, name: str, root: str | Path) -> None:
         self.name, self.root = name, root
-        self.bytes, self.started = 0, 0.0
+        self.total, self.all_bytes, self.started = 0, 0, 0.0
 
-    def file(self, total: int | None = None, **_: Any) -> _FileProgress:
-        """Start a file; replaces ``tqdm``."""
+    def __call__(self, total: int | None = None, **_: Any) -> Self:
+        """Start a file of ``total`` bytes."""
+        self.total, self.bytes, self.file_started = total or 0, 0, time.monotonic()
         if not self.started:
-            self.started = time.monotonic()
+            self.started = self.file_started
             if not can_redraw(screen.stderr_console()):
                 screen.note(f"downloading {self.name} to {self.root}")
-        return _FileProgress(self, total or 0)
-
-    def finish(self) -> None:
-        """Print the size and duration, unless nothing was downloaded."""
-        if self.started:
-            took = format_duration(time.monotonic() - self.started)
-            screen.note(f"downloaded {decimal(self.bytes)} of {self.name} in {took}")
-
-
-class _FileProgress:
-    """One file, with the interface of ``tqdm`` that torchvision uses."""
-
-    def __init__(self, files: _DownloadedFiles, total: int) -> None:
-        self.files, self.total, self.bytes = files, total, 0
-        self.started = time.monotonic()
-        self.bar = ProgressBar(f"downloading {files.name}", line=lambda _: None)
+        return self
 
     def __enter__(self) -> Self:
+        self.bar = ProgressBar(f"downloading {self.name}", line=lambda _: None)
         self.bar.__enter__()
         return self
 
@@ -61,15 +50,21 @@ class _FileProgress:
     def update(self, count: int) -> None:
         """Add ``count`` downloaded bytes."""
         self.bytes += count
-        self.files.bytes += count
-        speed = self.bytes / max(time.monotonic() - self.started, 1e-9)
-        words = f"downloading {self.files.name}: {decimal(self.bytes)}"
+        self.all_bytes += count
+        speed = self.bytes / max(time.monotonic() - self.file_started, 1e-9)
+        of_total, left = "", ""
         if self.total:
-            left = format_duration((self.total - self.bytes) / max(speed, 1e-9))
-            words += f" of {decimal(self.total)}, {decimal(int(speed))}/s, {left} left"
-        else:
-            words += f", {decimal(int(speed))}/s"
-        self.bar.update(self.bytes / self.total if self.total else 0.0, words)
+            of_total = f" of {decimal(self.total)}"
+            left = f", {format_duration((self.total - self.bytes) / max(speed, 1e-9))} left"
+        words = f"{decimal(self.bytes)}{of_total}, {decimal(int(speed))}/s{left}"
+        share = self.bytes / self.total if self.total else 0.0
+        self.bar.update(share, f"downloading {self.name}: {words}")
+
+    def finish(self) -> None:
+        """Print the size and duration, unless nothing was downloaded."""
+        if self.started:
+            took = format_duration(time.monotonic() - self.started)
+            screen.note(f"downloaded {decimal(self.all_bytes)} of {self.name} in {took}")
 
 
 @contextlib.contextmanager
@@ -82,11 +77,11 @@ def show_download_progress(name: str, root: str | Path) -> Iterator[None]:
     """
     from torchvision.datasets import utils
 
-    files, original = _DownloadedFiles(name, root), utils.tqdm
-    utils.tqdm = files.file
+    download, original = _Download(name, root), utils.tqdm
+    utils.tqdm = download
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints "Extracting ..."
             yield
     finally:
         utils.tqdm = original
-        files.finish()
+        download.finish()

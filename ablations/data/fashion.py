@@ -70,11 +70,6 @@ def find_fashion_files(root: str | None) -> dict[str, Path] | None:
     return None
 
 
-def has_fashion(root: str | None) -> bool:
-    """Whether the files are there; they may still be broken."""
-    return find_fashion_files(root) is not None
-
-
 def load_fashion(root: str | None, training: bool = True) -> ImageDataset:  # noqa: ARG001
     """All 60,000 training and 10,000 validation images.
 

@@ -45,11 +45,6 @@ def find_imagenette(root: str | None) -> Path | None:
     return next((folder for folder in folders if (folder / "train").is_dir()), None)
 
 
-def has_imagenette(root: str | None) -> bool:
-    """Whether the files are there; they may still be broken."""
-    return find_imagenette(root) is not None
-
-
 def _download(root: Path) -> None:
     """Download to ``root``; any failure leaves no folder, and ``load_imagenette`` reports that."""
     from torchvision.datasets import Imagenette

@@ -208,7 +208,7 @@ def _load_plugins(record: Record, overrides: Mapping[str, Any]) -> None:
 
     A record may come from anywhere, so it never decides which code is imported.
     """
-    named = parse_value("system.plugins", tuple[str, ...], overrides.get("system.plugins", []))
+    named = parse_value("system.plugins", overrides.get("system.plugins", []))
     plugins.load_plugins(named)
     mixers = record.config["model"].get("token_mixers", [])
     recorded = record.config.get("system", {}).get("plugins", [])

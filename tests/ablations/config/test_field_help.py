@@ -9,7 +9,7 @@ import pytest
 from ablations.cli.main import main
 from ablations.config import schema
 from ablations.config.data_sources import DATA_SOURCES
-from ablations.config.resolve import FIELDS, field_type, preset_names, recipe_names, resolve
+from ablations.config.resolve import FIELD_TYPES, FIELDS, preset_names, recipe_names, resolve
 from poolformer.config import ACTIVATION_NAMES, MIXER_NAMES, NORM_NAMES
 
 
@@ -37,7 +37,7 @@ def test_every_field_has_its_meaning(command, capsys):
     assert list(fields) == FIELDS
     for name, (_, _, meaning) in fields.items():
         assert meaning.endswith((".", ";")), name
-        numeric = any(each in str(field_type(name)) for each in ("int", "float"))
+        numeric = any(each in str(FIELD_TYPES[name]) for each in ("int", "float"))
         if numeric:  # its range, or what it follows from
             assert re.search(r"\d|above|more|null|Seeds|dims|channel", meaning), name
 

@@ -13,6 +13,7 @@ import importlib
 import importlib.machinery
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,17 +55,13 @@ def load_plugins(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except ConfigError as error:
             raise ConfigError(f"plugin {name}: {error}") from error
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise ConfigError(f"plugin {name} does not import: {error}") from error
-            raise ConfigError(
-                f"plugin {name}: no such module in {here} or the environment"
-            ) from error
         except (Exception, SystemExit) as error:  # a plugin may raise anything
-            message = " ".join(str(error).split()) or "no message"
-            raise ConfigError(
-                f"plugin {name} does not import: {type(error).__name__}: {message}"
-            ) from error
+            if isinstance(error, ModuleNotFoundError) and error.name == name:
+                problem = f": no such module in {here} or the environment"
+            else:
+                message = " ".join(str(error).split()) or "no message"
+                problem = f" does not import: {type(error).__name__}: {message}"
+            raise ConfigError(f"plugin {name}{problem}") from error
         finally:
             sys.path.remove(here)
             sys.dont_write_bytecode = writes
@@ -115,14 +112,14 @@ def _check_registered(name: str) -> None:
 
 def _modules(registry: Any, mixer: str) -> list[str]:
     """The modules that define and register a plugin's mixer."""
-    build = registry.MIXERS.get(mixer)
-    names = [getattr(build, "__module__", None), registry.REGISTERED_BY.get(mixer)]
-    found = [name for name in names if name and build is not None]
-    return [name for name in dict.fromkeys(found) if not _is_standard(name)]
+    if mixer not in registry.MIXERS:
+        return []
+    names = {getattr(registry.MIXERS[mixer], "__module__", ""), registry.REGISTERED_BY.get(mixer)}
+    return [name for name in names if name and _top(name) not in sys.stdlib_module_names]
 
 
-def _is_standard(module: str) -> bool:
-    return module.partition(".")[0] in sys.stdlib_module_names
+def _top(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def mixer_versions(mixers: Iterable[str]) -> dict[str, str]:
@@ -149,11 +146,8 @@ def changed_mixers(before: Mapping[str, str], mixers: Iterable[str]) -> str | No
         whole = _version(files), *(_raw_version(file) for _, file in homes)
         if then in (now := _version(files, name), *whole):
             continue
-        older = (
-            ""
-            if then.startswith((PREFIX, "unknown"))
-            else ", whose comments count in this old record"
-        )
+        old = not then.startswith((PREFIX, "unknown"))
+        older = ", whose comments count in this old record" if old else ""
         changes.append(f"{name!r} ({then} then{older}, {now} now)")
     return f"the code of its token mixer {', '.join(changes)} has changed" if changes else None
 
@@ -180,10 +174,11 @@ def changed_mixers_on_disk(names: object, before: Mapping[str, str]) -> str | No
 def _mixer_modules(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
     """Plugins' mixers -> the modules that define and register them, with their files."""
     registry: Any = sys.modules.get("poolformer.mixers")  # not imported: nothing is registered
+    registered = registry.REGISTERED_BY if registry else ()
     found: dict[str, list[tuple[str, Path]]] = {}
-    for mixer in mixers if registry else ():
-        for name in _modules(registry, mixer) if mixer in registry.REGISTERED_BY else ():
-            if (module := sys.modules.get(name)) and (file := _file(module)):
+    for mixer in [each for each in mixers if each in registered]:
+        for name in _modules(registry, mixer):
+            if file := _file(sys.modules.get(name)):
                 found.setdefault(mixer, []).append((name, file))
     return found  # a mixer that a notebook defines has no file
 
@@ -193,7 +188,7 @@ def _all_files(homes: Iterable[tuple[str, Path]]) -> list[Path]:
     return sorted({file for home in homes for file in _sources(*home)})
 
 
-def _file(module: ModuleType) -> Path | None:
+def _file(module: ModuleType | None) -> Path | None:
     file = getattr(module, "__file__", None)
     return Path(file) if isinstance(file, str) and file.endswith(".py") else None
 
@@ -201,9 +196,7 @@ def _file(module: ModuleType) -> Path | None:
 def _find_modules(name: str) -> Iterator[tuple[str, Path]]:
     """The modules of a plugin with their files, without importing it."""
     paths: Sequence[str] | None = [str(Path.cwd()), *sys.path]
-    spec = None
-    for depth in range(name.count(".") + 1):
-        part = ".".join(name.split(".")[: depth + 1])
+    for part in accumulate(name.split("."), "{}.{}".format):
         spec = importlib.machinery.PathFinder.find_spec(part, paths)
         if spec is None:
             return
@@ -256,13 +249,12 @@ def _sources(module: str, file: Path) -> list[Path]:
     up = module.count(".") + (file.name == "__init__.py")
     if up >= len(file.parents):
         return [file]
-    root, top = file.parents[up], module.partition(".")[0]
+    root = file.parents[up]
     installed = not {"site-packages", "dist-packages"}.isdisjoint(root.parts)
     found, rest = {file}, [(module, file)]
     while rest:
         for name in _imports(*rest.pop()):
-            own = name.partition(".")[0]
-            if own in OURS or (installed and own != top):
+            if _top(name) in OURS or (installed and _top(name) != _top(module)):
                 continue
             base = root.joinpath(*name.split("."))
             for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -274,11 +266,11 @@ def _sources(module: str, file: Path) -> list[Path]:
 
 def _imports(module: str, file: Path) -> set[str]:
     """The modules that a file imports, by name."""
-    found: set[str] = set()
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return found
+        return set()
+    found: set[str] = set()
     package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

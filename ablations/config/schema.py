@@ -20,14 +20,44 @@ from ablations.config.data_sources import find_data_source
 from ablations.errors import ConfigError
 from poolformer.config import MetaFormerConfig, unknown_name
 
-PIPELINES = ["tensor", "timm"]
-INTERPOLATIONS = ["bilinear", "bicubic", "random"]
-OPTIMIZERS = ["adamw", "adam", "lamb", "lion", "sgd"]  # as timm names them
-SCHEDULE_UNITS = ["step", "epoch"]
-ACCELERATORS = ["auto", "cpu", "gpu"]
-PRECISIONS = ["auto", "32-true", "bf16-mixed", "16-mixed"]
-TRACKERS = ["wandb", "none"]
-MOST_PROCESSES = 4096  # more than any machine has cores
+VALID_NAMES = {
+    "data.pipeline": ["tensor", "timm"],
+    "data.fit": ["pad", "resize"],
+    "data.train_interpolation": ["bilinear", "bicubic", "random"],
+    "optim.optimizer": ["adamw", "adam", "lamb", "lion", "sgd"],  # as timm names them
+    "optim.schedule_unit": ["step", "epoch"],
+    "system.accelerator": ["auto", "cpu", "gpu"],
+    "system.precision": ["auto", "32-true", "bf16-mixed", "16-mixed"],
+    "system.tracker": ["wandb", "none"],
+}
+INF = float("inf")
+PROCESSES = (1, 4096)  # more than any machine has cores
+# The smallest and the largest value of a field, or of the items of a list.
+LIMITS: dict[str, tuple[float, float]] = {
+    "data.image_size": (1, INF),
+    "data.batch_size": (1, INF),
+    "data.hflip": (0, 1),
+    "data.crop_padding": (0, INF),
+    "data.color_jitter": (0, INF),
+    "data.random_erasing": (0, 1),
+    "data.crop_pct": (0.05, 1),
+    "data.mixup": (0, INF),
+    "data.cutmix": (0, INF),
+    "data.mixup_prob": (0, 1),
+    "data.mixup_switch_prob": (0, 1),
+    "optim.weight_decay": (0, INF),
+    "optim.betas": (0, 0.999999),
+    "optim.eps": (0, INF),
+    "optim.epochs": (1, INF),
+    "optim.warmup_lr": (0, INF),
+    "optim.min_lr": (0, INF),
+    "optim.cooldown_epochs": (0, INF),
+    "optim.label_smoothing": (0, 0.999),
+    "system.devices": PROCESSES,
+    "system.nodes": PROCESSES,
+    "system.threads": PROCESSES,
+    "system.loader_workers": (0, PROCESSES[1]),
+}
 # Fields that only one of the pipelines uses.
 TENSOR_ONLY = ["fit", "crop_padding"]
 TIMM_ONLY = ["auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"]
@@ -69,7 +99,7 @@ class DataConfig:
     """
 
     name: str = "mini"
-    root: str | None = field(default=None, metadata={"result": False})
+    root: str | None = None
     image_size: int = 32
     batch_size: int = 128
     pipeline: str = "tensor"
@@ -91,9 +121,7 @@ class DataConfig:
         source = find_data_source(self.name)
         if self.root == "":
             raise ConfigError("data.root is an empty name: give a folder, or null")
-        check_choice("data.pipeline", self.pipeline, PIPELINES)
-        check_choice("data.fit", self.fit, ["pad", "resize"])
-        check_choice("data.train_interpolation", self.train_interpolation, INTERPOLATIONS)
+        _check_fields("data", self)
         if self.pipeline == "tensor" and not source.in_memory:
             raise ConfigError(
                 f"data.pipeline tensor holds all images in memory and cannot read {self.name}: "
@@ -106,18 +134,10 @@ class DataConfig:
                     f"data.{name} is read by data.pipeline {other} only, and this run has "
                     f"{self.pipeline}: leave it out or change data.pipeline"
                 )
-        check_minimum("data.image_size", self.image_size, 1)
-        check_minimum("data.batch_size", self.batch_size, 1)
-        check_minimum("data.crop_padding", self.crop_padding, 0)
         if self.mixing and self.batch_size % 2:
             raise ConfigError(
                 f"data.batch_size {self.batch_size} must be even where mixup or cutmix is on"
             )
-        for name in ("mixup", "cutmix", "color_jitter"):
-            check_minimum(f"data.{name}", getattr(self, name), 0)
-        for name in ("hflip", "random_erasing", "mixup_prob", "mixup_switch_prob"):
-            check_range(f"data.{name}", getattr(self, name), 0, 1)
-        check_range("data.crop_pct", self.crop_pct, 0.05, 1)
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
             raise ConfigError(f"data.crop_scale {[low, high]} must rise within (0, 1]")
@@ -167,30 +187,22 @@ class OptimConfig:
     grad_clip: float | None = None
 
     def __post_init__(self) -> None:
-        check_choice("optim.optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("optim.schedule_unit", self.schedule_unit, SCHEDULE_UNITS)
-        check_minimum("optim.epochs", self.epochs, 1)
-        check_minimum("optim.cooldown_epochs", self.cooldown_epochs, 0)
+        _check_fields("optim", self)
         if not 0 <= self.warmup_epochs < self.epochs:
             fitting = max(0, min(self.warmup_epochs, self.epochs - 1))
-            cool = self.cooldown_epochs
-            cooling = f"; {cool} epochs of cool-down come on top (--optim.cooldown_epochs)"
-            cooling = cooling if cool else ""
+            cooling = ""
+            if cool := self.cooldown_epochs:
+                cooling = f"; {cool} epochs of cool-down come on top (--optim.cooldown_epochs)"
             raise ConfigError(
                 f"optim.warmup_epochs {self.warmup_epochs} must be 0 or more and fewer than "
                 f"optim.epochs {self.epochs}: add --optim.warmup_epochs {fitting}{cooling}"
             )
         for name in ("lr", "lr_base", "grad_clip"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
+            if value is not None and not 0 < value < INF:
                 raise ConfigError(f"optim.{name} {value} must be positive, or null")
         if self.lr is None and self.lr_base is None:
             raise ConfigError("optim.lr and optim.lr_base are both null: set one")
-        for name in ("weight_decay", "eps", "warmup_lr", "min_lr"):
-            check_minimum(f"optim.{name}", getattr(self, name), 0)
-        check_range("optim.label_smoothing", self.label_smoothing, 0, 0.999)
-        for beta in self.betas:
-            check_range("optim.betas", beta, 0, 0.999999)
 
     @property
     def total_epochs(self) -> int:
@@ -232,12 +244,7 @@ class SystemConfig:
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_choice("system.accelerator", self.accelerator, ACCELERATORS)
-        check_choice("system.precision", self.precision, PRECISIONS)
-        check_choice("system.tracker", self.tracker, TRACKERS)
-        for name in ("devices", "nodes", "threads"):
-            check_range(f"system.{name}", getattr(self, name), 1, MOST_PROCESSES)
-        check_range("system.loader_workers", self.loader_workers, 0, MOST_PROCESSES)
+        _check_fields("system", self)
 
     @property
     def world_size(self) -> int:
@@ -264,7 +271,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if type(self.seed) is not int:  # True equals 1, but would give another id
             raise ConfigError(f"seed {self.seed!r} must be a whole number")
-        check_range("seed", self.seed, 0, 2**31 - 1)
+        _check_number("seed", self.seed, 0, 2**31 - 1)
         if self.data.batch_size % self.system.world_size:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} is the batch over all devices, and cannot "
@@ -297,9 +304,6 @@ class RunConfig:
 
 
 RUN_ID = re.compile("[0-9a-f]{12}")  # what ``id_of`` gives
-NO_RESULT = [
-    item.name for item in fields(DataConfig) if not item.metadata.get("result", True)
-]  # fields of data that are not part of the id
 # Fields with float values, also in lists or optional.
 FLOATS = {
     group: [item.name for item in fields(kind) if "float" in str(item.type)]
@@ -309,9 +313,7 @@ FLOATS = {
 
 def variant_key(config: Mapping[str, Any]) -> str:
     """Canonical JSON of the fields in the id of a config (as JSON values), without the seed."""
-    data = config["data"]
-    if not data.keys().isdisjoint(NO_RESULT):
-        data = {name: value for name, value in data.items() if name not in NO_RESULT}
+    data = {name: value for name, value in config["data"].items() if name != "root"}
     # Ids use the standard library's JSON. It is slow, so the result is cached per variant: a table
     # may have ten thousand records.
     half = {"data": data, "model": config["model"], "optim": config["optim"]}
@@ -351,19 +353,19 @@ def restore_floats(config: Mapping[str, Any]) -> dict[str, Any]:
     return restored
 
 
-def check_choice(what: str, value: object, valid: Any) -> None:
-    """Raise ConfigError unless ``value`` is among the valid names."""
-    if value not in valid:
-        raise ConfigError(unknown_name(what, value, valid))
+def _check_fields(group: str, config: Any) -> None:
+    """Raise ConfigError for an unknown name or a number beyond its limits."""
+    for item in fields(config):
+        name, value = f"{group}.{item.name}", getattr(config, item.name)
+        if name in VALID_NAMES and value not in VALID_NAMES[name]:
+            raise ConfigError(unknown_name(name, value, VALID_NAMES[name]))
+        if name in LIMITS:
+            for number in value if isinstance(value, tuple) else (value,):
+                _check_number(name, number, *LIMITS[name])
 
 
-def check_minimum(what: str, value: float, low: float) -> None:
-    """Raise ConfigError for a number below ``low`` (or NaN, or infinite)."""
-    if not low <= value < float("inf"):
-        raise ConfigError(f"{what} {value} must be {low} or more")
-
-
-def check_range(what: str, value: float, low: float, high: float) -> None:
-    """Raise ConfigError for a number outside [low, high]."""
-    if not low <= value <= high:
-        raise ConfigError(f"{what} {value} must be between {low} and {high}")
+def _check_number(name: str, number: float, low: float, high: float) -> None:
+    """Raise ConfigError for a number outside [low, high], NaN or an infinite one."""
+    if not low <= number <= high or number == INF:
+        limits = f"{low} or more" if high == INF else f"between {low} and {high}"
+        raise ConfigError(f"{name} {number} must be {limits}")

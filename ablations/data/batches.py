@@ -160,37 +160,28 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
         self, split: Split, dataset: ImageDataset, data: DataConfig, seed: int, training: bool
     ) -> None:
         self.split, self.seed, self.channels = split, seed, len(dataset.mean)
-        shared: dict[str, Any] = {
-            "input_size": (self.channels, data.image_size, data.image_size),
-            "mean": dataset.mean,
-            "std": dataset.std,
-        }
+        options: dict[str, Any]
+        if training:
+            options = {
+                "is_training": True,
+                "scale": data.crop_scale,
+                "hflip": data.hflip,
+                "color_jitter": data.color_jitter,
+                "auto_augment": data.auto_augment,
+                "interpolation": data.train_interpolation,
+                "re_prob": data.random_erasing,
+                "re_mode": "pixel",
+            }
+        else:  # the paper's validation: bicubic, centre crop of crop_pct
+            options = {"interpolation": "bicubic", "crop_pct": data.crop_pct}
+        size = (self.channels, data.image_size, data.image_size)
         try:
-            self.transform = self._transform(shared, data, training)
+            self.transform = create_transform(size, mean=dataset.mean, std=dataset.std, **options)
         except (AssertionError, ValueError, KeyError) as error:
             raise ConfigError(
                 f"data.auto_augment {data.auto_augment!r} is not a policy of timm; examples of "
                 "policies are rand-m9-mstd0.5-inc1, original and augmix-m3-w3"
             ) from error
-
-    @staticmethod
-    def _transform(shared: dict[str, Any], data: DataConfig, training: bool) -> Any:
-        return (
-            create_transform(
-                **shared,
-                is_training=True,
-                scale=data.crop_scale,
-                hflip=data.hflip,
-                color_jitter=data.color_jitter,
-                auto_augment=data.auto_augment,
-                interpolation=data.train_interpolation,
-                re_prob=data.random_erasing,
-                re_mode="pixel",
-            )
-            if training
-            # The paper's validation: bicubic, centre crop of crop_pct.
-            else create_transform(**shared, interpolation="bicubic", crop_pct=data.crop_pct)
-        )
 
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, int]:
         epoch, index = key
@@ -253,15 +244,8 @@ def create_loaders(
         InsufficientMemoryError: They do not fit into memory.
     """
     order = EpochOrder(len(dataset.train), data.batch_size, seed, epoch, rank, world)
-    with memory_guard(f"training images at data.image_size {data.image_size}"):
-        train: Dataset[Any]
-        if data.pipeline == "tensor":
-            train = TensorImages(dataset.train, dataset, data, seed)
-        else:
-            train = TransformedImages(dataset.train, dataset, data, seed, training=True)
-        options = _loader_options(dataset, data, workers, order.share, len(order) // order.share)
-        batches = DataLoader(train, order.share, sampler=order, drop_last=True, **options)
-    return batches, create_validation_loader(dataset, data, workers, rank=rank, world=world)
+    train = _create_loader(dataset, data, order, order.share, workers, seed, training=True)
+    return train, create_validation_loader(dataset, data, workers, rank=rank, world=world)
 
 
 def set_first_epoch(train: DataLoader[Any], epoch: int) -> None:
@@ -280,35 +264,42 @@ def create_validation_loader(
 ) -> DataLoader[Any]:
     """Batches of the validation images, in order and without augmentation."""
     in_order = InOrder(len(dataset.val), rank, world)
-    with memory_guard(f"validation images at data.image_size {data.image_size}"):
-        val: Dataset[Any]
+    return _create_loader(dataset, data, in_order, batch, workers, seed=0, training=False)
+
+
+def _create_loader(
+    dataset: ImageDataset,
+    data: DataConfig,
+    order: EpochOrder | InOrder,
+    batch: int,
+    workers: int,
+    seed: int,
+    training: bool,
+) -> DataLoader[Any]:
+    split, what = (dataset.train, "training") if training else (dataset.val, "validation")
+    images: Dataset[Any]
+    options: dict[str, Any]
+    with memory_guard(f"{what} images at data.image_size {data.image_size}"):
         if data.pipeline == "tensor":
-            val = TensorImages(dataset.val, dataset, data, seed=0)
+            images = TensorImages(split, dataset, data, seed)
+            options = {"collate_fn": _identity_collate}
         else:
-            val = TransformedImages(dataset.val, dataset, data, seed=0, training=False)
-        size = min(batch, len(in_order))
-        options = _loader_options(dataset, data, workers, size, -(-len(in_order) // batch))
-        return DataLoader(val, batch, sampler=in_order, **options)
-
-
-def _loader_options(
-    dataset: ImageDataset, data: DataConfig, workers: int, batch: int, batches: int
-) -> dict[str, Any]:
-    # A loader draws a number when it starts. From the global generator, it would shift the draws
-    # of the model, and a resumed run starts its loaders at another time.
-    options: dict[str, Any] = {"generator": torch.Generator()}
-    if data.pipeline == "tensor":
-        return {**options, "collate_fn": _identity_collate}
-    floats = len(dataset.mean) * data.image_size**2 + 2  # a label has 8 bytes
-    workers = workers_within_shared_memory(
-        min(workers, usable_cores()), 4 * floats * batch, batches
-    )
-    return {
-        **options,
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-    }
+            images = TransformedImages(split, dataset, data, seed, training)
+            floats = len(dataset.mean) * data.image_size**2 + 2  # a label has 8 bytes
+            workers = workers_within_shared_memory(
+                min(workers, usable_cores()),
+                4 * floats * min(batch, len(order)),
+                -(-len(order) // batch),
+            )
+            options = {
+                "num_workers": workers,
+                "persistent_workers": workers > 0,
+                "pin_memory": torch.cuda.is_available(),
+            }
+        # A loader draws a number when it starts. From the global generator, it would shift the
+        # draws of the model, and a resumed run starts its loaders at another time.
+        options["generator"] = torch.Generator()
+        return DataLoader(images, batch, sampler=order, drop_last=training, **options)
 
 
 def _identity_collate(batch: Any) -> Any:

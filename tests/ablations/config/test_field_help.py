@@ -62,13 +62,7 @@ def test_valid_names_are_listed(capsys):
         "model.norm": NORM_NAMES,
         "model.activation": ACTIVATION_NAMES,
         "data.name": DATA_SOURCES,
-        "data.pipeline": schema.PIPELINES,
-        "data.train_interpolation": schema.INTERPOLATIONS,
-        "optim.optimizer": schema.OPTIMIZERS,
-        "optim.schedule_unit": schema.SCHEDULE_UNITS,
-        "system.accelerator": schema.ACCELERATORS,
-        "system.precision": schema.PRECISIONS,
-        "system.tracker": schema.TRACKERS,
+        **schema.VALID_NAMES,
     }.items():
         for each in valid:
             assert re.search(rf"\b{re.escape(each)}\b", fields[name][2]), (name, each)

@@ -12,7 +12,7 @@ from timm.scheduler import create_scheduler_v2
 
 from ablations.config import unused_fields
 from ablations.config.resolve import FIELDS, resolve
-from ablations.config.schema import OPTIMIZERS, PIPELINES
+from ablations.config.schema import VALID_NAMES
 from poolformer import ConfigError, MetaFormer
 from tests.factories.configs import TINY
 
@@ -75,7 +75,7 @@ def test_colour_jitter_is_read_where_no_policy_replaces_it():
 
 
 def test_the_table_says_what_timm_does():
-    for name in OPTIMIZERS:
+    for name in VALID_NAMES["optim.optimizer"]:
         known = get_optimizer_info(name)
         assert known.has_betas == (name in unused_fields.WITH_BETAS)
         # Its information has lamb and lion right; it says what the constructor takes.
@@ -143,7 +143,7 @@ def test_every_field_that_is_part_of_the_id_is_among_these():
     timm = {"auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"}
     timm |= {"train_interpolation", "pipeline", "name", "root"}
     assert left == {f"data.{name}" for name in timm} | {"model.num_classes"}
-    assert set(PIPELINES) == {"tensor", "timm"}
+    assert set(VALID_NAMES["data.pipeline"]) == {"tensor", "timm"}
 
 
 def signature(run):

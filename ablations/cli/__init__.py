@@ -1,5 +1,7 @@
 """The commands, one file each: ``add`` declares the flags, ``run`` executes the command.
 
+The namespace that ``run`` gets has the fields of a run that are given as flags, in ``fields_set``.
+
 A command imports what it needs when it runs, so that light commands start without torch.
 """
 

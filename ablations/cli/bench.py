@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from ablations.cli.options import add_recipe, require_positive
-from ablations.cli.parser import DescriptionFormatter
 from ablations.config.resolve import resolve
 from ablations.console import screen
 from ablations.data import count_classes
@@ -21,7 +20,6 @@ def add(commands: Any) -> None:
         "runner: a study on warm workers against one process per run; a run against a bare loop.\n"
         "table: a table of 54, 10,000 and 100,000 made-up records.\n"
         "tracker: a run that logs to W&B against the same run with --tracker none.",
-        formatter_class=DescriptionFormatter,
     )
     command.add_argument(
         "names",
@@ -37,12 +35,12 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure and print; return 1 where a limit is exceeded."""
     from ablations import bench
 
     require_positive(arguments, "rounds")
-    config = resolve(arguments.recipe, fields_set, count_classes=count_classes)
+    config = resolve(arguments.recipe, arguments.fields_set, count_classes=count_classes)
 
     results = [
         bench.BENCHES[name](config, arguments.rounds, screen.note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ablations.cli.options import add_output, refuse_fields
+from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
 from ablations.cli.sources import add_sources, add_table_format, gather, table_format
 
@@ -25,10 +25,8 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the verdicts; return 1 where a record or a claim cannot be used."""
-    refuse_fields("claims", fields_set)
-
     from ablations.store.load import garbage_collection_paused
     from ablations.tables import render_claims
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ablations.cli.options import add_results, refuse_fields, resolve_folder
-from ablations.cli.parser import DescriptionFormatter
+from ablations.cli.options import add_results, resolve_folder
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.store.cleanup import (
@@ -30,7 +29,6 @@ def add(commands: Any) -> None:
         + "".join(f"- {words}\n" for words in REMOVABLE_KINDS.values())
         + "Records, histories, weights and logs stay, and so do all files of runs that are "
         "running or can be continued.",
-        formatter_class=DescriptionFormatter,
     )
     add_results(command, positional=True)
     command.add_argument("--yes", action="store_true", help="remove without asking")
@@ -38,9 +36,8 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """List, ask and remove; return 1 where a record cannot be read or the user says no."""
-    refuse_fields("clean", fields_set)
     resolve_folder(arguments)
 
     from rich.filesize import decimal
@@ -60,9 +57,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     if not found:
         screen.out(f"nothing to remove in {results}")
         return 1 if problems else 0
-    table = TextTable()
-    for name in ("what", "files", "size"):
-        table.add_column(name, justify="left" if name == "what" else "right")
+    table = TextTable("what", "files", "size", right=("files", "size"))
     for kind, words in REMOVABLE_KINDS.items():
         paths = [path for known, path in found if known == kind]
         if paths:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ablations.cli.options import path_argument, refuse_fields
+from ablations.cli.options import path_argument
 from ablations.console import screen
 from ablations.errors import ConfigError
 
@@ -30,9 +30,8 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Convert, and print the layout of the source."""
-    refuse_fields("convert", fields_set)
     source, target = arguments.source, arguments.target
     if target.exists():
         raise ConfigError(f"{target} exists already: choose another name")

@@ -6,10 +6,10 @@ import argparse
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import path_argument, refuse_fields
+from ablations.cli.options import path_argument
 from ablations.console import screen
 from ablations.console.display import ProgressBar
 from ablations.text.phrases import pluralize
@@ -44,10 +44,8 @@ def add(commands: Any) -> None:
     check.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Check and print; return 1 where the folder cannot be used for training."""
-    refuse_fields("data check", fields_set)
-
     from ablations.data.survey import survey_folder
 
     with ProgressBar() as bar:
@@ -67,15 +65,22 @@ def _show_progress(bar: ProgressBar, done: int, total: int, broken: int) -> None
 
 
 def _print_survey(survey: Survey) -> None:
+    from ablations.console.grid import TextTable
     from ablations.data.image_files import describe_skipped
     from ablations.text.escape import terminal
 
     splits = survey.splits
     classes = list(dict.fromkeys(name for split in splits.values() for name in split.classes))
-    _print_table("", PROPERTIES, splits)
+    table = TextTable("", *splits)
+    for name, value in PROPERTIES.items():
+        table.add_row(name, *map(value, splits.values()))
+    screen.print_table(table, "")
     if 1 < len(classes) <= MAX_CLASSES:
-        counts = {name: functools.partial(_class_count, name) for name in classes}
-        _print_table("class", counts, splits, justify="right")
+        table = TextTable("class", *splits, right=splits)
+        for name in classes:
+            counts = (split.classes.get(name) for split in splits.values())
+            table.add_row(name, *("-" if count is None else f"{count:,}" for count in counts))
+        screen.print_table(table, "")
     for name, split in splits.items():
         if split.skipped:
             skipped = describe_skipped(split.skipped, survey.root)
@@ -98,28 +103,6 @@ def _print_survey(survey: Survey) -> None:
         f"{terminal(survey.root)}: {images} of {pluralize(len(classes), 'class', 'classes')}, "
         f"{len(survey.broken) or 'none'} broken"
     )
-
-
-def _print_table(
-    corner: str,
-    rows: Mapping[str, Callable[[SplitSurvey], str]],
-    splits: Mapping[str, SplitSurvey],
-    justify: Literal["left", "right"] = "left",
-) -> None:
-    """Print a row per property or class, and a column per split."""
-    from ablations.console.grid import TextTable
-
-    table = TextTable()
-    table.add_column(corner)
-    for name in splits:
-        table.add_column(name, justify=justify)
-    for name, value in rows.items():
-        table.add_row(name, *map(value, splits.values()))
-    screen.print_table(table, "")
-
-
-def _class_count(name: str, split: SplitSurvey) -> str:
-    return f"{split.classes[name]:,}" if name in split.classes else "-"
 
 
 def _classes_range(split: SplitSurvey) -> str:

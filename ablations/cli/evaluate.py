@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure and print; return 1 where logits are not finite."""
     if (arguments.run_id is None) == (arguments.checkpoint is None):
         raise ConfigError("`ablations eval` needs either a run id or --checkpoint FILE")
@@ -53,20 +53,18 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.training import evaluate
     from ablations.training.devices import uses_gpu
 
-    overrides = {**evaluate.default_fields(), **fields_set}
+    overrides = {**evaluate.default_fields(), **arguments.fields_set}
     if arguments.run_id is not None:
         subject = evaluate.model_from_run(arguments.run_id, arguments.results, overrides)
     else:
         subject = evaluate.model_from_checkpoint(
             arguments.checkpoint, overrides, arguments.arch, arguments.resize_position_embedding
         )
-    if "data.root" in fields_set and not find_data_source(subject.config.data.name).reads_root:
-        raise ConfigError(
-            f"--data.root is not for data.name {subject.config.data.name}, which does not read it"
-        )
+    data = subject.config.data
+    if "data.root" in arguments.fields_set and not find_data_source(data.name).reads_root:
+        raise ConfigError(f"--data.root is not for data.name {data.name}, which does not read it")
     images = evaluate.validation_images(subject.config)
     device = "gpu" if uses_gpu(subject.config.system.accelerator) else "cpu"
-    data = subject.config.data
     crop = f", crop {data.crop_pct:g}, bicubic" if data.pipeline == "timm" else ""
     screen.out("; ".join([subject.name, *subject.notes]))
     count = pluralize(len(images.val), "image")

@@ -66,13 +66,18 @@ def _run(words: Sequence[str]) -> int:
         if arguments.command is None:
             top.print_help()
             return 2
-        apply_shorthands(arguments, fields_set)
+        arguments.fields_set = fields_set
+        apply_shorthands(arguments)
         if getattr(arguments, "no_reuse", False) is None:
             arguments.no_reuse = env_vars.get_bool("ABLATIONS_NO_REUSE")
         _check_working_directory()
         if warning := env_vars.set_up_tmpdir():
             screen.note(f"ablations: {warning}")
-        code: int = arguments.run(arguments, fields_set)
+        for field in {} if hasattr(arguments, "plugins") else fields_set:
+            # Commands that take fields take --plugins too, which is short for one.
+            command = f"{arguments.command} {getattr(arguments, 'action', '')}".strip()
+            raise ConfigError(f"`ablations {command}` does not take --{field}")
+        code: int = arguments.run(arguments)
         return code
     except PoolformerError as error:
         screen.note(f"ablations: {error}")

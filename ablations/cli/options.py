@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ablations.cli.parser import Parser, was_given
 from ablations.config.resolve import recipe_names
@@ -166,12 +166,13 @@ def resolve_folder(arguments: argparse.Namespace) -> None:
     arguments.results = arguments.folder
 
 
-def apply_shorthands(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> None:
+def apply_shorthands(arguments: argparse.Namespace) -> None:
     """Set the fields that --tracker and --plugins are short for.
 
     Raises:
         ConfigError: The field is given too, with another value.
     """
+    fields_set = arguments.fields_set
     for name in ("tracker", "plugins"):
         word = getattr(arguments, name, None)
         if word is None:
@@ -192,13 +193,7 @@ def require_positive(arguments: argparse.Namespace, *names: str) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
 
 
-def refuse_fields(command: str, fields_set: dict[str, Any]) -> None:
-    """Raise ConfigError where a field of a run is given to a command that trains nothing."""
-    if fields_set:
-        raise ConfigError(f"`ablations {command}` does not take --{next(iter(fields_set))}")
-
-
-def expand_sweep_files(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[SweepRun]:
+def expand_sweep_files(arguments: argparse.Namespace) -> list[SweepRun]:
     """The runs of the sweep files on the command line.
 
     Raises:
@@ -209,19 +204,19 @@ def expand_sweep_files(arguments: argparse.Namespace, fields_set: dict[str, Any]
     return expand_sweeps(
         arguments.sweeps,
         arguments.recipe,
-        fields_set,
-        _seeds(arguments, fields_set),
+        arguments.fields_set,
+        _seeds(arguments),
         defaults=default_data_root(),
         recipe_given=was_given(arguments, "recipe"),
         count_classes=count_classes,
     )
 
 
-def _seeds(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> list[int] | None:
+def _seeds(arguments: argparse.Namespace) -> list[int] | None:
     """The numbers in --seeds, with a note for one who may have meant a number of seeds."""
     if arguments.seeds is None:
         return None
-    if "seed" in fields_set:
+    if "seed" in arguments.fields_set:
         raise ConfigError("--seed and --seeds are both given: --seed sets it in every run")
     seeds = parse_seeds(arguments.seeds)
     if len(seeds) == 1 and seeds[0] > 1:

@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=DescriptionFormatter, **options)
         self.register("action", None, SingleValue)
         # Stricter than int() and float(), which take 1_0 and other scripts' digits.
         self.register("type", int, parse_int)

@@ -16,11 +16,9 @@ from ablations.cli.options import (
     default_data_root,
     expand_sweep_files,
     path_argument,
-    refuse_fields,
     require_positive,
 )
 from ablations.cli.output import report_problems
-from ablations.cli.parser import DescriptionFormatter
 from ablations.console import screen
 from ablations.errors import ConfigError
 
@@ -33,7 +31,6 @@ def add(commands: Any) -> None:
         description="Train a few steps of every variant of sweep files on this machine, and "
         "estimate from them what `ablations run` will take.\n"
         "--check DIR compares the plan in DIR with what the runs took.",
-        formatter_class=DescriptionFormatter,
     )
     add_sweeps(command, nargs="*")
     add_seeds(command)
@@ -66,10 +63,10 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the plan; return 1 where a variant cannot be probed or the disk is too small."""
     if arguments.check is not None:
-        return _check(arguments, fields_set)
+        return _check(arguments)
     if not arguments.sweeps:
         raise ConfigError("`ablations plan` needs sweep files, or --check DIR")
     require_positive(arguments, "workers", "probes")
@@ -78,11 +75,11 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.planning.report import plan_table
     from ablations.store import records
 
-    runs = expand_sweep_files(arguments, fields_set)
+    runs = expand_sweep_files(arguments)
     records.check_writable(arguments.results)
     plan = make_plan(
         [each.config for each in runs],
-        {**default_data_root(), **fields_set},
+        {**default_data_root(), **arguments.fields_set},
         arguments.results,
         arguments.workers,
         arguments.std,
@@ -105,9 +102,10 @@ def _print(
         screen.print_table(*to_table(tree))
 
 
-def _check(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     """Compare a plan with the records; return 1 where a record cannot be read."""
-    refuse_fields("plan --check", fields_set)
+    for field in arguments.fields_set:
+        raise ConfigError(f"`ablations plan --check` does not take --{field}")
     if arguments.sweeps:
         raise ConfigError("--check DIR takes no sweep files: it compares the plan that is in DIR")
 

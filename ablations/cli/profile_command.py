@@ -30,14 +30,14 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Compute and print the costs."""
     from ablations.config.sweep import expand_sweeps
 
     runs = expand_sweeps(
         arguments.sweeps,
         arguments.recipe,
-        fields_set,
+        arguments.fields_set,
         seeds=[0],  # the cost of a model does not depend on the seed
         recipe_given=was_given(arguments, "recipe"),
         count_classes=count_classes,
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    frame = cost_frame(models_to_count(arguments.recipe, runs, fields_set), progress)
+    frame = cost_frame(models_to_count(arguments.recipe, runs, arguments.fields_set), progress)
     text = cost_markdown(frame) if arguments.format == "md" else escape.csv(frame)
     write_output(text, arguments.output)
     return 0

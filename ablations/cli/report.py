@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ablations.cli.options import add_output, refuse_fields
+from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
 from ablations.cli.sources import add_sources, gather
 from ablations.console import screen
@@ -26,10 +26,8 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write the page; return 1 where something is left out."""
-    refuse_fields("report", fields_set)
-
     from ablations.report import build_report
     from ablations.store.load import garbage_collection_paused
 

@@ -19,7 +19,6 @@ from ablations.cli.options import (
     expand_sweep_files,
 )
 from ablations.cli.output import report_unsynced
-from ablations.cli.parser import DescriptionFormatter
 from ablations.console import screen
 from ablations.errors import ConfigError, RecordError
 from ablations.text.parsing import parse_float
@@ -56,7 +55,6 @@ def add(commands: Any) -> None:
         description="Train the runs of sweep files that are not done yet, then print the table.\n"
         "A run that is in several files is trained once. After an interruption, the same command "
         "continues.",
-        formatter_class=DescriptionFormatter,
     )
     add_sweeps(command, nargs="+")
     add_seeds(command)
@@ -85,13 +83,13 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Train the runs; return 1 where one fails, 130 or 143 where a signal stops the study."""
     from ablations.scheduling.json_lines import JsonLines
     from ablations.scheduling.progress import Progress
     from ablations.scheduling.runner import run_study
 
-    runs = expand_sweep_files(arguments, fields_set)
+    runs = expand_sweep_files(arguments)
     local = launcher_name(arguments) == "local"
     if arguments.dry_run:
         if arguments.json:
@@ -245,12 +243,9 @@ def _table(runs: Sequence[SweepRun], states: dict[str, str]) -> Any:
     names = run_names({each.config.run_id: each.config.to_json() for each in runs})
     # The names of runs do not contain the recipe.
     recipe_shown = len({each.config.recipe for each in runs}) > 1
-    table = TextTable()
-    for name in ("run", *["recipe"] * recipe_shown, "name", "sweeps", "state"):
-        table.add_column(name)
+    table = TextTable("run", "recipe", "name", "sweeps", "state")
     for each in runs:
-        run_id = each.config.run_id
-        recipe = [each.config.recipe] * recipe_shown
-        sweeps, state = ", ".join(each.sweeps), states.get(run_id, "to do")
-        table.add_row(run_id, *recipe, names[run_id], sweeps, state)
+        run_id, recipe = each.config.run_id, each.config.recipe if recipe_shown else ""
+        state = states.get(run_id, "to do")
+        table.add_row(run_id, recipe, names[run_id], ", ".join(each.sweeps), state)
     return table

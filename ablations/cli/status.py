@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import add_results, refuse_fields, resolve_folder
+from ablations.cli.options import add_results, resolve_folder
 from ablations.cli.output import report_problems
 from ablations.console import screen
 from ablations.errors import ConfigError
@@ -34,9 +34,8 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the table; return 1 where a file cannot be read."""
-    refuse_fields("status", fields_set)
     resolve_folder(arguments)
 
     from ablations.config.naming import run_names
@@ -67,14 +66,12 @@ def _table(runs: list[RunStatus], names: dict[str, str]) -> Any:
 
     # The names of runs do not contain the recipe.
     recipe_shown = len({status.config["recipe"] for status in runs}) > 1
-    table = TextTable()
-    for name in ("run", *["recipe"] * recipe_shown, "name", "state", *NUMBERS, ""):
-        table.add_column(name, justify="right" if name in NUMBERS else "left")
+    table = TextTable("run", "recipe", "name", "state", *NUMBERS, "", right=NUMBERS)
     for status in runs:
         speed, left = status.images_per_second, status.seconds_left
         table.add_row(
             status.run_id,
-            *[status.config["recipe"]] * recipe_shown,
+            status.config["recipe"] if recipe_shown else "",
             names[status.run_id],
             status.state,
             str(status.progress or f"{status.epoch}/{status.epochs}"),

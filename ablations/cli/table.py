@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import add_output, refuse_fields
+from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
 from ablations.cli.sources import (
     Gathered,
@@ -19,6 +19,11 @@ from ablations.cli.sources import (
 from ablations.config.schema import RUN_ID
 from ablations.console import screen
 from ablations.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablations.tables.table import Table
 
 ABLATION = "ablation"
 OF = [ABLATION, "imagenet", "sizes", "retinanet", "maskrcnn", "ade20k"]
@@ -98,9 +103,8 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the table; return 1 where a record or a study is left out."""
-    refuse_fields("table", fields_set)
     table = _chosen_table(arguments)
     arguments.format = table_format(arguments)
     if arguments.columns not in (None, "all") and arguments.format == "csv":
@@ -111,7 +115,12 @@ def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
     from ablations.store.load import garbage_collection_paused
 
     with garbage_collection_paused():
-        text, problems = TABLES[table](arguments)
+        if table == "--compare":
+            text, problems = _compare(arguments)
+        else:
+            found = gather(arguments, needed=table != "--of")
+            text, problems = TABLES[table](arguments, found), found.problems
+            _publish(arguments, found)
     report_problems(problems)
     write_output(text, arguments.output)
     return 1 if problems else 0
@@ -137,58 +146,60 @@ def _chosen_table(arguments: argparse.Namespace) -> str:
     return table
 
 
-def ablation_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """The ablation tables of all studies, and what is left out."""
+def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
+    """The ablation tables of all studies."""
     from ablations.analysis.build import add_bootstrap_intervals
     from ablations.tables import BOOTSTRAP, View, parse_columns, render_studies
 
-    found = gather(arguments)
     columns = None if arguments.columns is None else parse_columns(arguments.columns)
-    named = arguments.columns is not None and arguments.columns.strip().lower() != "all"
+    studies = found.studies
     if arguments.bootstrap is None:
-        if named and columns and BOOTSTRAP in columns:
+        if columns and BOOTSTRAP in columns and arguments.columns.strip().lower() != "all":
             raise ConfigError("--columns bootstrap needs --bootstrap SEED")
     elif arguments.bootstrap < 0:
         raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
     else:
-        found.studies = add_bootstrap_intervals(found.studies, arguments.bootstrap)
-    _publish(arguments, found)
+        studies = add_bootstrap_intervals(studies, arguments.bootstrap)
     view = View(arguments.style, columns, arguments.all_rows)
-    return render_studies(found.studies, arguments.format, view), found.problems
+    return render_studies(studies, arguments.format, view)
 
 
-def published_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """Another table of the paper with our rows among the published ones, and what is left out."""
+def _published_tables(arguments: argparse.Namespace, found: Gathered) -> str:
+    """Another table of the paper with our rows among the published ones."""
     from ablations.tables import render_published
 
-    found = gather(arguments, needed=False)
-    records = found.loaded.records
-    return render_published(arguments.of, found.studies, records, arguments.format), found.problems
+    return render_published(arguments.of, found.studies, found.loaded.records, arguments.format)
 
 
-def pivot_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """Grids over two fields, and what is left out."""
-    from ablations.tables import find_grids, pivot_frame, pivot_table, render_csv, render_tables
+def _pivot_tables(arguments: argparse.Namespace, found: Gathered) -> str:
+    """Grids over two fields."""
+    from ablations.tables import find_grids, pivot_frame, pivot_table
 
-    found = gather(arguments)
-    _publish(arguments, found)
     grids = find_grids(found.studies, arguments.pivot)
-    if arguments.format == "csv":
-        return render_csv([pivot_frame(grid) for grid in grids]), found.problems
-    return render_tables([pivot_table(grid) for grid in grids], arguments.format), found.problems
+    return _render(arguments.format, grids, pivot_frame, pivot_table)
 
 
-def runs_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
-    """The runs of a row, and what is left out."""
-    from ablations.tables import explain, render_csv, render_tables
+def _runs_tables(arguments: argparse.Namespace, found: Gathered) -> str:
+    """The runs of a row."""
+    from ablations.tables import explain
 
-    found = gather(arguments)
-    _publish(arguments, found)
     rows = explain.find_rows(found.studies, arguments.explain)
     runs = [explain.runs_table(study, row, found.loaded.origins) for study, row in rows]
-    if arguments.format == "csv":
-        return render_csv([table.frame for table in runs]), found.problems
-    return render_tables(runs, arguments.format), found.problems
+    return _render(arguments.format, runs, lambda table: table.frame, lambda table: table)
+
+
+def _render(
+    form: str,
+    items: Iterable[Any],
+    frame: Callable[[Any], pd.DataFrame],
+    table: Callable[[Any], Table],
+) -> str:
+    """Each item as raw numbers in CSV, or as a table."""
+    from ablations.tables import render_csv, render_tables
+
+    if form == "csv":
+        return render_csv([*map(frame, items)])
+    return render_tables([*map(table, items)], form)
 
 
 def _publish(arguments: argparse.Namespace, found: Gathered) -> None:
@@ -202,7 +213,7 @@ def _publish(arguments: argparse.Namespace, found: Gathered) -> None:
     screen.note(f"published: {where}")
 
 
-def comparison_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+def _compare(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     """Two folders side by side, and what is left out."""
     if len(arguments.results) != 2 or arguments.wandb or arguments.offline:
         raise ConfigError("--compare takes two folders: `ablations table A B --compare`")
@@ -210,7 +221,7 @@ def comparison_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if chosen is not None and not any(_has_run(folder, chosen) for folder in arguments.results):
         raise ConfigError(f"--baseline {chosen} is not the id of a run here: `ablations status`")
 
-    from ablations.tables import compare, render_csv, render_tables
+    from ablations.tables import compare
 
     sides = [_side(arguments, folder) for folder in arguments.results]
     problems = list(dict.fromkeys(problem for side in sides for problem in side.problems))
@@ -220,11 +231,13 @@ def comparison_tables(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     problems += alone
     if not pairs:
         raise ConfigError(f"nothing to compare in {left} and {right}: {'; '.join(problems)}")
-    if arguments.format == "csv":
-        return render_csv([compare.comparison_frame(pair, names) for pair in pairs]), problems
-    return render_tables(
-        [compare.comparison_table(pair, names) for pair in pairs], arguments.format
-    ), problems
+    text = _render(
+        arguments.format,
+        pairs,
+        lambda pair: compare.comparison_frame(pair, names),
+        lambda pair: compare.comparison_table(pair, names),
+    )
+    return text, problems
 
 
 def _has_run(folder: Path, baseline: str) -> bool:
@@ -241,10 +254,9 @@ def _side(arguments: argparse.Namespace, folder: Path) -> Gathered:
     return gather(own)
 
 
-TABLES: dict[str, Callable[[argparse.Namespace], tuple[str, list[str]]]] = {
-    ABLATION: ablation_tables,
-    "--of": published_tables,
-    "--compare": comparison_tables,
-    "--pivot": pivot_tables,
-    "--explain": runs_tables,
+TABLES = {
+    ABLATION: _ablation_tables,
+    "--of": _published_tables,
+    "--pivot": _pivot_tables,
+    "--explain": _runs_tables,
 }

@@ -15,7 +15,6 @@ from ablations.cli.options import (
     default_data_root,
 )
 from ablations.cli.output import report_unsynced
-from ablations.cli.parser import DescriptionFormatter
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.console import screen
@@ -35,7 +34,6 @@ def add(commands: Any) -> None:
         "train",
         help="train one run",
         description="Train one run (a config and a seed) and write its record.",
-        formatter_class=DescriptionFormatter,
     )
     add_recipe(command)
     add_results(command)
@@ -49,12 +47,12 @@ def add(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, fields_set: dict[str, Any]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Train the run; return 1 where it fails."""
     signals, unsynced = Signals(), list[Path]()
     try:
         with signals.handled():
-            overrides = {**default_data_root(), **fields_set}
+            overrides = {**default_data_root(), **arguments.fields_set}
             config = resolve(
                 arguments.recipe, overrides, arguments.preset, count_classes=count_classes
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -20,10 +21,16 @@ class TextTable(Table):
 
     Square brackets in text are shown, and wide cells are wrapped. On a terminal that is too narrow,
     each row becomes a block with one line per cell.
+
+    Args:
+        headers: The columns.
+        right: Those of them that are aligned on the right.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *headers: str, right: Collection[str] = ()) -> None:
         super().__init__(box=None, padding=(0, 2, 0, 0))
+        for header in headers:
+            self.add_column(header, justify="right" if header in right else "left")
 
     def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:
         """Add a column; as ``rich.table.Table``."""

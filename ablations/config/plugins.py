@@ -56,11 +56,11 @@ def load_plugins(names: Sequence[str]) -> None:
         except ConfigError as error:
             raise ConfigError(f"plugin {name}: {error}") from error
         except (Exception, SystemExit) as error:  # a plugin may raise anything
+            missing = isinstance(error, ModuleNotFoundError)
+            kind = "" if missing else f"{type(error).__name__}: "
+            problem = f" does not import: {kind}{' '.join(str(error).split()) or 'no message'}"
             if isinstance(error, ModuleNotFoundError) and error.name == name:
                 problem = f": no such module in {here} or the environment"
-            else:
-                message = " ".join(str(error).split()) or "no message"
-                problem = f" does not import: {type(error).__name__}: {message}"
             raise ConfigError(f"plugin {name}{problem}") from error
         finally:
             sys.path.remove(here)

@@ -11,7 +11,6 @@ from typing import Any
 
 from ablations.bench.timing import (
     BenchResult,
-    Comparison,
     Report,
     compare,
     describe_machine,
@@ -62,7 +61,7 @@ def bench_study(config: RunConfig, rounds: int, report: Report) -> BenchResult:
     machine = describe_machine()
     title = f"runner: {SEEDS} runs of recipe {config.recipe}, {workers} workers, {machine}"
     one, several = (
-        Comparison((warm, peer), (seconds[warm], seconds[peer]), limit).result(title)
+        compare(title, {name: seconds[name] for name in (warm, peer)}, limit)
         for peer, limit in ((agent, 1 / SPEEDUP), (agents, 1.0))
     )
     # The second comparison repeats the title and the times of the warm workers.
@@ -86,13 +85,13 @@ def bench_overhead(config: RunConfig, rounds: int, report: Report) -> BenchResul
     def bare() -> None:
         accuracies.add(train_bare(config))
 
-    calls = {"a run": in_scratch_folder(run), "bare loop": bare}
-    comparison = compare(calls, rounds, OVERHEAD, report)
+    seconds = time_in_turns({"a run": in_scratch_folder(run), "bare loop": bare}, rounds, report)
     if len(accuracies) != 1:
         raise RuntimeError(
             f"the run and the bare loop trained different models: top-1 {sorted(accuracies)}"
         )
-    return comparison.result(f"overhead: one run of recipe {config.recipe}, {describe_machine()}")
+    title = f"overhead: one run of recipe {config.recipe}, {describe_machine()}"
+    return compare(title, seconds, OVERHEAD)
 
 
 def _flags(config: RunConfig) -> list[str]:

@@ -34,52 +34,26 @@ class BenchResult:
     passed: bool
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The times of a subject and of its peer.
+def compare(title: str, seconds: Mapping[str, Sequence[float]], limit: float) -> BenchResult:
+    """Compare the times of a subject with those of its peer, round by round.
 
     Args:
-        names: The subject's name and the peer's.
-        seconds: The times of each, in the order of the rounds.
-        limit: The highest accepted ratio of the subject's time to the peer's.
+        title: The first line of the result.
+        seconds: Name -> times in the order of the rounds: the subject, then its peer.
+        limit: The highest accepted median of the ratios of the subject's time to the peer's.
     """
-
-    names: tuple[str, str]
-    seconds: tuple[list[float], list[float]]
-    limit: float
-
-    @property
-    def ratios(self) -> list[float]:
-        """Subject to peer, round by round."""
-        return [subject / peer for subject, peer in zip(*self.seconds, strict=True)]
-
-    @property
-    def ratio(self) -> float:
-        """The median of the ratios."""
-        return statistics.median(self.ratios)
-
-    def result(self, title: str) -> BenchResult:
-        """The comparison in lines for a reader."""
-        times = zip(self.names, self.seconds, strict=True)
-        ratios, passed = self.ratios, self.ratio <= self.limit
-        return BenchResult(
-            [
-                title,
-                *(f"  {name:12} {format_spread(seconds)}" for name, seconds in times),
-                f"  {' / '.join(self.names)}: median {self.ratio:.3f} ({min(ratios):.3f} to "
-                f"{max(ratios):.3f}), {format_limit(passed, f'{self.limit:g}')}",
-            ],
-            passed,
-        )
-
-
-def compare(
-    calls: Mapping[str, Callable[[], object]], rounds: int, limit: float, report: Report
-) -> Comparison:
-    """Time two calls in turns: the subject, then the peer that it is compared with."""
-    seconds = time_in_turns(calls, rounds, report)
-    (subject, first), (peer, second) = seconds.items()
-    return Comparison((subject, peer), (first, second), limit)
+    ratios = [subject / peer for subject, peer in zip(*seconds.values(), strict=True)]
+    ratio = statistics.median(ratios)
+    passed = ratio <= limit
+    return BenchResult(
+        [
+            title,
+            *(f"  {name:12} {format_spread(times)}" for name, times in seconds.items()),
+            f"  {' / '.join(seconds)}: median {ratio:.3f} ({min(ratios):.3f} to "
+            f"{max(ratios):.3f}), {format_limit(passed, f'{limit:g}')}",
+        ],
+        passed,
+    )
 
 
 def time_in_turns(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ablations.bench.timing import (
@@ -13,6 +13,7 @@ from ablations.bench.timing import (
     compare,
     describe_machine,
     in_scratch_folder,
+    time_in_turns,
 )
 from ablations.config.schema import RunConfig
 from ablations.tracking.client import mode
@@ -32,16 +33,12 @@ def bench_tracker(config: RunConfig, rounds: int, report: Report) -> BenchResult
 
     os.environ.setdefault("WANDB_MODE", "offline")  # keep these runs out of the user's account
 
-    def trained(tracker: str) -> Callable[[], None]:
+    def train_with(tracker: str, results: Path) -> None:
         run = replace(config, system=replace(config.system, tracker=tracker))
+        record = train(run, results)
+        if not record.done:
+            raise RuntimeError(f"the run failed: {record.failure}")
 
-        def call(results: Path) -> None:
-            record = train(run, results)
-            if not record.done:
-                raise RuntimeError(f"the run failed: {record.failure}")
-
-        return in_scratch_folder(call)
-
-    calls = {name: trained(name) for name in ("wandb", "none")}
+    calls = {name: in_scratch_folder(partial(train_with, name)) for name in ("wandb", "none")}
     title = f"tracker: recipe {config.recipe}, W&B {mode()}, {describe_machine()}"
-    return compare(calls, rounds, LIMIT, report).result(title)
+    return compare(title, time_in_turns(calls, rounds, report), LIMIT)

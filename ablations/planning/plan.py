@@ -25,6 +25,7 @@ from ablations.planning.variants import HOUR, PlannedVariant, group_variants
 from ablations.scheduling.gpus import local_capacity
 from ablations.scheduling.runner import Selection, select_by_record
 from ablations.store import load
+from ablations.store.records import read_all_records
 from ablations.store.reuse_check import ReuseCheck, check_records
 from ablations.training.devices import uses_gpu
 
@@ -61,8 +62,7 @@ def make_plan(
         DataError: Images on this machine are broken, or differ from those of a finished run.
         RecordError: A record cannot be read.
     """
-    placed, broken, _ = load.read_records_by_folder([results])
-    known = load.select_usable_records(placed, broken)
+    known = load.select_usable_records(*read_all_records([results]))
     std, std_source = difference_std(runs, known.records, std)
     read_plan(results)  # reports a broken plan before minutes of probes
     for accelerator in {run.system.accelerator for run in runs}:
@@ -137,12 +137,7 @@ def disk_space(variants: Sequence[PlannedVariant], at_once: int, free: int) -> d
     A run that trains has two checkpoints for a moment; the largest ones are assumed to coincide.
     """
     kept = sum(variant.kept_bytes * len(variant.todo) for variant in variants)
-    checkpoints = [
-        variant.probe.checkpoint_bytes
-        for variant in variants
-        if variant.probe
-        for _ in variant.todo
-    ]
+    checkpoints = [v.probe.checkpoint_bytes for v in variants if v.probe for _ in v.todo]
     running = 2 * sum(sorted(checkpoints)[-at_once:])
     return {
         "kept_bytes": kept,
@@ -162,7 +157,7 @@ def complaints(
         disk: As ``disk_space`` returns it.
         problems: Records that cannot be used.
     """
-    lines = [f"not in the plan: {v.name}: {v.failure}" for v in variants if v.failure]
+    lines = [f"not in the plan: {v.label}: {v.failure}" for v in variants if v.failure]
     if disk["needed_bytes"] > disk["free_bytes"]:
         needed, free = decimal(disk["needed_bytes"]), decimal(disk["free_bytes"])
         lines.append(f"the disk is too small: {needed} are needed, {free} are free")
@@ -173,7 +168,7 @@ def _expected_runs(variants: Sequence[PlannedVariant]) -> dict[str, ExpectedRun]
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         run.run_id: ExpectedRun(
-            variant=f"{variant.axis}: {variant.name}",
+            variant=f"{variant.axis}: {variant.label}",
             seed=run.seed,
             train_seconds=variant.train_seconds,
             validation_seconds=variant.validation_seconds,

@@ -43,7 +43,7 @@ def probe_variants(
         return time.monotonic() - started_at
 
     def status() -> str:
-        current = ", ".join(variants[index].name for index in islice(waiting, at_once))
+        current = ", ".join(variants[index].label for index in islice(waiting, at_once))
         done = f"probed {len(chosen) - len(waiting)} of {pluralize(len(chosen), 'variant')}"
         return f"{done}, now {current}" if current else done
 

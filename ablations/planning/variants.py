@@ -52,11 +52,6 @@ class PlannedVariant:
     failure: str | None = None
 
     @property
-    def name(self) -> str:
-        """Its name, as in a table."""
-        return self.label
-
-    @property
     def cost(self) -> dict[str, Any]:
         """The cost of its model, from the probe or from a finished run; empty without either."""
         if self.probe:
@@ -124,7 +119,7 @@ class PlannedVariant:
         """As JSON values; None for what only a probe can tell."""
         tree = {
             "ablation": self.axis,
-            "variant": self.name,
+            "variant": self.label,
             "seeds": [run.seed for run in self.runs],
             "runs": [run.run_id for run in self.runs],
             "done": len(self.records) - self.count("failed"),

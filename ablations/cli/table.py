@@ -227,16 +227,11 @@ def _compare(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     problems = list(dict.fromkeys(problem for side in sides for problem in side.problems))
     left, right = arguments.results
     names = compare.name_sides(left, right)
-    pairs, alone = compare.pair_studies(*(side.studies for side in sides))
+    pairs, alone = compare.pair_studies(names, *(side.studies for side in sides))
     problems += alone
     if not pairs:
         raise ConfigError(f"nothing to compare in {left} and {right}: {'; '.join(problems)}")
-    text = _render(
-        arguments.format,
-        pairs,
-        lambda pair: compare.comparison_frame(pair, names),
-        lambda pair: compare.comparison_table(pair, names),
-    )
+    text = _render(arguments.format, pairs, compare.comparison_frame, compare.comparison_table)
     return text, problems
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ablations.analysis.build import build_studies
-from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN
 from ablations.config import naming
@@ -41,15 +40,6 @@ class Report:
 
     page: str
     problems: list[str]
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of a row, for the template."""
-
-    title: str
-    also: str
-    runs: list[runs.RunDetails]
 
 
 def build_report(
@@ -98,6 +88,16 @@ def _study(
         ]  # they have a section of their own
         links = [[[runs.link_to_run(*known[i]) for i in ids] for ids in own] for own in table.runs]
         tables.append(Markup(html_table(table, f"{name}t{number}", links)))
+    groups = []
+    for row in study.rows:
+        title = row.label if row.axis == row.label else f"{row.axis}: {row.label}"
+        details = [
+            runs.describe_run(
+                row, run, loaded.origins.get(run.run_id, ""), histories.get(run.run_id, []), full
+            )
+            for run in row.records
+        ]
+        groups.append((title, ", ".join(row.also_changes), details))
     return fill_template(
         "study.html",
         name=name,
@@ -108,20 +108,9 @@ def _study(
         missing=absent,
         facts=_facts(study, loaded),
         commands=_commands(study),
-        groups=[_group(row, loaded, histories, full) for row in study.rows],
+        groups=groups,
         full=full,
     )
-
-
-def _group(row: Row, loaded: LoadResult, histories: dict[str, History], full: bool) -> Group:
-    shown = [
-        runs.describe_run(
-            row, run, loaded.origins.get(run.run_id, ""), histories.get(run.run_id, []), full
-        )
-        for run in row.records
-    ]
-    title = row.label if row.axis == row.label else f"{row.axis}: {row.label}"
-    return Group(title, ", ".join(row.also_changes), shown)
 
 
 def _facts(study: Study, loaded: LoadResult) -> list[tuple[str, str]]:
@@ -139,10 +128,10 @@ def _facts(study: Study, loaded: LoadResult) -> list[tuple[str, str]]:
         "Length": study.training_length,
         "Precision": study.precision,
         "Seeds": summary.seed_ranges(missing.expected_seeds(study)),
-        "Device": ", ".join(provenance.distinct(measured, "device")),
-        "Platform": ", ".join(provenance.distinct(measured, "platform")),
-        "Threads": ", ".join(provenance.distinct(measured, "threads")),
-        "Python": ", ".join(provenance.distinct(measured, "python")),
+        **{
+            name.capitalize(): ", ".join(provenance.distinct(measured, name))
+            for name in ("device", "platform", "threads", "python")
+        },
         "Packages": ", ".join(versions),
         "Code": ", ".join(provenance.commits(records)),
         "Ended": provenance.dates(measured).removeprefix("ended ").removeprefix("dates "),

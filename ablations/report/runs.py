@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
-
-from markupsafe import Markup
 
 from ablations.analysis.rows import Row
 from ablations.config import diff, naming
@@ -20,55 +17,29 @@ MAX_FULL_RUNS = 300  # with more runs, a page shows of each only what distinguis
 METRICS = ["val/top1", "train/loss"]  # those with a curve
 
 
-@dataclass(frozen=True)
-class RunDetails:
-    """A run as the template has it.
-
-    Args:
-        target: The id of its element.
-        result: Its top-1, or its status.
-        failure: Why it failed; empty if it did not.
-        record_path: The file or address of its record.
-        metrics: Name, last and best value.
-        facts: Heading and lines: where and how it ran, and its costs.
-        config: Lines of its config, each with whether it is a change against the baseline.
-        curves: Metric and plot.
-    """
-
-    target: str
-    seed: int
-    run_id: str
-    status: str
-    result: str
-    failure: str
-    record_path: str
-    metrics: list[tuple[str, str, str]]
-    facts: list[tuple[str, str]]
-    config: list[tuple[str, bool]]
-    curves: list[tuple[str, Markup]]
-
-
-def target(run_id: str) -> str:
-    """The id of a run's element."""
-    return f"run-{run_id}"
-
-
 def link_to_run(row: Row, record: Record) -> Link:
     """A link to a run, named after its seed."""
     status = "" if record.status == "finished" else f" {record.status}"
     seed = record.config["seed"]
     title = f"{arrows(row.label)}, seed {seed}: {_result(record)}"
-    return Link(f"{seed}{status}", target(record.run_id), title)
+    return Link(f"{seed}{status}", f"run-{record.run_id}", title)
 
 
 def describe_run(
     row: Row, record: Record, record_path: str, history: History, full: bool
-) -> RunDetails:
-    """A run in full, or (``full`` is false) only what distinguishes it from others."""
-    changed = set(row.changed)
+) -> dict[str, Any]:
+    """The values of a run for the template ``study.html``.
+
+    Args:
+        row: Its row.
+        record: Its record.
+        record_path: The file or address of the record.
+        history: Its history.
+        full: Whether to show everything, and not only what distinguishes it from other runs.
+    """
     if full:
         config = [
-            (line, line.split(" = ")[0] in changed)
+            (line, line.split(" = ")[0] in row.changed)
             for group in ("model", "data", "optim", "system")
             for line in _lines(record.config.get(group, {}), f"{group}.")
         ]
@@ -84,25 +55,21 @@ def describe_run(
         "Data": record.data,
         "W&B": record.tracker,
     }
-    failure = record.failure
-    return RunDetails(
-        target=target(record.run_id),
-        seed=record.config["seed"],
-        run_id=record.run_id,
-        status=record.status,
-        result=_result(record),
-        failure=f"{failure['kind']}: {failure['message']}" if failure else "",
-        record_path=record_path,
-        metrics=[
-            (name, _number(values.get("last")), _number(values.get("best")))
+    curves = [(name, curve_svg(history, name)) for name in METRICS if full]
+    return {
+        "record": record,
+        "result": _result(record),
+        "record_path": record_path,
+        "metrics": [
+            (name, *(_number(values.get(which)) for which in ("last", "best")))
             for name, values in sorted(record.metrics.items())
         ],
-        facts=[(heading, "\n".join(_lines(group))) for heading, group in groups.items() if group]
-        if full
-        else [],
-        config=config,
-        curves=[(name, drawn) for name in METRICS if full and (drawn := curve_svg(history, name))],
-    )
+        "facts": [
+            (name, "\n".join(_lines(group))) for name, group in groups.items() if group and full
+        ],
+        "config": config,
+        "curves": [(name, drawn) for name, drawn in curves if drawn],
+    }
 
 
 def _result(record: Record) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -24,14 +24,7 @@ from ablations.tables.notes import (
     partial_pairs_note,
     study_title,
 )
-from ablations.tables.table import (
-    Badge,
-    Column,
-    PlottedDifference,
-    Table,
-    csv_frame,
-    text_frame,
-)
+from ablations.tables.table import Badge, Column, PlottedDifference, Table, csv_frame, text_frame
 from ablations.text.phrases import pluralize
 from poolformer.config import unknown_name
 
@@ -103,8 +96,9 @@ EVERY = [name for name in BY_HEADING if name != BOTH]  # which repeats two other
 NARROW = [TOP1, "n", BOTH, "p", "Params", "MACs", "Paper Δ"]  # fit WIDTH
 PAGE = [TOP1, "n", "Δ", "95% CI", "p", CONTROL, "Params", "MACs", "Paper top-1", "Paper Δ"]
 KEPT = [ABLATION, VARIANT, TOP1, "n"]  # also if empty
-COUNTS = ["params", "frozen_params", "macs", "image_size"]
-COUNTS += ["s12_params", "s12_frozen_params", "s12_macs"]
+S12_COUNTS = ["s12_params", "s12_frozen_params", "s12_macs"]
+COUNTS = ["params", "frozen_params", "macs", "image_size", *S12_COUNTS]
+WITH_UNITS = ["params", "macs", "s12_params", "s12_macs"]
 
 
 def parse_columns(text: str) -> list[str]:
@@ -147,15 +141,14 @@ def _rows(study: Study, all_rows: bool) -> list[Row]:
 
 
 def _line(study: Study, row: Row) -> Values:
-    delta, paper, s12 = row.delta, row.paper, _at_s12(row)
+    delta, paper, s12 = row.delta, row.paper, row.cost.get("paper") or {}
+    also = [] if row.axis == controls.AXIS else naming.other_changes(row.changed)
     bootstrap, failures = row.bootstrap or (None, None), sorted(row.failures.items())
     return {
         **csv_values.study_values(study),
         "ablation": row.axis,
         "variant": row.label,
-        "also_changes": ""
-        if row.axis == controls.AXIS
-        else "; ".join(naming.other_changes(row.changed)),
+        "also_changes": "; ".join(also),
         **csv_values.shared_changes(study),
         **csv_values.outcome_values(row),
         "top1_bootstrap_low": bootstrap[0],
@@ -175,18 +168,10 @@ def _line(study: Study, row: Row) -> Values:
         "missing_seeds": " ".join(map(str, row.missing_seeds)),
         "missing_command": missing.fill_command(study, row),
         **csv_values.cost_values(row),
-        **{f"s12_{name}": s12.get(name) for name in ("params", "frozen_params", "macs")},
-        "paper_params_m": paper.params_m if paper else None,
-        "paper_macs_g": paper.macs_g if paper else None,
-        "paper_top1": paper.top1 if paper else None,
-        "paper_delta": paper.delta if paper else None,
+        **{name: s12.get(name.removeprefix("s12_")) for name in S12_COUNTS},
+        **csv_values.fields_of(paper, "params_m", "macs_g", "top1", "delta", prefix="paper_"),
         **csv_values.record_values(row),
     }
-
-
-def _at_s12(row: Row) -> Mapping[str, Any]:
-    """The cost of a row's change on PoolFormer-S12."""
-    return row.cost.get("paper") or {}
 
 
 def _control_values(row: Row) -> Values:
@@ -207,7 +192,6 @@ def ablation_table(
     style: str = "full",
     columns: Sequence[str] = PAGE,
     all_rows: bool = False,
-    width: int | None = None,
 ) -> Table:
     """The table of a study.
 
@@ -216,26 +200,21 @@ def ablation_table(
         style: ``full``, or ``paper``: the columns of the paper's Table 5.
         columns: The headings of the columns; a column without content is left out.
         all_rows: Whether to add the rows of the paper that the study lacks.
-        width: The width in characters that Markdown keeps to; None for no limit.
     """
     rows, full = _rows(study, all_rows), style == "full"
     table = Table(f"Ablation: {study_title(study)}", pd.DataFrame(), [ABLATION, VARIANT], ABLATION)
-    unit = _largest_units(study.rows)
-    lines = [
-        _line(study, row)
-        | {
+    lines = [_line(study, row) for row in rows]
+    units = {name: _largest_unit(line[name] for line in lines) for name in WITH_UNITS}
+    for row, line in zip(rows, lines, strict=True):
+        notes = [also_note(row), partial_pairs_note(row) if full else "", controls_note(row)]
+        line |= {f"_{name}": cells.quantity(line[name], unit) for name, unit in units.items()}
+        line |= {
             "_row": row,
             "_delta": row.delta,
-            "_label": row.label + table.row_notes.mark(*_row_notes(row, full)),
-            "_params": cells.quantity(row.cost.get("params"), unit["params"]),
-            "_macs": cells.quantity(row.cost.get("macs"), unit["macs"]),
-            "_s12_params": cells.quantity(_at_s12(row).get("params"), unit["s12_params"]),
-            "_s12_macs": cells.quantity(_at_s12(row).get("macs"), unit["s12_macs"]),
-            "_paper_delta": "" if row is study.baseline else cells.paper_delta(row.paper),
+            "_label": row.label + table.row_notes.mark(*notes),
+            "_paper_delta": "" if row is study.baseline else cells.signed(line["paper_delta"]),
         }
-        for row in rows
-    ]
-    shown = _full_columns(rows, columns) if full else _paper_columns(unit["macs"])
+    shown = _full_columns(rows, columns) if full else _paper_columns(units["macs"])
     names = [Column(ABLATION, "ablation"), Column(VARIANT, "_label")]
     frame = text_frame([*names, *shown], lines)
     if full:
@@ -244,8 +223,13 @@ def ablation_table(
         if not any(row.delta and row.delta.half_width is not None for row in rows):
             frame = frame.rename(columns={BOTH: "Δ"})
             shown = [BY_HEADING["Δ"] if c.heading == BOTH else c for c in shown]
-        _add_differences(table, study, rows)
-    table.frame, table.width = frame, width
+        for row in rows:
+            paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
+            table.differences.append(PlottedDifference.of(row.delta, paper))
+        verdicts = judge_claims(study)
+        badges = [Badge.of(verdict_of_row(verdicts, row)) for row in rows]
+        table.badges = badges if any(badges) else []
+    table.frame = frame
     table.runs = [[[record.run_id for record in row.records]] for row in rows]
     table.bold = {(position, TOP1) for position, row in enumerate(rows) if row is study.best}
     table.footnotes = [
@@ -256,15 +240,10 @@ def ablation_table(
     return table
 
 
-def _largest_units(rows: Sequence[Row]) -> dict[str, str]:
-    """The unit of each count that suits the largest model, so that rows compare at a glance."""
-    found = {}
-    for prefix, costs in (("", [r.cost for r in rows]), ("s12_", [_at_s12(r) for r in rows])):
-        for name in ("params", "macs"):
-            largest = max((cost.get(name) or 0 for cost in costs), default=0)
-            units = (unit for unit, size in cells.UNITS.items() if largest >= size)
-            found[prefix + name] = next(units, "M")
-    return found
+def _largest_unit(counts: Iterable[int | None]) -> str:
+    """The unit that suits the largest model, so that rows compare at a glance."""
+    largest = max((count or 0 for count in counts), default=0)
+    return next((unit for unit, size in cells.UNITS.items() if largest >= size), "M")
 
 
 def _full_columns(rows: Sequence[Row], headings: Sequence[str]) -> list[Column]:
@@ -275,15 +254,10 @@ def _full_columns(rows: Sequence[Row], headings: Sequence[str]) -> list[Column]:
 
 def _paper_columns(unit: str) -> list[Column]:
     """The columns of the paper's Table 5."""
-    unit = "G" if unit == "G" else "M"
+    unit, size = ("G", 1e9) if unit == "G" else ("M", 1e6)
     return [
-        Column("Params (M)", "params", lambda count: cells.significant(count, 1e6), COST_NOTE),
-        Column(
-            f"MACs ({unit})",
-            "macs",
-            lambda count: cells.significant(count, cells.UNITS[unit]),
-            COST_NOTE,
-        ),
+        Column("Params (M)", "params", partial(cells.significant, unit=1e6), COST_NOTE),
+        Column(f"MACs ({unit})", "macs", partial(cells.significant, unit=size), COST_NOTE),
         BY_HEADING[TOP1],
     ]
 
@@ -291,20 +265,6 @@ def _paper_columns(unit: str) -> list[Column]:
 def _has_content(texts: pd.Series[str]) -> bool:
     """Whether a column has more than gaps and the baseline's zero."""
     return not set(texts) <= {"", cells.EMPTY, "0"}
-
-
-def _add_differences(table: Table, study: Study, rows: Sequence[Row]) -> None:
-    """Add what HTML draws of each row."""
-    for row in rows:
-        paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
-        table.differences.append(PlottedDifference.of(row.delta, paper))
-    verdicts = judge_claims(study)
-    badges = [Badge.of(verdict_of_row(verdicts, row)) for row in rows]
-    table.badges = badges if any(badges) else []
-
-
-def _row_notes(row: Row, full: bool) -> list[str]:
-    return [also_note(row), partial_pairs_note(row) if full else "", controls_note(row)]
 
 
 def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:

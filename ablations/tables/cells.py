@@ -7,7 +7,6 @@ from typing import TypeGuard
 
 from ablations.analysis.rows import Row
 from ablations.analysis.stats import Difference
-from ablations.paper.published import PaperRow
 
 EMPTY = "–"
 UNITS = {"G": 1e9, "M": 1e6, "k": 1e3, "": 1}
@@ -121,9 +120,7 @@ def row_delta_and_interval(row: Row) -> str:
 
 def control(row: Row | None) -> str:
     """A row's difference from its closest control, with its interval; empty without a control."""
-    if row is None or row.control is None:
-        return ""
-    return control_delta(row.control.delta)
+    return control_delta(row.control.delta) if row and row.control else ""
 
 
 def control_delta(delta: Difference | None) -> str:
@@ -149,11 +146,6 @@ def millions(value: float | None) -> str:
 def billions(value: float | None) -> str:
     """A number of billions, to three digits; a dash for none."""
     return quantity(value and value * 1e9, "G")
-
-
-def paper_delta(paper: PaperRow | None) -> str:
-    """The paper's difference of a row from its baseline; a dash for none."""
-    return signed(paper.delta if paper else None)
 
 
 def plain_points(delta: Difference | None) -> str:

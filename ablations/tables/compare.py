@@ -16,22 +16,20 @@ from ablations.tables.csv_values import Values
 from ablations.tables.notes import WELCH_NOTE, also_note, partial_pairs_note, study_title
 from ablations.tables.table import Column, PlottedDifference, Table, csv_frame, text_frame
 
-Names = tuple[str, str]  # what the two sides are called
-
 
 @dataclass(frozen=True)
 class Pair:
     """Two studies to compare.
 
     Args:
-        left: Side a.
-        right: Side b.
+        names: What the two sides, a and b, are called.
+        studies: The study of each side.
         same_setting: Whether recipe, images, length and precision are the same, so that their
             accuracies may be compared, and not only their differences from their baselines.
     """
 
-    left: Study
-    right: Study
+    names: tuple[str, str]
+    studies: tuple[Study, Study]
     same_setting: bool
 
 
@@ -40,25 +38,23 @@ class _Line:
     """A variant that either side has."""
 
     pair: Pair
-    left: Row | None
-    right: Row | None
+    rows: tuple[Row | None, Row | None]
 
     @property
     def row(self) -> Row:
         """The variant on the first side that has it."""
-        row = self.left or self.right
-        assert row is not None
-        return row
+        return next(row for row in self.rows if row)
 
     @property
     def change(self) -> stats.Difference | None:
         """Right minus left, in points: of accuracies, or of differences from the baselines."""
-        if self.left is None or self.right is None:
+        left, right = self.rows
+        if left is None or right is None:
             return None
         if self.pair.same_setting:
-            return stats.difference(self.right.top1_by_seed, self.left.top1_by_seed)
-        left, right = _deltas(self.pair.left, self.left), _deltas(self.pair.right, self.right)
-        return stats.unpaired_difference(right, left)
+            return stats.difference(right.top1_by_seed, left.top1_by_seed)
+        a, b = map(_deltas, self.pair.studies, (left, right))
+        return stats.unpaired_difference(b, a)
 
 
 def _deltas(study: Study, row: Row) -> dict[int, float]:
@@ -69,7 +65,7 @@ def _deltas(study: Study, row: Row) -> dict[int, float]:
     return {s: top1 - baseline[s] for s, top1 in row.top1_by_seed.items() if s in baseline}
 
 
-def name_sides(a: Path, b: Path) -> Names:
+def name_sides(a: Path, b: Path) -> tuple[str, str]:
     """What to call the studies of two folders: the folders' own names, if these differ."""
     own = a.resolve().name, b.resolve().name
     if own[0] != own[1]:
@@ -77,7 +73,9 @@ def name_sides(a: Path, b: Path) -> Names:
     return (str(a), str(b)) if a != b else ("A", "B")
 
 
-def pair_studies(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pair], list[str]]:
+def pair_studies(
+    names: tuple[str, str], left: Sequence[Study], right: Sequence[Study]
+) -> tuple[list[Pair], list[str]]:
     """The pairs of studies to compare, and a message for each study without a counterpart.
 
     Studies with the same settings are a pair. If one of each side is left over, they are one too.
@@ -87,56 +85,51 @@ def pair_studies(left: Sequence[Study], right: Sequence[Study]) -> tuple[list[Pa
         same = next((other for other in others if other.name == study.name), None)
         if same:
             # If all rows of one side have other settings, only differences can be compared.
-            pairs.append(Pair(study, same, same.shared_changes == study.shared_changes))
+            pairs.append(Pair(names, (study, same), same.shared_changes == study.shared_changes))
             others.remove(same)
         else:
             rest.append(study)
     if len(rest) == len(others) == 1:
-        return [*pairs, Pair(rest[0], others[0], same_setting=False)], []
+        return [*pairs, Pair(names, (rest[0], others[0]), same_setting=False)], []
     return pairs, [f"{study.name} has no counterpart" for study in [*rest, *others]]
 
 
-def comparison_frame(pair: Pair, names: Names) -> pd.DataFrame:
+def comparison_frame(pair: Pair) -> pd.DataFrame:
     """A row a variant that either side has, raw numbers; the sides are ``a_`` and ``b_``.
 
     ``change_mean`` with ``change_low`` and ``change_high`` (95%) is b minus a in points: of the
     accuracies if the settings are the same, else of the differences from the baselines.
     """
-    return csv_frame([_values(pair, names, line) for line in _lines(pair)])
+    return csv_frame(map(_values, _lines(pair)))
 
 
-def _values(pair: Pair, names: Names, line: _Line) -> Values:
+def _values(line: _Line) -> Values:
     values: Values = {"ablation": line.row.axis, "variant": line.row.label}
-    sides = zip("ab", names, (pair.left, pair.right), (line.left, line.right), strict=True)
+    sides = zip("ab", line.pair.names, line.pair.studies, line.rows, strict=True)
     for side, name, study, row in sides:
         values |= {
             f"{side}_name": name,
             f"{side}_study": study.name,
             **csv_values.outcome_values(row, f"{side}_"),
             **csv_values.interval_values(row.delta if row else None, f"{side}_delta"),
-            f"{side}_p_holm": row.p_holm if row else None,
+            **csv_values.fields_of(row, "p_holm", prefix=f"{side}_"),
             f"_{side}": row,
             f"_{side}_delta": row.delta if row else None,
         }
     return values | {
-        "change_of": "top1" if pair.same_setting else "delta",
+        "change_of": "top1" if line.pair.same_setting else "delta",
         **csv_values.interval_values(line.change, "change"),
-        "paper_delta": line.row.paper.delta if line.row.paper else None,
+        **csv_values.fields_of(line.row.paper, "delta", prefix="paper_"),
         "_change": line.change,
     }
 
 
-def comparison_table(pair: Pair, names: Names) -> Table:
-    """The two studies, a row a variant that either side has.
-
-    Args:
-        pair: The studies.
-        names: What the headings call the sides.
-    """
-    a, b = names
+def comparison_table(pair: Pair) -> Table:
+    """The two studies, a row a variant that either side has."""
+    a, b = pair.names
     change = f"{b} - {a}" if pair.same_setting else f"Δ {b} - Δ {a}"
     columns = [Column("Ablation", "ablation"), Column("Variant", "_label")]
-    for side, name in zip("ab", names, strict=True):
+    for side, name in zip("ab", pair.names, strict=True):
         columns += [
             Column(f"{name}: top-1 (%)", f"_{side}", cells.accuracy),
             Column(f"{name}: n", f"{side}_n"),
@@ -152,46 +145,47 @@ def comparison_table(pair: Pair, names: Names) -> Table:
     lines, values = _lines(pair), []
     for line in lines:
         paper = cells.signed(line.row.paper.delta) if line.row.paper and line.row.changed else ""
-        label = line.row.label + table.row_notes.mark(*_row_notes(line, names))
-        values.append(_values(pair, names, line) | {"_label": label, "_paper_delta": paper})
+        label = line.row.label + table.row_notes.mark(*_row_notes(line))
+        values.append(_values(line) | {"_label": label, "_paper_delta": paper})
         table.differences.append(PlottedDifference.of(line.change))
     table.frame = text_frame(columns, values)
-    table.footnotes = _footnotes(pair, names, change, lines)
+    table.footnotes = _footnotes(pair, change, lines)
     return table
 
 
-def _row_notes(line: _Line, names: Names) -> list[str]:
+def _row_notes(line: _Line) -> list[str]:
     """What a reader must know of a row on either side."""
     notes = [also_note(line.row)]
-    for name, row in zip(names, (line.left, line.right), strict=True):
+    for name, row in zip(line.pair.names, line.rows, strict=True):
         if row and (note := partial_pairs_note(row)):
             notes.append(f"{name}: {note}")
     return notes
 
 
-def _footnotes(pair: Pair, names: Names, change: str, lines: Sequence[_Line]) -> list[str]:
-    a, b = names
-    notes = [f"{a}: {study_title(pair.left)}.", f"{b}: {study_title(pair.right)}."]
+def _footnotes(pair: Pair, change: str, lines: Sequence[_Line]) -> list[str]:
+    sides = list(zip(pair.names, pair.studies, strict=True))
+    notes = [f"{name}: {study_title(study)}." for name, study in sides]
     if pair.same_setting:
         notes.append(f"{change} is the difference in top-1 in points, with its 95% t interval.")
     else:
         notes.append(
             "The two differ in more than their code, so their accuracies are not compared: "
             f"{change} is by how many points a row's difference from its baseline is larger "
-            f"in {b}."
+            f"in {pair.names[1]}."
         )
     notes.append("Each interval is of its row alone, not corrected for the number of rows.")
-    rows = [row for line in lines for row in (line.left, line.right) if row]
-    if any(map(cells.uses_welch, [*(row.delta for row in rows), *(line.change for line in lines)])):
+    deltas = [row.delta for line in lines for row in line.rows if row]
+    if any(map(cells.uses_welch, [*deltas, *(line.change for line in lines)])):
         notes.append(WELCH_NOTE)
-    for name, study in zip(names, (pair.left, pair.right), strict=True):
+    for name, study in sides:
         notes += [f"{name}: {note}" for note in provenance.provenance_notes(study)]
     return notes
 
 
 def _lines(pair: Pair) -> list[_Line]:
-    left, right = (_by_change(study, pair.same_setting) for study in (pair.left, pair.right))
-    lines = [_Line(pair, left.get(key), right.get(key)) for key in dict.fromkeys([*left, *right])]
+    left, right = (_by_change(study, pair.same_setting) for study in pair.studies)
+    keys = dict.fromkeys([*left, *right])
+    lines = [_Line(pair, (left.get(key), right.get(key))) for key in keys]
     return sorted(lines, key=lambda line: row_position(line.row))
 
 

@@ -5,25 +5,26 @@ Each function gives column -> value. What is not known is None, except counts: 0
 
 from __future__ import annotations
 
+from typing import Any
+
 from ablations.analysis.rows import Row
 from ablations.analysis.stats import Difference
 from ablations.analysis.study import Study
 from ablations.config import naming
 from ablations.tables import provenance
 
-Values = dict[str, object]
+Values = dict[str, Any]
 ROUNDING = 5e-14  # larger than the rounding errors in sums and differences of percentages
+
+
+def fields_of(source: object, *names: str, prefix: str = "") -> Values:
+    """Fields of an object, each under its name after a prefix; all None if the object is None."""
+    return {prefix + name: getattr(source, name) if source else None for name in names}
 
 
 def study_values(study: Study) -> Values:
     """The settings that all runs of a study share."""
-    return {
-        "recipe": study.recipe,
-        "data": study.data,
-        "fingerprint": study.fingerprint,
-        "epochs": study.epochs,
-        "precision": study.precision,
-    }
+    return fields_of(study, "recipe", "data", "fingerprint", "epochs", "precision")
 
 
 def shared_changes(study: Study) -> Values:
@@ -34,11 +35,8 @@ def shared_changes(study: Study) -> Values:
 def outcome_values(row: Row | None, prefix: str = "") -> Values:
     """Mean and standard deviation of a row's top-1 in percent, and its number of seeds."""
     top1 = row.top1 if row else None
-    return {
-        f"{prefix}top1_mean": top1.mean if top1 else None,
-        f"{prefix}top1_std": top1.std if top1 else None,
-        f"{prefix}n": top1.n if top1 else 0,
-    }
+    values = fields_of(top1, "mean", "std", prefix=f"{prefix}top1_")
+    return values | {f"{prefix}n": top1.n if top1 else 0}
 
 
 def without_noise(value: float) -> float:
@@ -55,16 +53,12 @@ def seed_values(row: Row | None) -> Values:
 
 def interval_values(delta: Difference | None, name: str) -> Values:
     """A difference in points and the ends of its 95% interval."""
-    return {
-        f"{name}_mean": delta.mean if delta else None,
-        f"{name}_low": delta.low if delta else None,
-        f"{name}_high": delta.high if delta else None,
-    }
+    return fields_of(delta, "mean", "low", "high", prefix=f"{name}_")
 
 
-def delta_values(delta: Difference | None) -> Values:
-    """The difference of a line, its interval, and its number of pairs or seeds of the row."""
-    return {**interval_values(delta, "delta"), "delta_n": delta.n if delta else 0}
+def delta_values(delta: Difference | None, name: str = "delta") -> Values:
+    """A difference, its interval, and its number of pairs or seeds of the row."""
+    return interval_values(delta, name) | {f"{name}_n": delta.n if delta else 0}
 
 
 def test_name(delta: Difference | None) -> str | None:
@@ -76,10 +70,7 @@ def test_name(delta: Difference | None) -> str | None:
 
 def status_counts(row: Row | None) -> Values:
     """How many runs of a row diverged or failed."""
-    return {
-        "diverged": row.count("diverged") if row else 0,
-        "failed": row.count("failed") if row else 0,
-    }
+    return {status: row.count(status) if row else 0 for status in ("diverged", "failed")}
 
 
 def cost_values(row: Row | None) -> Values:

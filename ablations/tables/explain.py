@@ -75,6 +75,7 @@ def _line(
 ) -> dict[str, str]:
     top1, seed = record.metric(), record.config["seed"]
     compared = top1 is not None and record.done and seed in base_top1
+    delta = top1 - base_top1[seed] if top1 is not None and compared else None
     failure = record.failure
     return {
         "Run": record.run_id,
@@ -83,9 +84,7 @@ def _line(
         "Top-1 (%)": cells.number(top1, 1, 2),
         "Best": cells.number(record.metric(which="best"), 1, 2),
         "Baseline": cells.number(base_top1.get(seed), 1, 2),
-        "Δ": cells.signed(top1 - base_top1[seed], 2)
-        if top1 is not None and compared
-        else cells.EMPTY,
+        "Δ": cells.signed(delta, 2),
         "Commit": " ".join(provenance.commits([record])) or cells.EMPTY,
         "Device": str(record.environment.get("device", cells.EMPTY)),
         "Ended": str(record.environment.get("date", cells.EMPTY)),

@@ -14,7 +14,7 @@ from ablations.text import escape
 
 
 def render_markdown(table: Table) -> str:
-    """A GitHub table with its heading and footnotes."""
+    """A GitHub table with its footnotes, below its title if it has one."""
     frame = _formatted(table, escape.markdown, "**{}**")
     if table.width and table.section:
         frame = fold_table(frame, table.text_columns, table.section, table.width)
@@ -23,7 +23,8 @@ def render_markdown(table: Table) -> str:
     footnotes = "\n".join(
         fold_footnote(escape.markdown(line, cell=False), width) for line in table.all_footnotes
     )
-    return f"### {escape.markdown(table.title, cell=False)}\n\n{body}\n\n{footnotes}\n"
+    heading = f"### {escape.markdown(table.title, cell=False)}\n\n" if table.title else ""
+    return f"{heading}{body}\n\n{footnotes}\n"
 
 
 # The file can be \input into a paper that loads booktabs, or compiled alone: within a document,

@@ -69,8 +69,7 @@ def fill_command(study: Study, row: Row) -> str:
 
 def row_command(study: Study, row: Row) -> str:
     """The command that trains a row of the paper; finished runs are reused."""
-    pool_size = row.label.startswith("Pooling size")
-    sweep = "pool_size" if pool_size else SWEEPS[row.axis]
+    sweep = "pool_size" if row.label.startswith("Pooling size") else SWEEPS[row.axis]
     return sweep_command(study, sweep, shared_changes(study))
 
 
@@ -90,7 +89,7 @@ def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
 def seeds_command(study: Study, row: Row, seeds: Sequence[int]) -> str:
     """The command that trains seeds of a row."""
     config = row.records[0].config if row.records else row.config or {}
-    return _train_command(study, config["recipe"], diff.changes_from_recipe(config), seeds)
+    return variant_command(study, diff.flat_config(config), seeds)
 
 
 def baseline_command(study: Study) -> str:
@@ -98,19 +97,19 @@ def baseline_command(study: Study) -> str:
     return variant_command(study, study.base_config)
 
 
-def variant_command(study: Study, config: Mapping[str, Any]) -> str:
-    """The command that trains a variant with the seeds of a study.
+def variant_command(
+    study: Study, config: Mapping[str, Any], seeds: Sequence[int] | None = None
+) -> str:
+    """The command that trains a variant.
 
     Args:
         study: The study.
         config: The whole config of the variant, flat.
+        seeds: Its seeds; by default those of the study.
     """
+    seeds = expected_seeds(study) if seeds is None else seeds
     changed = diff.changed_fields(diff.flat_recipe(study.recipe), config)
-    return _train_command(study, study.recipe, changed, expected_seeds(study))
-
-
-def _train_command(study: Study, recipe: str, changed: Changes, seeds: Sequence[int]) -> str:
-    words = ["ablations", "train", "--recipe", recipe]
+    words = ["ablations", "train", "--recipe", study.recipe]
     command = shlex.join([*words, *_config_flags(changed), *_study_flags(study)])
     if len(seeds) == 1:
         return f"{command} --seed {seeds[0]}"
@@ -161,11 +160,11 @@ def missing_notes(study: Study, rows: Sequence[Row]) -> list[str]:
         study: The study.
         rows: Its rows without a record.
     """
-    notes = row_notes(study, [row for row in rows if row.config is None])
-    for row in (*study.rows, *study.pending_rows):
-        if row.missing_seeds:
-            notes.append(seeds_note(study, row, row.label, row.missing_seeds))
-    return notes
+    return row_notes(study, [row for row in rows if row.config is None]) + [
+        seeds_note(study, row, row.label, row.missing_seeds)
+        for row in (*study.rows, *study.pending_rows)
+        if row.missing_seeds
+    ]
 
 
 def seeds_note(study: Study, row: Row, name: str, seeds: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,8 +20,8 @@ from ablations.errors import ConfigError
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
 from ablations.tables import cells
+from ablations.tables.formats import render_markdown
 from ablations.tables.table import Column, RowNotes, Table, text_frame
-from ablations.text import escape
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
 from poolformer.config import MetaFormerConfig
 
@@ -191,41 +192,32 @@ def cost_markdown(frame: pd.DataFrame) -> str:
     small = frame["macs"].max() < 1e8  # an embedded recipe's models: millions, not billions
     unit = "M" if small else "G"
 
-    def numbers(scale: float, digits: int) -> Callable[[Any], str]:
-        return lambda value: cells.number(value, scale, digits)
-
-    def signed(value: Any) -> str:
-        return cells.signed(value, 3)
-
+    count = partial(cells.number, unit=1e6, digits=3)
+    signed = partial(cells.signed, digits=3)
     columns = [
-        Column("Ablation", "_axis"),
+        Column("Ablation", "ablation"),
         Column("Variant", "_label"),
-        Column("Params (M)", "params", numbers(1e6, 3)),
+        Column("Params (M)", "params", count),
         Column("Paper params", "paper_params_m", cells.number),
         Column("Δ params", "params_off_m", signed),
-        Column("Frozen (M)", "frozen_params", numbers(1e6, 3)),
-        Column("Paper frozen", "paper_frozen_params_m", numbers(1, 0)),
-        Column(f"MACs ({unit})", "macs", numbers(cells.UNITS[unit], 3)),
+        Column("Frozen (M)", "frozen_params", count),
+        Column("Paper frozen", "paper_frozen_params_m", partial(cells.number, digits=0)),
+        Column(f"MACs ({unit})", "macs", partial(count, unit=cells.UNITS[unit])),
         Column("Paper MACs", "paper_macs_g", cells.number),
         Column("Δ MACs", "macs_off_g", signed),
         Column("Paper v2 MACs", "paper_macs_before_g", cells.number),
-        Column("Activations (MB)", "activation_bytes", numbers(1e6, 2 if small else 1)),
+        Column("Activations (MB)", "activation_bytes", partial(count, digits=2 if small else 1)),
     ]
-    notes, lines, axis = RowNotes(), [], None
-    for line in frame.to_dict("records"):
+    notes = RowNotes()
+    lines: list[Any] = frame.to_dict("records")
+    for line in lines:
         note = f"{line['variant']}: {line['note']}." if line["note"] else ""
-        label = line["variant"] + notes.mark(note)
-        lines.append(line | {"_axis": "" if line["ablation"] == axis else line["ablation"]})
-        lines[-1]["_label"], axis = label, line["ablation"]
+        line["_label"] = line["variant"] + notes.mark(note)
     texts = text_frame(columns, lines)
     texts = texts.loc[:, (texts != cells.EMPTY).any()]
-    align = ["left", "left", *["right"] * (texts.shape[1] - 2)]
-    body = texts.map(escape.markdown).to_markdown(
-        index=False, colalign=align, disable_numparse=True
-    )
-    table = Table("", texts, [], row_notes=notes, footnotes=_footnotes(frame))
-    footnotes = [f"- {escape.markdown(note, cell=False)}\n" for note in table.all_footnotes]
-    return f"{body}\n\n{''.join(footnotes)}"
+    table = Table("", texts, ["Ablation", "Variant"], "Ablation", row_notes=notes)
+    table.footnotes = _footnotes(frame)
+    return render_markdown(table)
 
 
 def _footnotes(frame: pd.DataFrame) -> list[str]:

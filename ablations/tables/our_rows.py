@@ -18,7 +18,6 @@ from ablations.tables import csv_values, provenance
 from ablations.tables.csv_values import Values
 from ablations.tables.table import RowNotes
 from ablations.text import phrases
-from poolformer.config import SIZES
 
 # Fields of ``model`` that belong to how a model is trained, not to what it is.
 TRAINING_FIELDS = {"model.drop_path", "model.layer_scale_init"}
@@ -75,18 +74,20 @@ OUR_VALUES += ["failed", "commits", "run_ids"]
 
 def find_our_rows(studies: Sequence[Study]) -> list[OurRow]:
     """The rows of studies, in their order, each named after the published model it resembles."""
-    count = Counter((study.recipe, study.training_length) for study in studies)
+    sources = [f"{study.recipe}, {study.training_length}" for study in studies]
     found = []
-    for study in studies:
-        source = f"{study.recipe}, {study.training_length}"
-        if count[study.recipe, study.training_length] > 1:
+    for study, source in zip(studies, sources, strict=True):
+        if sources.count(source) > 1:
             source += f", {study.precision}, images {study.fingerprint[:8]}"
         for row in study.rows:
             config = row.records[0].config
             model, changed = name_model(config)
-            also = naming.other_changes(changed) + naming.format_transitions(
-                _training_changes(config)
-            )
+            training = {
+                name: change
+                for name, change in _changes(config, study.recipe)[1].items()
+                if name != "optim.epochs" and not _is_of_model(name)
+            }
+            also = naming.other_changes(changed) + naming.format_transitions(training)
             mixer = config["model"]["token_mixers"]
             section = "Hybrid"
             if isinstance(mixer, str):
@@ -97,15 +98,8 @@ def find_our_rows(studies: Sequence[Study]) -> list[OurRow]:
 
 def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
     """The name of a run's model, and what it changes in the published model of that size."""
-    shape = (tuple(config["model"]["depths"]), tuple(config["model"]["dims"]))
-    known = {(tuple(size.depths), tuple(size.dims)): name for name, size in SIZES.items()}
-    size = known.get(shape)
-    plain = diff.flat_recipe("imagenet", size)
-    changed = {
-        name: change
-        for name, change in diff.changed_fields(plain, diff.flat_config(config)).items()
-        if name.startswith("model.") and name not in TRAINING_FIELDS
-    }
+    size, changes = _changes(config, "imagenet")
+    changed = {name: change for name, change in changes.items() if _is_of_model(name)}
     if size is None:
         name = f"MetaFormer of {naming.size_label(changed)}"
         changed = {name: change for name, change in changed.items() if name not in SHAPE_FIELDS}
@@ -114,15 +108,15 @@ def name_model(config: Mapping[str, Any]) -> tuple[str, Changes]:
     return (f"{name} with {naming.change_label(changed)}" if changed else name), changed
 
 
-def _training_changes(config: Mapping[str, Any]) -> Changes:
-    """What a run changes in how its recipe trains a model of its size, besides the epochs."""
-    size = size_name(config["recipe"], config["model"]["depths"], config["model"]["dims"])
-    plain = diff.flat_recipe(config["recipe"], size)
-    return {
-        name: change
-        for name, change in diff.changed_fields(plain, diff.flat_config(config)).items()
-        if name != "optim.epochs" and (name in TRAINING_FIELDS or not name.startswith("model."))
-    }
+def _changes(config: Mapping[str, Any], recipe: str) -> tuple[str | None, Changes]:
+    """The size of a run's model in a recipe, and what the run changes against that size."""
+    size = size_name(recipe, config["model"]["depths"], config["model"]["dims"])
+    return size, diff.changed_fields(diff.flat_recipe(recipe, size), diff.flat_config(config))
+
+
+def _is_of_model(name: str) -> bool:
+    """Whether a field belongs to what a model is, not to how it is trained."""
+    return name.startswith("model.") and name not in TRAINING_FIELDS
 
 
 Published = TypeVar("Published")

@@ -26,25 +26,22 @@ def provenance_notes(study: Study) -> list[str]:
         f"torch {', '.join(versions(measured, 'torch')) or 'unknown'}",
         dates(measured),
     ]
-    warnings = []
     code = commits(records)
-    if len(code) > 1:
-        warnings.append(f"Warning: these records are of different code: commits {', '.join(code)}.")
+    warnings = _differ("these records are of different code: commits", code)
     if any(commit.endswith("+") for commit in code):
         warnings.append("A commit with a plus had uncommitted changes.")
     for mixer, hashes in plugin_versions(records).items():
-        if len(hashes) > 1:
-            warnings.append(
-                f"Warning: runs of {mixer} are of different code: versions {', '.join(hashes)}."
-            )
+        warnings += _differ(f"runs of {mixer} are of different code: versions", hashes)
     warnings += stale(records)
-    for what, found in (
-        ("devices", devices(measured)),
-        ("versions of torch", versions(measured, "torch")),
-    ):
-        if len(found) > 1:
-            warnings.append(f"Warning: these records are of different {what}: {', '.join(found)}.")
+    warnings += _differ("these records are of different devices:", devices(measured))
+    torch = versions(measured, "torch")
+    warnings += _differ("these records are of different versions of torch:", torch)
     return [f"Made from {', '.join(facts)}.", *warnings]
+
+
+def _differ(what: str, values: Sequence[str]) -> list[str]:
+    """A warning if there are several values."""
+    return [f"Warning: {what} {', '.join(values)}."] if len(values) > 1 else []
 
 
 def commits(records: Sequence[Record]) -> list[str]:

@@ -11,7 +11,7 @@ from ablations.analysis.build import build_studies
 from ablations.analysis.study import Study
 from ablations.store.load import TASK_METRICS
 from ablations.store.records import Record
-from ablations.tables.ablation import NARROW, WIDTH, ablation_frame, ablation_table
+from ablations.tables.ablation import NARROW, PAGE, WIDTH, ablation_frame, ablation_table
 from ablations.tables.claims import claims_frame, claims_table
 from ablations.tables.csv_values import without_noise
 from ablations.tables.downstream import downstream_frame, downstream_table
@@ -43,14 +43,11 @@ class View:
 
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""
-        if self.columns is not None or self.style != "full":
-            table = ablation_table(study, self.style, self.columns or NARROW, self.all_rows)
-            if self.columns is None and table_width(table.frame) > WIDTH:
-                table.width = WIDTH
-            return table
-        if form == "html":
-            return ablation_table(study, all_rows=self.all_rows)
-        return ablation_table(study, columns=NARROW, all_rows=self.all_rows, width=WIDTH)
+        columns = self.columns or (PAGE if form == "html" else NARROW)
+        table = ablation_table(study, self.style, columns, self.all_rows)
+        if self.columns is None and (self.style == "full" or table_width(table.frame) > WIDTH):
+            table.width = WIDTH
+        return table
 
 
 def render(
@@ -102,19 +99,15 @@ def render_published(
         records: Runs of other tasks.
         form: One of FORMATS.
     """
-    if form == "csv":
-        match of:
-            case "imagenet":
-                return render_csv([imagenet_frame(studies)])
-            case "sizes":
-                return render_csv([sizes_frame(studies)])
-        return render_csv([downstream_frame(of, records)])
     match of:
         case "imagenet":
-            return render_tables([imagenet_table(studies)], form)
+            frame, tables = imagenet_frame(studies), [imagenet_table(studies)]
         case "sizes":
-            return render_tables(list(map(sizes_table, studies)) or [sizes_table()], form)
-    return render_tables([downstream_table(of, records)], form)
+            frame = sizes_frame(studies)
+            tables = [sizes_table(study) for study in studies] or [sizes_table()]
+        case _:
+            frame, tables = downstream_frame(of, records), [downstream_table(of, records)]
+    return render_csv([frame]) if form == "csv" else render_tables(tables, form)
 
 
 def render_csv(frames: Sequence[pd.DataFrame]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -76,10 +77,9 @@ PAPER_COLUMNS = [
 
 def _our_columns(unit: str) -> list[Column]:
     """The columns of our numbers, MACs in M or G."""
-    macs = f"MACs ({unit})"
     return [
-        Column("Params (M)", "params", lambda count: cells.number(count, 1e6, 3)),
-        Column(macs, "macs", lambda count: cells.number(count, cells.UNITS[unit], 2)),
+        Column("Params (M)", "params", partial(cells.number, unit=1e6, digits=3)),
+        Column(f"MACs ({unit})", "macs", partial(cells.number, unit=cells.UNITS[unit], digits=2)),
         Column("Top-1 (%)", "_row", cells.accuracy),
         Column("n", "n"),
         Column("Δ from S12", "_from_s12"),
@@ -107,7 +107,7 @@ def sizes_table(study: Study | None = None) -> Table:
                 "_delta": size.delta,
                 "_from_s12": "0" if first and size.row else cells.plain_points(size.delta),
                 "_paper": paper,
-                "_paper_delta": "" if first else cells.paper_delta(paper),
+                "_paper_delta": "" if first else cells.signed(paper and paper.delta),
             }
         )
     macs = [size.row.cost.get("macs") for size in sizes if size.row]
@@ -211,8 +211,8 @@ def _our_line(study: Study, size: Size) -> dict[str, Any]:
         **csv_values.outcome_values(row),
         **csv_values.seed_values(row),
         **csv_values.delta_values(delta),
-        "delta_paired": delta.paired if delta else None,
-        "p": delta.p if delta else None,
+        **csv_values.fields_of(delta, "paired", prefix="delta_"),
+        **csv_values.fields_of(delta, "p"),
         "p_holm": size.p_holm,
         **csv_values.status_counts(row),
         "missing_seeds": " ".join(map(str, size.missing_seeds)),

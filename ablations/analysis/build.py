@@ -15,7 +15,7 @@ Each stage is a pure function and returns a frozen dataclass:
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
@@ -84,16 +84,14 @@ def add_bootstrap_intervals(studies: Iterable[Study], seed: int) -> list[Study]:
         values = list(row.top1_by_seed.values())
         return replace(row, bootstrap=stats.bootstrap_interval(values, generator))
 
-    return [_replace_rows(study, [*map(with_interval, study.rows)]) for study in studies]
+    def with_intervals(study: Study) -> Study:
+        new = {row: with_interval(row) for row in study.rows}
+        return replace(
+            study,
+            rows=[*new.values()],
+            baseline=study.baseline and new[study.baseline],
+            baseline_candidates=[new[row] for row in study.baseline_candidates],
+            best=study.best and new[study.best],
+        )
 
-
-def _replace_rows(study: Study, rows: Sequence[Row]) -> Study:
-    """A study with other objects for the same rows."""
-    new = dict(zip(study.rows, rows, strict=True))
-    return replace(
-        study,
-        rows=rows,
-        baseline=study.baseline and new[study.baseline],
-        baseline_candidates=[new[row] for row in study.baseline_candidates],
-        best=study.best and new[study.best],
-    )
+    return [*map(with_intervals, studies)]

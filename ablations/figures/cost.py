@@ -15,7 +15,6 @@ from ablations.config.naming import BASELINE
 from ablations.figures.drawing import (
     BLACK,
     BLUE,
-    CYCLE,
     DASHES,
     GREEN,
     GREY,
@@ -24,12 +23,13 @@ from ablations.figures.drawing import (
     PURPLE,
     VERMILLION,
     StyledFigure,
+    cycle_look,
     draw_estimate,
+    figure_style,
     legend,
     legend_entry,
     new_figure,
     set_log_ticks,
-    with_style,
 )
 from ablations.figures.labels import capitalize, place_labels, plot_label
 from ablations.paper.published import ImageNetRow, imagenet_rows
@@ -49,7 +49,7 @@ OWN_MARKS = ["*", "P", "X", "h"]  # one per study
 Look = dict[str, Any]
 
 
-@with_style
+@figure_style()
 def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
     """ImageNet-1K top-1 in percent against MACs and parameters: the paper's Figure 3.
 
@@ -126,9 +126,9 @@ def _name_with_seeds(study: Study) -> str:
     return f"{study.recipe}, {study.training_length} (n = {n})"
 
 
-def _family_looks(kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _family_looks(kinds: Mapping[str, str]) -> dict[str, Look]:
     """A colour per kind of token mixer, a mark and a dash per family of that kind."""
-    looks: dict[str, dict[str, Any]] = {}
+    looks: dict[str, Look] = {}
     seen: Counter[str] = Counter()
     for family, kind in kinds.items():
         strong = kind == "Pooling"
@@ -172,7 +172,7 @@ def _draw_row(axes: Axes, row: Row, x: float, name: str, **look: Any) -> None:
     draw_estimate(axes, mean, x, interval, name, vertical=True, bar=bar, **({"zorder": 5} | look))
 
 
-@with_style
+@figure_style()
 def cost_of_study(study: Study) -> StyledFigure:
     """A study's own models: top-1 in percent on its images against their MACs and parameters.
 
@@ -240,17 +240,11 @@ def _notes(study: Study, rows: Sequence[Row], bottom: float, top: float) -> list
     return notes
 
 
-def _section_looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    sections = [axis for axis in dict.fromkeys(row.axis for row in rows) if axis != BASELINE]
-    looks: dict[str, dict[str, Any]] = {}
-    if len(sections) < len({row.axis for row in rows}):
-        looks[BASELINE] = {"color": BLACK, "marker": MARKS[0]}
-    for number, axis in enumerate(sections):
-        looks[axis] = {
-            "color": CYCLE[number % len(CYCLE)],
-            "marker": MARKS[1:][(number + number // 6) % 6],
-        }
-    return looks
+def _section_looks(rows: Sequence[Row]) -> dict[str, Look]:
+    sections = dict.fromkeys(row.axis for row in rows)  # in the order of the table: baseline first
+    looks = {axis: {"color": BLACK, "marker": MARKS[0]} for axis in sections if axis == BASELINE}
+    others = [axis for axis in sections if axis != BASELINE]
+    return looks | {axis: cycle_look(number) for number, axis in enumerate(others)}
 
 
 def _accuracy_limits(rows: Sequence[Row]) -> tuple[float, float]:

@@ -16,14 +16,13 @@ from ablations.analysis.scale import DISTANT_POINTS, DISTANT_RATIO
 from ablations.analysis.study import Study
 from ablations.figures.drawing import (
     BLACK,
-    CYCLE,
     DASHES,
-    MARKS,
     StyledFigure,
+    cycle_look,
+    figure_style,
     legend,
     legend_entry,
     new_figure,
-    with_style,
 )
 from ablations.figures.labels import capitalize, make_unique, plot_label
 from ablations.store.load import MAIN_METRIC
@@ -51,7 +50,7 @@ def ablation_axes(study: Study) -> list[str]:
     return list(dict.fromkeys(row.axis for row in study.rows if row is not study.baseline))
 
 
-@with_style
+@figure_style()
 def training_curves(study: Study, histories: Mapping[str, History], axis: str) -> StyledFigure:
     """Validation top-1 in percent after each epoch, for the baseline and the variants of an axis.
 
@@ -177,11 +176,7 @@ def _look(number: int) -> dict[str, Any]:
     """The look of a line; number 0 is the baseline."""
     if number == 0:
         return {"color": BLACK, "marker": "o", "linestyle": "-", "linewidth": 2.0, "zorder": 4}
-    return {
-        "color": CYCLE[(number - 1) % len(CYCLE)],
-        "marker": MARKS[number % len(MARKS)],
-        "linestyle": DASHES[number % len(DASHES)],
-    }
+    return cycle_look(number - 1) | {"linestyle": DASHES[number % len(DASHES)]}
 
 
 def _draw_curve(axes: Axes, name: str, values: pd.DataFrame, look: Mapping[str, Any]) -> None:

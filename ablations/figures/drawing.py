@@ -7,11 +7,10 @@ notebook shows the figure that a cell returns.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -68,8 +67,6 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 8.5,
 }
 
-Params = ParamSpec("Params")
-
 
 class StyledFigure(Figure):
     """A figure that a notebook shows as the value of a cell."""
@@ -79,19 +76,9 @@ class StyledFigure(Figure):
         return to_png(self), {"width": width, "height": height}
 
 
-def with_style(draw: Callable[Params, StyledFigure]) -> Callable[Params, StyledFigure]:
-    """Make a function draw in the style of this package, whatever the user's matplotlib style."""
-
-    @functools.wraps(draw)
-    def styled(*args: Params.args, **kwargs: Params.kwargs) -> StyledFigure:
-        with _style():
-            return draw(*args, **kwargs)
-
-    return styled
-
-
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
+    """Draw in the style of this package, whatever the user's matplotlib style; also a decorator."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -149,6 +136,11 @@ def legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> Legend:
     taken = (below + box.height + 4 / 72) / height
     engine.set(rect=(0, taken, 1, 1 - taken))
     return made
+
+
+def cycle_look(number: int) -> dict[str, Any]:
+    """A colour and a mark, different for the first 36 numbers; none has the baseline's mark."""
+    return {"color": CYCLE[number % 6], "marker": MARKS[1:][(number + number // 6) % 6]}
 
 
 def legend_entry(label: str, **look: Any) -> Line2D:
@@ -253,6 +245,6 @@ def _saved(figure: Figure, form: str, **options: Any) -> bytes:
     for artist in figure.findobj():
         if (name := artist.get_gid()) is not None:
             artist.set_gid(escape.svg(name))
-    with _style():
+    with figure_style():
         figure.savefig(file, format=form, **options)
     return file.getvalue()

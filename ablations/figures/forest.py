@@ -19,13 +19,15 @@ from ablations.figures.drawing import (
     VERMILLION,
     StyledFigure,
     draw_estimate,
+    figure_style,
     legend,
     legend_entry,
     new_figure,
-    with_style,
 )
 from ablations.figures.labels import (
+    dagger_notes,
     plot_label,
+    row_label,
     signed_points,
     stack_labels,
     text_width,
@@ -40,7 +42,7 @@ SMALL, GAP = 7.5, 7.0  # size and distance of the numbers beside the axes, in po
 Lines = Sequence[tuple[float, Row | str]]  # the position of each row and section title
 
 
-@with_style
+@figure_style()
 def forest_plot(study: Study) -> StyledFigure:
     """Each variant's difference from the baseline in percentage points, with its 95% interval.
 
@@ -124,9 +126,7 @@ def _write_at_edge(axes: Axes, side: int, y: float, text: str, color: str) -> No
 
 
 def _label(line: Row | str) -> str:
-    if isinstance(line, str):
-        return plot_label(line)
-    return f"   {plot_label(line.label)}{'†' * bool(line.also_changes)}"
+    return plot_label(line) if isinstance(line, str) else f"   {row_label(line)}"
 
 
 def _write_labels(axes: Axes, labels: Sequence[str], placed: Lines) -> None:
@@ -194,9 +194,7 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     notes = [f"Ours: {study.name}.{paper}"]
     if any(map(_differs, rows)):
         notes.append(f"Bold: it differs, p < {ALPHA} after Holm's correction over the table.")
-    if any(row.also_changes for row in rows):
-        notes.append("† Changes more than its axis: the footnotes of the table say what.")
-    return notes
+    return notes + dagger_notes(rows)
 
 
 def _legend_entries(axes: Axes) -> list[Line2D]:

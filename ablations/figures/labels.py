@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from ablations.analysis.rows import Row
 from ablations.text import escape
 
 WIDTH = 7.2  # width of a figure in inches: two columns of a paper, and unscaled in a notebook
@@ -34,6 +35,17 @@ POSITIONS += [
 def plot_label(text: str) -> str:
     """A label with typographic arrows, shortened to 64 characters."""
     return escape.shorten(escape.plot(text), MAX_LABEL).replace("->", "→")
+
+
+def row_label(row: Row) -> str:
+    """The label of a row, with a dagger where it changes more than its axis."""
+    return plot_label(row.label) + "†" * bool(row.also_changes)
+
+
+def dagger_notes(rows: Iterable[Row]) -> list[str]:
+    """The note on the dagger, where a row has one."""
+    note = "† Changes more than its axis: the footnotes of the table say what."
+    return [note] if any(row.also_changes for row in rows) else []
 
 
 def capitalize(text: str) -> str:

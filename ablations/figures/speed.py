@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,13 +18,20 @@ from ablations.figures.drawing import (
     MARKS,
     STYLE,
     StyledFigure,
+    figure_style,
     legend,
     legend_entry,
     new_figure,
     set_log_ticks,
-    with_style,
 )
-from ablations.figures.labels import capitalize, plot_label, stack_labels, write_beside
+from ablations.figures.labels import (
+    capitalize,
+    dagger_notes,
+    plot_label,
+    row_label,
+    stack_labels,
+    write_beside,
+)
 from ablations.paper.published import speed_rows
 
 # The ResNets that the sizes are said to be as fast as, at the same accuracy or more.
@@ -37,7 +45,7 @@ MODELS += ["PoolFormer-S36", "ResNet-152", "PoolFormer-M36", "PoolFormer-M48"]
 TORCH = {"pt112": "torch 1.12", "pt113": "torch 1.13", "pt240": "torch 2.4"}  # timm's file names
 
 
-@with_style
+@figure_style()
 def training_speed(study: Study) -> StyledFigure:
     """Images per second in training, by variant: a mark per run and a stroke at their mean.
 
@@ -45,8 +53,7 @@ def training_speed(study: Study) -> StyledFigure:
     machine, so that the spread over seeds reflects the machine as much as the variant.
     """
     rows = [row for row in study.rows if _speeds(row)]
-    texts = [plot_label(row.label) + "†" * bool(row.also_changes) for row in rows]
-    labels, positions, height = stack_labels(texts, STYLE["ytick.labelsize"])
+    labels, positions, height = stack_labels([*map(row_label, rows)], STYLE["ytick.labelsize"])
     figure = new_figure(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
     axes = figure.add_subplot()
     axes.set_ylim(height - 0.4, -0.6)
@@ -57,24 +64,24 @@ def training_speed(study: Study) -> StyledFigure:
     for y, row in zip(positions, rows, strict=True):
         color = BLACK if row is study.baseline else BLUE
         values = _speeds(row)
-        mean = sum(values) / len(values)
+        mean = fmean(values)
         axes.plot(values, [y] * len(values), "o", color=color, alpha=0.55, gid=row.label)
         axes.plot([mean], [y], "|", color=color, markersize=12, markeredgewidth=2, gid="mean")
         if usual:
             write_beside(axes, y, f"{mean / usual:.2f}×", 8)
+    dotted: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": ":"}
     if usual:
-        axes.axvline(usual, color=BLACK, linewidth=0.9, linestyle=":", zorder=1)
+        axes.axvline(usual, zorder=1, **dotted)
     most = max((value for row in rows for value in _speeds(row)), default=1.0)
     axes.set_xlim(0, 1.05 * most)
     axes.set_xlabel("Training speed (images/s)")
     look: dict[str, Any] = {"color": BLUE, "linestyle": "none"}
-    stroke = look | {"marker": "|", "markersize": 11, "markeredgewidth": 2}
+    stroke: dict[str, Any] = {"marker": "|", "markersize": 11, "markeredgewidth": 2}
     entries = [
         legend_entry("a run", marker="o", alpha=0.55, **look),
-        legend_entry("mean of a variant's runs", **stroke),
+        legend_entry("mean of a variant's runs", **look, **stroke),
     ]
     if usual:
-        dotted = {"color": BLACK, "linewidth": 0.9, "linestyle": ":"}
         entries.append(legend_entry("the baseline's mean", **dotted))
     legend(figure, entries, columns=3)
     return figure
@@ -88,7 +95,7 @@ def _speeds(row: Row) -> list[float]:
 
 def _mean(row: Row | None) -> float | None:
     values = _speeds(row) if row else []
-    return sum(values) / len(values) if values else None
+    return fmean(values) if values else None
 
 
 def _title(study: Study) -> str:
@@ -107,17 +114,15 @@ def _title(study: Study) -> str:
 def _notes(study: Study) -> list[str]:
     devices = sorted({str(record.environment.get("device", "unknown")) for record in study.records})
     threads = sorted({str(record.environment.get("threads", "?")) for record in study.records})
-    notes = [
+    note = (
         f"{capitalize(study.name)}; device {', '.join(devices)}, threads "
         f"{', '.join(threads)}. As timed while training: runs at the same time shared "
         "the machine, so this is no benchmark. Beside a row: its mean over the baseline's."
-    ]
-    if any(row.also_changes for row in study.rows):
-        notes.append("† Changes more than its axis: the footnotes of the table say what.")
-    return notes
+    )
+    return [note, *dagger_notes(study.rows)]
 
 
-@with_style
+@figure_style()
 def published_speed() -> StyledFigure:
     """Speeds that others measured: images per second by model, and relative to a ResNet.
 
@@ -132,12 +137,9 @@ def published_speed() -> StyledFigure:
     ]
     figure = new_figure(5.1, _published_title(series), notes)
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
+    colors = [*CYCLE, BLACK]
     looks: dict[str, dict[str, Any]] = {
-        name: {
-            "color": [*CYCLE, BLACK][number % 7],
-            "marker": MARKS[number % len(MARKS)],
-            "linestyle": "none",
-        }
+        name: {"color": colors[number % 7], "marker": MARKS[number % 7], "linestyle": "none"}
         for number, name in enumerate(series)
     }
     models = {model for speeds in series.values() for model in speeds}

@@ -196,11 +196,7 @@ def model_rows() -> dict[str, PaperRow]:
 @functools.cache
 def imagenet_rows() -> list[ImageNetRow]:
     """The rows of the paper's Table 2, in its order."""
-    columns = {
-        "arch": "general_arch",
-        "mixer": "token_mixer",
-        "macs_v2_g": "macs_g_prefvcore_awes",
-    }
+    columns = {"arch": "general_arch", "mixer": "token_mixer", "macs_v2_g": "macs_g_prefvcore_awes"}
     return parse_csv("imagenet.csv", lambda line: typed_row(ImageNetRow, line, columns))
 
 

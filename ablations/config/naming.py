@@ -174,10 +174,9 @@ def axis_of(changed: Changes) -> str:
 
 def section_title(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
     """The section of a table that a row belongs to: the axes in its name."""
-    if not secondary_changes(changed) or not names_all_changes(recipe, changed, flat):
-        return axis_of(changed)
-    axes = list(dict.fromkeys(_axis(field, changed[field][1]) for field in _name_order(changed)))
-    return " + ".join(axes) if len(axes) < 3 else SEVERAL
+    shown = named_changes(recipe, changed, flat)
+    axes = dict.fromkeys(_axis(field, shown[field][1]) for field in _name_order(shown))
+    return (" + ".join(axes) or BASELINE) if len(axes) < 3 else SEVERAL
 
 
 def change_label(changed: Changes) -> str:
@@ -272,10 +271,8 @@ def _lowercase(text: str) -> str:
 def _name_order(changed: Changes) -> list[str]:
     """Fields in the order of a name that shows several: the size comes last of the model's."""
     size = ("model.depths", "model.dims", "model.head_dim")
-    model = [field for field in sort_fields(changed) if field.startswith("model.")]
-    rest = [field for field in sort_fields(changed) if field not in model]
-    small = [field for field in model if field not in size]
-    return [*small, *(field for field in size if field in changed), *rest]
+    fields = sort_fields(changed)
+    return sorted(fields, key=lambda field: (not field.startswith("model."), field in size))
 
 
 def _axis(field: str, after: Any) -> str:

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config import sweep_file, unused_fields
-from ablations.config.arguments import expand_group
-from ablations.config.resolve import GROUPS, default_value, differs_from_default, flatten, resolve
+from ablations.config.resolve import default_value, differs_from_default, flatten, resolve
 from ablations.config.schema import DataConfig, RunConfig
-from ablations.config.sweep_file import PARAMETERS, SweepFile
+from ablations.config.sweep_file import SweepFile, varied_fields
 from ablations.errors import ConfigError
-
-__all__ = ["PARAMETERS", "SweepRun", "expand_sweeps", "sweep_grid"]
 
 # Overrides of these may make two presets the same run: a smaller model for all rows, for example.
 SCALE_FIELDS = ["model.depths", "model.dims", "data.batch_size"]
@@ -26,17 +23,6 @@ class SweepRun:
 
     config: RunConfig
     sweeps: tuple[str, ...]
-
-
-def sweep_grid(path: Path) -> list[dict[str, Any]]:
-    """The parameters of each run of one sweep file, in W&B's order: the last name varies fastest.
-
-    Raises:
-        ConfigError: The file is invalid, or asks for too many runs.
-    """
-    file = sweep_file.load_sweep_file(path)
-    sweep_file.count_runs([file], None)
-    return list(file)
 
 
 def expand_sweeps(
@@ -138,16 +124,13 @@ class _Expansion:
         if self.recipe_given:
             given["recipe"] = self.recipe
         for name, values in file.grid.items():
-            fields = {name}
-            if name in GROUPS:
-                fields = {each for value in values for each in expand_group(name, value)}
-            if len(values) > 1:
-                for each in sorted(fields & given.keys()):
-                    remedy = "use --seeds" if name == "seed" else "leave the flag out"
-                    raise ConfigError(
-                        f"--{each} {given[each]} would replace the {len(values)} values of "
-                        f"{name}: {remedy}"
-                    )
+            replaced = sorted(varied_fields(name, values) & given.keys())
+            if len(values) > 1 and replaced:
+                remedy = "use --seeds" if name == "seed" else "leave the flag out"
+                raise ConfigError(
+                    f"--{replaced[0]} {given[replaced[0]]} would replace the {len(values)} values "
+                    f"of {name}: {remedy}"
+                )
 
     def _check_distinct(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         """Raise ConfigError if an override has made two presets the same run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
@@ -177,8 +177,7 @@ def _grid(parameters: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
                 raise ConfigError(f"{field} is given twice, nested and dotted: remove one")
             grid[field] = _values(field, each)
     for name in GROUPS:
-        inside = {field for value in grid.get(name, ()) for field in expand_group(name, value)}
-        if twice := sorted(inside & grid.keys()):
+        if twice := sorted(varied_fields(name, grid.get(name, ())) & grid.keys()):
             raise ConfigError(f"{twice[0]} is given twice, in {name} and dotted: remove one")
     return grid
 
@@ -230,9 +229,8 @@ def _key(value: Any) -> str:
 def _check_fixed(file: SweepFile) -> None:
     """Raise ConfigError for a flag of ``command`` that contradicts a parameter."""
     varied = dict(file.grid)
-    for name in GROUPS:
-        for value in file.grid.get(name, ()):
-            varied |= {field: [] for field in expand_group(name, value)}
+    for name in varied.keys() & GROUPS:
+        varied |= dict.fromkeys(varied_fields(name, varied[name]), ())
     if twice := [name for name in CHOICES if name in file.before and name in file.grid]:
         raise ConfigError(f"{twice[0]} is both a parameter and a flag of command: remove one")
     for name in file.after:
@@ -241,6 +239,13 @@ def _check_fixed(file: SweepFile) -> None:
                 f"command sets {name} after ${{args}}, which would override the values in "
                 "parameters: remove one"
             )
+
+
+def varied_fields(name: str, values: Iterable[Any]) -> set[str]:
+    """The fields that a parameter sets: itself, or those in the values of a group."""
+    if name not in GROUPS:
+        return {name}
+    return {field for value in values for field in expand_group(name, value)}
 
 
 def count_runs(files: Sequence[SweepFile], seeds: Sequence[int] | None) -> int:

@@ -29,26 +29,23 @@ class Condition(NamedTuple):
     words: str
 
 
-def _mixer(name: str) -> Callable[[RunConfig], bool]:
-    def uses_mixer(run: RunConfig) -> bool:
-        return any(mixer == name or mixer not in BUILT_IN for mixer in run.model.mixers)
-
-    return uses_mixer
+def _uses(run: RunConfig, mixer: str | None = None) -> bool:
+    """Whether a run has this mixer, or one of a plugin."""
+    return any(each == mixer or each not in BUILT_IN for each in run.model.mixers)
 
 
-def _channel_mlp(run: RunConfig) -> bool:
-    return run.model.channel_mlp or any(mixer not in BUILT_IN for mixer in run.model.mixers)
-
-
-def _several_stages(run: RunConfig) -> bool:
-    return len(run.model.depths) > 1
-
-
-_MLP = Condition(_channel_mlp, "with model.channel_mlp true")
-_DOWN = Condition(_several_stages, "with two stages or more (model.depths)")
+_MLP = Condition(
+    lambda run: run.model.channel_mlp or _uses(run),
+    "with model.channel_mlp true",
+)
+_DOWN = Condition(lambda run: len(run.model.depths) > 1, "with two stages or more (model.depths)")
 CONDITIONS: dict[str, Condition] = {
-    "model.pool_size": Condition(_mixer("pool"), "where model.token_mixers has pool"),
-    "model.head_dim": Condition(_mixer("attention"), "where model.token_mixers has attention"),
+    "model.pool_size": Condition(
+        lambda run: _uses(run, "pool"), "where model.token_mixers has pool"
+    ),
+    "model.head_dim": Condition(
+        lambda run: _uses(run, "attention"), "where model.token_mixers has attention"
+    ),
     "model.mlp_ratio": _MLP,
     "model.activation": _MLP,
     "model.drop_path": Condition(lambda run: sum(run.model.depths) > 1, "with two blocks or more"),

@@ -39,16 +39,13 @@ def register_arrays(
     Raises:
         ConfigError: The name is taken or invalid, or an array has another shape, type or range.
     """
-    labels = [_labels(f"{name}: train_labels", train_labels)]
-    labels += [_labels(f"{name}: val_labels", val_labels)]
-    count = len(classes) if classes is not None else int(max(map(np.max, labels))) + 1
-    images = [
-        _images(f"{name}: {split}_images", values, len(own))
-        for split, values, own in zip(
-            ("train", "val"), (train_images, val_images), labels, strict=True
-        )
+    labels = [
+        _labels(f"{name}: train_labels", train_labels),
+        _labels(f"{name}: val_labels", val_labels),
     ]
-    train, val = images
+    count = len(classes) if classes is not None else int(max(map(np.max, labels))) + 1
+    train = _images(f"{name}: train_images", train_images, len(labels[0]))
+    val = _images(f"{name}: val_images", val_images, len(labels[1]))
     if train.shape[1:] != val.shape[1:]:
         raise ConfigError(
             f"{name}: train_images are {_size(train)} and val_images {_size(val)}: use one size"

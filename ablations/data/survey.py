@@ -84,14 +84,8 @@ class SplitSurvey:
 
     def size_range(self) -> list[tuple[int, int]]:
         """The sizes of the images with the fewest, the median and the most pixels."""
-        order = sorted(self.sizes, key=lambda size: (size[0] * size[1], size))
-        middle, seen = order[:1], 0
-        for size in order:
-            seen += self.sizes[size]
-            if 2 * seen >= self.images:
-                middle = [size]
-                break
-        return [*order[:1], *middle, *order[-1:]]
+        order = sorted(self.sizes.elements(), key=lambda size: (size[0] * size[1], size))
+        return [order[0], order[(len(order) - 1) // 2], order[-1]] if order else []
 
 
 @dataclass

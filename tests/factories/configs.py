@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ablations.config.sweep_file import count_runs, load_sweep_file
+
 # The sweeps of the paper's ablation table.
 TABLE_SWEEPS = [
     path
@@ -26,3 +28,10 @@ TINY: dict[str, Any] = {
 
 
 TINY_FLAGS = [f"--{name}={value}" for name, value in TINY.items()]
+
+
+def sweep_grid(path: Path) -> list[dict[str, Any]]:
+    """The parameters of each run of a sweep file, in W&B's order: the last varies fastest."""
+    file = load_sweep_file(path)
+    count_runs([file], None)
+    return list(file)

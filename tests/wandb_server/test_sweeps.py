@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ablations.config.sweep import sweep_grid
+from tests.factories.configs import sweep_grid
 from tests.wandb_server import WandbServer, grid
 from tests.wandb_server.client import ROOT, ask, start, wandb
 

@@ -11,10 +11,10 @@ import pytest
 from ablations.analysis.controls import KINDS, Control, ControlFinder, assign_controls, macs_match
 from ablations.config import diff, naming
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.sweep import sweep_grid
 from ablations.paper.published import PaperRow, model_rows
 from ablations.training.cost import model_cost
 from scripts import size_matched
+from tests.factories.configs import sweep_grid
 
 # Counting the MACs of larger models takes up to two seconds, and a search seven.
 COUNTED = [

@@ -15,8 +15,9 @@ from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 from ablations.cli.main import build_parser, main
 from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.sweep import expand_sweeps, sweep_grid
+from ablations.config.sweep import expand_sweeps
 from ablations.errors import ConfigError
+from tests.factories.configs import sweep_grid
 from tests.wandb_server.sweeps import grid
 
 GRID = "method: grid\nparameters:\n"

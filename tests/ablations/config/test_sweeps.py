@@ -13,10 +13,11 @@ from ablations.cli.main import build_parser
 from ablations.config import diff, naming
 from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
-from ablations.config.sweep import PARAMETERS, expand_sweeps, sweep_grid
+from ablations.config.sweep import expand_sweeps
+from ablations.config.sweep_file import PARAMETERS
 from ablations.paper import matching, published
 from poolformer import SIZES, ConfigError
-from tests.factories.configs import TABLE_SWEEPS
+from tests.factories.configs import TABLE_SWEEPS, sweep_grid
 
 FILES = sorted(Path("sweeps").glob("*.yaml"))
 

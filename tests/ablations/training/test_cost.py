@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from ablations.config.resolve import resolve
-from ablations.config.sweep import sweep_grid
 from ablations.paper import matching, published
 from ablations.training.cost import at_paper_size, macs, model_cost
 from poolformer import SIZES, MetaFormer
-from tests.factories.configs import TABLE_SWEEPS
+from tests.factories.configs import TABLE_SWEEPS, sweep_grid
 
 
 def rows() -> list[tuple[dict, str | None]]:

@@ -1,5 +1,7 @@
 """The commands, one file each: ``add`` declares the flags, ``run`` executes the command.
 
+The docstring of the file is its help: a line for the list of commands, then the description.
+
 The namespace that ``run`` gets has the fields of a run that are given as flags, in ``fields_set``.
 
 A command imports what it needs when it runs, so that light commands start without torch.
@@ -23,5 +25,18 @@ from ablations.cli import (
     train,
 )
 
-COMMANDS = [plan, train, run, status, clean, table, claims, report, evaluate, profile_command]
-COMMANDS += [data, convert, bench]
+COMMANDS = {
+    "plan": plan,
+    "train": train,
+    "run": run,
+    "status": status,
+    "clean": clean,
+    "table": table,
+    "claims": claims,
+    "report": report,
+    "eval": evaluate,
+    "profile": profile_command,
+    "data": data,
+    "convert": convert,
+    "bench": bench,
+}

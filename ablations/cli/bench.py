@@ -1,26 +1,27 @@
-"""`ablations bench`: the overhead of the lab, against a limit or a peer in the same process."""
+"""`ablations bench`: measure the overhead of the lab itself.
+
+Measure the overhead of the lab itself, against a limit or a peer.
+
+runner: a study on warm workers against one process per run; a run against a bare loop.
+
+table: a table of 54, 10,000 and 100,000 made-up records.
+
+tracker: a run that logs to W&B against the same run with --tracker none.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from ablations.cli.options import add_recipe, require_positive
+from ablations.cli.parser import Parser
 from ablations.config.resolve import resolve
 from ablations.console import screen
 from ablations.data import count_classes
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "bench",
-        help="measure the overhead of the lab itself",
-        description="Measure the overhead of the lab itself, against a limit or a peer.\n"
-        "runner: a study on warm workers against one process per run; a run against a bare loop.\n"
-        "table: a table of 54, 10,000 and 100,000 made-up records.\n"
-        "tracker: a run that logs to W&B against the same run with --tracker none.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     command.add_argument(
         "names",
         nargs="*",
@@ -32,7 +33,6 @@ def add(commands: Any) -> None:
         "--rounds", type=int, default=7, help="repetitions of each measurement (default: 7)"
     )
     add_recipe(command)
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

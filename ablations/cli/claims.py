@@ -1,28 +1,25 @@
-"""`ablations claims`: compare the paper's claims with records."""
+"""`ablations claims`: compare the paper's claims with records on disk or in W&B.
+
+Compare what the paper says about its ablations with the records in results folders, W&B projects
+and offline folders of W&B. The verdict on each claim is: agrees, contradicts, undetermined or not
+run. Verdicts do not change the exit code.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
+from ablations.cli.parser import Parser
 from ablations.cli.sources import add_sources, add_table_format, gather, table_format
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "claims",
-        help="compare the paper's claims with records on disk or in W&B",
-        description="Compare what the paper says about its ablations with the records in results "
-        "folders, W&B projects and offline folders of W&B. The verdict on each claim is: agrees, "
-        "contradicts, undetermined or not run. Verdicts do not change the exit code.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_sources(command)
     add_table_format(command)
     add_output(command)
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,13 +1,13 @@
-"""`ablations clean`: list what a results folder no longer needs, ask, then remove it."""
+"""`ablations clean`: remove checkpoints of finished runs and files of killed processes."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from ablations.cli.options import add_results, resolve_folder
+from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.store.cleanup import (
@@ -20,20 +20,17 @@ from ablations.store.cleanup import (
 from ablations.text.phrases import pluralize
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "clean",
-        help="remove checkpoints of finished runs and files of killed processes",
-        description="List what a results folder no longer needs, ask, then remove it:\n"
+def add(command: Parser) -> None:
+    """Declare the flags."""
+    command.description = (
+        "List what a results folder no longer needs, ask, then remove it:\n"
         + "".join(f"- {words}\n" for words in REMOVABLE_KINDS.values())
         + "Records, histories, weights and logs stay, and so do all files of runs that are "
-        "running or can be continued.",
+        "running or can be continued."
     )
     add_results(command, positional=True)
     command.add_argument("--yes", action="store_true", help="remove without asking")
     command.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

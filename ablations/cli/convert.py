@@ -1,23 +1,21 @@
-"""`ablations convert`: write weights in another layout."""
+"""`ablations convert`: write weights in another layout: the paper's, timm's or ours.
+
+Write the weights of a file in another layout. The layout of the source is detected; the target's
+suffix sets its format: .pt, .pth, .tar, .bin or .safetensors.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from ablations.cli.options import path_argument
+from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "convert",
-        help="write weights in another layout: the paper's, timm's or ours",
-        description="Write the weights of a file in another layout. The layout of the source is "
-        "detected; the target's suffix sets its format: .pt, .pth, .tar, .bin or .safetensors.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     command.add_argument("source", type=path_argument, help="a file of weights in any layout")
     command.add_argument("target", type=path_argument, help="the file to write; it must not exist")
     command.add_argument(
@@ -27,7 +25,6 @@ def add(commands: Any) -> None:
         metavar="LAYOUT",
         help="the layout to write: official (the paper's), timm or own",
     )
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

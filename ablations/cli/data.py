@@ -1,4 +1,4 @@
-"""`ablations data check`: decode every image of a folder, and report what is wrong."""
+"""`ablations data`: check a folder of images before training on it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ablations.cli.options import path_argument
+from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.console.display import ProgressBar
 from ablations.text.phrases import pluralize
@@ -21,9 +22,8 @@ MAX_CLASSES = 40  # above this, classes are not listed
 MAX_KINDS = 4  # formats or modes that are listed
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser("data", help="check a folder of images before training on it")
+def add(command: Parser) -> None:
+    """Declare the flags."""
     actions = command.add_subparsers(
         dest="action", metavar="action", required=True, parser_class=type(command)
     )
@@ -41,7 +41,6 @@ def add(commands: Any) -> None:
     check.add_argument(
         "--json", action="store_true", help="print one JSON document, with every file"
     )
-    check.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

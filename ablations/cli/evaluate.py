@@ -1,4 +1,9 @@
-"""`ablations eval`: measure the accuracy of a checkpoint or of a run."""
+"""`ablations eval`: measure the accuracy of a checkpoint or of a run.
+
+Measure top-1 and top-5 on validation images: of a run by its id, or of a checkpoint with the
+paper's validation transform (--data.root DIR with val/<class>/*). Any field of a run is a flag:
+`ablations train --help`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ablations.cli.options import add_plugins, add_results, path_argument
+from ablations.cli.parser import Parser
 from ablations.config.data_sources import find_data_source
 from ablations.console import screen
 from ablations.console.display import ProgressBar
@@ -17,15 +23,8 @@ from ablations.store.run_progress import describe_stall
 from ablations.text.phrases import format_duration, pluralize
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "eval",
-        help="measure the accuracy of a checkpoint or of a run",
-        description="Measure top-1 and top-5 on validation images: of a run by its id, or of a "
-        "checkpoint with the paper's validation transform (--data.root DIR with val/<class>/*). "
-        "Any field of a run is a flag: `ablations train --help`.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     command.add_argument("run_id", nargs="?", help="a run in the results folder")
     command.add_argument(
         "--checkpoint",
@@ -40,7 +39,6 @@ def add(commands: Any) -> None:
     )
     add_plugins(command)
     add_results(command)
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -29,8 +29,15 @@ def build_parser() -> Parser:
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="command", parser_class=Parser)
-    for command in COMMANDS:
-        command.add(commands)
+    for name, module in COMMANDS.items():
+        paragraphs = [" ".join(text.split()) for text in (module.__doc__ or "").split("\n\n")]
+        _, _, summary = paragraphs[0].partition(": ")
+        description = "\n".join(paragraphs[1:])
+        command = commands.add_parser(
+            name, help=summary.removesuffix("."), description=description or None
+        )
+        command.set_defaults(run=module.run)
+        module.add(command)
     return top
 
 

@@ -71,15 +71,13 @@ def add_seeds(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_recipe(command: argparse.ArgumentParser, default: str = DEFAULT_RECIPE) -> None:
+def add_recipe(command: Parser, default: str = DEFAULT_RECIPE) -> None:
     """The flags --recipe and --plugins."""
     add_plugins(command)
-    recipe = env_vars.get("ABLATIONS_RECIPE") or default
-    if isinstance(command, Parser):
-        command.recipe = recipe
+    command.recipe = env_vars.get("ABLATIONS_RECIPE") or default
     command.add_argument(
         "--recipe",
-        default=recipe,
+        default=command.recipe,
         help=f"{', '.join(recipe_names())} (default: $ABLATIONS_RECIPE or {default})",
     )
 

@@ -1,4 +1,10 @@
-"""`ablations plan`: estimate what a study will take; `--check`: compare it with what it took."""
+"""`ablations plan`: estimate the hours, disk space and smallest detectable effect of sweep files.
+
+Train a few steps of every variant of sweep files on this machine, and estimate from them what
+`ablations run` will take.
+
+--check DIR compares the plan in DIR with what the runs took.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +25,13 @@ from ablations.cli.options import (
     require_positive,
 )
 from ablations.cli.output import report_problems
+from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "plan",
-        help="estimate the hours, disk space and smallest detectable effect of sweep files",
-        description="Train a few steps of every variant of sweep files on this machine, and "
-        "estimate from them what `ablations run` will take.\n"
-        "--check DIR compares the plan in DIR with what the runs took.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_sweeps(command, nargs="*")
     add_seeds(command)
     command.add_argument(
@@ -60,7 +60,6 @@ def add(commands: Any) -> None:
     add_recipe(command)
     add_results(command)
     add_training(command)
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,33 +1,29 @@
-"""`ablations profile`: the costs of models, beside the paper's."""
+"""`ablations profile`: print parameters, MACs and activation memory beside the paper's.
+
+Print parameters, MACs and activation memory of all sizes and of the variants of sweep files, beside
+the published values. Any field of a run is a flag.
+"""
 
 from __future__ import annotations
 
 import argparse
 import functools
 import sys
-from typing import Any
 
 from ablations.cli.options import add_format, add_output, add_recipe, add_sweeps
 from ablations.cli.output import write_output
-from ablations.cli.parser import was_given
+from ablations.cli.parser import Parser, was_given
 from ablations.console import screen
 from ablations.data import count_classes
 from ablations.text import escape
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "profile",
-        help="print parameters, MACs and activation memory beside the paper's",
-        description="Print parameters, MACs and activation memory of all sizes and of the variants "
-        "of sweep files, beside the published values. Any field of a run is a flag.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_sweeps(command, nargs="*")
     add_recipe(command, default="imagenet")
     add_format(command, "md", "csv")
     add_output(command)
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

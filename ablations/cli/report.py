@@ -1,29 +1,26 @@
-"""`ablations report`: write one HTML page about records."""
+"""`ablations report`: write one HTML page about records: summary, tables, plots and runs.
+
+Write one HTML page about the records in results folders, W&B projects and offline folders of W&B: a
+summary, tables, plots, each run with its config and history, what is missing and how to cite. The
+page needs no network.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
+from ablations.cli.parser import Parser
 from ablations.cli.sources import add_sources, gather
 from ablations.console import screen
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "report",
-        help="write one HTML page about records: summary, tables, plots and runs",
-        description="Write one HTML page about the records in results folders, W&B projects and "
-        "offline folders of W&B: a summary, tables, plots, each run with its config and history, "
-        "what is missing and how to cite. The page needs no network.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_sources(command)
     add_output(command, default=Path("report.html"))
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

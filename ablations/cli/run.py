@@ -1,4 +1,9 @@
-"""`ablations run`: train the runs of sweep files, then print the table."""
+"""`ablations run`: train all runs of sweep files, then print the table.
+
+Train the runs of sweep files that are not done yet, then print the table.
+
+A run that is in several files is trained once. After an interruption, the same command continues.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from ablations.cli.options import (
     expand_sweep_files,
 )
 from ablations.cli.output import report_unsynced
+from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError, RecordError
 from ablations.text.parsing import parse_float
@@ -47,15 +53,8 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "run",
-        help="train all runs of sweep files, then print the table",
-        description="Train the runs of sweep files that are not done yet, then print the table.\n"
-        "A run that is in several files is trained once. After an interruption, the same command "
-        "continues.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_sweeps(command, nargs="+")
     add_seeds(command)
     add_launcher(command)
@@ -80,7 +79,6 @@ def add(commands: Any) -> None:
     add_recipe(command)
     add_results(command)
     add_training(command)
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,8 @@
-"""`ablations status`: show the state of the runs in a results folder."""
+"""`ablations status`: show which runs are finished, running, interrupted, failed or crashed.
+
+Show the state of the runs in a results folder: finished, diverged, running, interrupted, failed or
+crashed. To finish the others, run `ablations run` again with the same sweep files.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablations.cli.options import add_results, resolve_folder
 from ablations.cli.output import report_problems
+from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError
 from ablations.store.run_progress import describe_stall
@@ -20,18 +25,10 @@ if TYPE_CHECKING:
 NUMBERS = ("epoch", "top-1 (%)", "images/s", "left")
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "status",
-        help="show which runs are finished, running, interrupted, failed or crashed",
-        description="Show the state of the runs in a results folder: finished, diverged, running, "
-        "interrupted, failed or crashed. To finish the others, run `ablations run` again with the "
-        "same sweep files.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_results(command, positional=True)
     command.add_argument("--json", action="store_true", help="print one JSON document")
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

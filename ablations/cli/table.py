@@ -1,4 +1,9 @@
-"""`ablations table`: print the ablation table, or another table of the paper."""
+"""`ablations table`: print the ablation table, or another table of the paper.
+
+Print the ablation table of the records in results folders, W&B projects and offline folders of W&B.
+A run that is in several of them counts once. The paper's other tables (--of) show the published
+rows, and yours among them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
+from ablations.cli.parser import Parser
 from ablations.cli.sources import (
     Gathered,
     add_sources,
@@ -38,15 +44,8 @@ ALTERNATIVES = {
 }
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "table",
-        help="print the ablation table, or another table of the paper",
-        description="Print the ablation table of the records in results folders, W&B projects and "
-        "offline folders of W&B. A run that is in several of them counts once. The paper's "
-        "other tables (--of) show the published rows, and yours among them.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     command.add_argument(
         "--of",
         default=ABLATION,
@@ -100,7 +99,6 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="log the table to W&B, to entity/project (default: the project of the runs)",
     )
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

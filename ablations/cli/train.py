@@ -1,4 +1,7 @@
-"""`ablations train`: train one run."""
+"""`ablations train`: train one run.
+
+Train one run (a config and a seed) and write its record.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from ablations.cli.options import (
     default_data_root,
 )
 from ablations.cli.output import report_unsynced
+from ablations.cli.parser import Parser
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.console import screen
@@ -28,13 +32,8 @@ if TYPE_CHECKING:
     from ablations.training.distributed.store import RankContext
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    command = commands.add_parser(
-        "train",
-        help="train one run",
-        description="Train one run (a config and a seed) and write its record.",
-    )
+def add(command: Parser) -> None:
+    """Declare the flags."""
     add_recipe(command)
     add_results(command)
     add_training(command)
@@ -44,7 +43,6 @@ def add(commands: Any) -> None:
         type=lambda name: None if name == "None" else name,  # a W&B agent passes null so
         help="a named set of changes to the recipe, such as s24 or ppaa",
     )
-    command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

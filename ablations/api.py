@@ -28,9 +28,7 @@ Folder = str | Path
 
 
 def resolve(
-    recipe: str = "mini",
-    overrides: Mapping[str, Any] | None = None,
-    preset: str | None = None,
+    recipe: str = "mini", overrides: Mapping[str, Any] | None = None, preset: str | None = None
 ) -> RunConfig:
     """Build the config of one run from a recipe, a preset and overrides.
 
@@ -184,9 +182,7 @@ def run_study(
 
 
 def evaluate(
-    run: str | Record,
-    results: Folder = "runs",
-    overrides: Mapping[str, Any] | None = None,
+    run: str | Record, results: Folder = "runs", overrides: Mapping[str, Any] | None = None
 ) -> Accuracy:
     """Measure the accuracy of a finished run on its validation images.
 

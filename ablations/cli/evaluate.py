@@ -27,9 +27,7 @@ def add(command: Parser) -> None:
     """Declare the flags."""
     command.add_argument("run_id", nargs="?", help="a run in the results folder")
     command.add_argument(
-        "--checkpoint",
-        type=path_argument,
-        help="weights in any layout: official, timm or own",
+        "--checkpoint", type=path_argument, help="weights in any layout: official, timm or own"
     )
     command.add_argument("--arch", help="the checkpoint's model by name, such as poolformer_s12")
     command.add_argument(

@@ -65,9 +65,7 @@ def add_sweeps(command: argparse.ArgumentParser, nargs: str) -> None:
 def add_seeds(command: argparse.ArgumentParser) -> None:
     """The flag --seeds."""
     command.add_argument(
-        "--seeds",
-        action="append",
-        help="seeds instead of those in the files, such as 0,1,2 or 0-4",
+        "--seeds", action="append", help="seeds instead of those in the files, such as 0,1,2 or 0-4"
     )
 
 

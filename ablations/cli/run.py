@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ablations.config.sweep import SweepRun
     from ablations.scheduling.scheduler import Outcome
     from ablations.store.records import Record
-    from ablations.store.reuse_check import ReuseCheck
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -213,7 +212,11 @@ def list_runs(runs: Sequence[SweepRun], results: Path, local: bool, retrain_stal
     configs = [each.config for each in runs if each.config.run_id not in unreadable]
     check = reuse_check.check_records(configs, found, local, download=False)
     states = {record.run_id: record.status for record in found}
-    states |= _states(check, retrain_stale) | dict.fromkeys(unreadable, "left out")
+    states |= dict.fromkeys(check.failed, "to do")
+    states |= dict.fromkeys(check.stale, "stale, to do" if retrain_stale else "stale")
+    states |= dict.fromkeys(check.precision, "other precision")
+    states |= dict.fromkeys(check.images, "other images")
+    states |= dict.fromkeys(unreadable, "left out")
     done = sum(states[record.run_id] in records.DONE_STATUSES for record in found)
     stale = list(states.values()).count("stale")
     left = f"{len(configs) - done - stale} to do" + (f", {stale} stale" if stale else "")
@@ -222,16 +225,6 @@ def list_runs(runs: Sequence[SweepRun], results: Path, local: bool, retrain_stal
         screen.note(line)
     check.raise_mismatch(results, unread=False)
     return 1 if unreadable else 0
-
-
-def _states(check: ReuseCheck, retrain_stale: bool) -> dict[str, str]:
-    """Run id -> the state of a run whose record cannot be reused."""
-    return {
-        **dict.fromkeys(check.failed, "to do"),
-        **dict.fromkeys(check.stale, "stale, to do" if retrain_stale else "stale"),
-        **dict.fromkeys(check.precision, "other precision"),
-        **dict.fromkeys(check.images, "other images"),
-    }
 
 
 def _table(runs: Sequence[SweepRun], states: dict[str, str]) -> Any:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import (
-    DEFAULT_RESULTS,
-    add_format,
-    default_results,
-    path_argument,
-)
+from ablations.cli.options import DEFAULT_RESULTS, add_format, default_results, path_argument
 from ablations.console import screen
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
     from ablations.analysis.study import Study
     from ablations.store.load import LoadResult
-    from ablations.store.run_state import RunState
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
@@ -84,6 +76,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         TrackerError: W&B does not answer, or has no such project.
     """
     from ablations.analysis.build import build_studies
+    from ablations.store import run_state
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
 
@@ -96,7 +89,10 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     # Named in the commands for missing runs.
     home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
     launched = [
-        start.config for results in folders or [DEFAULT_RESULTS] for start in _run_states(results)
+        state.config
+        for folder in folders or [DEFAULT_RESULTS]
+        for path in sorted(folder.glob(f"*/{run_state.RUN_STATE_FILE}"))
+        if (state := run_state.find_run_state(folder, path.parent.name))
     ]
     studies = build_studies(loaded.records, arguments.baseline, home, launched=launched)
     problems = list(loaded.problems)
@@ -126,15 +122,6 @@ def table_format(arguments: argparse.Namespace) -> str:
     if arguments.wide and arguments.format != "tex":
         raise ConfigError("--wide is for --format tex")
     return WIDE_LATEX if arguments.wide else str(arguments.format)
-
-
-def _run_states(results: Path) -> Iterator[RunState]:
-    """The run states in a folder, including those of runs that have a record."""
-    from ablations.store import run_state
-
-    for path in sorted(results.glob(f"*/{run_state.RUN_STATE_FILE}")):
-        if start := run_state.find_run_state(results, path.parent.name):
-            yield start
 
 
 def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResult:

@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
 from ablations.cli.parser import Parser
-from ablations.cli.sources import (
-    Gathered,
-    add_sources,
-    add_table_format,
-    gather,
-    table_format,
-)
+from ablations.cli.sources import Gathered, add_sources, add_table_format, gather, table_format
 from ablations.config.schema import RUN_ID
 from ablations.console import screen
 from ablations.errors import ConfigError

@@ -200,11 +200,11 @@ def print_table(made: Any, last: str) -> None:
     _write(sys.stdout, f"{printed.get()}{terminal(last, lines=True)}\n")
 
 
-def stderr_console(**options: Any) -> Console:
+def stderr_console() -> Console:
     """A rich console on stderr, for progress and messages."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, **options)
+    return Console(stderr=True, highlight=False)
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -66,11 +66,11 @@ class _Spelling(dict[int, str]):
 _LINE, _LINES = _Spelling(), _Spelling({ord("\n"): "\n", ord("\t"): "\t"})
 
 
-def rich_text(text: object, lines: bool = False) -> Text:
+def rich_text(text: object) -> Text:
     """As ``terminal``, for rich, which reads square brackets in a ``str`` as markup."""
     from rich.text import Text
 
-    return Text(terminal(text, lines))
+    return Text(terminal(text))
 
 
 def shorten(text: str, most: int = LONGEST) -> str:

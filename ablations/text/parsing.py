@@ -15,7 +15,8 @@ DECIMAL = re.compile(
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 LARGEST = 2**63 - 1  # the largest integer that JSON readers and databases share
 MOST = 100_000  # runs or seeds in one command
-_SEEDS = re.compile(r"([0-9]+)(?:\s*(?:-|\.\.)\s*([0-9]+))?", re.ASCII)
+_SEED = "(0|[1-9][0-9]{0,17})"
+_SEEDS = re.compile(rf"{_SEED}(?:(?:-|\.\.){_SEED})?", re.ASCII)
 
 
 def parse_int(text: str) -> int:
@@ -56,17 +57,10 @@ def parse_seeds(texts: Iterable[str]) -> list[int]:
         joined = re.sub(r"\s*(-|\.\.)\s*", r"\1", text.strip())
         for part in re.split(r"\s*,\s*|\s+", joined):
             match = _SEEDS.fullmatch(part)
-            try:
-                first, last = (
-                    (parse_int(end) for end in (match[1], match[2] or match[1]))
-                    if match
-                    else (1, 0)
-                )
-            except ValueError as error:
-                raise ConfigError(remedy) from error
-            if first > last:
+            seeds = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+            if not seeds:
                 raise ConfigError(remedy)
-            if (count := last - first + 1) + len(found) > MOST:
+            if (count := seeds.stop - seeds.start) + len(found) > MOST:
                 raise ConfigError(f"{given} are {count + len(found):,} seeds: at most {MOST:,}")
-            found |= dict.fromkeys(range(first, last + 1))
+            found |= dict.fromkeys(seeds)
     return list(found)

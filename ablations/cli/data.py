@@ -119,9 +119,9 @@ def _median(split: SplitSurvey) -> str:
     return f"{sizes[1][0]}x{sizes[1][1]}" if sizes else "-"
 
 
-def _most_common(counts: Counter[str], limit: int = MAX_KINDS) -> str:
-    shown = [f"{name} {count:,}" for name, count in counts.most_common(limit)]
-    return ", ".join(shown + (["..."] if len(counts) > limit else [])) or "-"
+def _most_common(counts: Counter[str]) -> str:
+    shown = [f"{name} {count:,}" for name, count in counts.most_common(MAX_KINDS)]
+    return ", ".join(shown + ["..."] * (len(counts) > MAX_KINDS)) or "-"
 
 
 def _bytes(split: SplitSurvey) -> str:

@@ -60,10 +60,8 @@ def set_up_tmpdir() -> str | None:
     if given and os.path.realpath(given) != os.path.realpath(found):
         why = "cannot be written"
     elif len(os.fsencode(found)) > LONGEST_TMPDIR and os.access("/tmp", os.W_OK | os.X_OK):
-        why, found = (
-            f"is longer than the {LONGEST_TMPDIR} bytes that leave room for sockets",
-            "/tmp",
-        )
+        why = f"is longer than the {LONGEST_TMPDIR} bytes that leave room for sockets"
+        found = "/tmp"
     else:
         return None
     os.environ["TMPDIR"] = tempfile.tempdir = found

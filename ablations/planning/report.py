@@ -23,16 +23,6 @@ def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _table(left: Sequence[str], right: Sequence[str]) -> TextTable:
-    """An empty table with left- and right-aligned columns."""
-    table = TextTable()
-    for name in left:
-        table.add_column(name)
-    for name in right:
-        table.add_column(name, justify="right")
-    return table
-
-
 def plan_table(plan: Mapping[str, Any]) -> tuple[TextTable, str]:
     """A row per variant, and the notes below.
 
@@ -43,7 +33,7 @@ def plan_table(plan: Mapping[str, Any]) -> tuple[TextTable, str]:
     largest = max(variant["macs"] or 0 for variant in variants)
     unit, letter = (1e6, "M") if largest < 1e8 else (1e9, "G")
     right = ["seeds", "done", "params (M)", f"MACs ({letter})", "images/s", "a run", "to do"]
-    table = _table(["ablation", "variant"], right)
+    table = TextTable("ablation", "variant", *right, right=right)
     previous = None
     for variant in variants:
         axis, params, macs = variant["ablation"], variant["params"], variant["macs"]
@@ -150,7 +140,7 @@ def check_table(comparisons: Sequence[Mapping[str, Any]]) -> tuple[TextTable, st
         comparisons: As ``compare_with_records`` returns them.
     """
     right = ["planned", "compared", "expected", "took", "took/expected", "range"]
-    table = _table(["variant"], right)
+    table = TextTable("variant", *right, right=right)
     for each in comparisons:
         cells = [NONE, NONE, NONE, ""]
         if each["compared"]:

@@ -46,8 +46,7 @@ def running_table(running: Sequence[tuple[str, str, ActiveRun]], width: int) -> 
     for header in ("elapsed", "on", "top-1 (%)", "images/s", "left"):
         if name_width() < min(longest, READABLE):
             del columns[header]
-    table = TextTable()
-    table.add_column("running")
+    table = TextTable("running")
     for header in columns:
         table.add_column(header, justify="left" if header == "on" else "right", no_wrap=True)
     most = max(MIN_NAME, name_width())

@@ -82,7 +82,10 @@ def _beside_paper(baseline: Baseline, rows: Sequence[Row]) -> list[Row]:
 def _with_unique_labels(rows: Sequence[Row]) -> list[Row]:
     """Extend the labels that several rows have: by all changes, then by a run id."""
     rows = list(rows)
-    suffixes: tuple[Callable[[Row], str], ...] = (_listed_changes, _first_run_id)
+    suffixes: tuple[Callable[[Row], str], ...] = (
+        lambda row: ", ".join(naming.format_assignments(row.changed)) or "as it is",
+        lambda row: row.records[0].run_id if row.records else run_id_of(row.config or {}),
+    )
     for suffix in suffixes:
         count = Counter(row.label for row in rows)
         rows = [
@@ -92,11 +95,3 @@ def _with_unique_labels(rows: Sequence[Row]) -> list[Row]:
             for row in rows
         ]
     return rows
-
-
-def _listed_changes(row: Row) -> str:
-    return ", ".join(naming.format_assignments(row.changed)) or "as it is"
-
-
-def _first_run_id(row: Row) -> str:
-    return row.records[0].run_id if row.records else run_id_of(row.config or {})

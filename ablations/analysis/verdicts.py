@@ -228,7 +228,8 @@ def _judge_claim(study: Study, claim: Claim, rows: dict[str, list[Row]]) -> Verd
 def _missing_reason(study: Study, variant: str, row: Row | None) -> str:
     if row is not None:
         ends = [f"{count} failed: {kind}" for kind, count in sorted(row.failures.items())]
-        ends += [f"{row.count('diverged')} diverged"] * bool(row.count("diverged"))
+        if diverged := row.count("diverged"):
+            ends.append(f"{diverged} diverged")
         return f"no result of {row.label} ({', '.join(ends)})"
     if variant != BASELINE:
         return f"no record of {variant}"
@@ -248,10 +249,8 @@ def _baseline_mismatch(study: Study, rows: Sequence[Row]) -> str:
         fields.append("model.token_mixers")
     for name in fields:
         if name in PAPER_BASELINE and own[name] != PAPER_BASELINE[name]:
-            ours, theirs = (
-                naming.format_assignments({name: (None, value)})[0]
-                for value in (own[name], PAPER_BASELINE[name])
-            )
+            both = PAPER_BASELINE[name], own[name]
+            theirs, ours = (naming.format_assignments({name: (None, value)})[0] for value in both)
             return f"the baseline has {ours}, the paper's {theirs}"
     return ""
 

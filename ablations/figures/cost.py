@@ -45,6 +45,7 @@ MIXER_COLORS = {
     "Spatial MLP": GREEN,
     "Pooling": VERMILLION,
 }
+COSTS = ["macs", "params"]
 OWN_MARKS = ["*", "P", "X", "h"]  # one per study
 Look = dict[str, Any]
 
@@ -62,7 +63,11 @@ def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
         families.setdefault(model.model.rsplit("-", 1)[0], []).append(model)
     kinds = {name: members[0].mixer or members[0].arch for name, members in families.items()}
     looks = _family_looks(kinds)
-    ours = [study for study in studies if _is_imagenet(study)]
+    ours = [
+        study
+        for study in studies
+        if any(record.data.get("classes") == IMAGENET_CLASSES for record in study.records)
+    ]
     own_looks: list[Look] = [
         {"marker": OWN_MARKS[number % len(OWN_MARKS)], "color": BLUE} for number in range(len(ours))
     ]
@@ -113,10 +118,6 @@ def _legend_in_columns(figure: StyledFigure, columns: Mapping[str, Mapping[str, 
     texts = legend(figure, entries, columns=len(columns)).get_texts()
     for text in texts[:: longest + 1]:
         text.set_fontweight("bold")
-
-
-def _is_imagenet(study: Study) -> bool:
-    return any(record.data.get("classes") == IMAGENET_CLASSES for record in study.records)
 
 
 def _name_with_seeds(study: Study) -> str:
@@ -218,10 +219,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
     if study.baseline is None:
         return "What the variants of this study cost, and how accurate they are"
     others = [row for row in rows if row is not study.baseline]
-    count = sum(
-        _has_other_cost(study, row, "macs") or _has_other_cost(study, row, "params")
-        for row in others
-    )
+    count = sum(any(_has_other_cost(study, row, cost) for cost in COSTS) for row in others)
     verb = "costs" if count < 2 else "cost"
     variants = f"{count or 'None'} of {pluralize(len(others), 'variant')}"
     return f"{variants} {verb} over a tenth more or less than the baseline"
@@ -235,7 +233,7 @@ def _notes(study: Study, rows: Sequence[Row], bottom: float, top: float) -> list
     ]
     if any(row.top1 and not bottom <= row.top1.mean <= top for row in rows):
         notes.append("An arrow is a value off the axis.")
-    if any(_has_other_cost(study, row, cost) for row in rows for cost in ("macs", "params")):
+    if any(_has_other_cost(study, row, cost) for row in rows for cost in COSTS):
         notes.append("Labelled if there is room: variants whose cost differs by more than a tenth.")
     return notes
 

@@ -73,10 +73,8 @@ def training_curves(study: Study, histories: Mapping[str, History], axis: str) -
     base = study.baseline
     rows = [row for row in study.rows if row is base or row.axis == axis]
     reference = _top1(base, histories) if base else pd.DataFrame()
-    curves = []
-    for row in rows:
-        if not (top1 := _top1(row, histories)).empty:
-            curves.append(Curve(row, top1, _dropna(top1 - reference)))
+    found = [(row, _top1(row, histories)) for row in rows]
+    curves = [Curve(row, top1, _dropna(top1 - reference)) for row, top1 in found if not top1.empty]
     below = _far_below(curves)
     figure = new_figure(
         3.8 + 0.7 * bool(below), _title(axis, curves, base), _notes(study, rows, curves)

@@ -82,14 +82,13 @@ def _with_section_titles(rows: Sequence[Row]) -> list[Row | str]:
 
 def _set_limits(axes: Axes, rows: Sequence[Row]) -> None:
     """Limits of the x axis over the bulk of all differences and interval ends."""
-    values: list[float | None] = [0.0]
+    values = [0.0]
     for row in rows:
-        if row.delta:
-            values += [row.delta.mean, row.delta.low, row.delta.high]
-        values.append(_paper_delta(row))
-    known = [value for value in values if value is not None]
-    limit = bulk_limit(known)
-    kept = [value for value in known if abs(value) <= limit]
+        delta = row.delta
+        found = [delta.mean, delta.low, delta.high] if delta else []
+        values += [value for value in (*found, _paper_delta(row)) if value is not None]
+    limit = bulk_limit(values)
+    kept = [value for value in values if abs(value) <= limit]
     margin = 0.07 * (max(kept) - min(kept)) or 1.0
     axes.set_xlim(min(kept) - margin, max(kept) + margin)
 

@@ -131,10 +131,9 @@ def stack_labels(labels: Sequence[str], size: float) -> tuple[list[str], list[fl
         lines = [label] if text_width([label], size) <= room else fold(words).split("\n")
         if len(lines) > 1 and indent:
             lines = [indent + lines[0], 2 * indent + lines[1]]
-        cut = [truncate(line, size, room) for line in lines]
-        lines = [
-            part if part == line else f"{part[:-1]}…" for part, line in zip(cut, lines, strict=True)
-        ]
+        for number, line in enumerate(lines):
+            if (cut := truncate(line, size, room)) != line:
+                lines[number] = f"{cut[:-1]}…"
         taken = 1.0 if len(lines) == 1 else 1.6
         shown.append("\n".join(lines))
         positions.append(height + taken / 2 - 0.5)

@@ -108,21 +108,15 @@ class SpeedRow:
     """A measured speed; none is from the paper itself.
 
     Args:
-        value: In ``unit`` (img/s or fps); None where only ``claim`` is known.
-        claim: The source's statement in words.
+        mode: Training or inference.
+        value: Images per second; None where the source has only words.
     """
 
     model: str
     hardware: str
-    precision: str
-    batch_size: int | None
-    image_size: int | None
     mode: str
     value: float | None
-    unit: str
-    claim: str
     source: str
-    note: str
 
 
 def parse_csv(name: str, parse: Callable[[Line], Parsed]) -> list[Parsed]:
@@ -230,5 +224,4 @@ def ade20k_rows() -> list[DownstreamRow]:
 @functools.cache
 def speed_rows() -> list[SpeedRow]:
     """Speeds that others measured; the hardware is empty where the source does not give it."""
-    columns = {"claim": "qualitative_claim"}
-    return parse_csv("speed.csv", lambda line: typed_row(SpeedRow, line, columns))
+    return parse_csv("speed.csv", lambda line: typed_row(SpeedRow, line, {}))

@@ -145,9 +145,11 @@ def test_rows_as_the_paper_prints_them():
     assert published.ade20k_rows()[0].values["mIoU_official_ckpt_eval"] is None
     speeds = published.speed_rows()
     assert speeds[0].value is None
-    assert speeds[0].claim == "about ResNet-34 speed, top-1 77.2"
-    assert (speeds[4].value, speeds[4].unit, speeds[4].batch_size) == (9045.63, "img/s", 1024)
-    assert {row.unit for row in speeds} == {"", "img/s", "fps"}
+    assert (speeds[4].model, speeds[4].value) == ("ResNet-18", 9045.63)
+    lines = frame("speed.csv")
+    assert lines["qualitative_claim"][0] == "about ResNet-34 speed, top-1 77.2"
+    assert lines.loc[4, ["unit", "batch_size"]].tolist() == ["img/s", "1024"]
+    assert set(lines["unit"]) == {"", "img/s", "fps"}
     assert {row.mode for row in speeds} == {"inference", "training"}
 
 

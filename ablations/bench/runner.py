@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ablations.bench.timing import (
     BenchResult,
@@ -97,12 +96,9 @@ def bench_overhead(config: RunConfig, rounds: int, report: Report) -> BenchResul
 def _flags(config: RunConfig) -> list[str]:
     """A config as flags of the commands, without its seed."""
     flat = flatten(config.to_json())
-    flags = {name: flat[name] for name in FIELDS if name != "seed"}
-    return [f"--recipe={config.recipe}", *(f"--{n}={_text(v)}" for n, v in flags.items())]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    values = {name: flat[name] for name in FIELDS if name != "seed"}
+    texts = {n: v if isinstance(v, str) else json.dumps(v) for n, v in values.items()}
+    return [f"--recipe={config.recipe}", *(f"--{name}={text}" for name, text in texts.items())]
 
 
 def _run_study(config: RunConfig, folder: Path) -> None:

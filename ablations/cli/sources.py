@@ -76,7 +76,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         TrackerError: W&B does not answer, or has no such project.
     """
     from ablations.analysis.build import build_studies
-    from ablations.store import run_state
+    from ablations.store import records, run_state
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
 
@@ -91,7 +91,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
     launched = [
         state.config
         for folder in folders or [DEFAULT_RESULTS]
-        for path in sorted(folder.glob(f"*/{run_state.RUN_STATE_FILE}"))
+        for path in sorted(folder.glob(f"*/{records.RUN_STATE_FILE}"))
         if (state := run_state.find_run_state(folder, path.parent.name))
     ]
     studies = build_studies(loaded.records, arguments.baseline, home, launched=launched)

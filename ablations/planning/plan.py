@@ -73,10 +73,9 @@ def make_plan(
     variants = group_variants(runs, selection.reused, overrides)
     jobs: dict[int, Job] = {}
     for index, variant in enumerate(variants):
-        size = dataset_size(variant.runs[0])
-        variant.train, variant.val = size.train, size.val
+        variant.train, variant.val, images = dataset_size(variant.runs[0])
         if variant.todo:
-            jobs[index] = variant.todo[0], probe_sample(variant.todo[0], size.images)
+            jobs[index] = variant.todo[0], probe_sample(variant.todo[0], images)
     probe_variants(variants, jobs, min(at_once, len(todo)), gpus, max_probes)
     for index in controls.assign_controls(variants)[1]:
         variants[index].axis = controls.AXIS

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from ablations.config.schema import RunConfig
-from ablations.store import previous_results, run_state
+from ablations.store import previous_results, records, run_state
 from ablations.store.records import Record
 from ablations.text.escape import redact_credentials
 
@@ -46,7 +46,7 @@ def write_failed_record(run: RunConfig, results: Path, kind: str, message: str) 
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
         previous_results.write_or_restore(results, record)
-        (folder / run_state.RUN_STATE_FILE).unlink(missing_ok=True)
+        (folder / records.RUN_STATE_FILE).unlink(missing_ok=True)
     return record
 
 

@@ -47,12 +47,11 @@ class ReuseCheck:
 
     def warnings(self, results: Path) -> list[str]:
         """A line for each stale run, and for each data set that cannot be read."""
-        lines = [
-            f"stale: {results / id_}: {why}: {RETRAIN_HINT}" for id_, why in self.stale.items()
+        stale, unread = self.stale.items(), self.unread.items()
+        return [
+            *(f"stale: {results / run_id}: {why}: {RETRAIN_HINT}" for run_id, why in stale),
+            *(f"cannot check whether the finished runs used {name}: {why}" for name, why in unread),
         ]
-        for name, why in self.unread.items():
-            lines.append(f"cannot check whether the finished runs used {name}: {why}")
-        return lines
 
     def raise_mismatch(self, results: Path, unread: bool = True) -> None:
         """Raise where a record has other images or another precision.
@@ -199,11 +198,10 @@ def images_mismatch(
         now: The identity of the images on this machine.
         config: The run.
     """
-    then = before.get("fingerprint")
-    contents, new_contents = before.get("contents"), now.get("contents")
     where = config.data.root or config.data.name
-    if then != now["fingerprint"]:
-        new = now["fingerprint"]
+    then, new = before.get("fingerprint"), now["fingerprint"]
+    contents, new_contents = before.get("contents"), now.get("contents")
+    if then != new:
         return f"its images have fingerprint {then or 'unknown'}, those of {where} have {new}"
     if contents and new_contents and contents != new_contents:
         return (

@@ -17,10 +17,8 @@ from typing import Any
 from ablations.config.schema import RunConfig, run_id_of
 from ablations.errors import AccessError, LeaseLostError, RecordError, SchemaError
 from ablations.machine import files
-from ablations.store import records
-from ablations.store.records import Record, access_error, write_atomically
+from ablations.store.records import RUN_STATE_FILE, Record, access_error, write_atomically
 
-RUN_STATE_FILE = records.RUN_STATE_FILE
 LOG_FILE = "log.txt"
 
 

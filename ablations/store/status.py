@@ -91,7 +91,7 @@ def read_status(results: Path) -> tuple[list[RunStatus], list[str]]:
         problems.append(str(error))
     problems += [holder.problem for holder in holders.values() if holder.problem]
     for run_id in filter(RUN_ID.fullmatch, sorted(os.listdir(results))):
-        path = results / run_id / run_state.RUN_STATE_FILE
+        path = results / run_id / records.RUN_STATE_FILE
         try:
             state = run_state.read_run_state(results, run_id)
         except RecordError as error:

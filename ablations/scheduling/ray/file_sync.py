@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ablations.machine.files import PARTIAL
 from ablations.store import previous_results, records
-from ablations.store.run_state import LOG_FILE, RUN_STATE_FILE
+from ablations.store.run_state import LOG_FILE
 
 Files = Mapping[str, bytes]  # path below a results folder -> content
 # What a run resumes from. Weights are not sent, because they follow from a checkpoint.
 RESUME_FILES = [
     records.RECORD_FILE,
     records.HISTORY_FILE,
-    RUN_STATE_FILE,
+    records.RUN_STATE_FILE,
     LOG_FILE,
     records.CHECKPOINT_FILE,
 ]
@@ -123,7 +123,7 @@ class FileSync:
         changed = []
         for name in (
             records.HISTORY_FILE,
-            RUN_STATE_FILE,
+            records.RUN_STATE_FILE,
             LOG_FILE,
             *[records.CHECKPOINT_FILE] * checkpoint,
         ):

@@ -55,7 +55,7 @@ def test_a_broken_state_file_is_ignored(tiny, tmp_path):
     folder = tmp_path / config.run_id
     folder.mkdir()
     for text in ("", "[]", "{}", '{"run_id": 1, "odd": 2}'):
-        (folder / run_state.RUN_STATE_FILE).write_text(text)
+        (folder / records.RUN_STATE_FILE).write_text(text)
         assert run_state.find_run_state(tmp_path, config.run_id) is None
 
 
@@ -128,8 +128,8 @@ def test_a_record_takes_precedence_over_an_older_state(tiny, tmp_path, capsys):
         Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 failed, 1 finished" in capsys.readouterr().out
-    os.utime(tmp_path / failed.run_id / run_state.RUN_STATE_FILE)  # begun again since
-    os.utime(tmp_path / done.run_id / run_state.RUN_STATE_FILE)
+    os.utime(tmp_path / failed.run_id / records.RUN_STATE_FILE)  # begun again since
+    os.utime(tmp_path / done.run_id / records.RUN_STATE_FILE)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 crashed, 1 finished" in capsys.readouterr().out
 
@@ -194,4 +194,4 @@ def test_an_interrupted_retraining_resumes_and_replaces_the_first(done_twice, tm
     finished = train(config, tmp_path)
     assert finished.metrics == record.metrics
     assert not (folder / previous_results.PREVIOUS_FOLDER).exists()
-    assert not (folder / run_state.RUN_STATE_FILE).exists()
+    assert not (folder / records.RUN_STATE_FILE).exists()

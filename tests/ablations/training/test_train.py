@@ -17,7 +17,7 @@ import torch
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import AccessError, LeaseLostError
-from ablations.store import leases, records, run_state
+from ablations.store import leases, records
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.training import code_hash
 from ablations.training.environment import cpu_model
@@ -434,11 +434,11 @@ def test_a_run_that_was_taken_over_stops_writing(tiny, tmp_path):
         if body["epoch"] == 1:
             (lease,) = (tmp_path / leases.LEASE_FOLDER).iterdir()
             lease.unlink()
-            (folder / run_state.RUN_STATE_FILE).write_text("theirs")
+            (folder / records.RUN_STATE_FILE).write_text("theirs")
 
     with pytest.raises(LeaseLostError):
         train(config, tmp_path, follow, signals=None)
-    assert (folder / run_state.RUN_STATE_FILE).read_text() == "theirs"
+    assert (folder / records.RUN_STATE_FILE).read_text() == "theirs"
     assert records.find_record(tmp_path, config.run_id) is None
 
 

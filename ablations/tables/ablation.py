@@ -188,10 +188,7 @@ def _control_values(row: Row) -> Values:
 
 
 def ablation_table(
-    study: Study,
-    style: str = "full",
-    columns: Sequence[str] = PAGE,
-    all_rows: bool = False,
+    study: Study, style: str = "full", columns: Sequence[str] = PAGE, all_rows: bool = False
 ) -> Table:
     """The table of a study.
 
@@ -277,7 +274,10 @@ def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
         notes += delta_notes([row.delta for row in study.rows if row.delta])
     if study.best is not None:
         notes.append("Bold: above every other row of two seeds or more (t tests, Holm, 5%).")
-    return notes + baseline_notes(study)
+    notes += baseline_notes(study, "there are no differences")
+    if study.baseline is None and not study.baseline_candidates:
+        notes[-1] += f" It is trained by `{missing.baseline_command(study)}`"
+    return notes
 
 
 def _seeds(study: Study, style: str) -> str:

@@ -69,11 +69,6 @@ def accuracy(row: Row | None) -> str:
     return f"{text} ({', '.join(problems)})" if problems else text
 
 
-def count(row: Row | None) -> str:
-    """The number of seeds of a row's mean."""
-    return str(row.top1.n if row and row.top1 else 0)
-
-
 def seeds(row: Row) -> str:
     """The outcome of each seed, in their order, if there are few."""
     return " ".join(f"{value:.2f}" for value in row.top1.few_values) if row.top1 else ""

@@ -14,7 +14,7 @@ from ablations.paper.claims import MARGIN, OTHER_CLAIMS, WITHIN
 from ablations.paper.published import BASELINE
 from ablations.tables import cells, csv_values, missing, provenance
 from ablations.tables.csv_values import Values
-from ablations.tables.notes import WELCH_NOTE, candidates_text, controls_note, study_title
+from ablations.tables.notes import WELCH_NOTE, baseline_notes, controls_note, study_title
 from ablations.tables.table import Badge, Column, PlottedDifference, Table, csv_frame, text_frame
 
 CONTROL = "Δ from control"
@@ -51,10 +51,7 @@ def _line(study: Study, verdict: Verdict) -> Values:
     return {
         **csv_values.study_values(study),
         "claim": claim.id,
-        "subject": claim.subject,
-        "comparison": claim.comparison,
-        "kind": claim.kind,
-        "margin": claim.margin,
+        **csv_values.fields_of(claim, "subject", "comparison", "kind", "margin"),
         "reading": claim.evidence,
         "verdict": verdict.verdict,
         "why": verdict.reason,
@@ -67,8 +64,7 @@ def _line(study: Study, verdict: Verdict) -> Values:
         "control": against.control.label if against else None,
         "control_kind": against.kind if against else None,
         **csv_values.interval_values(against.delta if against else None, "control_delta"),
-        "p": verdict.p,
-        "p_holm": verdict.p_holm,
+        **csv_values.fields_of(verdict, "p", "p_holm"),
         "survives_holm": verdict.survives_holm if verdict.decided else None,
         "seeds_needed": verdict.seeds,
         "paper_delta": claim.difference,
@@ -155,13 +151,7 @@ def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     counts = {name: sum(each.verdict == name for each in verdicts) for name in VERDICTS}
     tally = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     notes = [f"{len(verdicts)} claims on ablations: {tally or 'none can be read'}."]
-    if study.baseline_candidates:
-        notes.append(
-            "More than one row could be the baseline, so no claim about it is judged: choose with "
-            f"--baseline RUN_ID, one of {candidates_text(study)}."
-        )
-    elif study.baseline is None:
-        notes.append("No baseline among these records, so no claim about it is judged.")
+    notes += baseline_notes(study, "no claim about it is judged")
     if any(each.delta for each in verdicts):
         notes += _rules(verdicts)
     side = next((side for r in study.records if (side := r.cost.get("image_size"))), None)

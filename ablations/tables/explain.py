@@ -50,7 +50,7 @@ def runs_table(study: Study, row: Row, record_paths: Mapping[str, str]) -> Table
     base_top1 = baseline.top1_by_seed if baseline and baseline is not row else {}
     others = f" with {', '.join(row.also_changes)}" if row.also_changes else ""
     changes = [f"{name} {before!r} -> {after!r}" for name, (before, after) in row.changed.items()]
-    outcome = f"Top-1 {cells.accuracy(row)}, n = {cells.count(row)}"
+    outcome = f"Top-1 {cells.accuracy(row)}, n = {row.top1.n if row.top1 else 0}"
     if row.delta:
         delta = f"Δ {cells.row_delta(row)} {cells.interval(row.delta)}".strip()
         outcome += f"; {delta}, n = {row.delta.n}"

@@ -60,15 +60,10 @@ def interval_svg(drawn: PlottedDifference, scale: Scale) -> Markup:
     for side in sorted({scale.side(value) for value in ours} - {0}):
         svg.add(canvas, "polygon", "beyond ours", points=_arrow(side, 4), fill=OURS)
     if drawn.paper is not None:
-        if side := scale.side(drawn.paper):
-            points, kind = (
-                _arrow(side, 7),
-                "beyond paper",
-            )  # larger than ours, so that both are seen
-        else:
-            points, kind = _diamond(_x(drawn.paper, scale)), "paper"
-        svg.add(canvas, "polygon", kind, points=points, fill="none", stroke=PAPER)
-        canvas[-1].set("stroke-width", "1.5")
+        side = scale.side(drawn.paper)  # its arrow is larger than ours, so that both are seen
+        points = _arrow(side, 7) if side else _diamond(_x(drawn.paper, scale))
+        style = {"points": points, "fill": "none", "stroke": PAPER, "stroke_width": "1.5"}
+        svg.add(canvas, "polygon", "beyond paper" if side else "paper", **style)
     return svg.markup(canvas)
 
 

@@ -20,6 +20,7 @@ from ablations.errors import ConfigError
 from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
 from ablations.tables import cells
+from ablations.tables.csv_values import fields_of
 from ablations.tables.formats import render_markdown
 from ablations.tables.table import Column, RowNotes, Table, text_frame
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
@@ -177,10 +178,9 @@ def _line(model: Model) -> dict[str, object]:
         "variant": model.label,
         **cost,
         "activation_bytes": activation_bytes(model.config),
-        "paper_params_m": paper.params_m if paper else None,
-        "paper_macs_g": paper.macs_g if paper else None,
+        **fields_of(paper, "params_m", "macs_g", prefix="paper_"),
         "paper_macs_before_g": paper.macs_v2_g if paper else None,
-        "paper_frozen_params_m": paper.frozen_params_m if paper else None,
+        **fields_of(paper, "frozen_params_m", prefix="paper_"),
         "params_off_m": params_off,
         "macs_off_g": macs_off,
         "note": paper.note if paper and differs else "",

@@ -8,19 +8,17 @@ from ablations.analysis.rows import Row
 from ablations.analysis.stats import Difference
 from ablations.analysis.study import Study
 from ablations.config import naming
-from ablations.tables import cells, missing
+from ablations.tables import cells
 from ablations.text.phrases import pluralize
 
 WELCH_NOTE = "ʷ The two share fewer than two seeds: their means are compared, by Welch's t."
-NO_BASELINE = "No baseline among these records, so there are no differences."
 
 
 def study_title(study: Study) -> str:
     """What the numbers of a study were measured on."""
-    shared = (
-        f", all with {naming.describe_values(study.shared_changes)}" if study.shared_changes else ""
-    )
-    return f"{study.name}{shared}"
+    if not study.shared_changes:
+        return study.name
+    return f"{study.name}, all with {naming.describe_values(study.shared_changes)}"
 
 
 def also_note(row: Row) -> str:
@@ -33,10 +31,8 @@ def partial_pairs_note(row: Row) -> str:
     delta = row.delta
     if delta is None or row.top1 is None or not delta.paired or delta.n == row.top1.n:
         return ""
-    seeds = "seed" if delta.n == 1 else "seeds"
-    return (
-        f"{row.label}: Δ is over the {delta.n} {seeds} that the baseline has too, of {row.top1.n}."
-    )
+    seeds = pluralize(delta.n, "seed")
+    return f"{row.label}: Δ is over the {seeds} that the baseline has too, of {row.top1.n}."
 
 
 def controls_note(row: Row | None) -> str:
@@ -61,22 +57,15 @@ def delta_notes(deltas: Iterable[Difference]) -> list[str]:
     return notes
 
 
-def candidates_text(study: Study) -> str:
-    """The rows that could be the baseline, each with the id of a run."""
-    rows = study.baseline_candidates
-    return ", ".join(f"{row.records[0].run_id} ({row.label})" for row in rows)
-
-
-def baseline_notes(study: Study) -> list[str]:
-    """Why a table has no differences; none if the study has its baseline."""
-    if study.baseline_candidates:
+def baseline_notes(study: Study, consequence: str) -> list[str]:
+    """That a study has no baseline, and what follows for its table; none if it has one."""
+    if rows := study.baseline_candidates:
+        choices = ", ".join(f"{row.records[0].run_id} ({row.label})" for row in rows)
         return [
-            "More than one row could be the baseline, so there are no differences: choose with "
-            f"--baseline RUN_ID, one of {candidates_text(study)}."
+            f"More than one row could be the baseline, so {consequence}: choose with "
+            f"--baseline RUN_ID, one of {choices}."
         ]
-    if study.baseline is None:
-        return [f"{NO_BASELINE} It is trained by `{missing.baseline_command(study)}`"]
-    return []
+    return [f"No baseline among these records, so {consequence}."] if not study.baseline else []
 
 
 def paper_note(study: Study) -> str:

@@ -39,7 +39,7 @@ class Interaction:
     down: Any
     across: Any
     delta: stats.Difference | None
-    p_holm: float | None = None
+    p_holm: float | None
 
 
 @dataclass
@@ -189,15 +189,14 @@ def _add_interactions(grid: Grid, changes: Sequence[tuple[Any, Any]]) -> None:
     """Fill in the interactions of pairs of values against the first value of either field."""
     first, left = grid.down_values[0], grid.across_values[0]
     neither = grid.top1_by_seed(first, left)
+    deltas = []
     for down, across in changes:
         with_down = _minus(grid.top1_by_seed(down, across), grid.top1_by_seed(down, left))
         without = _minus(grid.top1_by_seed(first, across), neither)
-        delta = stats.paired_difference(with_down, without)
-        grid.interactions[repr(down), repr(across)] = Interaction(down, across, delta)
-    found = list(grid.interactions.values())
-    corrected = stats.holm_correction([each.delta.p if each.delta else None for each in found])
-    for each, p in zip(found, corrected, strict=True):
-        each.p_holm = p
+        deltas.append(stats.paired_difference(with_down, without))
+    corrected = stats.holm_correction([delta.p if delta else None for delta in deltas])
+    for (down, across), delta, p in zip(changes, deltas, corrected, strict=True):
+        grid.interactions[repr(down), repr(across)] = Interaction(down, across, delta, p)
 
 
 def _minus(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
@@ -233,8 +232,7 @@ def _value_text(name: str, value: Any) -> str:
 
 
 def _cell(row: Row | None) -> str:
-    count = f" ({row.top1.n})" if row and row.top1 else ""
-    return cells.accuracy(row) + count if row else cells.MISSING
+    return cells.accuracy(row) + (f" ({row.top1.n})" if row and row.top1 else "")
 
 
 def _interaction_notes(grid: Grid) -> list[str]:
@@ -264,7 +262,6 @@ def _interaction_notes(grid: Grid) -> list[str]:
 def pivot_frame(grid: Grid) -> pd.DataFrame:
     """A row a variant of a grid, raw numbers: accuracies in percent, differences in points."""
     lines = []
-    without_result = {repr(pair) for pair in grid.missing}
     for pair in product(grid.down_values, grid.across_values):
         row, (down, across) = grid.variant(*pair), pair
         interaction = grid.interactions.get((repr(down), repr(across)))
@@ -283,7 +280,7 @@ def pivot_frame(grid: Grid) -> pd.DataFrame:
                 **csv_values.fields_of(delta, "p", prefix="interaction_"),
                 **csv_values.fields_of(interaction, "p_holm", prefix="interaction_"),
                 **csv_values.status_counts(row),
-                "missing_command": grid.command(*pair) if repr(pair) in without_result else "",
+                "missing_command": "" if grid.top1_by_seed(*pair) else grid.command(*pair),
                 "run_ids": csv_values.run_ids(row),
             }
         )

@@ -19,20 +19,13 @@ from ablations.paper import matching, published
 from ablations.paper.published import SIZE_AXIS, SIZE_NAMES, PaperRow
 from ablations.tables import cells, csv_values, missing, our_rows, provenance
 from ablations.tables.notes import study_title
-from ablations.tables.table import (
-    Column,
-    PlottedDifference,
-    RowNotes,
-    Table,
-    csv_frame,
-    text_frame,
-)
+from ablations.tables.table import Column, PlottedDifference, RowNotes, Table, csv_frame, text_frame
 from poolformer.config import SIZES
 
 BASE = "s12"  # the size that the others are compared with
 
 
-@dataclass(frozen=True)
+@dataclass
 class Size:
     """A size in a study.
 
@@ -53,7 +46,7 @@ class Size:
     row: Row | None = None
     paper: PaperRow | None = None
     delta: Difference | None = None
-    missing_seeds: tuple[int, ...] = ()
+    missing_seeds: Sequence[int] = ()
     p_holm: float | None = None
 
 
@@ -141,26 +134,21 @@ def sizes_frame(studies: Sequence[Study] = ()) -> pd.DataFrame:
 def _find_sizes(study: Study | None) -> list[Size]:
     """The five sizes, with what a study has of them."""
     papers = published.model_rows()
-    if study is None:
-        return [Size(name, *_shape("imagenet", name), paper=papers.get(name)) for name in SIZES]
-    rows = {name: row for row in study.rows if (name := _size_of(study, row))}
+    recipe, all_rows = (study.recipe, study.rows) if study else ("imagenet", [])
+    rows = {name: row for row in all_rows if study and (name := _size_of(study, row))}
     base = rows[BASE].top1_by_seed if BASE in rows else {}
     found = []
     for name in SIZES:
-        row, delta, seeds = rows.get(name), None, set[int]()
+        flat, row = diff.flat_recipe(recipe, name), rows.get(name)
+        size = Size(name, flat["model.depths"], flat["model.dims"], row, papers.get(name))
         if row is not None and name != BASE:
-            delta = stats.difference(row.top1_by_seed, base)
-            seeds = base.keys() - row.top1_by_seed.keys()
-        shape = _shape(study.recipe, name)
-        found.append(Size(name, *shape, row, papers.get(name), delta, tuple(sorted(seeds))))
+            size.delta = stats.difference(row.top1_by_seed, base)
+            size.missing_seeds = sorted(base.keys() - row.top1_by_seed.keys())
+        found.append(size)
     corrected = stats.holm_correction([size.delta.p if size.delta else None for size in found])
-    return [replace(size, p_holm=p) for size, p in zip(found, corrected, strict=True)]
-
-
-def _shape(recipe: str, size: str) -> tuple[Sequence[int], Sequence[int]]:
-    """Depths and widths of a size in a recipe."""
-    flat = diff.flat_recipe(recipe, size)
-    return flat["model.depths"], flat["model.dims"]
+    for size, p in zip(found, corrected, strict=True):
+        size.p_holm = p
+    return found
 
 
 def _size_of(study: Study, row: Row) -> str | None:

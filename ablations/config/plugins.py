@@ -6,9 +6,6 @@ names.
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
 import importlib
 import importlib.machinery
 import sys
@@ -18,15 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ablations.config import data_sources
-from ablations.config.source_hash import source_hash as source_version
+from ablations.config import data_sources, source_files
 from ablations.errors import ConfigError
 
-PREFIX = "ast:"  # prefix of versions that ignore comments; older records have none
-OURS = ("poolformer", "ablations")  # versioned by `training.code_hash`
-IMPORTERS = ("import_module", "__import__")  # functions of importlib and of Python
-Stamps = dict[Path, tuple[int, int]]  # file -> (modification time, size)
-_loaded: dict[str, tuple[Stamps, str]] = {}  # plugin -> its files and version at import
+# Plugin -> its files and version at import.
+_loaded: dict[str, tuple[source_files.Stamps, str]] = {}
 
 
 def load_plugins(names: Sequence[str]) -> None:
@@ -40,7 +33,7 @@ def load_plugins(names: Sequence[str]) -> None:
     """
     here = str(Path.cwd())
     for name in names:
-        if not _is_module_name(name):
+        if not source_files.is_module_name(name):
             raise ConfigError(
                 f"plugin {name!r} is not a module name such as my_mixer or package.mixer"
             )
@@ -56,28 +49,24 @@ def load_plugins(names: Sequence[str]) -> None:
         except ConfigError as error:
             raise ConfigError(f"plugin {name}: {error}") from error
         except (Exception, SystemExit) as error:  # a plugin may raise anything
-            missing = isinstance(error, ModuleNotFoundError)
-            kind = "" if missing else f"{type(error).__name__}: "
-            problem = f" does not import: {kind}{' '.join(str(error).split()) or 'no message'}"
-            if isinstance(error, ModuleNotFoundError) and error.name == name:
-                problem = f": no such module in {here} or the environment"
-            raise ConfigError(f"plugin {name}{problem}") from error
+            message = " ".join(str(error).split()) or "no message"
+            if not isinstance(error, ModuleNotFoundError):
+                message = f"{type(error).__name__}: {message}"
+            elif error.name == name:
+                raise ConfigError(
+                    f"plugin {name}: no such module in {here} or the environment"
+                ) from error
+            raise ConfigError(f"plugin {name} does not import: {message}") from error
         finally:
             sys.path.remove(here)
             sys.dont_write_bytecode = writes
         _check_registered(name)
         if file := _file(sys.modules[name]):
-            files = _sources(name, file)
-            _loaded[name] = _stamps(files), _version(files)
+            files = source_files.imported_files(name, file)
+            _loaded[name] = source_files.stamps(files), source_files.version(files)
     # A plugin may import files beside it later; installed modules take precedence.
     if names and here not in sys.path:
         sys.path.append(here)
-
-
-def _is_module_name(name: object) -> bool:
-    if not isinstance(name, str) or name.endswith(".py"):
-        return False
-    return all(part.isidentifier() for part in name.split("."))
 
 
 def _edited(name: str) -> bool:
@@ -86,11 +75,11 @@ def _edited(name: str) -> bool:
     file = _file(sys.modules[name])
     if known is None or file is None or not file.is_file():
         return False
-    if known[0] == _stamps(known[0]):
+    if known[0] == source_files.stamps(known[0]):
         return False
-    files = _sources(name, file)
-    if _version(files) == known[1]:
-        _loaded[name] = _stamps(files), known[1]
+    files = source_files.imported_files(name, file)
+    if source_files.version(files) == known[1]:
+        _loaded[name] = source_files.stamps(files), known[1]
         return False
     for other, module in list(sys.modules.items()):
         if _file(module) in known[0] or _file(module) in files:
@@ -115,11 +104,7 @@ def _modules(registry: Any, mixer: str) -> list[str]:
     if mixer not in registry.MIXERS:
         return []
     names = {getattr(registry.MIXERS[mixer], "__module__", ""), registry.REGISTERED_BY.get(mixer)}
-    return [name for name in names if name and _top(name) not in sys.stdlib_module_names]
-
-
-def _top(module: str) -> str:
-    return module.partition(".")[0]
+    return [name for name in names if name and name.split(".")[0] not in sys.stdlib_module_names]
 
 
 def mixer_versions(mixers: Iterable[str]) -> dict[str, str]:
@@ -129,7 +114,8 @@ def mixer_versions(mixers: Iterable[str]) -> dict[str, str]:
     these import. It ignores comments, docstrings, formatting and code of other mixers.
     """
     return {
-        name: _version(_all_files(homes), name) for name, homes in _mixer_modules(mixers).items()
+        name: source_files.version(_all_files(homes), name)
+        for name, homes in _mixer_modules(mixers).items()
     }
 
 
@@ -143,10 +129,10 @@ def changed_mixers(before: Mapping[str, str], mixers: Iterable[str]) -> str | No
     changes = []
     for name, homes in _mixer_modules(mixers).items():
         files, then = _all_files(homes), before.get(name, "unknown")
-        whole = _version(files), *(_raw_version(file) for _, file in homes)
-        if then in (now := _version(files, name), *whole):
+        whole = source_files.version(files), *(source_files.raw_version(file) for _, file in homes)
+        if then in (now := source_files.version(files, name), *whole):
             continue
-        old = not then.startswith((PREFIX, "unknown"))
+        old = not then.startswith((source_files.PREFIX, "unknown"))
         older = ", whose comments count in this old record" if old else ""
         changes.append(f"{name!r} ({then} then{older}, {now} now)")
     return f"the code of its token mixer {', '.join(changes)} has changed" if changes else None
@@ -164,9 +150,10 @@ def changed_mixers_on_disk(names: object, before: Mapping[str, str]) -> str | No
     """
     known: set[str] = set()
     for name in names if isinstance(names, (list, tuple)) else ():
-        for module, file in _find_modules(name) if _is_module_name(name) else ():
-            files = _sources(module, file)
-            known |= {_version(files, mixer) for mixer in (None, *before)} | {_raw_version(file)}
+        for module, file in _find_modules(name) if source_files.is_module_name(name) else ():
+            files = source_files.imported_files(module, file)
+            known |= {source_files.version(files, mixer) for mixer in (None, *before)}
+            known.add(source_files.raw_version(file))
     stale = [repr(name) for name, then in before.items() if known and then not in known]
     return f"the code of its token mixer {', '.join(stale)} has changed" if stale else None
 
@@ -185,7 +172,7 @@ def _mixer_modules(mixers: Iterable[str]) -> dict[str, list[tuple[str, Path]]]:
 
 def _all_files(homes: Iterable[tuple[str, Path]]) -> list[Path]:
     """The files of modules, and the files beside them that they import."""
-    return sorted({file for home in homes for file in _sources(*home)})
+    return sorted({file for home in homes for file in source_files.imported_files(*home)})
 
 
 def _file(module: ModuleType | None) -> Path | None:
@@ -207,79 +194,3 @@ def _find_modules(name: str) -> Iterator[tuple[str, Path]]:
         for file in sorted(Path(folder).rglob("*.py")):
             words = file.relative_to(folder).with_suffix("").parts
             yield ".".join([name, *(word for word in words if word != "__init__")]), file
-
-
-def _version(files: Iterable[Path], mixer: str | None = None) -> str:
-    text = "\n".join(_digest(file, mixer, *stamp) for file, stamp in _stamps(files).items())
-    return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _raw_version(file: Path) -> str:
-    """The version in older records: a hash over the bytes of one file."""
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    except OSError:
-        return ""
-
-
-def _stamps(files: Iterable[Path]) -> Stamps:
-    found: Stamps = {}
-    for file in files:
-        try:
-            stat = file.stat()
-            found[file] = stat.st_mtime_ns, stat.st_size
-        except OSError:
-            found[file] = 0, 0  # gone since
-    return found
-
-
-@functools.lru_cache(maxsize=1000)
-def _digest(file: Path, mixer: str | None, *stamp: int) -> str:  # noqa: ARG001 - see _stamps
-    try:
-        return source_version(file, mixer)
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return _raw_version(file)
-
-
-def _sources(module: str, file: Path) -> list[Path]:
-    """The file of a module, and all files beside it that it imports, directly or not.
-
-    For an installed module, only files of its own package count.
-    """
-    up = module.count(".") + (file.name == "__init__.py")
-    if up >= len(file.parents):
-        return [file]
-    root = file.parents[up]
-    installed = not {"site-packages", "dist-packages"}.isdisjoint(root.parts)
-    found, rest = {file}, [(module, file)]
-    while rest:
-        for name in _imports(*rest.pop()):
-            if _top(name) in OURS or (installed and _top(name) != _top(module)):
-                continue
-            base = root.joinpath(*name.split("."))
-            for path in (base.with_suffix(".py"), base / "__init__.py"):
-                if path not in found and path.is_file():
-                    found.add(path)
-                    rest.append((name, path))
-    return sorted(found)
-
-
-def _imports(module: str, file: Path) -> set[str]:
-    """The modules that a file imports, by name."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return set()
-    found: set[str] = set()
-    package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {item.name for item in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            up = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*up, *([node.module] if node.module else [])])
-            found |= {".".join(filter(None, [base, item.name])) for item in node.names} | {base}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(IMPORTERS):
-            given = [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]
-            found |= {name for name in given if isinstance(name, str) and _is_module_name(name)}
-    return found - {""}

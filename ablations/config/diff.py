@@ -60,6 +60,12 @@ def primary_field(changed: Changes) -> str | None:
     return min(changed, key=_position, default=None)
 
 
+def primary_fields(changed: Changes) -> tuple[str, ...]:
+    """The field that decides the axis, or both of the model's size; none for the baseline."""
+    field = primary_field(changed)
+    return SHAPE_FIELDS if field in SHAPE_FIELDS else (field,) if field else ()
+
+
 def sort_fields(changed: Changes) -> list[str]:
     """Fields in the paper's order, then those of the model, the data and the optimizer."""
     return sorted(changed, key=_position)
@@ -78,8 +84,7 @@ def _position(field: str) -> tuple[int, int, str]:
 
 def primary_change(changed: Changes) -> Changes:
     """The change that decides the axis; depths and widths together are one change."""
-    field = primary_field(changed)
-    fields = SHAPE_FIELDS if field in SHAPE_FIELDS else (field,)
+    fields = primary_fields(changed)
     return {name: change for name, change in changed.items() if name in fields}
 
 

@@ -20,6 +20,7 @@ from ablations.config.diff import (
     flat_recipe,
     primary_change,
     primary_field,
+    primary_fields,
     secondary_changes,
     sort_fields,
 )
@@ -150,7 +151,7 @@ def variant_name(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
         return label
     # A preset that makes the same primary change and more has the shorter name.
     taken = any(
-        all(preset[field] == flat[field] for field in _primary_fields(changed)) and preset != flat
+        all(preset[field] == flat[field] for field in primary_fields(changed)) and preset != flat
         for preset in _same_axis_presets(recipe, changed, flat)
     )
     return f"{label} alone" if taken else label
@@ -279,11 +280,6 @@ def _axis(field: str, after: Any) -> str:
     if field == "model.token_mixers" and _is_list(after):
         return HYBRID
     return AXES.get(field, capitalize(FIELD_LABELS.get(field, field)))
-
-
-def _primary_fields(changed: Changes) -> tuple[str, ...]:
-    field = primary_field(changed)
-    return SHAPE_FIELDS if field in SHAPE_FIELDS else (field,) if field else ()
 
 
 def _same_axis_presets(

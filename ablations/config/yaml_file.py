@@ -53,7 +53,7 @@ def load_yaml(path: Path) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _SizeCheck().size(node)
+        _check_size(node, {})
         return loader.construct_document(node)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -72,40 +72,40 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-class _SizeCheck:
-    """Checks the nodes of a document. It visits each once, however many aliases point to it."""
+def _check_size(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """The number of nodes in a node, and their depth, with aliases expanded.
 
-    def __init__(self) -> None:
-        self.known: dict[int, tuple[int, int]] = {}
-        self.open: set[int] = set()
+    Args:
+        node: The node.
+        known: The results by id, so that each node is visited once, however many aliases point to
+            it; None while its inner nodes are visited.
 
-    def size(self, node: Any) -> tuple[int, int]:
-        """The number of nodes in a node, and their depth, with aliases expanded."""
-        if id(node) in self.known:
-            return self.known[id(node)]
-        where = f"line {node.start_mark.line + 1}"
-        if id(node) in self.open:
-            raise ConfigError(f"{where}: an anchor that contains itself")
-        self.open.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            _check_number(node, where)
-            inner = []
-        elif isinstance(node, yaml.MappingNode):
-            _check_keys(node)
-            inner = [each for pair in node.value for each in pair]
-        else:
-            inner = node.value
-        sizes = [self.size(each) for each in inner]
-        nodes = 1 + sum(each[0] for each in sizes)
-        depth = 1 + max((each[1] for each in sizes), default=0)
-        if nodes > NODES or depth > DEPTH:
-            raise ConfigError(
-                f"{where}: more than {NODES:,} values or nested more than {DEPTH} deep, aliases "
-                "written out"
-            )
-        self.open.remove(id(node))
-        self.known[id(node)] = nodes, depth
-        return nodes, depth
+    Raises:
+        ConfigError: It is too large or too deep, or has an invalid key or number.
+    """
+    where = f"line {node.start_mark.line + 1}"
+    if id(node) in known:
+        if size := known[id(node)]:
+            return size
+        raise ConfigError(f"{where}: an anchor that contains itself")
+    known[id(node)] = None
+    inner = node.value
+    if isinstance(node, yaml.ScalarNode):
+        _check_number(node, where)
+        inner = []
+    elif isinstance(node, yaml.MappingNode):
+        _check_keys(node)
+        inner = [each for pair in node.value for each in pair]
+    sizes = [_check_size(each, known) for each in inner]
+    nodes = 1 + sum(each[0] for each in sizes)
+    depth = 1 + max((each[1] for each in sizes), default=0)
+    if nodes > NODES or depth > DEPTH:
+        raise ConfigError(
+            f"{where}: more than {NODES:,} values or nested more than {DEPTH} deep, aliases "
+            "written out"
+        )
+    known[id(node)] = nodes, depth
+    return nodes, depth
 
 
 def _check_keys(node: yaml.MappingNode) -> None:

@@ -102,7 +102,7 @@ def test_light_commands_start_without_torch(words, tmp_path):
         (["train", "--results", "/proc/none"], "cannot be written"),
         (["run"], "the following arguments are required: sweeps"),
         (["run", "none.yaml"], "none.yaml cannot be read"),
-        (["run", "{nested}"], "did you mean"),
+        (["run", "{nested}"], "must have only parameters"),
         (["run", "{preset}"], "is not a name"),
         (["run", "{empty}"], "needs values"),
         (["run", "sweeps/pool_size.yaml", "--seeds=0,1", "--seed=2"], "are both given"),

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from ablations.analysis.rows import Row
 from ablations.analysis.scale import bulk_limit
 from ablations.analysis.study import Study
-from ablations.config.naming import BASELINE
+from ablations.config.naming import BASELINE, capitalize
 from ablations.figures.drawing import (
     BLACK,
     BLUE,
@@ -31,7 +31,7 @@ from ablations.figures.drawing import (
     new_figure,
     set_log_ticks,
 )
-from ablations.figures.labels import capitalize, place_labels, plot_label
+from ablations.figures.labels import place_labels, plot_label
 from ablations.paper.published import ImageNetRow, imagenet_rows
 from ablations.text.phrases import pluralize
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from ablations.analysis.rows import Row
 from ablations.analysis.scale import DISTANT_POINTS, DISTANT_RATIO
 from ablations.analysis.study import Study
+from ablations.config.naming import capitalize
 from ablations.figures.drawing import (
     BLACK,
     DASHES,
@@ -24,7 +25,7 @@ from ablations.figures.drawing import (
     legend_entry,
     new_figure,
 )
-from ablations.figures.labels import capitalize, make_unique, plot_label
+from ablations.figures.labels import make_unique, plot_label
 from ablations.store.load import MAIN_METRIC
 
 History = Sequence[Mapping[str, float]]  # one row per epoch

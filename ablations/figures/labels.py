@@ -48,11 +48,6 @@ def dagger_notes(rows: Iterable[Row]) -> list[str]:
     return [note] if any(row.also_changes for row in rows) else []
 
 
-def capitalize(text: str) -> str:
-    """Text with a capital first letter; the rest stays."""
-    return text[:1].upper() + text[1:]
-
-
 def signed_points(value: float, digits: int = 2) -> str:
     """A difference with its sign (a minus, not a hyphen); zero has none."""
     text = f"{value:+.{digits}f}"

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
+from ablations.config.naming import capitalize
 from ablations.figures.drawing import (
     BLACK,
     BLUE,
@@ -25,7 +26,6 @@ from ablations.figures.drawing import (
     set_log_ticks,
 )
 from ablations.figures.labels import (
-    capitalize,
     dagger_notes,
     plot_label,
     row_label,
@@ -156,8 +156,8 @@ def published_speed() -> StyledFigure:
     right.tick_params(axis="y", length=0)
     right.grid(visible=False, axis="y")
     right.set_xlabel("Throughput ratio (×)")
-    corner = {"transform": right.transAxes, "ha": "right", "fontsize": 7.5}
-    right.text(0.99, 1.0, "PoolFormer faster →", **corner)
+    text = "PoolFormer faster →"
+    right.text(0.99, 1.0, text, transform=right.transAxes, ha="right", fontsize=7.5)
     legend(figure, [legend_entry(name, **look) for name, look in looks.items()], columns=3)
     return figure
 

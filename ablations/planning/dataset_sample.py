@@ -76,8 +76,8 @@ def sample_dataset(dataset: ImageDataset, train: int, val: int) -> ImageDataset:
 
     def sample(split: Split, count: int) -> Split:
         index = np.resize(generator.permutation(len(split)), count)
-        if isinstance(split.images, np.ndarray):
-            return Split(split.images[index], split.labels[index])
-        return Split([split.images[i] for i in index], split.labels[index])
+        whole = split.images
+        images = whole[index] if isinstance(whole, np.ndarray) else [whole[i] for i in index]
+        return Split(images, split.labels[index])
 
     return replace(dataset, train=sample(dataset.train, train), val=sample(dataset.val, val))

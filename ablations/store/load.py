@@ -94,15 +94,10 @@ def read_records_by_folder(
     Raises:
         RecordError: A folder does not exist.
     """
-    found: list[LocatedRecord] = []
-    problems: list[str] = []
-    empty: list[str] = []
-    for folder in folders:
-        in_folder, broken = records.read_all_records([folder])
-        if not in_folder and not broken:
-            empty.append(f"{folder} has no records")
-        found += in_folder
-        problems += broken
+    contents = [(folder, *records.read_all_records([folder])) for folder in folders]
+    found = [record for _, in_folder, _ in contents for record in in_folder]
+    problems = [problem for _, _, broken in contents for problem in broken]
+    empty = [f"{folder} has no records" for folder, *content in contents if not any(content)]
     return found, problems, empty
 
 

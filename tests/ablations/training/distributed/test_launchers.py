@@ -151,7 +151,7 @@ def test_ranks_are_read_from_the_variables_of_srun(monkeypatch):
         ({"system.devices": 3}, "data.batch_size 250 is the batch over all devices"),
         ({**TWO, "model.norm": "batch"}, "on CPUs torch has no batch norm over several processes"),
         ({"system.nodes": 2}, "`srun --nodes=2 --ntasks-per-node=1 --kill-on-bad-exit=1"),
-        ({**TWO, "data.mixup": 0.2}, "take a multiple of 4"),
+        ({**TWO, "data.mixup": 0.2}, "use a multiple of 4"),
     ],
 )
 def test_wrong_input_is_reported_before_anything_is_written(change, message, tmp_path, capsys):

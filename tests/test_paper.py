@@ -167,7 +167,8 @@ def test_a_model_changed_by_overrides_has_no_published_counts(tmp_path):
 def test_a_custom_mixer_gets_its_row(tmp_path):
     """The README's example as it is printed, with a smaller model and fewer epochs."""
     write_files(tmp_path)
-    (command,) = re.findall(r"^ablations (run .*--plugins.*)$", Path("README.md").read_text(), re.M)
+    readme = Path("README.md").read_text()
+    (command,) = re.findall(r"^ablations (run my_mixer\.yaml .*?)(?: +#.*)?$", readme, re.MULTILINE)
     words = [*command.split(), "--seeds=0", *TINY_FLAGS, "--optim.epochs=1"]
     done = subprocess.run(
         [sys.executable, "-m", "ablations", *words], cwd=tmp_path, capture_output=True, text=True

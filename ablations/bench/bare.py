@@ -22,8 +22,8 @@ def train_bare(config: RunConfig) -> float:
     optim = config.optim
     torch.set_num_threads(config.system.threads)
     torch.use_deterministic_algorithms(False)  # a run in this process may have set it
-    pictures = data.load_dataset(config.data)
-    train, val = create_loaders(pictures, config.data, config.seed)
+    dataset = data.load_dataset(config.data)
+    train, val = create_loaders(dataset, config.data, config.seed)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = MetaFormer(config.model).to(memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(
@@ -64,4 +64,4 @@ def train_bare(config: RunConfig) -> float:
             for images, labels in val:
                 logits = model(images.contiguous(memory_format=torch.channels_last))
                 right += int((logits.argmax(dim=1) == labels).sum())
-    return round(100 * right / len(pictures.val), 4)
+    return round(100 * right / len(dataset.val), 4)

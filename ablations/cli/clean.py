@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from ablations.cli.options import add_results, resolve_folder
 from ablations.cli.parser import Parser
+from ablations.config.schema import RUN_ID
 from ablations.console import screen
 from ablations.errors import ConfigError
-from ablations.store.cleanup import (
-    REMOVABLE_KINDS,
-    file_size,
-    find_removable,
-    remove_path,
-    restore_interrupted,
-)
+from ablations.store.cleanup import REMOVABLE_KINDS, file_size, find_removable, remove_path
+from ablations.store.previous_results import finish_interrupted_moves
 from ablations.text.phrases import pluralize
 
 
@@ -49,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in problems:
         screen.note(f"left alone: {problem}")
     if not arguments.dry_run:
-        restore_interrupted(results)
+        finish_interrupted_moves(results, filter(RUN_ID.fullmatch, os.listdir(results)))
     found = list(find_removable(results))
     if not found:
         screen.out(f"nothing to remove in {results}")

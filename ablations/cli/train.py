@@ -92,14 +92,14 @@ def _run(
 ) -> int:
     """Train the run, or reuse its record, and print the outcome."""
     from ablations.errors import LeaseLostError, ProcessLostError
-    from ablations.store import records, reuse_check
+    from ablations.store import previous_results, records, reuse_check
     from ablations.tracking.reuse import fetch_finished_runs, mirror_reused_run
     from ablations.training.train import train
 
     reuse, results = not arguments.no_reuse, arguments.results
 
     if arguments.retrain_stale and reuse_check.is_stale(results, config):
-        reuse_check.move_stale_files(results, config.run_id)
+        previous_results.move_stale_files(results, config.run_id)
     fetched = fetch_finished_runs([config], results) if reuse else []
     earlier = records.find_record(results, config.run_id)
     reused = reuse and earlier is not None and earlier.done

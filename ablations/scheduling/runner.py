@@ -22,7 +22,7 @@ from ablations.scheduling.launcher import Launcher
 from ablations.scheduling.local import LocalLauncher
 from ablations.scheduling.observer import Observer
 from ablations.scheduling.scheduler import Outcome, Scheduler
-from ablations.store import failures, leases, records, reuse_check
+from ablations.store import cleanup, failures, leases, previous_results, records, reuse_check
 from ablations.store.records import Record, record_stamp
 from ablations.tracking.reuse import fetch_finished_runs
 from ablations.training.signals import Signals
@@ -100,21 +100,21 @@ def select_runs(
             precision.
         BusyError: Another process trains a stale run.
     """
-    reuse_check.finish_interrupted_moves(results, [run.run_id for run in runs])
+    previous_results.finish_interrupted_moves(results, [run.run_id for run in runs])
     selection = select_by_record(runs, results, retry_failed)
     readable = [run for run in runs if run.run_id not in selection.unreadable]
     compared = reuse_check.check_records(
         readable, selection.reused, on_this_machine, on_missing=_check_data
     )
     compared.raise_mismatch(results)
-    reuse_check.remove_finished_leftovers(
+    cleanup.remove_finished_leftovers(
         results, (record.run_id for record in selection.reused if record.done)
     )
     selection.retrain(compared.failed, readable)
     if retrain_stale:
         for run in readable:
             if run.run_id in compared.stale or reuse_check.is_stale(results, run):
-                reuse_check.move_stale_files(results, run.run_id)
+                previous_results.move_stale_files(results, run.run_id)
         selection.retrain(set(compared.stale), readable)
     else:
         selection.stale = compared.stale

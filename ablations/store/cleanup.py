@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ablations.config.schema import RUN_ID
 from ablations.errors import RecordError
 from ablations.store import leases, previous_results, records
 from ablations.store.leases import Holder
-from ablations.store.reuse_check import finish_interrupted_moves
 
 # What may be removed, in the order of the report.
 REMOVABLE_KINDS = {
@@ -60,11 +60,15 @@ def _removable_of_run(results: Path, folder: Path, held: dict[str, Holder]) -> I
             yield "checkpoint" if path.name == records.CHECKPOINT_FILE else "leftover", path
 
 
-def restore_interrupted(results: Path) -> None:
-    """Finish the moves of results that a killed `--no-reuse` has interrupted."""
-    finish_interrupted_moves(
-        results, [path.name for path in results.iterdir() if RUN_ID.fullmatch(path.name)]
-    )
+def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:
+    """Remove the files that killed processes left in the folders of done runs."""
+    for run_id in run_ids:
+        if records.files_of_unfinished_cleanup(results, run_id):
+            # Skip runs that another process trains, or that this user may not write.
+            with contextlib.suppress(RecordError, OSError), leases.hold_lease(results, run_id):
+                if (known := records.find_record(results, run_id)) and known.done:
+                    for path in records.files_of_unfinished_cleanup(results, run_id):
+                        path.unlink(missing_ok=True)
 
 
 def file_size(path: Path) -> int:

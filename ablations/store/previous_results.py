@@ -1,18 +1,31 @@
-"""Results of a run that is trained once more: kept in ``previous/`` until the new record is there.
+"""Earlier results of a run that is trained once more.
 
-Each move is a few renames. A process may be killed between two of them:
+They are kept in ``previous/`` until the new record is there; those of a run whose token mixer has
+changed are kept in ``stale-N/`` for good. Each move is a few renames.
+A process may be killed between two of them:
 ``finish_interrupted_move`` completes or undoes such a move.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from ablations.store.records import CHECKPOINT_FILE, HISTORY_FILE, RECORD_FILE, Record
+from ablations.errors import RecordError
+from ablations.store import leases
+from ablations.store.records import (
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    Record,
+)
 
 PREVIOUS_FOLDER = "previous"
+STALE_FOLDER = "stale"
 
 
 def move_to_previous(results: Path, run_id: str) -> None:
@@ -57,6 +70,37 @@ def finish_interrupted_move(results: Path, run_id: str) -> None:
     if not (folder / RECORD_FILE).is_file():
         os.replace(previous / RECORD_FILE, folder / RECORD_FILE)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def finish_interrupted_moves(results: Path, run_ids: Iterable[str]) -> None:
+    """As ``finish_interrupted_move``, for all runs of which this process gets the lease."""
+    for run_id in run_ids:
+        if has_interrupted_move(results, run_id):
+            # Skip runs that another process trains, or that this user may not write.
+            with contextlib.suppress(RecordError, OSError), leases.hold_lease(results, run_id):
+                finish_interrupted_move(results, run_id)
+
+
+def move_stale_files(results: Path, run_id: str) -> Path:
+    """Move the files of a stale run to a folder ``stale-N`` in its own, so that it trains again.
+
+    Returns:
+        That folder; it is never removed.
+
+    Raises:
+        BusyError: Another process trains the run.
+    """
+    folder = results / run_id
+    with leases.hold_lease(results, run_id):
+        number = 1
+        while (kept := folder / f"{STALE_FOLDER}-{number}").exists():
+            number += 1
+        kept.mkdir()
+        # The record moves last: with it the run is done.
+        for name in (HISTORY_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, RECORD_FILE):
+            if (folder / name).is_file():
+                os.replace(folder / name, kept / name)
+    return kept
 
 
 def _is_half_restored(folder: Path) -> bool:

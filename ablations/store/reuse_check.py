@@ -7,7 +7,6 @@ The run id does not cover these three. Other images or another precision are ref
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +16,10 @@ from ablations import data
 from ablations.config import plugins
 from ablations.config.precision import resolve_precision
 from ablations.config.schema import RunConfig
-from ablations.errors import ConfigError, DataError, LeaseError, RecordError
-from ablations.store import leases, previous_results, records
-from ablations.store.records import CHECKPOINT_FILE, HISTORY_FILE, RECORD_FILE, WEIGHTS_FILE, Record
+from ablations.errors import ConfigError, DataError
+from ablations.store import records
+from ablations.store.records import CHECKPOINT_FILE, RECORD_FILE, Record
 
-STALE_FOLDER = "stale"  # folder for the files of a run that is trained again with a changed mixer
 RETRAIN_HINT = "--retrain-stale trains it again and keeps what it had"
 _OTHER_FOLDER_HINT = "use another results folder (--results DIR)"
 _SourceKey = tuple[str, str]  # name and root of a data set
@@ -106,20 +104,17 @@ def check_records(
             continue
         if source not in identities:
             identities[source] = _identity(config, download, found)
-        now = identities[source]
-        other = images_mismatch(record.data, now, config) if now else None
+        before, now = record.data | record.environment, identities[source]
+        other = _other_images(before, now, config) if now else None
         if not record.done:
-            if other and record.data.get("fingerprint"):
+            if other and before.get("fingerprint"):
                 found.failed.add(run_id)
             continue
         if other:
             found.images[run_id] = other
-        decided = _precisions_known(record, config, on_this_machine)
-        if decided and (why := precision_mismatch(record.environment, config)):
+        if why := _other_precision(before, config, on_this_machine):
             found.precision[run_id] = why
-        if why := plugins.changed_mixers(
-            record.environment.get("plugins", {}), config.model.mixers
-        ):
+        if why := _changed_mixers(before, config):
             found.stale[run_id] = why
     return found
 
@@ -156,38 +151,31 @@ def check_record(
         DataError: It has other images.
         ConfigError: It has another precision, or a mixer of a plugin has changed.
     """
-    what, environment = f"run {record.run_id} ({origin})", record.environment
-    if why := images_mismatch(record.data, data.dataset_identity(config.data), config):
-        raise DataError(f"{what}: {why}: {_OTHER_FOLDER_HINT}")
-    known = _precisions_known(record, config, on_this_machine)
-    if known and (why := precision_mismatch(environment, config)):
-        raise ConfigError(f"{what}: {why}, or {_OTHER_FOLDER_HINT}")
-    if why := plugins.changed_mixers(environment.get("plugins", {}), config.model.mixers):
-        raise ConfigError(f"{what} is stale: {why}: {RETRAIN_HINT}")
+    name, before = f"run {record.run_id} ({origin})", record.data | record.environment
+    _check(name, before, config, _OTHER_FOLDER_HINT, on_this_machine)
 
 
 def check_checkpoint(state: Mapping[str, Any], config: RunConfig, checkpoint: Path) -> None:
-    """Raise where a checkpoint does not match the config of its run.
-
-    Raises:
-        DataError: It has other images.
-        ConfigError: It has another precision, or a mixer of a plugin has changed.
-    """
-    if why := images_mismatch(state, data.dataset_identity(config.data), config):
-        raise DataError(f"{checkpoint}: {why}: {_OTHER_FOLDER_HINT}")
-    if why := precision_mismatch(state, config):
-        raise ConfigError(f"{checkpoint}: {why}, or remove the file to train the run anew")
-    if why := plugins.changed_mixers(state.get("plugins", {}), config.model.mixers):
-        raise ConfigError(f"{checkpoint} is stale: {why}: {RETRAIN_HINT}")
+    """As ``check_record``, for the checkpoint of a run."""
+    _check(str(checkpoint), state, config, "remove the file to train the run anew")
 
 
-def _precisions_known(record: Record, config: RunConfig, on_this_machine: bool) -> bool:
-    """Whether both precisions are known; tables leave out a record without one."""
-    asked = on_this_machine or config.system.precision != "auto"
-    return asked and record.environment.get("precision") is not None
+def _check(
+    name: str,
+    before: Mapping[str, Any],
+    config: RunConfig,
+    remedy: str,
+    on_this_machine: bool = True,
+) -> None:
+    if why := _other_images(before, data.dataset_identity(config.data), config):
+        raise DataError(f"{name}: {why}: {_OTHER_FOLDER_HINT}")
+    if why := _other_precision(before, config, on_this_machine):
+        raise ConfigError(f"{name}: {why}, or {remedy}")
+    if why := _changed_mixers(before, config):
+        raise ConfigError(f"{name} is stale: {why}: {RETRAIN_HINT}")
 
 
-def images_mismatch(
+def _other_images(
     before: Mapping[str, Any], now: Mapping[str, str], config: RunConfig
 ) -> str | None:
     """How the images of a run differ from those on this machine; None where they are the same.
@@ -211,19 +199,28 @@ def images_mismatch(
     return None
 
 
-def precision_mismatch(before: Mapping[str, Any], config: RunConfig) -> str | None:
-    """How the precision of a run differs from its config; None where it is the same.
+def _other_precision(
+    before: Mapping[str, Any], config: RunConfig, on_this_machine: bool
+) -> str | None:
+    """How the precision of a run differs from its config; None where it is the same or unknown.
 
-    Args:
-        before: The ``precision`` that the run was trained with.
-        config: The run.
+    Tables leave out a record without a precision.
     """
-    now, asked = resolve_precision(config.system), config.system.precision
-    if (then := before.get("precision")) == now:
+    then, asked = before.get("precision"), config.system.precision
+    if then is None or (asked == "auto" and not on_this_machine):
+        return None
+    if then == (now := resolve_precision(config.system)):
         return None
     machine = f" ({now} on this machine)" if asked == "auto" else ""
-    remedy = f": use --system.precision {then}" if then else ""
-    return f"it has precision {then or 'unknown'}, system.precision is {asked}{machine}{remedy}"
+    return (
+        f"it has precision {then}, system.precision is {asked}{machine}: use --system.precision "
+        f"{then}"
+    )
+
+
+def _changed_mixers(before: Mapping[str, Any], config: RunConfig) -> str | None:
+    """Which token mixers of a run have changed since; None where none has."""
+    return plugins.changed_mixers(before.get("plugins", {}), config.model.mixers)
 
 
 def is_stale(results: Path, config: RunConfig) -> bool:
@@ -232,56 +229,12 @@ def is_stale(results: Path, config: RunConfig) -> bool:
         return False
     known = records.find_record(results, config.run_id)
     checkpoint = results / config.run_id / CHECKPOINT_FILE
-    before = [known.environment.get("plugins", {})] if known and known.done else []
+    before = [known.environment] if known and known.done else []
     if checkpoint.is_file():
         import torch
 
         # Training itself reports and moves a checkpoint that cannot be read.
         with contextlib.suppress(Exception):
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            before.append(dict(state["plugins"]))
-    return any(plugins.changed_mixers(each, config.model.mixers) for each in before)
-
-
-# Runs that another process trains, or that this user may not write, are skipped.
-_SKIPPED_ERRORS = (LeaseError, RecordError, OSError)
-
-
-def finish_interrupted_moves(results: Path, run_ids: Iterable[str]) -> None:
-    """Restore what a killed `--no-reuse` moved away, of runs that no process trains."""
-    for run_id in run_ids:
-        if previous_results.has_interrupted_move(results, run_id):
-            with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
-                previous_results.finish_interrupted_move(results, run_id)
-
-
-def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:
-    """Remove the files that killed processes left in the folders of done runs."""
-    for run_id in run_ids:
-        if records.files_of_unfinished_cleanup(results, run_id):
-            with contextlib.suppress(*_SKIPPED_ERRORS), leases.hold_lease(results, run_id):
-                if (known := records.find_record(results, run_id)) and known.done:
-                    for path in records.files_of_unfinished_cleanup(results, run_id):
-                        path.unlink(missing_ok=True)
-
-
-def move_stale_files(results: Path, run_id: str) -> Path:
-    """Move the files of a stale run to a folder ``stale-N`` in its own, so that it trains again.
-
-    Returns:
-        That folder; it is never removed.
-
-    Raises:
-        BusyError: Another process trains the run.
-    """
-    folder = results / run_id
-    with leases.hold_lease(results, run_id):
-        number = 1
-        while (kept := folder / f"{STALE_FOLDER}-{number}").exists():
-            number += 1
-        kept.mkdir()
-        # The record moves last: with it the run is done.
-        for name in (HISTORY_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, RECORD_FILE):
-            if (folder / name).is_file():
-                os.replace(folder / name, kept / name)
-    return kept
+            before.append({"plugins": dict(state["plugins"])})
+    return any(_changed_mixers(each, config) for each in before)

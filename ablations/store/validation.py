@@ -186,6 +186,7 @@ class CheckpointJson(TypedDict):
     run_id: str
     epoch: _Count
     fingerprint: str
+    precision: str
     diverged: bool
     state_dict: dict[str, Any]
     callbacks: CallbacksJson

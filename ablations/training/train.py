@@ -24,7 +24,15 @@ from ablations.console import screen
 from ablations.data.batches import create_loaders, set_first_epoch
 from ablations.data.checks import check_classes
 from ablations.errors import AccessError, ConfigError, LeaseLostError, ProcessLostError
-from ablations.store import failures, leases, previous_results, records, reuse_check, run_state
+from ablations.store import (
+    cleanup,
+    failures,
+    leases,
+    previous_results,
+    records,
+    reuse_check,
+    run_state,
+)
 from ablations.store.leases import Lease
 from ablations.store.records import BROKEN_CHECKPOINT_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.store.run_progress import RunProgress
@@ -92,7 +100,7 @@ def train(
         clean = not previous_results.has_interrupted_move(results, config.run_id)
         if clean and (known := _find_reusable(config, results, reuse)):
             # A killed process may have left files beside its record.
-            reuse_check.remove_finished_leftovers(results, [config.run_id])
+            cleanup.remove_finished_leftovers(results, [config.run_id])
             return known
         # Create the loaders first: wrong input is reported before anything is written.
         workers, world_size = config.system.loader_workers, config.system.world_size

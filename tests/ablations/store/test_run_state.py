@@ -10,7 +10,7 @@ import pytest
 
 from ablations.cli.main import main
 from ablations.errors import LeaseLostError
-from ablations.store import history_csv, leases, previous_results, records, reuse_check, run_state
+from ablations.store import cleanup, history_csv, leases, previous_results, records, run_state
 from ablations.store.records import Record
 from ablations.training.train import train
 
@@ -144,7 +144,7 @@ def test_the_next_command_removes_leftovers_of_a_killed_process(tiny, tmp_path):
         Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
         (tmp_path / config.run_id / records.CHECKPOINT_FILE).touch()
     with leases.hold_lease(tmp_path, busy.run_id):
-        reuse_check.remove_finished_leftovers(tmp_path, [config.run_id for config in configs])
+        cleanup.remove_finished_leftovers(tmp_path, [config.run_id for config in configs])
     names = [sorted(path.name for path in (tmp_path / c.run_id).iterdir()) for c in configs]
     assert names == [["record.json"], *[["begun.json", "last.ckpt", "record.json"]] * 2]
 

@@ -9,7 +9,12 @@ from scipy.special import stdtr
 
 from ablations.analysis.stats._common import ALPHA
 from ablations.analysis.stats.differences import Difference
-from ablations.analysis.stats.power import check_plan, detection_power, seeds_needed
+from ablations.analysis.stats.power import (
+    MAX_SEEDS,
+    check_plan,
+    detection_power,
+    seeds_needed,
+)
 from ablations.errors import StatisticsError
 
 
@@ -67,12 +72,9 @@ def seeds_for_equivalence(
     if not abs(effect) < margin < math.inf:
         raise StatisticsError(f"effect {effect} must lie within the margin {margin}, in points")
     ends = margin - abs(effect), margin + abs(effect)
-    # The nearer end alone needs the lower bound. At the upper bound it misses half as often, and
-    # the farther end misses no more than that.
-    least, most = (
-        seeds_needed(ends[0], std, paired, chance, 2 * alpha) for chance in (power, (1 + power) / 2)
-    )
-    if least is None or most is None:
+    # The nearer end alone needs the lower bound.
+    least = seeds_needed(ends[0], std, paired, power, 2 * alpha)
+    if least is None:
         return None
 
     def enough(n: int) -> bool:
@@ -80,4 +82,5 @@ def seeds_for_equivalence(
         found = [detection_power(end, std, n, n_baseline, 2 * alpha) or 0.0 for end in ends]
         return sum(found) - 1 >= power - 1e-9
 
-    return bisect_left(range(most), True, lo=least, key=enough)
+    found = bisect_left(range(MAX_SEEDS + 1), True, lo=least, key=enough)
+    return found if found <= MAX_SEEDS else None

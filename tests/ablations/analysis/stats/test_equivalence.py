@@ -77,3 +77,5 @@ def test_seeds_for_equivalence_by_the_normal_distribution():
     assert stats.seeds_for_equivalence(0.0, 0.0, 0.5) is None
     assert stats.seeds_for_equivalence(0.5 - 1e-9, 1.0, 0.5) is None  # more than a million
     assert stats.seeds_for_equivalence(0.0, 1e-9, 0.5) == 2
+    # Below a million, though power (1 + 0.3) / 2 at the nearer end alone would take more.
+    assert stats.seeds_for_equivalence(0.45, 30.0, 0.5, power=0.3) == 445_192

@@ -17,47 +17,10 @@ from typing import Any
 import orjson
 
 from ablations.config.data_sources import find_data_source
+from ablations.config.limits import INF, check_fields, check_number
 from ablations.errors import ConfigError
-from poolformer.config import MetaFormerConfig, unknown_name
+from poolformer.config import MetaFormerConfig
 
-VALID_NAMES = {
-    "data.pipeline": ["tensor", "timm"],
-    "data.fit": ["pad", "resize"],
-    "data.train_interpolation": ["bilinear", "bicubic", "random"],
-    "optim.optimizer": ["adamw", "adam", "lamb", "lion", "sgd"],  # as timm names them
-    "optim.schedule_unit": ["step", "epoch"],
-    "system.accelerator": ["auto", "cpu", "gpu"],
-    "system.precision": ["auto", "32-true", "bf16-mixed", "16-mixed"],
-    "system.tracker": ["wandb", "none"],
-}
-INF = float("inf")
-PROCESSES = (1, 4096)  # more than any machine has cores
-# The smallest and the largest value of a field, or of the items of a list.
-LIMITS: dict[str, tuple[float, float]] = {
-    "data.image_size": (1, INF),
-    "data.batch_size": (1, INF),
-    "data.hflip": (0, 1),
-    "data.crop_padding": (0, INF),
-    "data.color_jitter": (0, INF),
-    "data.random_erasing": (0, 1),
-    "data.crop_pct": (0.05, 1),
-    "data.mixup": (0, INF),
-    "data.cutmix": (0, INF),
-    "data.mixup_prob": (0, 1),
-    "data.mixup_switch_prob": (0, 1),
-    "optim.weight_decay": (0, INF),
-    "optim.betas": (0, 0.999999),
-    "optim.eps": (0, INF),
-    "optim.epochs": (1, INF),
-    "optim.warmup_lr": (0, INF),
-    "optim.min_lr": (0, INF),
-    "optim.cooldown_epochs": (0, INF),
-    "optim.label_smoothing": (0, 0.999),
-    "system.devices": PROCESSES,
-    "system.nodes": PROCESSES,
-    "system.threads": PROCESSES,
-    "system.loader_workers": (0, PROCESSES[1]),
-}
 # Fields that only one of the pipelines uses.
 TENSOR_ONLY = ["fit", "crop_padding"]
 TIMM_ONLY = ["auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"]
@@ -121,7 +84,7 @@ class DataConfig:
         source = find_data_source(self.name)
         if self.root == "":
             raise ConfigError("data.root is an empty name: give a folder, or null")
-        _check_fields("data", self)
+        check_fields("data", self)
         if self.pipeline == "tensor" and not source.in_memory:
             raise ConfigError(
                 f"data.pipeline tensor holds all images in memory and cannot read {self.name}: "
@@ -187,7 +150,7 @@ class OptimConfig:
     grad_clip: float | None = None
 
     def __post_init__(self) -> None:
-        _check_fields("optim", self)
+        check_fields("optim", self)
         if not 0 <= self.warmup_epochs < self.epochs:
             fitting = max(0, min(self.warmup_epochs, self.epochs - 1))
             cooling = ""
@@ -244,7 +207,7 @@ class SystemConfig:
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_fields("system", self)
+        check_fields("system", self)
 
     @property
     def world_size(self) -> int:
@@ -271,7 +234,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if type(self.seed) is not int:  # True equals 1, but would give another id
             raise ConfigError(f"seed {self.seed!r} must be a whole number")
-        _check_number("seed", self.seed, 0, 2**31 - 1)
+        check_number("seed", self.seed, 0, 2**31 - 1)
         if self.data.batch_size % self.system.world_size:
             raise ConfigError(
                 f"data.batch_size {self.data.batch_size} is the batch over all devices, and cannot "
@@ -303,7 +266,11 @@ class RunConfig:
         return plain
 
 
-RUN_ID = re.compile("[0-9a-f]{12}")  # what ``id_of`` gives
+RUN_ID = re.compile("[0-9a-f]{12}")  # what ``run_id_of`` gives
+DEFAULTS = {group: RunConfig().to_json()[group] for group in ("model", "data", "optim")}
+# Fields such as "model.norm" that were added after version 0.1. Ids leave them out while they have
+# their default, so that runs trained before keep theirs.
+ADDED_FIELDS: list[str] = []
 # Fields with float values, also in lists or optional.
 FLOATS = {
     group: [item.name for item in fields(kind) if "float" in str(item.type)]
@@ -313,10 +280,13 @@ FLOATS = {
 
 def variant_key(config: Mapping[str, Any]) -> str:
     """Canonical JSON of the fields in the id of a config (as JSON values), without the seed."""
-    data = {name: value for name, value in config["data"].items() if name != "root"}
+    half = {group: config[group] for group in DEFAULTS}
+    half["data"] = {name: value for name, value in half["data"].items() if name != "root"}
+    for group, name in (each.split(".") for each in ADDED_FIELDS):
+        if half[group].get(name) == DEFAULTS[group][name]:
+            half[group] = {key: value for key, value in half[group].items() if key != name}
     # Ids use the standard library's JSON. It is slow, so the result is cached per variant: a table
     # may have ten thousand records.
-    half = {"data": data, "model": config["model"], "optim": config["optim"]}
     return _canonical(orjson.dumps(half))
 
 
@@ -338,6 +308,11 @@ def run_id_of(config: Mapping[str, Any], variant: str | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as JSON values, with the default of each field that its version did not have."""
+    return {**config, **{group: default | config[group] for group, default in DEFAULTS.items()}}
+
+
 def restore_floats(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config with its floats restored, after JSON of another program wrote 1.0 as 1."""
 
@@ -351,21 +326,3 @@ def restore_floats(config: Mapping[str, Any]) -> dict[str, Any]:
         values = restored[group]
         restored[group] = values | {name: point(values[name]) for name in names if name in values}
     return restored
-
-
-def _check_fields(group: str, config: Any) -> None:
-    """Raise ConfigError for an unknown name or a number beyond its limits."""
-    for item in fields(config):
-        name, value = f"{group}.{item.name}", getattr(config, item.name)
-        if name in VALID_NAMES and value not in VALID_NAMES[name]:
-            raise ConfigError(unknown_name(name, value, VALID_NAMES[name]))
-        if name in LIMITS:
-            for number in value if isinstance(value, tuple) else (value,):
-                _check_number(name, number, *LIMITS[name])
-
-
-def _check_number(name: str, number: float, low: float, high: float) -> None:
-    """Raise ConfigError for a number outside [low, high], NaN or an infinite one."""
-    if not low <= number <= high or number == INF:
-        limits = f"{low} or more" if high == INF else f"between {low} and {high}"
-        raise ConfigError(f"{name} {number} must be {limits}")

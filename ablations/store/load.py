@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablations.config.resolve import FIELDS, unknown_recipe
+from ablations.config.resolve import unknown_recipe
 from ablations.config.schema import run_id_of
 from ablations.store import records
 from ablations.store.records import LocatedRecord, Record
@@ -39,11 +39,6 @@ TASK_METRICS = {
 _PERCENT_METRICS = {MAIN_METRIC}.union(*(metrics.values() for metrics in TASK_METRICS.values()))
 _FIRST_METRICS = {task: next(iter(metrics.values())) for task, metrics in TASK_METRICS.items()}
 NO_PRECISION_MESSAGE = "it is done and has no environment.precision, so it cannot be compared"
-# Fields that a row is named by; a config of another version may lack some.
-_REQUIRED_FIELDS = {
-    group: {name.removeprefix(f"{group}.") for name in FIELDS if name.startswith(f"{group}.")}
-    for group in ("model", "data", "optim")
-}
 
 
 @dataclass
@@ -152,9 +147,6 @@ def config_problem(
     """
     if problem := unknown_recipe(config["recipe"]):
         return problem
-    for group, names in _REQUIRED_FIELDS.items():
-        if not config[group].keys() >= names:
-            return f"its config lacks {group}.{min(names - config[group].keys())}"
     if run_id_of(config, variant) != run_id:
         return f"its config does not match its run_id {run_id}"
     return None

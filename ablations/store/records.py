@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablations.config.schema import RUN_ID, variant_key
+from ablations.config.schema import RUN_ID, variant_key, with_defaults
 from ablations.errors import AccessError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.machine.files import PARTIAL
@@ -140,7 +140,7 @@ def _parse_record(content: bytes, path: str | Path) -> Record:
         validation.validate_json(content, validation.RecordJson)
     except SchemaError as error:
         raise RecordError(f"{path}: {error}") from error
-    return Record(**tree)
+    return Record(**tree | {"config": with_defaults(tree["config"])})
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ablations.config.schema import RunConfig, run_id_of
+from ablations.config.schema import RunConfig, run_id_of, with_defaults
 from ablations.errors import AccessError, LeaseLostError, RecordError, SchemaError
 from ablations.machine import files
 from ablations.store.records import RUN_STATE_FILE, Record, access_error, write_atomically
@@ -87,7 +87,8 @@ def read_run_state(results: Path, run_id: str) -> RunState | None:
     path = results / run_id / RUN_STATE_FILE
     try:
         content = files.read_regular(path)
-        state = RunState(**validation.read_json(content, validation.RunStateJson))
+        tree = validation.read_json(content, validation.RunStateJson)
+        state = RunState(**tree | {"config": with_defaults(tree["config"])})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -71,7 +71,7 @@ def mapping_of(kind: type, without: tuple[str, ...] = (), total: bool = True) ->
 
 
 class ConfigJson(TypedDict):
-    """A RunConfig. `load.config_problem` reports fields that are missing."""
+    """A RunConfig. `schema.with_defaults` adds the fields that are missing."""
 
     system: NotRequired[mapping_of(SystemConfig, total=False)]  # type: ignore[valid-type]
     model: mapping_of(MetaFormerConfig, total=False)  # type: ignore[valid-type]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ablations.cli.main import main
-from ablations.config import schema
+from ablations.config import limits
 from ablations.config.data_sources import DATA_SOURCES
 from ablations.config.resolve import FIELD_TYPES, FIELDS, preset_names, recipe_names, resolve
 from poolformer.config import ACTIVATION_NAMES, MIXER_NAMES, NORM_NAMES
@@ -62,7 +62,7 @@ def test_valid_names_are_listed(capsys):
         "model.norm": NORM_NAMES,
         "model.activation": ACTIVATION_NAMES,
         "data.name": DATA_SOURCES,
-        **schema.VALID_NAMES,
+        **limits.VALID_NAMES,
     }.items():
         for each in valid:
             assert re.search(rf"\b{re.escape(each)}\b", fields[name][2]), (name, each)

@@ -11,8 +11,8 @@ from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler import create_scheduler_v2
 
 from ablations.config import unused_fields
+from ablations.config.limits import VALID_NAMES
 from ablations.config.resolve import FIELDS, resolve
-from ablations.config.schema import VALID_NAMES
 from poolformer import ConfigError, MetaFormer
 from tests.factories.configs import TINY
 

@@ -101,7 +101,7 @@ BAD = {
         lambda text: text.replace('"epochs": 3', '"epochs": 4'),
         "does not match its run_id",
     ),
-    "incomplete": (lambda text: text.replace('"depths"', '"depth"'), "lacks model.depths"),
+    "incomplete": (lambda text: text.replace('"depths"', '"depth"'), "does not match its run_id"),
     "of tomorrow": (lambda text: text.replace('"mini",\n    "seed"', '"x",\n    "seed"'), "recipe"),
     "empty": (lambda text: "", "is not a record"),
     "no text": (lambda text: "\udcff\x00", "is not a record"),

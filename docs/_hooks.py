@@ -76,7 +76,8 @@ def _arguments(command: argparse.ArgumentParser) -> Iterator[str]:
     yield "| Argument | Meaning |\n|---|---|"
     for action in shown:
         names = ", ".join(action.option_strings) or action.dest
-        value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+        listed = f"{{{','.join(action.choices)}}}" if action.choices else action.dest.upper()
+        value = "" if action.nargs == 0 else f" {action.metavar or listed}"
         spelled = f"{names}{value if action.option_strings else ''}"
         text = (action.help or "").replace("|", "\\|").replace("%%", "%").replace("<", "&lt;")
         yield f"| `{spelled}` | {text} |".replace("$", "&#36;")

@@ -24,7 +24,7 @@ ACTIVATION_NAMES = ["gelu", "relu", "silu", "star_relu"]
 def unknown_name(
     what: str, name: object, valid: Iterable[str], otherwise: str | None = None
 ) -> str:
-    """One line for a name that does not exist: the nearest valid ones, then all valid ones.
+    """One line for a name that does not exist: the nearest valid one, then all valid ones.
 
     Args:
         what: What has the name, such as ``norm``.
@@ -33,21 +33,22 @@ def unknown_name(
         otherwise: For names too many to list: what to say where no valid name is near.
     """
     valid = list(valid)
+    near = _nearest(str(name), valid)
+    hint = "" if near is None else f"did you mean {near!r}?"
     if otherwise is None:
-        near = _nearest(name, valid, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown {what} {name!r}: {hint}valid are {', '.join(valid)}"
-    near = _nearest(name, valid, 3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
-    return f"unknown {what} {name!r}: {hint}"
+        hint = f"{hint} valid are {', '.join(valid)}".lstrip()
+    return f"unknown {what} {name!r}: {hint or otherwise}"
 
 
-def _nearest(name: object, valid: Iterable[str], count: int) -> list[str]:
-    """The valid names that are most similar, ignoring case."""
+def _nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The most similar valid name, or one that begins with the name; case does not matter."""
     folded: dict[str, str] = {}
     for each in valid:
-        folded.setdefault(each.casefold(), each)
-    return [folded[near] for near in difflib.get_close_matches(str(name).casefold(), folded, count)]
+        folded.setdefault(each.casefold().lstrip("-"), each)
+    word = name.casefold().lstrip("-")
+    near = difflib.get_close_matches(word, folded, 1, cutoff=0.65)
+    near += [each for each in folded if word and each.startswith(word)]
+    return folded[near[0]] if near else None
 
 
 def _to_int(value: Any) -> int:

@@ -30,7 +30,11 @@ def add(command: Parser) -> None:
         help="runner, table or tracker (default: all)",
     )
     command.add_argument(
-        "--rounds", type=int, default=7, help="repetitions of each measurement (default: 7)"
+        "--rounds",
+        type=int,
+        default=7,
+        metavar="N",
+        help="repetitions of each measurement (default: 7)",
     )
     add_recipe(command)
 

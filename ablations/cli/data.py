@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ablations.cli.options import path_argument
+from ablations.cli.options import add_shared, path_argument
 from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.console.display import ProgressBar
@@ -38,9 +38,7 @@ def add(command: Parser) -> None:
     check.add_argument(
         "folder", type=path_argument, metavar="DIR", help="the folder, as in --data.root"
     )
-    check.add_argument(
-        "--json", action="store_true", help="print one JSON document, with every file"
-    )
+    add_shared(check, "--json", help="print one JSON document, with every file")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from ablations.cli.options import add_plugins, add_results, path_argument
+from ablations.cli.options import add_results, add_shared, path_argument
 from ablations.cli.parser import Parser
 from ablations.config.data_sources import find_data_source
 from ablations.console import screen
@@ -27,15 +27,20 @@ def add(command: Parser) -> None:
     """Declare the flags."""
     command.add_argument("run_id", nargs="?", help="a run in the results folder")
     command.add_argument(
-        "--checkpoint", type=path_argument, help="weights in any layout: official, timm or own"
+        "--checkpoint",
+        type=path_argument,
+        metavar="FILE",
+        help="weights in any layout: official, timm or own",
     )
-    command.add_argument("--arch", help="the checkpoint's model by name, such as poolformer_s12")
+    command.add_argument(
+        "--arch", metavar="NAME", help="the checkpoint's model by name, such as poolformer_s12"
+    )
     command.add_argument(
         "--resize-position-embedding",
         action="store_true",
         help="interpolate the position embedding where --data.image_size is not the checkpoint's",
     )
-    add_plugins(command)
+    add_shared(command, "--plugins")
     add_results(command)
 
 

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from ablations.cli.options import require_positive
+from ablations.cli.options import add_shared, require_positive
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def add_launcher(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--launcher",
         choices=["local", "ray"],
-        metavar="LAUNCHER",
-        help="local (the default: workers on this machine) or ray (tasks of a Ray cluster)",
+        help="where runs train: workers on this machine (default) or tasks of a Ray cluster",
     )
     command.add_argument(
         "--ray-address",
@@ -38,9 +37,9 @@ def add_launcher(command: argparse.ArgumentParser) -> None:
         help="the Ray cluster: HOST:PORT, ray://HOST:PORT or auto; implies --launcher ray "
         "(default: $RAY_ADDRESS, else a new cluster on this machine)",
     )
-    command.add_argument(
+    add_shared(
+        command,
         "--workers",
-        type=int,
         help="runs at once (default: one per GPU, else one per CPU core; on Ray as many as fit)",
     )
     command.add_argument(

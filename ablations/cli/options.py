@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablations.cli.parser import Parser, was_given
 from ablations.config.resolve import recipe_names
@@ -55,37 +55,54 @@ def default_data_root() -> dict[str, str]:
     return {"data.root": root} if root else {}
 
 
-def add_sweeps(command: argparse.ArgumentParser, nargs: str) -> None:
-    """The sweep files."""
-    command.add_argument(
-        "sweeps", nargs=nargs, type=path_argument, help="sweep files, such as sweeps/*.yaml"
-    )
+# Flags and arguments that mean the same in several commands.
+SHARED: dict[str, dict[str, Any]] = {
+    "sweeps": {"type": path_argument, "help": "sweep files, such as sweeps/*.yaml"},
+    "--json": {"action": "store_true", "help": "print one JSON document"},
+    "--no-reuse": {
+        "action": "store_true",
+        "default": None,  # then $ABLATIONS_NO_REUSE decides; main reads it
+        "help": "train a run even if it is done, here or in W&B (or $ABLATIONS_NO_REUSE=1)",
+    },
+    "--plugins": {
+        "metavar": "MODULES",
+        "help": "modules of this folder or the environment with your token mixers or data sets, "
+        "such as my_mixer or a,b",
+    },
+    "--retrain-stale": {
+        "action": "store_true",
+        "help": "train again the runs whose token mixer, of a plugin, has changed since; their "
+        "earlier files are kept in stale-N/ of their folders",
+    },
+    "--seeds": {
+        "action": "append",
+        "metavar": "LIST",
+        "help": "seeds instead of those in the files, such as 0,1,2 or 0-4",
+    },
+    "--tracker": {"metavar": "NAME", "help": "short for --system.tracker: wandb or none"},
+    "--workers": {
+        "type": int,
+        "metavar": "N",
+        "help": "runs at once (default: one per GPU, else one per CPU core)",
+    },
+}
 
 
-def add_seeds(command: argparse.ArgumentParser) -> None:
-    """The flag --seeds."""
-    command.add_argument(
-        "--seeds", action="append", help="seeds instead of those in the files, such as 0,1,2 or 0-4"
-    )
+def add_shared(command: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
+    """Declare some of ``SHARED``, with changes to how argparse treats them."""
+    for name in names:
+        command.add_argument(name, **{**SHARED[name], **changes})
 
 
 def add_recipe(command: Parser, default: str = DEFAULT_RECIPE) -> None:
     """The flags --recipe and --plugins."""
-    add_plugins(command)
+    add_shared(command, "--plugins")
     command.recipe = env_vars.get("ABLATIONS_RECIPE") or default
     command.add_argument(
         "--recipe",
         default=command.recipe,
+        metavar="NAME",
         help=f"{', '.join(recipe_names())} (default: $ABLATIONS_RECIPE or {default})",
-    )
-
-
-def add_plugins(command: argparse.ArgumentParser) -> None:
-    """The flag --plugins."""
-    command.add_argument(
-        "--plugins",
-        help="modules of this folder or the environment with your token mixers or data sets, "
-        "such as my_mixer or a,b",
     )
 
 
@@ -99,19 +116,18 @@ def add_results(command: argparse.ArgumentParser, positional: bool = False) -> N
         "--results",
         type=path_argument,
         default=default_results(),
+        metavar="FOLDER",
         help=f"the results folder (default: $ABLATIONS_RESULTS or {DEFAULT_RESULTS})",
     )
 
 
 def add_format(command: argparse.ArgumentParser, *formats: str) -> None:
     """The flag --format; the first format is the default."""
-    *others, last = formats
     command.add_argument(
         "--format",
         default=formats[0],
         choices=formats,
-        metavar="FORMAT",
-        help=f"{', '.join(others)} or {last} (default: {formats[0]})",
+        help=f"of the output (default: {formats[0]})",
     )
 
 
@@ -122,28 +138,8 @@ def add_output(command: argparse.ArgumentParser, default: Path | None = None) ->
         "--output",
         type=output_argument,
         default=default,
+        metavar="FILE",
         help=f"the file to write (default: {default or 'standard output'})",
-    )
-
-
-def add_training(command: argparse.ArgumentParser) -> None:
-    """The flags --tracker and --no-reuse."""
-    command.add_argument("--tracker", help="short for --system.tracker: wandb or none")
-    command.add_argument(
-        "--no-reuse",
-        action="store_true",
-        default=None,  # then $ABLATIONS_NO_REUSE decides; main reads it
-        help="train a run even if it is done, here or in W&B (or $ABLATIONS_NO_REUSE=1)",
-    )
-
-
-def add_retrain_stale(command: argparse.ArgumentParser) -> None:
-    """The flag --retrain-stale."""
-    command.add_argument(
-        "--retrain-stale",
-        action="store_true",
-        help="train again the runs whose token mixer, of a plugin, has changed since; their "
-        "earlier files are kept in stale-N/ of their folders",
     )
 
 

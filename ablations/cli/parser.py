@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any, NoReturn
 
 from ablations.cli import field_help
+from ablations.config.resolve import FIELDS
 from ablations.errors import ConfigError
 from ablations.text.parsing import parse_float, parse_int
 from poolformer.config import unknown_name
@@ -76,14 +76,21 @@ class Parser(argparse.ArgumentParser):
         self.words = list(args or ())
         namespace, rest = super().parse_known_args(args, namespace)
         if rest and rest[0].startswith("-"):
-            own = sorted({*re.findall(r"--[\w.-]+", self.format_help())})
-            word = f"--{rest[0].lstrip('-')}".split("=")[0]
-            raise ConfigError(
-                unknown_name("flag", word, own, f"`{self.prog} --help` lists the valid")
-            )
+            raise ConfigError(self._unknown_flag(rest[0].lstrip("-").split("=")[0]))
         if rest:
             raise ConfigError(f"{self.prog} does not take {rest[0]!r}")
         return namespace, rest
+
+    def _unknown_flag(self, word: str) -> str:
+        """A message with the nearest flag, or the field that ends with the word: --lr."""
+        flags = [*self._option_string_actions]
+        if "--plugins" in flags:  # a command that takes fields
+            for field in FIELDS:
+                if field.endswith(f".{word}"):
+                    return f"unknown flag '--{word}': did you mean '--{field}'?"
+            flags += [f"--{field}" for field in FIELDS]
+        valid = [flag for flag in flags if flag not in ("-h", "--help")]
+        return unknown_name("flag", f"--{word}", valid, f"`{self.prog} --help` lists the valid")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Called by argparse for a flag with ``choices``."""

@@ -16,9 +16,7 @@ from typing import Any
 from ablations.cli.options import (
     add_recipe,
     add_results,
-    add_seeds,
-    add_sweeps,
-    add_training,
+    add_shared,
     default_data_root,
     expand_sweep_files,
     path_argument,
@@ -32,11 +30,8 @@ from ablations.errors import ConfigError
 
 def add(command: Parser) -> None:
     """Declare the flags."""
-    add_sweeps(command, nargs="*")
-    add_seeds(command)
-    command.add_argument(
-        "--workers", type=int, help="runs at once (default: one per GPU, else one per CPU core)"
-    )
+    add_shared(command, "sweeps", nargs="*")
+    add_shared(command, "--seeds", "--workers")
     command.add_argument(
         "--probes",
         type=int,
@@ -56,10 +51,14 @@ def add(command: Parser) -> None:
         metavar="DIR",
         help="compare the plan of this folder with its runs",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON document")
     add_recipe(command)
     add_results(command)
-    add_training(command)
+    add_shared(command, "--json", "--tracker")
+    add_shared(
+        command,
+        "--no-reuse",
+        help="plan all runs, also those that are done (or $ABLATIONS_NO_REUSE=1)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

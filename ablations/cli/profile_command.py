@@ -10,7 +10,7 @@ import argparse
 import functools
 import sys
 
-from ablations.cli.options import add_format, add_output, add_recipe, add_sweeps
+from ablations.cli.options import add_format, add_output, add_recipe, add_shared
 from ablations.cli.output import write_output
 from ablations.cli.parser import Parser, was_given
 from ablations.console import screen
@@ -20,7 +20,7 @@ from ablations.text import escape
 
 def add(command: Parser) -> None:
     """Declare the flags."""
-    add_sweeps(command, nargs="*")
+    add_shared(command, "sweeps", nargs="*")
     add_recipe(command, default="imagenet")
     add_format(command, "md", "csv")
     add_output(command)

@@ -14,15 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.cli.launching import add_launcher, create_launcher, launcher_name
-from ablations.cli.options import (
-    add_recipe,
-    add_results,
-    add_retrain_stale,
-    add_seeds,
-    add_sweeps,
-    add_training,
-    expand_sweep_files,
-)
+from ablations.cli.options import add_recipe, add_results, add_shared, expand_sweep_files
 from ablations.cli.output import report_unsynced
 from ablations.cli.parser import Parser
 from ablations.console import screen
@@ -54,30 +46,28 @@ def parse_duration(text: str) -> float:
 
 def add(command: Parser) -> None:
     """Declare the flags."""
-    add_sweeps(command, nargs="+")
-    add_seeds(command)
+    add_shared(command, "sweeps", nargs="+")
+    add_shared(command, "--seeds")
     add_launcher(command)
     command.add_argument(
         "--retry-failed",
         action="store_true",
         help="train again all runs that failed before, not only those that were killed",
     )
-    add_retrain_stale(command)
+    add_shared(command, "--retrain-stale")
     command.add_argument(
         "--cell-timeout",
         type=parse_duration,
         metavar="TIME",
         help="stop a run that takes longer than this here, such as 90s, 30m or 12h",
     )
-    command.add_argument(
-        "--json", action="store_true", help="print events as JSON lines instead of the table"
-    )
+    add_shared(command, "--json", help="print events as JSON lines instead of the table")
     command.add_argument(
         "--dry-run", action="store_true", help="list the runs and their states; train nothing"
     )
     add_recipe(command)
     add_results(command)
-    add_training(command)
+    add_shared(command, "--tracker", "--no-reuse")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -37,7 +37,11 @@ def add_sources(command: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="entity/project or entity/project/sweep of W&B; may be given several times",
     )
-    command.add_argument("--filter", help='a W&B filter for runs, as JSON: \'{"tags": "mini"}\'')
+    command.add_argument(
+        "--filter",
+        metavar="JSON",
+        help='a W&B filter for runs, such as \'{"tags": "mini"}\'',
+    )
     command.add_argument("--finished", action="store_true", help="leave out failed W&B runs")
     command.add_argument(
         "--offline",

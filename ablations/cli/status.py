@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import add_results, resolve_folder
+from ablations.cli.options import add_results, add_shared, resolve_folder
 from ablations.cli.output import report_problems
 from ablations.cli.parser import Parser
 from ablations.console import screen
@@ -28,7 +28,7 @@ NUMBERS = ("epoch", "top-1 (%)", "images/s", "left")
 def add(command: Parser) -> None:
     """Declare the flags."""
     add_results(command, positional=True)
-    command.add_argument("--json", action="store_true", help="print one JSON document")
+    add_shared(command, "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

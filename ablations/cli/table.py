@@ -53,8 +53,7 @@ def add(command: Parser) -> None:
         "--style",
         default="full",
         choices=["full", "paper"],
-        metavar="STYLE",
-        help="full (default) or paper: the paper's columns",
+        help="full (default), or the paper's columns",
     )
     command.add_argument(
         "--columns",

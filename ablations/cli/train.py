@@ -10,13 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.cli.options import (
-    add_recipe,
-    add_results,
-    add_retrain_stale,
-    add_training,
-    default_data_root,
-)
+from ablations.cli.options import add_recipe, add_results, add_shared, default_data_root
 from ablations.cli.output import report_unsynced
 from ablations.cli.parser import Parser
 from ablations.config.resolve import resolve
@@ -36,10 +30,10 @@ def add(command: Parser) -> None:
     """Declare the flags."""
     add_recipe(command)
     add_results(command)
-    add_training(command)
-    add_retrain_stale(command)
+    add_shared(command, "--tracker", "--no-reuse", "--retrain-stale")
     command.add_argument(
         "--preset",
+        metavar="NAME",
         type=lambda name: None if name == "None" else name,  # a W&B agent passes null so
         help="a named set of changes to the recipe, such as s24 or ppaa",
     )

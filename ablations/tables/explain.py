@@ -9,9 +9,11 @@ import pandas as pd
 
 from ablations.analysis.rows import Row, match_rows, unknown_row_message
 from ablations.analysis.study import Study
+from ablations.config import naming
 from ablations.errors import ConfigError
 from ablations.store.records import Record
 from ablations.tables import cells, provenance
+from ablations.tables.ablation import WIDTH
 from ablations.tables.table import Table
 
 
@@ -48,8 +50,7 @@ def runs_table(study: Study, row: Row, record_paths: Mapping[str, str]) -> Table
     """
     baseline = study.baseline
     base_top1 = baseline.top1_by_seed if baseline and baseline is not row else {}
-    others = f" with {', '.join(row.also_changes)}" if row.also_changes else ""
-    changes = [f"{name} {before!r} -> {after!r}" for name, (before, after) in row.changed.items()]
+    changes = "; ".join(naming.format_transitions(row.changed)) or "nothing"
     outcome = f"Top-1 {cells.accuracy(row)}, n = {row.top1.n if row.top1 else 0}"
     if row.delta:
         delta = f"Δ {cells.row_delta(row)} {cells.interval(row.delta)}".strip()
@@ -59,14 +60,15 @@ def runs_table(study: Study, row: Row, record_paths: Mapping[str, str]) -> Table
             outcome += f", p = {p}, {p_holm} by Holm"
     rows = [row] if baseline is None or baseline is row else [baseline, row]
     return Table(
-        f"{row.label}{others}: {study.name}",
+        f"{row.label}, {study.name}",
         pd.DataFrame([_line(record, base_top1, record_paths) for record in row.records]),
         ["Run", "Status", "Record", "Commit", "Device", "Ended"],
         footnotes=[
-            f"Against the baseline it changes {'; '.join(changes) or 'nothing'}.",
+            f"Against the baseline it changes {changes}.",
             f"{outcome}.",
             *provenance.provenance_notes(replace(study, rows=rows)),
         ],
+        width=WIDTH,
     )
 
 

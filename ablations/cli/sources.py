@@ -149,8 +149,7 @@ def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResu
     folders = arguments.results or ([default_results()] if default and not elsewhere else [])
     found, problems, empty = load.read_records_by_folder(folders)
     if elsewhere:
-        from ablations.tracking import read_offline, read_project
-        from ablations.tracking.reading import WandbRecords
+        from ablations.tracking.reading import WandbRecords, read_offline, read_project
 
         remote = WandbRecords()
         for path in arguments.wandb:

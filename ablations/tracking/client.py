@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ablations.config.schema import SystemConfig
-from ablations.errors import TrackerError
+from ablations.errors import ProjectNotFoundError, TrackerError
 from ablations.machine import env_vars
 from ablations.text.escape import redact_credentials
 
@@ -29,11 +29,7 @@ _UNREACHABLE = re.compile(
 # Seconds that a run waits for W&B at its start and at its end; weights may take longer to upload.
 INIT_SECONDS, FINISH_SECONDS, WEIGHTS_SECONDS = 30, 30, 600
 EXIT_SECONDS = 20  # that the exit of an interrupted process may take
-HOME_VARIABLES = [
-    "XDG_CACHE_HOME",
-    "WANDB_CACHE_DIR",
-    "WANDB_DATA_DIR",
-]  # folders that the client writes to
+HOME_VARIABLES = ["XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"]  # the client writes there
 _LOGGERS = {"ablations": "INFO", "py.warnings": "WARNING"}  # loggers shown in W&B's log of a run
 
 
@@ -43,22 +39,15 @@ _OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B's earlier names
 AGENT_VARIABLES = ["WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE"]
 # All variables that give a run its identity. Batch systems and shells export some of them, but a
 # study has many runs, each with its own id, name, group and start time.
-IDENTITY_VARIABLES = [
-    *AGENT_VARIABLES,
-    *("WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM", "WANDB_NAME", "WANDB_RUN_NAME"),
-    *("WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_RUN_JOB_TYPE", "WANDB_TAGS", "WANDB_RUN_TAGS"),
-    *("WANDB_CONFIG_PATHS", "WANDB_LAUNCH", "WANDB_LAUNCH_CONFIG_PATH"),
-    *(
-        f"WANDB_{mark}{name}"
-        for mark in ("_", "X_")
-        for name in ("FILES_DIR", "LABEL", "PRIMARY", "RUNQUEUE_ITEM_ID", "START_TIME")
-    ),
-    *(
-        f"WANDB_{mark}{name}"
-        for mark in ("_", "X_")
-        for name in ("SYNC_DIR_SUFFIX", "UPDATE_FINISH_STATE")
-    ),
-]
+_IDENTITY = (
+    "RESUME RESUME_FROM FORK_FROM NAME RUN_NAME RUN_GROUP JOB_TYPE RUN_JOB_TYPE TAGS RUN_TAGS "
+    "CONFIG_PATHS LAUNCH LAUNCH_CONFIG_PATH"
+)
+_INTERNAL = (
+    "FILES_DIR LABEL PRIMARY RUNQUEUE_ITEM_ID START_TIME SYNC_DIR_SUFFIX UPDATE_FINISH_STATE"
+)
+IDENTITY_VARIABLES = AGENT_VARIABLES + [f"WANDB_{name}" for name in _IDENTITY.split()]
+IDENTITY_VARIABLES += [f"WANDB_{mark}{name}" for mark in ("_", "X_") for name in _INTERNAL.split()]
 
 
 def agent_run_id() -> str | None:
@@ -125,10 +114,11 @@ def logged_in() -> bool:
     """
     import wandb
 
-    try:
-        return bool(_silent_client().login(prompt=False, verify=False))
-    except wandb.Error as error:
-        raise TrackerError(describe_error(error)) from error
+    _ensure_home()
+    with client_errors():
+        with env_vars.set_environ(hidden_variables()):
+            wandb.setup(settings=wandb.Settings(silent=True))  # it prints no messages
+        return bool(wandb.login(prompt=False, verify=False))
 
 
 def _ensure_home() -> None:
@@ -146,14 +136,24 @@ def _ensure_home() -> None:
             os.environ[name] = env_vars.get(name) or scratch
 
 
-def _silent_client() -> Any:
-    """The client, set up to print no messages."""
-    import wandb
+@contextlib.contextmanager
+def client_errors(read: str = "") -> Iterator[None]:
+    """Turn errors of the client, of whatever class, into a TrackerError of one line.
 
-    _ensure_home()
-    with env_vars.set_environ(hidden_variables()):
-        wandb.setup(settings=wandb.Settings(silent=True))
-    return wandb
+    Args:
+        read: The project or sweep that the block reads.
+
+    Raises:
+        ProjectNotFoundError: W&B does not have it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if read and "Could not find" in str(error):
+            raise ProjectNotFoundError(
+                f"W&B has no {read}, or this account may not see it"
+            ) from error
+        raise TrackerError(describe_error(error)) from error
 
 
 def api() -> Any:
@@ -166,10 +166,8 @@ def api() -> Any:
 
     if not logged_in():
         raise TrackerError("W&B needs an API key: `wandb login`, or set WANDB_API_KEY")
-    try:
+    with client_errors():
         return wandb.Api(timeout=20)
-    except Exception as error:
-        raise TrackerError(describe_error(error)) from error
 
 
 def init(mode: str, finish_seconds: float = FINISH_SECONDS, **options: Any) -> Any:

@@ -19,8 +19,7 @@ from ablations.tracking.tracker import GuardedTracker, Tracker
 
 log = logging.getLogger("ablations.tracking")
 
-# Columns of the history that W&B shows in the section "train".
-TRAINING_COLUMNS = ["lr", "pictures", "train_seconds", "epoch_seconds"]
+_TRAINING_COLUMNS = ["lr", "pictures", "train_seconds", "epoch_seconds"]
 # The best value of a metric, which the summary has besides the last one.
 _BEST = {"val/top1": "max", "val/top5": "max", "val/loss": "min", "train/loss": "min"}
 # Seconds to wait before each check that W&B has the end of a run.
@@ -116,8 +115,8 @@ class WandbTracker(Tracker):
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.logged_epochs.add(epoch)
         if epoch >= self.first_step:
-            sections = {f"train/{k}" if k in TRAINING_COLUMNS else k: v for k, v in metrics.items()}
-            self.run.log({"epoch": epoch, **sections}, step=epoch, commit=True)
+            shown = {in_section(name): value for name, value in metrics.items()}
+            self.run.log({"epoch": epoch, **shown}, step=epoch, commit=True)
 
     def finish(self, record: Record, files: Sequence[Path]) -> None:
         try:
@@ -184,6 +183,11 @@ class WandbTracker(Tracker):
         except Exception as error:  # whatever the client raises
             log.warning("%s", client.describe_error(error))
         return False
+
+
+def in_section(name: str) -> str:
+    """The name in W&B of a column of the history; the slash puts it into a section."""
+    return f"train/{name}" if name in _TRAINING_COLUMNS else name
 
 
 def end_unstarted_run(message: str, code: int, again: bool) -> None:

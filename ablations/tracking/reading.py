@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import restore_floats, run_id_of
-from ablations.errors import ProjectNotFoundError, RecordError, TrackerError
+from ablations.errors import RecordError, TrackerError
 from ablations.store.history_csv import HISTORY_COLUMNS
 from ablations.store.records import RECORD_FILE, Record
 from ablations.tracking import client
-from ablations.tracking.mirror import NOT_IN_SUMMARY, TRAINING_COLUMNS
+from ablations.tracking.mirror import NOT_IN_SUMMARY, in_section
 
 _PAGE_SIZE = 200  # runs a request
 _RUN_ID = "run_id"  # in the config of every run of this program
@@ -62,7 +63,8 @@ def read_project(
     api, asked = client.api(), dict(filters or {})
     if sweeps:
         for sweep in sweeps:
-            _check_sweep_exists(api, f"{path}/{sweep}")
+            with client.client_errors(f"sweep {path}/{sweep}"):
+                api.sweep(f"{path}/{sweep}")
         theirs = {"sweep": {"$in": list(sweeps)}}
         asked = {"$and": [asked, theirs]} if asked else theirs
     found = WandbRecords()
@@ -75,13 +77,13 @@ def read_project(
         elif "status" not in run.summary:
             found.skipped[f"runs that ended without a record ({run.state})"] += 1
         else:
-            _add_record(
-                found, lambda run=run, source=source: record_from_run(run, source), finished, source
-            )
+            _add_record(found, partial(record_from_run, run, source), finished, source)
     return found
 
 
-def _add_record(found: WandbRecords, read: Any, finished: bool, source: str) -> None:
+def _add_record(
+    found: WandbRecords, read: Callable[[], Record], finished: bool, source: str
+) -> None:
     try:
         record = read()
     except RecordError as error:
@@ -99,24 +101,8 @@ def list_runs(api: Any, path: str, filters: Mapping[str, Any]) -> list[Any]:
     Raises:
         TrackerError: There is no such project, or the server does not answer.
     """
-    try:
+    with client.client_errors(f"project {path}"):
         return list(api.runs(path, filters=dict(filters), per_page=_PAGE_SIZE, lazy=False))
-    except Exception as error:  # whatever the client raises
-        raise _describe_missing("project", path, error) from error
-
-
-def _check_sweep_exists(api: Any, path: str) -> None:
-    try:
-        api.sweep(path)
-    except Exception as error:  # whatever the client raises
-        raise _describe_missing("sweep", path, error) from error
-
-
-def _describe_missing(what: str, path: str, error: Exception) -> TrackerError:
-    """The error in one line, with the path if W&B does not have it."""
-    if "Could not find" in str(error):
-        return ProjectNotFoundError(f"W&B has no {what} {path}, or this account may not see it")
-    return TrackerError(client.describe_error(error))
 
 
 def record_from_run(run: Any, source: str) -> Record:
@@ -130,10 +116,9 @@ def record_from_run(run: Any, source: str) -> Record:
     if not isinstance(config, Mapping):
         raise RecordError(f"{source} has a config that is no mapping")
     summary = _to_json(run.summary)
-    names = {item.name for item in fields(Record)} - set(NOT_IN_SUMMARY)
-    tree = {name: summary[name] for name in names if name in summary}
+    names = Record.__dataclass_fields__.keys() - NOT_IN_SUMMARY
     groups = ("model", "data", "optim", "system", "seed", "recipe")
-    tree |= {
+    tree = {name: summary[name] for name in names if name in summary} | {
         "run_id": run.config[_RUN_ID],
         "config": {name: config[name] for name in groups if name in config},
         "tracker": {
@@ -152,7 +137,7 @@ def record_from_run(run: Any, source: str) -> Record:
         same = False
     if not same:
         raise RecordError(f"{source} has a config that is not that of its run_id {record.run_id}")
-    return Record(**{**tree, "config": restored})
+    return replace(record, config=restored)
 
 
 def _to_json(value: Any) -> Any:
@@ -170,19 +155,14 @@ def history_from_run(run: Any) -> list[dict[str, float]]:
     Raises:
         TrackerError: The server does not answer.
     """
-    sections = {
-        name: f"train/{name}" if name in TRAINING_COLUMNS else name for name in HISTORY_COLUMNS
-    }
     rows: dict[int, dict[str, float]] = {}
-    try:
+    with client.client_errors():
         for row in run.scan_history():
             try:  # numbers that are not finite come as words
-                numbers = {name: _number(row[key]) for name, key in sections.items()}
+                numbers = {name: _number(row[in_section(name)]) for name in HISTORY_COLUMNS}
             except (KeyError, TypeError, ValueError):
                 continue
             rows[int(numbers["epoch"])] = numbers
-    except Exception as error:  # whatever the client raises
-        raise TrackerError(client.describe_error(error)) from error
     return [rows[epoch] for epoch in sorted(rows)]
 
 
@@ -205,7 +185,7 @@ def read_offline(folder: Path) -> WandbRecords:
     for source in folders:
         file = source / "files" / RECORD_FILE
         if file.is_file():
-            _add_record(found, lambda file=file: Record.read(file), False, str(source))
+            _add_record(found, partial(Record.read, file), False, str(source))
         else:
             found.skipped["runs without a record of ours"] += 1
     return found

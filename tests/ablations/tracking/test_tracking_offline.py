@@ -15,7 +15,8 @@ from ablations.config.resolve import resolve
 from ablations.errors import TrackerError
 from ablations.store import history_csv
 from ablations.store.records import Record
-from ablations.tracking import client, read_offline
+from ablations.tracking import client
+from ablations.tracking.reading import read_offline
 from ablations.tracking.tracker import GuardedTracker, Tracker
 from ablations.training.train import train
 

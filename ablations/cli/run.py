@@ -218,10 +218,10 @@ def list_runs(runs: Sequence[SweepRun], results: Path, local: bool, retrain_stal
 
 
 def _table(runs: Sequence[SweepRun], states: dict[str, str]) -> Any:
-    from ablations.config.naming import run_names
+    from ablations.config.naming import run_name
     from ablations.console.grid import TextTable
 
-    names = run_names({each.config.run_id: each.config.to_json() for each in runs})
+    names = {each.config.run_id: run_name(each.config.to_json()) for each in runs}
     # The names of runs do not contain the recipe.
     recipe_shown = len({each.config.recipe for each in runs}) > 1
     table = TextTable("run", "recipe", "name", "sweeps", "state")

@@ -35,14 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table; return 1 where a file cannot be read."""
     resolve_folder(arguments)
 
-    from ablations.config.naming import run_names
+    from ablations.config.naming import run_name
     from ablations.store.status import STATES, read_status
 
     runs, problems = read_status(arguments.results)
     if not runs and not problems:
         raise ConfigError(f"no runs in {arguments.results}: `ablations run` makes them")
     report_problems(problems)
-    names = run_names({status.run_id: status.config for status in runs})
+    names = {status.run_id: run_name(status.config) for status in runs}
     runs.sort(key=lambda status: (STATES.index(status.state), names[status.run_id]))
     counts = Counter(status.state for status in runs)
     if arguments.json:

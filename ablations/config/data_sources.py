@@ -95,23 +95,17 @@ _BUILT_IN = [
         image_side=28,
         images=(60_000, 10_000),
     ),
-    DataSource(
-        "cifar10",
-        channels=3,
-        num_classes=10,
-        load="ablations.data.cifar:load_cifar10",
-        is_available="ablations.data.cifar:has_cifar10",
-        image_side=32,
-        images=(50_000, 10_000),
-    ),
-    DataSource(
-        "cifar100",
-        channels=3,
-        num_classes=100,
-        load="ablations.data.cifar:load_cifar100",
-        is_available="ablations.data.cifar:has_cifar100",
-        image_side=32,
-        images=(50_000, 10_000),
+    *(
+        DataSource(
+            f"cifar{classes}",
+            channels=3,
+            num_classes=classes,
+            load=f"ablations.data.cifar:load_cifar{classes}",
+            is_available=f"ablations.data.cifar:has_cifar{classes}",
+            image_side=32,
+            images=(50_000, 10_000),
+        )
+        for classes in (10, 100)
     ),
     DataSource(
         "imagenette",

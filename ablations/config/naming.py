@@ -116,15 +116,6 @@ def run_name(config: Mapping[str, Any]) -> str:
     return ", ".join([*words, *(value_label(field, after) for field, (_, after) in length.items())])
 
 
-def run_names(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The names of runs by run id.
-
-    Args:
-        configs: Whole configs as JSON values, by run id.
-    """
-    return {run_id: run_name(config) for run_id, config in configs.items()}
-
-
 def variant_name(recipe: str, changed: Changes, flat: Mapping[str, Any]) -> str:
     """A variant in words: all that it changes against a baseline.
 

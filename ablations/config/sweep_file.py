@@ -36,7 +36,7 @@ METRICS = ["val/top1", "val/top5", "val/loss", "train/loss"]
 # The keys of a parameter in W&B's schema: for a grid, and for a search over distributions.
 GRID_KEYS = ["value", "values", "min", "max", "distribution", "parameters"]
 SEARCH_KEYS = ["probabilities", "q", "mu", "sigma", "a", "b"]
-DISTRIBUTIONS = {"constant": "value", "categorical": "values", "int_uniform": "min"}
+DISTRIBUTIONS = {"constant": ["value"], "categorical": ["values"], "int_uniform": ["min", "max"]}
 NEEDS = "needs values: [...], value: ..., or whole min <= max"
 
 
@@ -197,26 +197,24 @@ def _values(name: str, parameter: Any) -> Sequence[Any]:
             f"{name} has distribution {kind!r}; a grid supports {', '.join(DISTRIBUTIONS)}: list "
             "the values"
         )
-    forms = [form for form in DISTRIBUTIONS.values() if form in parameter]
-    keys = parameter.keys() - {"distribution"}
-    if len(forms) != 1 or keys not in ({"value"}, {"values"}, {"min", "max"}):
-        raise ConfigError(f"{name} {NEEDS}")
-    if kind is not None and DISTRIBUTIONS[kind] != forms[0]:
-        raise ConfigError(f"{name} has distribution {kind} and {forms[0]}: remove one")
-    if forms == ["value"]:
-        return [parameter["value"]]
-    if forms == ["values"]:
-        values = parameter["values"]
-        if not isinstance(values, list) or not values:
-            raise ConfigError(f"{name} {NEEDS}")
+    own = {key: value for key, value in parameter.items() if key != "distribution"}
+    form = next((form for form, keys in DISTRIBUTIONS.items() if own.keys() == {*keys}), None)
+    if form and kind not in (None, form):
+        raise ConfigError(
+            f"{name} has distribution {kind} and {DISTRIBUTIONS[form][0]}: remove one"
+        )
+    if form == "constant":
+        return [own["value"]]
+    if form == "categorical" and isinstance(own["values"], list) and own["values"]:
         once: dict[str, Any] = {}
-        for value in values:
+        for value in own["values"]:
             once.setdefault(_key(value), value)
         return list(once.values())
-    low, high = parameter["min"], parameter["max"]
-    if type(low) is not int or type(high) is not int or low > high:
-        raise ConfigError(f"{name} {NEEDS}")
-    return range(low, high + 1)
+    if form == "int_uniform":
+        low, high = own["min"], own["max"]
+        if type(low) is int and type(high) is int and low <= high:
+            return range(low, high + 1)
+    raise ConfigError(f"{name} {NEEDS}")
 
 
 def _key(value: Any) -> str:

@@ -19,18 +19,44 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with a limit on depth, below Python's recursion limit."""
+    """SafeLoader that checks each node, and the size of the document with its aliases expanded."""
 
-    depth = 0
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.level = 0
+        self.sizes: dict[int, tuple[int, int]] = {}  # id of a node -> nodes in it, and their depth
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        self.depth += 1
-        if self.depth > DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(None, None, f"nested more than {DEPTH} deep", mark)
+        where = f"line {self.peek_event().start_mark.line + 1}"  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if id(node) not in self.sizes:
+                raise ConfigError(f"{where}: an anchor that contains itself")
+            return node
+        self.level += 1
+        if self.level > DEPTH:  # below Python's recursion limit
+            raise ConfigError(f"{where}: nested more than {DEPTH} deep")
         node = super().compose_node(parent, index)
-        self.depth -= 1
+        self.level -= 1
+        self.sizes[id(node)] = self._size(node, where)
         return node
+
+    def _size(self, node: Any, where: str) -> tuple[int, int]:
+        inner = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.ScalarNode):
+            _check_number(node, where)
+        elif isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            inner = [each for pair in node.value for each in pair]
+        sizes = [self.sizes[id(each)] for each in inner]
+        nodes = 1 + sum(each[0] for each in sizes)
+        depth = 1 + max((each[1] for each in sizes), default=0)
+        if nodes > NODES or depth > DEPTH:
+            raise ConfigError(
+                f"{where}: more than {NODES:,} values or nested more than {DEPTH} deep, aliases "
+                "written out"
+            )
+        return nodes, depth
 
 
 def load_yaml(path: Path) -> Any:
@@ -49,12 +75,7 @@ def load_yaml(path: Path) -> Any:
     if len(raw) > BYTES:
         raise ConfigError(f"{path} is larger than {BYTES / 1e6:g} MB")
     try:
-        loader = _Loader(raw.decode("utf-8-sig"))
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check_size(node, {})
-        return loader.construct_document(node)
+        return _Loader(raw.decode("utf-8-sig")).get_single_data()
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     # For some scalars PyYAML raises ValueError, IndexError or TypeError.
@@ -70,42 +91,6 @@ def _line(error: Exception) -> str:
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         return ", ".join(" ".join(word.split()) for word in words if word)[:300] + where
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _check_size(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """The number of nodes in a node, and their depth, with aliases expanded.
-
-    Args:
-        node: The node.
-        known: The results by id, so that each node is visited once, however many aliases point to
-            it; None while its inner nodes are visited.
-
-    Raises:
-        ConfigError: It is too large or too deep, or has an invalid key or number.
-    """
-    where = f"line {node.start_mark.line + 1}"
-    if id(node) in known:
-        if size := known[id(node)]:
-            return size
-        raise ConfigError(f"{where}: an anchor that contains itself")
-    known[id(node)] = None
-    inner = node.value
-    if isinstance(node, yaml.ScalarNode):
-        _check_number(node, where)
-        inner = []
-    elif isinstance(node, yaml.MappingNode):
-        _check_keys(node)
-        inner = [each for pair in node.value for each in pair]
-    sizes = [_check_size(each, known) for each in inner]
-    nodes = 1 + sum(each[0] for each in sizes)
-    depth = 1 + max((each[1] for each in sizes), default=0)
-    if nodes > NODES or depth > DEPTH:
-        raise ConfigError(
-            f"{where}: more than {NODES:,} values or nested more than {DEPTH} deep, aliases "
-            "written out"
-        )
-    known[id(node)] = nodes, depth
-    return nodes, depth
 
 
 def _check_keys(node: yaml.MappingNode) -> None:

@@ -10,17 +10,18 @@ from functools import lru_cache
 import numpy as np
 
 from ablations.config.data_sources import DataSource, find_data_source, register_data_source
-from ablations.config.schema import DataConfig
+from ablations.config.schema import DataConfig, RunConfig
 from ablations.data.arrays import register_arrays
 from ablations.data.dataset import ImageDataset, Split
 from ablations.data.memory import memory_guard
-from ablations.errors import DataError
+from ablations.errors import ConfigError, DataError
 from ablations.machine import env_vars
 
 __all__ = [
     "DataSource",
     "ImageDataset",
     "Split",
+    "check_classes",
     "count_classes",
     "dataset_identity",
     "is_available",
@@ -77,6 +78,15 @@ def count_classes(data: DataConfig) -> int:
     from ablations.data.folder import class_names
 
     return len(class_names(_root(data)))
+
+
+def check_classes(config: RunConfig, found: int) -> None:
+    """Raise ConfigError where the images have another number of classes than the model."""
+    if found != config.model.num_classes:
+        raise ConfigError(
+            f"{config.data.root or config.data.name} has {found} classes, the model "
+            f"{config.model.num_classes}: set model.num_classes {found}"
+        )
 
 
 def is_available(data: DataConfig) -> bool:

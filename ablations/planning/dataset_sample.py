@@ -12,7 +12,6 @@ from ablations.config.data_sources import find_data_source
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.data import ImageDataset, Split
-from ablations.data.checks import check_classes
 from ablations.errors import ConfigError
 
 # Training and validation images: Russakovsky et al., IJCV 115 (2015), Table 2.
@@ -42,7 +41,7 @@ def dataset_size(config: RunConfig) -> DatasetSize:
     """
     if data.is_available(config.data):
         images = data.load_dataset(config.data)
-        check_classes(config, len(images.classes))
+        data.check_classes(config, len(images.classes))
         return DatasetSize(len(images.train), len(images.val), images)
     train, val = find_data_source(config.data.name).images or _folder_size(config)
     if config.data.batch_size > train:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from rich.console import Console, Group
 from rich.live import Live
 
-from ablations.config.naming import run_names
+from ablations.config.naming import run_name
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.console.display import LogInterval, can_redraw
@@ -36,8 +36,7 @@ class Progress(Observer):
         self, runs: Sequence[RunConfig], todo: Sequence[RunConfig], console: Console | None = None
     ) -> None:
         self.console = console or screen.stderr_console()
-        full_names = run_names({run.run_id: run.to_json() for run in runs})
-        self.names = {run_id: terminal(name) for run_id, name in full_names.items()}
+        self.names = {run.run_id: terminal(run_name(run.to_json())) for run in runs}
         short = drop_common_parts(list(self.names.values()))
         self.short_names = dict(zip(self.names, short, strict=True))
         self.waiting = {run.run_id: run for run in todo}

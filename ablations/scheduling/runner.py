@@ -16,7 +16,6 @@ from pathlib import Path
 from ablations import data
 from ablations.config import plugins
 from ablations.config.schema import RunConfig
-from ablations.data.checks import check_classes
 from ablations.errors import ConfigError, RecordError
 from ablations.scheduling.launcher import Launcher
 from ablations.scheduling.local import LocalLauncher
@@ -124,7 +123,7 @@ def select_runs(
 
 def _check_data(run: RunConfig) -> None:
     """Open the images of a run; raise DataError or ConfigError for those it cannot train on."""
-    check_classes(run, len(data.load_dataset(run.data).classes))
+    data.check_classes(run, len(data.load_dataset(run.data).classes))
 
 
 def run_study(

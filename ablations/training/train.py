@@ -22,7 +22,6 @@ from ablations.config import plugins
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.data.batches import create_loaders, set_first_epoch
-from ablations.data.checks import check_classes
 from ablations.errors import AccessError, ConfigError, LeaseLostError, ProcessLostError
 from ablations.store import (
     cleanup,
@@ -127,7 +126,7 @@ def _load_images(config: RunConfig, rank: RankContext | None) -> data.ImageDatas
     plugins.load_plugins(config.system.plugins)
     uses_gpu(config.system.accelerator)
     images = data.load_dataset(config.data)
-    check_classes(config, len(images.classes))
+    data.check_classes(config, len(images.classes))
     check_devices(config, images)
     return images
 

@@ -116,7 +116,7 @@ def test_names_are_unique_in_a_study_with_any_baseline(configs, number):
         for study in build_studies(records, baseline):
             rows = [row.label for row in study.rows]
             assert len(set(rows)) == len(rows)
-    names = naming.run_names({config.run_id: config.to_json() for config in configs})
+    names = {config.run_id: naming.run_name(config.to_json()) for config in configs}
     assert len(set(names.values())) == len(names)
 
 

@@ -89,12 +89,12 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         others = Counter(name for record in loaded.records if (name := record_task(record)))
         for name, count in sorted(others.items()):
             screen.note(f"skipped: runs for --of {name}: {count}")
-    folders = arguments.results
+    folders = arguments.results or [default_results()]
     # Named in the commands for missing runs.
-    home = folders[0] if len(folders) == 1 and folders[0] != DEFAULT_RESULTS else None
+    home = folders[0] if len(folders) == 1 and folders[0] != default_results() else None
     launched = [
         state.config
-        for folder in folders or [DEFAULT_RESULTS]
+        for folder in folders
         for path in sorted(folder.glob(f"*/{records.RUN_STATE_FILE}"))
         if (state := run_state.find_run_state(folder, path.parent.name))
     ]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ablations.cli.main import main
+from ablations.store.run_state import RunState
 from poolformer import create
 from poolformer.checkpoints import read_weights
 from tests.factories.configs import TINY_FLAGS
@@ -24,6 +25,7 @@ GRID = "method: grid\nparameters:\n"
 LIGHT = """
 import sys
 from ablations.cli.main import main
+from ablations.store.run_state import RunState
 try:
     code = main(sys.argv[1:])
 except SystemExit as stopped:
@@ -213,6 +215,19 @@ def test_results_and_data_come_from_the_environment(tiny, tmp_path, monkeypatch,
     assert "elsewhere" in capsys.readouterr().err
     assert main(["status"]) == 2
     assert f"no folder {tmp_path / 'there'}" in capsys.readouterr().err
+
+
+def test_a_table_of_the_folder_in_the_environment_lists_unfinished_runs(
+    tmp_path, monkeypatch, capsys
+):
+    for each in BASE:
+        each.write(tmp_path)
+    launched = record(0, model__norm="batch")
+    (tmp_path / launched.run_id).mkdir()
+    RunState(launched.run_id, launched.config).write(tmp_path)
+    monkeypatch.setenv("ABLATIONS_RESULTS", str(tmp_path))
+    assert main(["table"]) == 0
+    assert "Modified LayerNorm -> BatchNorm" in capsys.readouterr().out
 
 
 def test_convert_prints_the_layout_it_read_and_never_overwrites(tmp_path, capsys, monkeypatch):

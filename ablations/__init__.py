@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         evaluate,
         evaluate_checkpoint,
         expand_sweeps,
-        load_records,
         load_study,
         resolve,
         run_study,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from ablations.errors import PoolformerError
     from ablations.scheduling.scheduler import Outcome
     from ablations.store.records import Record
-    from ablations.tables.loading import load_histories, load_studies
+    from ablations.tables.loading import load_histories, load_records, load_studies
     from ablations.training.evaluate import Accuracy
 
 __all__ = [
@@ -89,6 +88,7 @@ _MODULES = {
     "Verdict": "analysis.verdicts",
     "judge_claims": "analysis.verdicts",
     "load_histories": "tables.loading",
+    "load_records": "tables.loading",
     "load_studies": "tables.loading",
     "preset_names": "config.resolve",
     "recipe_names": "config.resolve",

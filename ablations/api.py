@@ -244,28 +244,6 @@ def _evaluate(
     return evaluate_model(model, validation_images(model.config))
 
 
-def load_records(*folders: Folder) -> list[Record]:
-    """The records in results folders, one per run.
-
-    Args:
-        folders: The results folders.
-
-    Raises:
-        RecordError: A folder does not exist, or one of its records cannot be used.
-
-    Examples:
-        >>> {record.status for record in ablations.load_records("results/mini")}
-        {'finished', 'diverged'}
-    """
-    from ablations.errors import RecordError
-    from ablations.store.load import load_records
-
-    found = load_records([Path(folder) for folder in folders])
-    if found.problems:
-        raise RecordError(found.problems[0])
-    return found.records
-
-
 def load_study(*folders: Folder, baseline: str | None = None) -> Study:
     """The study in results folders: its rows, each compared with the baseline by seed.
 
@@ -286,6 +264,7 @@ def load_study(*folders: Folder, baseline: str | None = None) -> Study:
         >>> {row.label: row.top1.mean for row in study.rows}
     """
     from ablations.analysis.build import build_studies
+    from ablations.tables.loading import load_records
 
     studies = build_studies(load_records(*folders), baseline)
     if len(studies) != 1:

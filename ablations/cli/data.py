@@ -6,8 +6,10 @@ import argparse
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
 
 from ablations.cli.options import add_shared, path_argument
 from ablations.cli.parser import Parser
@@ -102,19 +104,13 @@ def _print_survey(survey: Survey) -> None:
     )
 
 
-def _classes_range(split: SplitSurvey) -> str:
-    fewest, most = min(split.classes.values()), max(split.classes.values())
-    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+def _range(texts: Iterable[str]) -> str:
+    """``3 to 5``, or ``3`` if the texts are the same."""
+    return " to ".join(dict.fromkeys(texts)) or "-"
 
 
-def _sizes(split: SplitSurvey) -> str:
-    shown = [f"{width}x{height}" for width, height in dict.fromkeys(split.size_range())]
-    return " to ".join(dict.fromkeys([shown[0], shown[-1]])) if shown else "-"
-
-
-def _median(split: SplitSurvey) -> str:
-    sizes = split.size_range()
-    return f"{sizes[1][0]}x{sizes[1][1]}" if sizes else "-"
+def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
+    return _range(f"{width}x{height}" for width, height in sizes)
 
 
 def _most_common(counts: Counter[str]) -> str:
@@ -122,21 +118,17 @@ def _most_common(counts: Counter[str]) -> str:
     return ", ".join(shown + ["..."] * (len(counts) > MAX_KINDS)) or "-"
 
 
-def _bytes(split: SplitSurvey) -> str:
-    from rich.filesize import decimal
-
-    return decimal(split.file_bytes)
-
-
 PROPERTIES: dict[str, Callable[[SplitSurvey], str]] = {
     "images": lambda split: f"{split.images:,}",
     "broken files": lambda split: f"{len(split.broken):,}",
     "classes": lambda split: f"{len(split.classes):,}",
-    "images per class": _classes_range,
-    "width x height": _sizes,
-    "median": _median,
+    "images per class": lambda split: _range(
+        f"{count(split.classes.values()):,}" for count in (min, max)
+    ),
+    "width x height": lambda split: _sizes(split.size_range()[::2]),
+    "median": lambda split: _sizes(split.size_range()[1:2]),
     "formats": lambda split: _most_common(split.formats),
     "modes": lambda split: _most_common(split.modes),
     "rotated by EXIF": lambda split: f"{split.turned:,}",
-    "size of the files": _bytes,
+    "size of the files": lambda split: decimal(split.file_bytes),
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablations.config.data_sources import find_data_source
-from ablations.config.resolve import FIELD_TYPES, FIELDS, GROUPS, recipe_values
+from ablations.config.resolve import FIELD_TYPES, GROUPS, recipe_values
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError
 
@@ -85,22 +85,14 @@ def chosen(words: Sequence[str], fallback: str) -> tuple[str, str | None]:
 
 def _reference(values: dict[str, Any]) -> dict[str, list[FieldHelp]]:
     groups: dict[str, list[FieldHelp]] = {}
-    for name in FIELDS:
+    for name, kind in FIELD_TYPES.items():
         group, _, field = name.rpartition(".")
-        meaning = _texts(GROUPS[group])[field] if group else _texts(RunConfig)[name]
-        default = values.get(name, _default(name))
+        owner = GROUPS.get(group, RunConfig)
+        default = values.get(name, getattr(owner, field))
         shown = default if isinstance(default, str) else json.dumps(default)
-        entry = FieldHelp(name, _metavar(FIELD_TYPES[name]), shown, meaning)
+        entry = FieldHelp(name, _metavar(kind), shown, _texts(owner)[field])
         groups.setdefault(group or name, []).append(entry)
     return groups
-
-
-def _default(name: str) -> Any:
-    if name == "seed":
-        return 0
-    group, field = name.split(".", 1)
-    default = GROUPS[group].__dataclass_fields__[field].default  # type: ignore[attr-defined]
-    return list(default) if isinstance(default, tuple) else default
 
 
 def _metavar(kind: Any) -> str:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING
 
-from ablations.cli.options import add_shared, require_positive
+from ablations.cli.options import add_shared, parse_size, require_positive
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
     from ablations.scheduling.launcher import Launcher
-
-BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
-
-
-def parse_size(text: str) -> float:
-    """``800MB``, ``8GB`` or ``1.5TB`` in bytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)", text.strip(), re.IGNORECASE | re.ASCII)
-    value = float(found[1]) * BYTES[found[2].upper()] if found else 0.0
-    if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a size above 0, such as 800MB or 8GB")
-    return value
 
 
 def add_launcher(command: argparse.ArgumentParser) -> None:
@@ -29,7 +17,7 @@ def add_launcher(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--launcher",
         choices=["local", "ray"],
-        help="where runs train: workers on this machine (default) or tasks of a Ray cluster",
+        help="local (default): workers on this machine; ray: tasks of a Ray cluster",
     )
     command.add_argument(
         "--ray-address",

@@ -59,44 +59,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    """Run a command; report an error or a signal in one line, also to a W&B agent."""
     try:
-        own, fields_set = split_arguments(words)
-        top = build_parser()
-        if own and own[0].startswith("--") and own[0] not in ("--help", "--version"):
-            raise ConfigError(f"{own[0]} comes after a command: `ablations run {own[0]} ...`")
-        arguments = top.parse_args(own)
-        if arguments.version:
-            from importlib.metadata import version
-
-            screen.out(version("metaformer-ablations"))
-            return 0
-        if arguments.command is None:
-            top.print_help()
-            return 2
-        arguments.fields_set = fields_set
-        apply_shorthands(arguments)
-        if getattr(arguments, "no_reuse", False) is None:
-            arguments.no_reuse = env_vars.get_bool("ABLATIONS_NO_REUSE")
-        _check_working_directory()
-        if warning := env_vars.set_up_tmpdir():
-            screen.note(f"ablations: {warning}")
-        for field in {} if hasattr(arguments, "plugins") else fields_set:
-            # Commands that take fields take --plugins too, which is short for one.
-            command = f"{arguments.command} {getattr(arguments, 'action', '')}".strip()
-            raise ConfigError(f"`ablations {command}` does not take --{field}")
-        code: int = arguments.run(arguments)
-        return code
+        return _execute(words)
     except PoolformerError as error:
-        screen.note(f"ablations: {error}")
-        _end_agent_run(words, f"refused: {error}")
-        return error.exit_code
+        return _refuse(words, str(error), error.exit_code)
     except OSError as error:
         if error.filename is None:
             raise
-        line = f"{error.filename}: {error.strerror}"
-        screen.note(f"ablations: {line}")
-        _end_agent_run(words, f"refused: {line}")
-        return 1 if error.errno in NO_SPACE_ERRORS else 2
+        code = 1 if error.errno in NO_SPACE_ERRORS else 2
+        return _refuse(words, f"{error.filename}: {error.strerror}", code)
     except KeyboardInterrupt as stopped:
         hint = "; the same command goes on from the last epoch" if _trains(words) else ""
         screen.note(f"interrupted{hint}")
@@ -106,6 +78,41 @@ def _run(words: Sequence[str]) -> int:
                 words, f"stopped by a signal before its first epoch: exit code {code}", code
             )
         return code
+
+
+def _execute(words: Sequence[str]) -> int:
+    own, fields_set = split_arguments(words)
+    top = build_parser()
+    if own and own[0].startswith("--") and own[0] not in ("--help", "--version"):
+        raise ConfigError(f"{own[0]} comes after a command: `ablations run {own[0]} ...`")
+    arguments = top.parse_args(own)
+    if arguments.version:
+        from importlib.metadata import version
+
+        screen.out(version("metaformer-ablations"))
+        return 0
+    if arguments.command is None:
+        top.print_help()
+        return 2
+    arguments.fields_set = fields_set
+    apply_shorthands(arguments)
+    if getattr(arguments, "no_reuse", False) is None:
+        arguments.no_reuse = env_vars.get_bool("ABLATIONS_NO_REUSE")
+    _check_working_directory()
+    if warning := env_vars.set_up_tmpdir():
+        screen.note(f"ablations: {warning}")
+    for field in {} if hasattr(arguments, "plugins") else fields_set:
+        # Commands that take fields take --plugins too, which is short for one.
+        command = f"{arguments.command} {getattr(arguments, 'action', '')}".strip()
+        raise ConfigError(f"`ablations {command}` does not take --{field}")
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _refuse(words: Sequence[str], why: str, code: int) -> int:
+    screen.note(f"ablations: {why}")
+    _end_agent_run(words, f"refused: {why}")
+    return code
 
 
 def _trains(words: Sequence[str]) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ from ablations.console import screen
 from ablations.data import count_classes
 from ablations.errors import ConfigError
 from ablations.machine import env_vars
-from ablations.text.parsing import parse_seeds
+from ablations.text.parsing import parse_float, parse_seeds
 
 if TYPE_CHECKING:
     from ablations.config.sweep import SweepRun
@@ -42,6 +45,36 @@ def output_argument(name: str) -> Path:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} cannot be written: permission denied")
     return path
+
+
+def parse_quantity(text: str, units: Mapping[str, float], what: str) -> float:
+    """``1.5TB`` or ``30m`` as a number of the smallest unit.
+
+    Args:
+        text: What the user typed; the case of the unit does not matter.
+        units: The factor of each unit, by its name in lower case; "" for a number without one.
+        what: What it must be, with examples.
+    """
+    found = re.fullmatch(rf"(.*?)\s*({'|'.join(units)})", text.strip(), re.IGNORECASE)
+    try:
+        value = parse_float(found[1]) * units[found[2].lower()] if found else 0.0
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be {what}")
+    return value
+
+
+def parse_size(text: str) -> float:
+    """``800MB``, ``8GB`` or ``1.5TB`` in bytes."""
+    units = {"mb": 1e6, "gb": 1e9, "tb": 1e12}
+    return parse_quantity(text, units, "a size above 0, such as 800MB or 8GB")
+
+
+def parse_duration(text: str) -> float:
+    """``90``, ``90s``, ``30m`` or ``12h`` in seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "": 1}
+    return parse_quantity(text, units, "a time above 0, such as 90s, 30m or 12h")
 
 
 def default_results() -> Path:

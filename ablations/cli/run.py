@@ -14,34 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.cli.launching import add_launcher, create_launcher, launcher_name
-from ablations.cli.options import add_recipe, add_results, add_shared, expand_sweep_files
+from ablations.cli.options import (
+    add_recipe,
+    add_results,
+    add_shared,
+    expand_sweep_files,
+    parse_duration,
+)
 from ablations.cli.output import report_unsynced
 from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError, RecordError
-from ablations.text.parsing import parse_float
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
     from ablations.config.sweep import SweepRun
     from ablations.scheduling.scheduler import Outcome
     from ablations.store.records import Record
-
-SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-def parse_duration(text: str) -> float:
-    """``90``, ``90s``, ``30m`` or ``12h`` in seconds."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in SECONDS else (text, "s")
-    try:
-        seconds = parse_float(number) * SECONDS[unit]
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} must be a time above 0, such as 90s, 30m or 12h"
-        )
-    return seconds
 
 
 def add(command: Parser) -> None:
@@ -72,31 +61,10 @@ def add(command: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the runs; return 1 where one fails, 130 or 143 where a signal stops the study."""
-    from ablations.scheduling.json_lines import JsonLines
-    from ablations.scheduling.progress import Progress
-    from ablations.scheduling.runner import run_study
-
     runs = expand_sweep_files(arguments)
-    local = launcher_name(arguments) == "local"
     if arguments.dry_run:
-        if arguments.json:
-            raise ConfigError("--json is not for --dry-run")
-        return list_runs(runs, arguments.results, local, arguments.retrain_stale)
-    unsynced: list[Path] = []
-    try:
-        outcome = run_study(
-            [each.config for each in runs],
-            arguments.results,
-            create_launcher(arguments),
-            JsonLines if arguments.json else Progress,
-            reuse=not arguments.no_reuse,
-            retry_failed=arguments.retry_failed,
-            retrain_stale=arguments.retrain_stale,
-            run_timeout=arguments.cell_timeout,
-            on_unsynced=unsynced.append,
-        )
-    finally:
-        report_unsynced(unsynced)
+        return _list_runs(arguments, runs)
+    outcome = _train(arguments, runs)
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         screen.note(
@@ -112,6 +80,28 @@ def run(arguments: argparse.Namespace) -> int:
     for line in _problems(outcome, arguments.results):
         screen.note(line)
     return 0 if outcome.complete else 1
+
+
+def _train(arguments: argparse.Namespace, runs: Sequence[SweepRun]) -> Outcome:
+    from ablations.scheduling.json_lines import JsonLines
+    from ablations.scheduling.progress import Progress
+    from ablations.scheduling.runner import run_study
+
+    unsynced: list[Path] = []
+    try:
+        return run_study(
+            [each.config for each in runs],
+            arguments.results,
+            create_launcher(arguments),
+            JsonLines if arguments.json else Progress,
+            reuse=not arguments.no_reuse,
+            retry_failed=arguments.retry_failed,
+            retrain_stale=arguments.retrain_stale,
+            run_timeout=arguments.cell_timeout,
+            on_unsynced=unsynced.append,
+        )
+    finally:
+        report_unsynced(unsynced)
 
 
 def _print_tables(runs: Sequence[SweepRun], outcome: Outcome, results: Path) -> None:
@@ -182,15 +172,18 @@ def _problems(outcome: Outcome, results: Path) -> Iterator[str]:
         yield "to train failed runs again: `ablations run --retry-failed` with the same files"
 
 
-def list_runs(runs: Sequence[SweepRun], results: Path, local: bool, retrain_stale: bool) -> int:
+def _list_runs(arguments: argparse.Namespace, runs: Sequence[SweepRun]) -> int:
     """Print the runs and their states, for --dry-run.
 
     Raises:
-        ConfigError: `ablations run` would refuse a record that is in the folder.
-        DataError: The same.
+        ConfigError: `ablations run` would refuse a flag or a record that is in the folder.
+        DataError: It would refuse a record.
     """
     from ablations.store import records, reuse_check
 
+    local, results = launcher_name(arguments) == "local", arguments.results
+    if arguments.json:
+        raise ConfigError("--json is not for --dry-run")
     found: list[Record] = []
     unreadable = {}
     for each in runs:
@@ -203,7 +196,7 @@ def list_runs(runs: Sequence[SweepRun], results: Path, local: bool, retrain_stal
     check = reuse_check.check_records(configs, found, local, download=False)
     states = {record.run_id: record.status for record in found}
     states |= dict.fromkeys(check.failed, "to do")
-    states |= dict.fromkeys(check.stale, "stale, to do" if retrain_stale else "stale")
+    states |= dict.fromkeys(check.stale, "stale, to do" if arguments.retrain_stale else "stale")
     states |= dict.fromkeys(check.precision, "other precision")
     states |= dict.fromkeys(check.images, "other images")
     states |= dict.fromkeys(unreadable, "left out")

@@ -1,4 +1,4 @@
-"""Loading studies and histories from folders of results, for notebooks."""
+"""Loading records, studies and histories from folders of results, for notebooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,26 @@ from ablations.analysis.study import Study
 from ablations.errors import RecordError
 from ablations.store import load
 from ablations.store.history_csv import read_history
-from ablations.store.records import HISTORY_FILE
+from ablations.store.records import HISTORY_FILE, Record
+
+
+def load_records(*folders: str | Path) -> list[Record]:
+    """The records in results folders, one per run.
+
+    Args:
+        folders: The results folders.
+
+    Raises:
+        RecordError: A folder does not exist, or one of its records cannot be used.
+
+    Examples:
+        >>> {record.status for record in ablations.load_records("results/mini")}
+        {'finished', 'diverged'}
+    """
+    found = load.load_records([Path(folder) for folder in folders])
+    if found.problems:
+        raise RecordError(found.problems[0])
+    return found.records
 
 
 def load_studies(*folders: str | Path) -> list[Study]:
@@ -18,10 +37,7 @@ def load_studies(*folders: str | Path) -> list[Study]:
     Raises:
         RecordError: A folder does not exist, or has a record that cannot be used.
     """
-    found = load.load_records([Path(folder) for folder in folders])
-    if found.problems:
-        raise RecordError(found.problems[0])
-    return build_studies(found.records)
+    return build_studies(load_records(*folders))
 
 
 def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:

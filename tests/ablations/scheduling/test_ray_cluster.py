@@ -20,8 +20,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.cli.launching import parse_size
 from ablations.cli.main import main
+from ablations.cli.options import parse_size
 from ablations.config.schema import SystemConfig
 from ablations.errors import ConfigError
 from ablations.scheduling.events import Failed, NotStarted, OutOfMemory, Refused, WorkerDied

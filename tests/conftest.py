@@ -1,4 +1,4 @@
-"""Real pictures, small models: what the tests share."""
+"""Real images, small models: the fixtures that tests share."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def tiny() -> Callable[..., RunConfig]:
 
 
 @pytest.fixture(scope="session")
-def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 + 24 real pictures of three classes as JPEG files, in ImageNet's layout."""
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 training and 24 validation images of three classes as JPEG files, in ImageNet's layout."""
     from PIL import Image
 
     from ablations.data import mini
 
-    root = tmp_path_factory.mktemp("pictures")
-    pictures = mini.load_mini()
-    for name, split, count in (("train", pictures.train, 16), ("val", pictures.val, 8)):
+    root = tmp_path_factory.mktemp("images")
+    dataset = mini.load_mini()
+    for name, split, count in (("train", dataset.train, 16), ("val", dataset.val, 8)):
         for label in range(3):
-            folder = root / name / pictures.classes[label].replace("/", "-")
+            folder = root / name / dataset.classes[label].replace("/", "-")
             folder.mkdir(parents=True)
             for index in (split.labels == label).nonzero()[0][:count]:
-                picture = Image.fromarray(split.images[index].squeeze(-1))
-                picture.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
+                image = Image.fromarray(split.images[index].squeeze(-1))
+                image.resize((40, 40)).convert("RGB").save(folder / f"{index}.jpg")
     return root
 
 

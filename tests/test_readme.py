@@ -63,7 +63,7 @@ def test_make_knows_its_targets(command):
 
 
 @pytest.mark.slow
-def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, picture_folder):
+def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, image_folder):
     """In a folder that holds the README's files and nothing else.
 
     Random weights of the same layout and size replace the released ones, and a small folder of the
@@ -74,7 +74,7 @@ def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, pict
     write_weights(
         convert_layout(model.state_dict(), "official"), tmp_path / "poolformer_s12.pth.tar"
     )
-    (tmp_path / "imagenet").symlink_to(picture_folder)
+    (tmp_path / "imagenet").symlink_to(image_folder)
     printed = {}
     for command in [*COMMANDS, *GUIDE_COMMANDS]:
         # tests/test_paper.py runs the one with a mixer.

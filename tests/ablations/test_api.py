@@ -120,8 +120,8 @@ def test_what_is_no_study_is_refused(tmp_path):
     assert ablations.ablation_table([]).empty
 
 
-def test_the_classes_of_a_folder_are_counted(picture_folder):
-    fields = {"data.root": str(picture_folder)}
+def test_the_classes_of_a_folder_are_counted(image_folder):
+    fields = {"data.root": str(image_folder)}
     assert ablations.resolve("imagenet", fields).model.num_classes == 3
     with pytest.raises(DataError, match="no folder"):
         ablations.resolve("imagenet", {"data.root": "nowhere"})

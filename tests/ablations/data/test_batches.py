@@ -27,9 +27,9 @@ def epoch_of(config, seed: int, epoch: int, workers: int = 0, starting: int = 0)
 
 
 @pytest.fixture
-def files(picture_folder) -> DataConfig:
+def files(image_folder) -> DataConfig:
     overrides = {
-        "data.root": str(picture_folder),
+        "data.root": str(image_folder),
         "data.name": "folder",
         "data.image_size": 32,
         "data.batch_size": 8,

@@ -214,35 +214,35 @@ def test_a_damaged_archive_of_imagenette_is_named(tmp_path, monkeypatch):
         imagenette.load_imagenette(config.root)
 
 
-def test_folder_reads_imagenets_layout(picture_folder):
-    config = resolve("imagenet", {"data.root": str(picture_folder), "model.num_classes": 3}).data
+def test_folder_reads_imagenets_layout(image_folder):
+    config = resolve("imagenet", {"data.root": str(image_folder), "model.num_classes": 3}).data
     dataset = folder.load_folder(config.root)
     assert dataset.classes == ("Pullover", "T-shirt-top", "Trouser")
     assert (len(dataset.train), len(dataset.val)) == (48, 24)
 
 
-def test_the_number_of_classes_of_a_folder_is_counted_also_for_imagenets_recipe(picture_folder):
+def test_the_number_of_classes_of_a_folder_is_counted_also_for_imagenets_recipe(image_folder):
     for recipe in ("imagenet", "imagenet-fast", "imagenette"):
-        overrides = {"data.root": str(picture_folder), "data.name": "folder"}
+        overrides = {"data.root": str(image_folder), "data.name": "folder"}
         config = resolve(recipe, overrides, count_classes=data.count_classes)
         assert config.model.num_classes == 3
     assert resolve("imagenet").model.num_classes == 1000
 
 
-def test_the_fingerprint_of_a_folder_changes_with_an_image(picture_folder, tmp_path):
+def test_the_fingerprint_of_a_folder_changes_with_an_image(image_folder, tmp_path):
     root = tmp_path / "copy"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     config = DataConfig(name="folder", root=str(root), pipeline="timm")
     before = folder.load_folder(config.root).fingerprint
-    assert folder.load_folder(str(picture_folder)).fingerprint == before
+    assert folder.load_folder(str(image_folder)).fingerprint == before
     changed = next((root / "train").rglob("*.jpg"))
     changed.write_bytes(changed.read_bytes() + b"x")
     assert folder.load_folder(config.root).fingerprint != before
 
 
-def test_the_error_of_an_unusable_folder_says_why(picture_folder, tmp_path):
+def test_the_error_of_an_unusable_folder_says_why(image_folder, tmp_path):
     root = tmp_path / "copy"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     config = DataConfig(name="folder", root=str(root), pipeline="timm")
     for picture in (root / "train" / "Trouser").iterdir():
         picture.unlink()
@@ -263,9 +263,9 @@ def test_the_error_of_an_unusable_folder_says_why(picture_folder, tmp_path):
 
 
 @pytest.fixture
-def copied(picture_folder, tmp_path) -> DataConfig:
+def copied(image_folder, tmp_path) -> DataConfig:
     """A copy of the folder, to be spoilt."""
-    root = shutil.copytree(picture_folder, tmp_path / "copy")
+    root = shutil.copytree(image_folder, tmp_path / "copy")
     return DataConfig(name="folder", root=str(root), pipeline="timm")
 
 
@@ -429,9 +429,9 @@ def test_a_root_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path):
     assert record.config["data"]["root"] == f"{tmp_path}/caf\\udce9"
 
 
-def test_imagenette_finds_its_folder_and_counts_its_classes(picture_folder, tmp_path):
+def test_imagenette_finds_its_folder_and_counts_its_classes(image_folder, tmp_path):
     config = DataConfig(name="imagenette", root=str(tmp_path), pipeline="timm")
-    shutil.copytree(picture_folder, tmp_path / "imagenette2-320")
+    shutil.copytree(image_folder, tmp_path / "imagenette2-320")
     with pytest.raises(DataError, match="3 classes, Imagenette has 10"):
         imagenette.load_imagenette(config.root)
     for split in ("train", "val"):

@@ -23,8 +23,8 @@ from ablations.training.error_summary import failure_kind, summarize_error
 
 
 @pytest.fixture
-def files(picture_folder):
-    values = {"data.root": str(picture_folder), "data.name": "folder", "data.image_size": 32}
+def files(image_folder):
+    values = {"data.root": str(image_folder), "data.name": "folder", "data.image_size": 32}
     return resolve("imagenet", {**values, "data.batch_size": 8, "model.num_classes": 3}).data
 
 

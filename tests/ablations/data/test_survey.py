@@ -23,8 +23,8 @@ from ablations.errors import DataError
 
 
 @pytest.fixture
-def root(picture_folder, tmp_path) -> Path:
-    return Path(shutil.copytree(picture_folder, tmp_path / "set"))
+def root(image_folder, tmp_path) -> Path:
+    return Path(shutil.copytree(image_folder, tmp_path / "set"))
 
 
 @pytest.fixture

@@ -83,12 +83,12 @@ def test_a_user_that_nobody_knows_has_no_home():
         options.path_argument("")
 
 
-def test_a_root_keeps_its_tilde_and_is_found(home, picture_folder):
-    (home / "pictures").symlink_to(picture_folder)
+def test_a_root_keeps_its_tilde_and_is_found(home, image_folder):
+    (home / "pictures").symlink_to(image_folder)
     fields = {"data.name": "folder", "data.image_size": 32, "data.batch_size": 16}
     given, plain = (
         resolve("imagenette", {**fields, "data.root": root}, count_classes=count_classes)
-        for root in ("~/pictures", str(picture_folder))
+        for root in ("~/pictures", str(image_folder))
     )
     assert given.data.root == "~/pictures"
     assert given.run_id == plain.run_id

@@ -76,9 +76,9 @@ def test_real_images_come_through_the_loaders_of_a_run(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("pipeline", [{}, {"system.loader_workers": 2}])
-def test_photographs_are_probed_with_the_pipeline_of_a_run(pipeline, picture_folder):
+def test_photographs_are_probed_with_the_pipeline_of_a_run(pipeline, image_folder):
     fields = {"model.depths": [1, 1, 1, 1], "model.dims": [8, 8, 16, 16], "data.batch_size": 8}
-    fields |= {"data.root": str(picture_folder), "data.image_size": 32, **pipeline}
+    fields |= {"data.root": str(image_folder), "data.image_size": 32, **pipeline}
     fields |= {"system.loader_workers": 0, **pipeline}
     config = resolve("imagenet", fields, count_classes=data.count_classes)
     here = dataset_size(config)
@@ -112,8 +112,8 @@ def test_a_failed_probe_returns_its_reason(tiny, monkeypatch):
     assert try_measure(tiny(), None) == "oom: OutOfMemoryError: CUDA out of memory"
 
 
-def test_images_are_counted_if_present_and_published_if_not(picture_folder, tmp_path):
-    fields = {"data.root": str(picture_folder), "data.batch_size": 4}
+def test_images_are_counted_if_present_and_published_if_not(image_folder, tmp_path):
+    fields = {"data.root": str(image_folder), "data.batch_size": 4}
     there = resolve("imagenet", fields, count_classes=data.count_classes)
     assert dataset_size(there).train == 48
     nowhere = {"data.root": str(tmp_path)}

@@ -31,10 +31,10 @@ FOLDER = {
 
 
 @pytest.fixture
-def other_folder(picture_folder, tmp_path) -> Path:
+def other_folder(image_folder, tmp_path) -> Path:
     """The same names and classes, another image."""
     root = tmp_path / "others"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     image = next((root / "train").rglob("*.jpg"))
     image.write_bytes(image.read_bytes() + b"changed")
     return root
@@ -61,14 +61,12 @@ def study(tiny, root, **overrides) -> list[RunConfig]:
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_a_study_is_not_continued_on_other_images(
-    tiny, picture_folder, other_folder, tmp_path, left
-):
+def test_a_study_is_not_continued_on_other_images(tiny, image_folder, other_folder, tmp_path, left):
     """Whatever the root is called, and whether or not anything is left to train."""
     results = tmp_path / "runs"
-    for run in study(tiny, picture_folder)[left:]:
+    for run in study(tiny, image_folder)[left:]:
         done(run, results)
-    selection = select_runs(study(tiny, picture_folder), results)
+    selection = select_runs(study(tiny, image_folder), results)
     assert (len(selection.reused), len(selection.todo)) == (2 - left, left)
     asked = study(tiny, other_folder)
     with pytest.raises(DataError, match="use another results folder") as refused:
@@ -76,13 +74,13 @@ def test_a_study_is_not_continued_on_other_images(
     told = str(refused.value)
     for word in (
         data.dataset_identity(asked[0].data)["fingerprint"],
-        data.dataset_identity(study(tiny, picture_folder)[0].data)["fingerprint"],
+        data.dataset_identity(study(tiny, image_folder)[0].data)["fingerprint"],
         str(results / asked[left].run_id / "record.json"),
     ):
         assert word in told
     assert "\n" not in told
     moved = tmp_path / "moved"
-    shutil.copytree(picture_folder, moved)
+    shutil.copytree(image_folder, moved)
     assert len(select_runs(study(tiny, moved), results).reused) == 2 - left
 
 
@@ -110,8 +108,8 @@ def test_other_contents_with_the_same_names_and_sizes_count_as_other_images(
         select_runs(study(tiny, other_folder), tmp_path / "runs")
 
 
-def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
-    first, second = study(tiny, picture_folder)
+def test_older_records_do_not_have_the_contents(tiny, image_folder, tmp_path):
+    first, second = study(tiny, image_folder)
     record = done(first, tmp_path)
     assert record.data["contents"]
     del record.data["contents"]
@@ -120,8 +118,8 @@ def test_older_records_do_not_have_the_contents(tiny, picture_folder, tmp_path):
     assert (len(selection.reused), len(selection.todo)) == (1, 1)
 
 
-def test_unreadable_images_do_not_count_as_the_same(tiny, picture_folder, tmp_path):
-    for run in study(tiny, picture_folder):
+def test_unreadable_images_do_not_count_as_the_same(tiny, image_folder, tmp_path):
+    for run in study(tiny, image_folder):
         done(run, tmp_path)
     gone = study(tiny, tmp_path / "gone")
     with pytest.raises(DataError, match="no folder .*gone.*ablations table") as refused:
@@ -131,10 +129,10 @@ def test_unreadable_images_do_not_count_as_the_same(tiny, picture_folder, tmp_pa
     assert list(found.unread) == [str(tmp_path / "gone")]
 
 
-def test_each_data_set_is_read_once(tiny, picture_folder, other_folder, tmp_path):
+def test_each_data_set_is_read_once(tiny, image_folder, other_folder, tmp_path):
     third = tmp_path / "third"
     shutil.copytree(other_folder, third)
-    asked = [run for root in (picture_folder, other_folder, third) for run in study(tiny, root)]
+    asked = [run for root in (image_folder, other_folder, third) for run in study(tiny, root)]
     # The same runs by their ids, so give each another seed.
     asked = [replace(config, seed=number) for number, config in enumerate(asked)]
     for run in asked[::2]:
@@ -145,9 +143,9 @@ def test_each_data_set_is_read_once(tiny, picture_folder, other_folder, tmp_path
 
 
 def test_a_run_that_failed_on_other_images_is_trained_again(
-    tiny, picture_folder, other_folder, tmp_path
+    tiny, image_folder, other_folder, tmp_path
 ):
-    first, second = study(tiny, picture_folder)
+    first, second = study(tiny, image_folder)
     failed = replace(
         done(first, tmp_path), status="failed", failure={"kind": "error", "message": "?"}
     )
@@ -158,7 +156,7 @@ def test_a_run_that_failed_on_other_images_is_trained_again(
     assert len(selection.todo) == 2
 
 
-def test_the_commands_refuse_in_one_line(picture_folder, other_folder, tmp_path, capsys):
+def test_the_commands_refuse_in_one_line(image_folder, other_folder, tmp_path, capsys):
     sweep = tmp_path / "seeds.yaml"
     sweep.write_text("method: grid\nparameters: {seed: {values: [0, 1]}}\n")
     words = [word for word in TINY_FLAGS if "batch_size" not in word]
@@ -166,7 +164,7 @@ def test_the_commands_refuse_in_one_line(picture_folder, other_folder, tmp_path,
     results = tmp_path / "runs"
     config = resolve(
         "mini",
-        {**dict(word[2:].split("=") for word in words), "data.root": str(picture_folder)},
+        {**dict(word[2:].split("=") for word in words), "data.root": str(image_folder)},
     )
     done(config, results)
     words = [str(sweep), *words, f"--results={results}", f"--data.root={other_folder}"]

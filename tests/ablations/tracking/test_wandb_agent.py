@@ -98,7 +98,7 @@ def test_two_agents_share_a_sweep_whose_failing_cells_say_why(
 
 @pytest.mark.slow
 def test_the_scale_and_the_pictures_are_chosen_in_the_environment(
-    server: WandbServer, tmp_path: Path, picture_folder: Path
+    server: WandbServer, tmp_path: Path, image_folder: Path
 ) -> None:
     """The sweep file as shipped, but for what makes it small."""
     config = yaml.safe_load((ROOT / "sweeps" / "token_mixer.yaml").read_text())
@@ -109,14 +109,14 @@ def test_the_scale_and_the_pictures_are_chosen_in_the_environment(
     path = f"lab/ablations/{next(reversed(server.sweeps))}"
     env = {
         "ABLATIONS_RECIPE": "imagenet",
-        "ABLATIONS_DATA_ROOT": str(picture_folder),
+        "ABLATIONS_DATA_ROOT": str(image_folder),
         "ABLATIONS_RESULTS": "elsewhere",
     }
     wandb(server, tmp_path, "agent", "--count", "1", path, **env)
     (run,) = server.runs.values()
     assert run.state == "finished", run.logs
     assert run.config["recipe"] == "imagenet"
-    assert run.config["data"]["root"] == str(picture_folder)
+    assert run.config["data"]["root"] == str(image_folder)
     assert run.config["model"]["num_classes"] == 3
     assert len(list((tmp_path / "elsewhere").glob("*/record.json"))) == 1
 

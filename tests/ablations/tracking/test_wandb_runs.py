@@ -158,12 +158,12 @@ def test_a_cell_of_the_project_is_fetched_not_trained(
 
 @pytest.mark.slow
 def test_a_record_of_other_pictures_is_not_fetched(
-    server: WandbServer, tmp_path: Path, picture_folder: Path
+    server: WandbServer, tmp_path: Path, image_folder: Path
 ) -> None:
     """The id leaves out where the pictures lie; theirs are other ones."""
     there, here = tmp_path / "there", tmp_path / "here"
     for folder in (there, here):
-        shutil.copytree(picture_folder, folder / "pictures")
+        shutil.copytree(image_folder, folder / "pictures")
     lost = sorted((here / "pictures").glob("train/*/*.jpg"))[0]
     lost.unlink()
     words = [*WORDS, "--recipe=imagenet", "--optim.cooldown_epochs=0", "--data.name=folder"]

@@ -32,12 +32,12 @@ def timms() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def timms_answers(timms, picture_folder) -> list[int]:
+def timms_answers(timms, image_folder) -> list[int]:
     """The class that timm's model and transform give each validation image, in order."""
     transform = create_transform(
         (3, 224, 224), interpolation="bicubic", crop_pct=0.9, is_training=False
     )
-    files = sorted((picture_folder / "val").rglob("*.jpg"))
+    files = sorted((image_folder / "val").rglob("*.jpg"))
     batch = torch.stack([transform(Image.open(file)) for file in files])
     with torch.no_grad():
         return timms(batch).argmax(dim=1).tolist()
@@ -45,14 +45,14 @@ def timms_answers(timms, picture_folder) -> list[int]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_checkpoint_has_the_accuracy_of_timms_code(
-    layout, timms, timms_answers, picture_folder, tmp_path, capsys
+    layout, timms, timms_answers, image_folder, tmp_path, capsys
 ):
     """Our own layout and the paper's have the paper's head: almost the same answers."""
     labels = [label for label in range(3) for _ in range(8)]
     right = sum(a == b for a, b in zip(timms_answers, labels, strict=True))
     write_weights(convert_layout(timms.state_dict(), layout), tmp_path / "poolformer_s12.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "poolformer_s12.pth"), "--data.name", "folder"]
-    assert main([*words, "--data.root", str(picture_folder), "--system.accelerator=cpu"]) == 0
+    assert main([*words, "--data.root", str(image_folder), "--system.accelerator=cpu"]) == 0
     out, err = capsys.readouterr()
     header, images, result = out.splitlines()
     assert header == f"poolformer_s12; {layout} layout"
@@ -111,8 +111,8 @@ def test_weights_determine_the_model_and_the_file_name_breaks_ties(name):
     )
 
 
-def test_validation_images_are_enough(timms, picture_folder, tmp_path):
-    shutil.copytree(picture_folder / "val", tmp_path / "only" / "val")
+def test_validation_images_are_enough(timms, image_folder, tmp_path):
+    shutil.copytree(image_folder / "val", tmp_path / "only" / "val")
     write_weights(timms.state_dict(), tmp_path / "w.safetensors")
     fields = {"data.root": str(tmp_path / "only"), "system.accelerator": "cpu"}
     subject = model_from_checkpoint(tmp_path / "w.safetensors", fields, arch="metaformer_id_s12")
@@ -120,10 +120,10 @@ def test_validation_images_are_enough(timms, picture_folder, tmp_path):
     assert len(validation_images(subject.config).val) == 24
 
 
-def test_a_position_embedding_is_resized_when_asked_for(picture_folder, tmp_path, capsys):
+def test_a_position_embedding_is_resized_when_asked_for(image_folder, tmp_path, capsys):
     model = perturbed(create("metaformer_ppaa_s12_224", num_classes=3))
     write_weights(convert_layout(model.state_dict(), "official"), tmp_path / "w.pth")
-    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
+    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={image_folder}"]
     words += ["--data.image_size=96", "--system.accelerator=cpu"]
     assert main(words) == 2
     assert "[1, 320, 14, 14] for [1, 320, 6, 6]" in capsys.readouterr().err
@@ -134,10 +134,10 @@ def test_a_position_embedding_is_resized_when_asked_for(picture_folder, tmp_path
     assert "at 96x96, crop 0.95" in out
 
 
-def test_wrong_input_is_one_line_and_exit_2(timms, picture_folder, tmp_path, capsys, monkeypatch):
+def test_wrong_input_is_one_line_and_exit_2(timms, image_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    root = f"--data.root={picture_folder}"
+    root = f"--data.root={image_folder}"
     write_weights(timms.state_dict(), "w.pth")
     write_weights(create("poolformer_s12").state_dict(), "thousand.pth")
     write_weights(create("poolformer_s12", num_classes=0).state_dict(), "headless.pth")
@@ -179,8 +179,8 @@ def test_wrong_input_is_one_line_and_exit_2(timms, picture_folder, tmp_path, cap
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_image_is_named(timms, picture_folder, tmp_path, capsys, workers):
-    shutil.copytree(picture_folder / "val", tmp_path / "val")
+def test_a_broken_image_is_named(timms, image_folder, tmp_path, capsys, workers):
+    shutil.copytree(image_folder / "val", tmp_path / "val")
     broken = next((tmp_path / "val").rglob("*.jpg"))
     broken.write_bytes(b"not an image")
     write_weights(timms.state_dict(), tmp_path / "w.pth")
@@ -191,17 +191,17 @@ def test_a_broken_image_is_named(timms, picture_folder, tmp_path, capsys, worker
     assert err.count("\n") == 1
 
 
-def test_logits_that_are_not_finite_are_reported(timms, picture_folder, tmp_path, capsys):
+def test_logits_that_are_not_finite_are_reported(timms, image_folder, tmp_path, capsys):
     weights = {key: value * float("nan") for key, value in timms.state_dict().items()}
     write_weights(weights, tmp_path / "w.pth")
-    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={picture_folder}"]
+    words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={image_folder}"]
     assert main([*words, "--system.accelerator=cpu"]) == 1
     assert "24 images gave logits that are NaN" in capsys.readouterr().err
 
 
-def test_changed_fields_of_the_model_are_noted(timms, picture_folder, tmp_path):
+def test_changed_fields_of_the_model_are_noted(timms, image_folder, tmp_path):
     write_weights(timms.state_dict(), tmp_path / "w.pth")
-    fields = {"data.root": str(picture_folder), "model.pool_size": "5"}
+    fields = {"data.root": str(image_folder), "model.pool_size": "5"}
     subject = model_from_checkpoint(tmp_path / "w.pth", fields)
     assert subject.config.model.pool_size == 5
     assert "with model.pool_size=5" in subject.notes
@@ -210,6 +210,6 @@ def test_changed_fields_of_the_model_are_noted(timms, picture_folder, tmp_path):
         model_from_checkpoint(tmp_path / "w.pth", {**fields, "model.pool_size": "4"})
     small = create("poolformer_s12", dims=(8, 8, 8, 8), num_classes=3)
     write_weights(small.state_dict(), tmp_path / "small.pth")
-    fields = {"data.root": str(picture_folder), "model.dims": "[8, 8, 8, 8]"}
+    fields = {"data.root": str(image_folder), "model.dims": "[8, 8, 8, 8]"}
     subject = model_from_checkpoint(tmp_path / "small.pth", fields, arch="poolformer_s12")
     assert torch.equal(subject.model.head.weight, small.head.weight)

@@ -218,13 +218,11 @@ def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, m
     assert without_clocks(ours) == without_clocks(theirs)
 
 
-def test_a_run_started_on_other_images_is_not_continued(
-    picture_folder, tmp_path, tiny, monkeypatch
-):
+def test_a_run_started_on_other_images_is_not_continued(image_folder, tmp_path, tiny, monkeypatch):
     from ablations.errors import DataError
 
     root = tmp_path / "images"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     overrides = {
         "data.name": "folder",
         "data.pipeline": "timm",
@@ -234,7 +232,7 @@ def test_a_run_started_on_other_images_is_not_continued(
     with monkeypatch.context() as patched:
         patched.setattr(Record, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train(tiny(**overrides, **{"data.root": str(picture_folder)}), tmp_path / "runs")
+            train(tiny(**overrides, **{"data.root": str(image_folder)}), tmp_path / "runs")
     image = next((root / "train").rglob("*.jpg"))
     image.write_bytes(image.read_bytes() + b"changed")
     with pytest.raises(DataError, match="use another results folder"):
@@ -251,9 +249,9 @@ def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision):
 
 
 @pytest.mark.parametrize("loader_workers", [0, 1])
-def test_a_broken_file_is_named_in_the_failure(picture_folder, tmp_path, tiny, loader_workers):
+def test_a_broken_file_is_named_in_the_failure(image_folder, tmp_path, tiny, loader_workers):
     root = tmp_path / "images"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     broken = next((root / "train").rglob("*.jpg"))
     broken.write_bytes(b"not an image")
     config = tiny(
@@ -273,12 +271,12 @@ def test_a_broken_file_is_named_in_the_failure(picture_folder, tmp_path, tiny, l
     assert not record.done
 
 
-def test_image_files_train_through_the_papers_pipeline(picture_folder, tmp_path):
+def test_image_files_train_through_the_papers_pipeline(image_folder, tmp_path):
     from ablations.config.resolve import resolve
 
     overrides = {
         "data.name": "folder",
-        "data.root": str(picture_folder),
+        "data.root": str(image_folder),
         "data.image_size": 32,
         "data.batch_size": 8,
         "model.num_classes": 3,

@@ -50,11 +50,9 @@ def test_torchrun_starts_the_ranks(start, tmp_path, two):
 
 
 @pytest.mark.slow
-def test_a_failure_of_one_of_torchruns_ranks_is_in_the_record(
-    start, tmp_path, picture_folder, tiny
-):
+def test_a_failure_of_one_of_torchruns_ranks_is_in_the_record(start, tmp_path, image_folder, tiny):
     root = tmp_path / "images"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     broken = sorted((root / "val").rglob("*.jpg"))[-1]
     broken.write_bytes(b"not an image")
     change = {

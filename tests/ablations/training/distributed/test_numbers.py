@@ -70,10 +70,10 @@ def test_an_exploding_loss_stops_both_ranks(tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_every_mixer_trains_on_two_processes(mixer, tiny, picture_folder, tmp_path):
+def test_every_mixer_trains_on_two_processes(mixer, tiny, image_folder, tmp_path):
     few = {
         "data.name": "folder",
-        "data.root": str(picture_folder),
+        "data.root": str(image_folder),
         "data.pipeline": "timm",
         "data.fit": "pad",
         "data.batch_size": 16,
@@ -109,10 +109,10 @@ def test_clipping_schedules_and_precisions_match_one_process(tiny, tmp_path, cha
         assert ours.metrics[name]["last"] == pytest.approx(alone.metrics[name]["last"], rel=rel)
 
 
-def test_a_broken_file_of_another_rank_is_named_in_the_failure(picture_folder, tiny, tmp_path):
+def test_a_broken_file_of_another_rank_is_named_in_the_failure(image_folder, tiny, tmp_path):
     """The last validation images belong to the second rank."""
     root = tmp_path / "images"
-    shutil.copytree(picture_folder, root)
+    shutil.copytree(image_folder, root)
     broken = sorted((root / "val").rglob("*.jpg"))[-1]
     broken.write_bytes(b"not an image")
     config = tiny(

@@ -292,11 +292,11 @@ def ablation_table(study: Study | Iterable[Study] | Iterable[Record]) -> pd.Data
 
     from ablations.analysis.build import build_studies
     from ablations.analysis.study import Study
-    from ablations.tables.ablation import ablation_frame
+    from ablations.tables.ablation import study_table
 
     found = [study] if isinstance(study, Study) else list(study)
     records = [each for each in found if isinstance(each, Record)]
     studies = [each for each in found if isinstance(each, Study)] + build_studies(records)
     if not studies:
         return pd.DataFrame()
-    return pd.concat([ablation_frame(each) for each in studies], ignore_index=True)
+    return pd.concat([study_table(each).values for each in studies], ignore_index=True)

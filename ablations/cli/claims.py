@@ -25,12 +25,12 @@ def add(command: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdicts; return 1 where a record or a claim cannot be used."""
     from ablations.store.load import garbage_collection_paused
-    from ablations.tables import render_claims
+    from ablations.tables import claims_table, render_tables
 
     format_ = table_format(arguments)
     with garbage_collection_paused():
         found = gather(arguments)
-        text = render_claims(found.studies, format_)
+        text = render_tables([*map(claims_table, found.studies)], format_)
     report_problems(found.problems)
     write_output(text, arguments.output)
     return 1 if found.problems else 0

@@ -121,7 +121,7 @@ def table_format(arguments: argparse.Namespace) -> str:
     Raises:
         ConfigError: --wide with a format other than tex.
     """
-    from ablations.tables import WIDE_LATEX
+    from ablations.tables.rendering import WIDE_LATEX
 
     if arguments.wide and arguments.format != "tex":
         raise ConfigError("--wide is for --format tex")

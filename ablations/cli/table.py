@@ -8,9 +8,7 @@ rows, and yours among them.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from ablations.cli.options import add_output
 from ablations.cli.output import report_problems, write_output
@@ -19,11 +17,6 @@ from ablations.cli.sources import Gathered, add_sources, add_table_format, gathe
 from ablations.config.schema import RUN_ID
 from ablations.console import screen
 from ablations.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ablations.tables.table import Table
 
 ABLATION = "ablation"
 OF = [ABLATION, "imagenet", "sizes", "retinanet", "maskrcnn", "ade20k"]
@@ -140,7 +133,8 @@ def _chosen_table(arguments: argparse.Namespace) -> str:
 def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     """The ablation tables of all studies."""
     from ablations.analysis.build import add_bootstrap_intervals
-    from ablations.tables import BOOTSTRAP, View, parse_columns, render_studies
+    from ablations.tables import View, render_studies
+    from ablations.tables.ablation import BOOTSTRAP, parse_columns
 
     columns = None if arguments.columns is None else parse_columns(arguments.columns)
     studies = found.studies
@@ -157,40 +151,27 @@ def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
 
 def _published_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     """Another table of the paper with our rows among the published ones."""
-    from ablations.tables import render_published
+    from ablations.tables.rendering import render_published
 
     return render_published(arguments.of, found.studies, found.loaded.records, arguments.format)
 
 
 def _pivot_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     """Grids over two fields."""
-    from ablations.tables import find_grids, pivot_frame, pivot_table
+    from ablations.tables import pivot_table, render_tables
+    from ablations.tables.pivot import find_grids
 
     grids = find_grids(found.studies, arguments.pivot)
-    return _render(arguments.format, grids, pivot_frame, pivot_table)
+    return render_tables([*map(pivot_table, grids)], arguments.format)
 
 
 def _runs_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     """The runs of a row."""
-    from ablations.tables import explain
+    from ablations.tables import explain, render_tables
 
     rows = explain.find_rows(found.studies, arguments.explain)
     runs = [explain.runs_table(study, row, found.loaded.origins) for study, row in rows]
-    return _render(arguments.format, runs, lambda table: table.frame, lambda table: table)
-
-
-def _render(
-    form: str,
-    items: Iterable[Any],
-    frame: Callable[[Any], pd.DataFrame],
-    table: Callable[[Any], Table],
-) -> str:
-    """Each item as raw numbers in CSV, or as a table."""
-    from ablations.tables import render_csv, render_tables
-
-    if form == "csv":
-        return render_csv([*map(frame, items)])
-    return render_tables([*map(table, items)], form)
+    return render_tables(runs, arguments.format)
 
 
 def _publish(arguments: argparse.Namespace, found: Gathered) -> None:
@@ -212,7 +193,7 @@ def _compare(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if chosen is not None and not any(_has_run(folder, chosen) for folder in arguments.results):
         raise ConfigError(f"--baseline {chosen} is not the id of a run here: `ablations status`")
 
-    from ablations.tables import compare
+    from ablations.tables import compare, render_tables
 
     sides = [_side(arguments, folder) for folder in arguments.results]
     problems = list(dict.fromkeys(problem for side in sides for problem in side.problems))
@@ -222,8 +203,7 @@ def _compare(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     problems += alone
     if not pairs:
         raise ConfigError(f"nothing to compare in {left} and {right}: {'; '.join(problems)}")
-    text = _render(arguments.format, pairs, compare.comparison_frame, compare.comparison_table)
-    return text, problems
+    return render_tables([*map(compare.comparison_table, pairs)], arguments.format), problems
 
 
 def _has_run(folder: Path, baseline: str) -> bool:

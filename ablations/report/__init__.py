@@ -22,11 +22,11 @@ from ablations.report.curves import History
 from ablations.report.plots import study_plots
 from ablations.store.load import LoadResult
 from ablations.store.records import RECORD_FILE
-from ablations.tables import Table, ablation_table, claims_table, missing, provenance
+from ablations.tables import Table, claims_table, missing, provenance, study_table
 from ablations.tables.html_tables import html_table
 from ablations.text.phrases import format_duration, pluralize
 
-TABLES: list[Callable[[Study], Table]] = [ablation_table, claims_table]
+TABLES: list[Callable[[Study], Table]] = [study_table, claims_table]
 
 
 @dataclass(frozen=True)

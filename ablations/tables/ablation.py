@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
-
-import pandas as pd
 
 from ablations.analysis import controls
 from ablations.analysis.rows import Row, row_position
@@ -14,7 +13,6 @@ from ablations.analysis.verdicts import judge_claims, verdict_of_row
 from ablations.config import naming
 from ablations.errors import ConfigError
 from ablations.tables import cells, csv_values, missing, provenance
-from ablations.tables.csv_values import Values
 from ablations.tables.notes import (
     also_note,
     baseline_notes,
@@ -24,7 +22,15 @@ from ablations.tables.notes import (
     partial_pairs_note,
     study_title,
 )
-from ablations.tables.table import Badge, Column, PlottedDifference, Table, csv_frame, text_frame
+from ablations.tables.table import (
+    Badge,
+    Column,
+    CommandNote,
+    PlottedDifference,
+    Table,
+    Values,
+    word_columns,
+)
 from ablations.text.phrases import pluralize
 from poolformer.config import unknown_name
 
@@ -95,9 +101,8 @@ BY_HEADING = {column.heading: column for column in COLUMNS}
 EVERY = [name for name in BY_HEADING if name != BOTH]  # which repeats two others
 NARROW = [TOP1, "n", BOTH, "p", "Params", "MACs", "Paper Δ"]  # fit WIDTH
 PAGE = [TOP1, "n", "Δ", "95% CI", "p", CONTROL, "Params", "MACs", "Paper top-1", "Paper Δ"]
-KEPT = [ABLATION, VARIANT, TOP1, "n"]  # also if empty
-S12_COUNTS = ["s12_params", "s12_frozen_params", "s12_macs"]
-COUNTS = ["params", "frozen_params", "macs", "image_size", *S12_COUNTS]
+KEPT = [TOP1, "n"]  # also if empty
+NO_CONTENT = {"", cells.EMPTY, "0"}  # gaps and the baseline's zero
 WITH_UNITS = ["params", "macs", "s12_params", "s12_macs"]
 
 
@@ -117,27 +122,6 @@ def parse_columns(text: str) -> list[str]:
         if word not in headings:
             raise ConfigError(unknown_name("column", word, ["all", *(c.name for c in COLUMNS)]))
     return [headings[word] for word in words]
-
-
-def ablation_frame(study: Study, all_rows: bool = False) -> pd.DataFrame:
-    """A row a variant, raw numbers: accuracies in percent, differences in points, costs as counts.
-
-    Columns under ``s12_`` are of the variant at the paper's size and 224 pixels, counted by fvcore;
-    those under ``paper_`` are the paper's own numbers. Rows without runs have n = 0 and the command
-    that trains them.
-
-    Args:
-        study: The study.
-        all_rows: Whether to add the rows of the paper that the study lacks.
-    """
-    frame = csv_frame([_line(study, row) for row in _rows(study, all_rows)])
-    # Whole numbers stay whole beside rows that have none.
-    return frame.astype(dict.fromkeys(COUNTS, "Int64"))
-
-
-def _rows(study: Study, all_rows: bool) -> list[Row]:
-    """The rows of a table in the paper's order: run, started, and if asked for, missing."""
-    return sorted([*study.rows, *missing.missing_rows(study, all_rows)], key=row_position)
 
 
 def _line(study: Study, row: Row) -> Values:
@@ -168,7 +152,7 @@ def _line(study: Study, row: Row) -> Values:
         "missing_seeds": " ".join(map(str, row.missing_seeds)),
         "missing_command": missing.fill_command(study, row),
         **csv_values.cost_values(row),
-        **{name: s12.get(name.removeprefix("s12_")) for name in S12_COUNTS},
+        **{f"s12_{name}": s12.get(name) for name in ("params", "frozen_params", "macs")},
         **csv_values.fields_of(paper, "params_m", "macs_g", "top1", "delta", prefix="paper_"),
         **csv_values.record_values(row),
     }
@@ -187,10 +171,14 @@ def _control_values(row: Row) -> Values:
     return values
 
 
-def ablation_table(
+def study_table(
     study: Study, style: str = "full", columns: Sequence[str] = PAGE, all_rows: bool = False
 ) -> Table:
-    """The table of a study.
+    """The table of a study, a row a variant.
+
+    Its values: accuracies in percent, differences in points, costs as counts. Those under ``s12_``
+    are of the variant at the paper's size and 224 pixels, counted by fvcore; those under ``paper_``
+    are the paper's own numbers. Rows without runs have n = 0 and the command that trains them.
 
     Args:
         study: The study.
@@ -198,8 +186,9 @@ def ablation_table(
         columns: The headings of the columns; a column without content is left out.
         all_rows: Whether to add the rows of the paper that the study lacks.
     """
-    rows, full = _rows(study, all_rows), style == "full"
-    table = Table(f"Ablation: {study_title(study)}", pd.DataFrame(), [ABLATION, VARIANT], ABLATION)
+    absent = missing.missing_rows(study, all_rows)
+    rows, full = sorted([*study.rows, *absent], key=row_position), style == "full"
+    table = Table(f"Ablation: {study_title(study)}", section=ABLATION)
     lines = [_line(study, row) for row in rows]
     units = {name: _largest_unit(line[name] for line in lines) for name in WITH_UNITS}
     for row, line in zip(rows, lines, strict=True):
@@ -211,27 +200,21 @@ def ablation_table(
             "_label": row.label + table.row_notes.mark(*notes),
             "_paper_delta": "" if row is study.baseline else cells.signed(line["paper_delta"]),
         }
-    shown = _full_columns(rows, columns) if full else _paper_columns(units["macs"])
-    names = [Column(ABLATION, "ablation"), Column(VARIANT, "_label")]
-    frame = text_frame([*names, *shown], lines)
+    shown = _full_columns(rows, lines, columns) if full else _paper_columns(units["macs"])
+    table.columns = [*word_columns(ablation=ABLATION, _label=VARIANT), *shown]
+    table.lines.extend(lines)
     if full:
-        frame = frame[[name for name in frame if name in KEPT or _has_content(frame[name])]]
-        shown = [column for column in shown if column.heading in frame]
-        if not any(row.delta and row.delta.half_width is not None for row in rows):
-            frame = frame.rename(columns={BOTH: "Δ"})
-            shown = [BY_HEADING["Δ"] if c.heading == BOTH else c for c in shown]
         for row in rows:
             paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
             table.differences.append(PlottedDifference.of(row.delta, paper))
         verdicts = judge_claims(study)
         badges = [Badge.of(verdict_of_row(verdicts, row)) for row in rows]
         table.badges = badges if any(badges) else []
-    table.frame = frame
     table.runs = [[[record.run_id for record in row.records]] for row in rows]
     table.bold = {(position, TOP1) for position, row in enumerate(rows) if row is study.best}
     table.footnotes = [
         *_footnotes(study, style, shown),
-        *missing.missing_notes(study, missing.missing_rows(study, all_rows)),
+        *missing.missing_notes(study, absent),
         *provenance.provenance_notes(study),
     ]
     return table
@@ -243,10 +226,17 @@ def _largest_unit(counts: Iterable[int | None]) -> str:
     return next((unit for unit, size in cells.UNITS.items() if largest >= size), "M")
 
 
-def _full_columns(rows: Sequence[Row], headings: Sequence[str]) -> list[Column]:
-    """The columns that were asked for, and the bootstrap, which has a flag of its own."""
+def _full_columns(
+    rows: Sequence[Row], lines: Sequence[Values], headings: Sequence[str]
+) -> list[Column]:
+    """The columns with content that were asked for, and the bootstrap, which has its own flag."""
     wanted = [*headings, *([BOOTSTRAP] if any(row.bootstrap for row in rows) else [])]
-    return [BY_HEADING[heading] for heading in dict.fromkeys(wanted)]
+    columns = [BY_HEADING[heading] for heading in dict.fromkeys(wanted)]
+    columns = [c for c in columns if c.heading in KEPT or not set(c.texts(lines)) <= NO_CONTENT]
+    if not any(row.delta and row.delta.half_width is not None for row in rows):
+        alone = replace(BY_HEADING["Δ"], text=cells.row_delta_and_interval)
+        columns = [alone if c.heading == BOTH else c for c in columns]
+    return columns
 
 
 def _paper_columns(unit: str) -> list[Column]:
@@ -257,11 +247,6 @@ def _paper_columns(unit: str) -> list[Column]:
         Column(f"MACs ({unit})", "macs", partial(cells.significant, unit=size), COST_NOTE),
         BY_HEADING[TOP1],
     ]
-
-
-def _has_content(texts: pd.Series[str]) -> bool:
-    """Whether a column has more than gaps and the baseline's zero."""
-    return not set(texts) <= {"", cells.EMPTY, "0"}
 
 
 def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
@@ -276,7 +261,8 @@ def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
         notes.append("Bold: above every other row of two seeds or more (t tests, Holm, 5%).")
     notes += baseline_notes(study, "there are no differences")
     if study.baseline is None and not study.baseline_candidates:
-        notes[-1] += f" It is trained by `{missing.baseline_command(study)}`"
+        command = missing.baseline_command(study)
+        notes[-1] = CommandNote(f"{notes[-1]} It is trained by `{command}`")
     return notes
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from ablations.analysis.rows import Row
 from ablations.analysis.stats import ALPHA
 from ablations.analysis.study import Study
@@ -13,15 +11,13 @@ from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict
 from ablations.paper.claims import MARGIN, OTHER_CLAIMS, WITHIN
 from ablations.paper.published import BASELINE
 from ablations.tables import cells, csv_values, missing, provenance
-from ablations.tables.csv_values import Values
 from ablations.tables.notes import WELCH_NOTE, baseline_notes, controls_note, study_title
-from ablations.tables.table import Badge, Column, PlottedDifference, Table, csv_frame, text_frame
+from ablations.tables.table import Badge, Column, PlottedDifference, Table, Values, word_columns
 
 CONTROL = "Δ from control"
 COLUMNS = [
     Column("#", "claim"),
-    Column("Claim", "_claim"),
-    Column("Verdict", "_verdict"),
+    *word_columns(_claim="Claim", _verdict="Verdict"),
     Column("Δ", "_delta", cells.points),
     Column("95% CI", "_delta", cells.interval),
     Column(CONTROL, "_controlled_row", cells.control),
@@ -31,17 +27,6 @@ COLUMNS = [
     Column("Paper Δ", "paper_delta", cells.signed),
     Column("In CI", "paper_in_interval", {None: "", True: "yes", False: "no"}.__getitem__),
 ]
-
-
-def claims_frame(study: Study) -> pd.DataFrame:
-    """A row a claim, raw numbers: accuracies in percent, differences in points.
-
-    Columns under ``paper_`` are the paper's own numbers.
-    """
-    frame = csv_frame([_line(study, verdict) for verdict in judge_claims(study)])
-    if len(frame):
-        frame["seeds_needed"] = frame["seeds_needed"].astype("Int64")  # a count, also beside gaps
-    return frame
 
 
 def _line(study: Study, verdict: Verdict) -> Values:
@@ -92,15 +77,18 @@ def _controlled_row(verdict: Verdict) -> Row | None:
 
 
 def claims_table(study: Study) -> Table:
-    """The verdicts on the paper's claims that the rows of a study can decide."""
+    """The verdicts on the paper's claims that the rows of a study can decide, a row a claim.
+
+    Its values: accuracies in percent, differences in points; those under ``paper_`` are the
+    paper's own numbers.
+    """
     verdicts = judge_claims(study)
-    table = Table(f"Claims: {study_title(study)}", pd.DataFrame(), ["Claim", "Verdict"])
-    lines = []
+    table = Table(f"Claims: {study_title(study)}")
     for verdict in verdicts:
         row, undetermined = _controlled_row(verdict), verdict.verdict == UNDETERMINED
         claim_marks = table.row_notes.mark(*verdict.notes, controls_note(row))
         marks = table.row_notes.mark(_reason_note(verdict))
-        lines.append(
+        table.lines.append(
             _line(study, verdict)
             | {
                 "_claim": verdict.claim.summary + claim_marks,
@@ -115,9 +103,8 @@ def claims_table(study: Study) -> Table:
         table.differences.append(PlottedDifference.of(verdict.delta, verdict.claim.difference))
         rows = (verdict.subject, verdict.comparison)
         table.runs.append([[r.run_id for r in row.records] if row else [] for row in rows])
-    with_controls = any(line["_controlled_row"] for line in lines)
-    shown = [column for column in COLUMNS if with_controls or column.heading != CONTROL]
-    table.frame = text_frame(shown, lines)
+    with_controls = any(line["_controlled_row"] for line in table.lines)
+    table.columns = [c for c in COLUMNS if with_controls or c.heading != CONTROL]
     table.footnotes = [
         *_footnotes(study, verdicts),
         *missing.row_notes(study, missing.missing_paper_rows(study)),

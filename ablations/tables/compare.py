@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from ablations.analysis import stats
 from ablations.analysis.rows import Row, row_position
 from ablations.analysis.study import Study
 from ablations.tables import cells, csv_values, provenance
-from ablations.tables.csv_values import Values
 from ablations.tables.notes import WELCH_NOTE, also_note, partial_pairs_note, study_title
-from ablations.tables.table import Column, PlottedDifference, Table, csv_frame, text_frame
+from ablations.tables.table import Column, PlottedDifference, Table, Values, word_columns
 
 
 @dataclass(frozen=True)
@@ -94,15 +91,6 @@ def pair_studies(
     return pairs, [f"{study.name} has no counterpart" for study in [*rest, *others]]
 
 
-def comparison_frame(pair: Pair) -> pd.DataFrame:
-    """A row a variant that either side has, raw numbers; the sides are ``a_`` and ``b_``.
-
-    ``change_mean`` with ``change_low`` and ``change_high`` (95%) is b minus a in points: of the
-    accuracies if the settings are the same, else of the differences from the baselines.
-    """
-    return csv_frame(map(_values, _lines(pair)))
-
-
 def _values(line: _Line) -> Values:
     values: Values = {"ablation": line.row.axis, "variant": line.row.label}
     sides = zip("ab", line.pair.names, line.pair.studies, line.rows, strict=True)
@@ -125,10 +113,15 @@ def _values(line: _Line) -> Values:
 
 
 def comparison_table(pair: Pair) -> Table:
-    """The two studies, a row a variant that either side has."""
+    """The two studies, a row a variant that either side has.
+
+    In its values the sides are ``a_`` and ``b_``. ``change_mean`` with ``change_low`` and
+    ``change_high`` (95%) is b minus a in points: of the accuracies if the settings are the same,
+    else of the differences from the baselines.
+    """
     a, b = pair.names
     change = f"{b} - {a}" if pair.same_setting else f"Δ {b} - Δ {a}"
-    columns = [Column("Ablation", "ablation"), Column("Variant", "_label")]
+    columns = word_columns(ablation="Ablation", _label="Variant")
     for side, name in zip("ab", pair.names, strict=True):
         columns += [
             Column(f"{name}: top-1 (%)", f"_{side}", cells.accuracy),
@@ -141,14 +134,13 @@ def comparison_table(pair: Pair) -> Table:
         Column(f"95% CI of {change}", "_change", cells.interval),
         Column("Paper Δ", "_paper_delta"),
     ]
-    table = Table(f"{a} beside {b}", pd.DataFrame(), ["Ablation", "Variant"], "Ablation")
-    lines, values = _lines(pair), []
+    table = Table(f"{a} beside {b}", columns, section="Ablation")
+    lines = _lines(pair)
     for line in lines:
         paper = cells.signed(line.row.paper.delta) if line.row.paper and line.row.changed else ""
         label = line.row.label + table.row_notes.mark(*_row_notes(line))
-        values.append(_values(line) | {"_label": label, "_paper_delta": paper})
+        table.lines.append(_values(line) | {"_label": label, "_paper_delta": paper})
         table.differences.append(PlottedDifference.of(line.change))
-    table.frame = text_frame(columns, values)
     table.footnotes = _footnotes(pair, change, lines)
     return table
 
@@ -178,7 +170,7 @@ def _footnotes(pair: Pair, change: str, lines: Sequence[_Line]) -> list[str]:
     if any(map(cells.uses_welch, [*deltas, *(line.change for line in lines)])):
         notes.append(WELCH_NOTE)
     for name, study in sides:
-        notes += [f"{name}: {note}" for note in provenance.provenance_notes(study)]
+        notes += [type(note)(f"{name}: {note}") for note in provenance.provenance_notes(study)]
     return notes
 
 

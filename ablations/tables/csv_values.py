@@ -5,15 +5,13 @@ Each function gives column -> value. What is not known is None, except counts: 0
 
 from __future__ import annotations
 
-from typing import Any
-
 from ablations.analysis.rows import Row
 from ablations.analysis.stats import Difference
 from ablations.analysis.study import Study
 from ablations.config import naming
 from ablations.tables import provenance
+from ablations.tables.table import Values
 
-Values = dict[str, Any]
 ROUNDING = 5e-14  # larger than the rounding errors in sums and differences of percentages
 
 

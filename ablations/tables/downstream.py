@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import pandas as pd
+from functools import partial
 
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
@@ -17,9 +16,9 @@ from ablations.paper import published
 from ablations.paper.published import DownstreamRow
 from ablations.store.load import TASK_METRICS, record_task
 from ablations.store.records import Record
-from ablations.tables import cells, our_rows
+from ablations.tables import cells, csv_values, our_rows
 from ablations.tables.our_rows import OUR_VALUES, OurRow
-from ablations.tables.table import Column, Line, RowNotes, Table, csv_frame, text_frame
+from ablations.tables.table import Column, Table, Values
 
 
 @dataclass(frozen=True)
@@ -92,15 +91,15 @@ TASKS = {
 
 
 def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
-    """A table of the paper with our rows.
+    """A table of the paper with our rows. Its values: millions, percent.
 
     Args:
         name: One of ``TASK_METRICS``.
         records: Usable records of any task; a footnote counts those that are left out.
     """
-    task, notes = TASKS[name], RowNotes()
-    ours = _find_rows(name, records)
-    metric = next(iter(TASK_METRICS[name].values()))
+    task, metrics = TASKS[name], TASK_METRICS[name]
+    ours = our_rows.find_our_rows(build_studies(records, task=name))
+    metric = next(iter(metrics.values()))
     ours_note = our_rows.OUR_ROWS_NOTE if ours else f"No rows of ours: no record here has {metric}."
     footnotes = [
         f"Published: arXiv 2111.11418 v3. {our_rows.sources_note(task.file)}",
@@ -111,75 +110,53 @@ def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
     if others:
         kinds = [record_task(record) or f"recipe {record.config['recipe']}" for record in others]
         footnotes.append(our_rows.left_out_note(kinds, f"without {metric}"))
-    columns = [Column("Backbone", "_label"), Column("Params (M)", "params_m", cells.number)]
-    columns += [Column(heading, f"_{column}") for column, heading in task.headings.items()]
-    return Table(
+    table = Table(
         task.title,
-        text_frame(columns, _lines(name, ours, notes)),
-        ["Backbone"],
-        row_notes=notes,
+        [
+            Column("Backbone", "_label", words=True),
+            Column("Params (M)", "params_m", cells.number),
+            *(Column(heading, f"_{column}") for column, heading in task.headings.items()),
+        ],
+        csv_names=[
+            *("source", "backbone", "params_m", *task.headings),
+            *(f"{column}_std" for column in metrics),
+            *("n", *OUR_VALUES, "setting", "cited", "note"),
+        ],
         footnotes=[*footnotes, *our_rows.our_provenance(ours)],
     )
+    table.lines = our_rows.merged_lines(
+        [("", row.backbone, row) for row in task.rows()],
+        ours,
+        partial(_published_values, task),
+        partial(_our_values, task, metrics),
+        table.row_notes,
+    )
+    return table
 
 
-def downstream_frame(name: str, records: Sequence[Record] = ()) -> pd.DataFrame:
-    """The same rows as raw numbers: millions, percent; ``source`` is published or ours.
-
-    Args:
-        name: One of ``TASK_METRICS``.
-        records: Usable records of any task.
-    """
-    lines = _lines(name, _find_rows(name, records), RowNotes())
-    names = ["source", "backbone", "params_m", *TASKS[name].headings]
-    names += [*(f"{column}_std" for column in TASK_METRICS[name]), "n", *OUR_VALUES]
-    return csv_frame(lines, [*names, "setting", "cited", "note"])
-
-
-def _find_rows(name: str, records: Sequence[Record]) -> list[OurRow]:
-    return our_rows.find_our_rows(build_studies(records, task=name))
-
-
-def _lines(name: str, ours: Sequence[OurRow], notes: RowNotes) -> list[Line]:
-    rows = [("", row.backbone, row) for row in TASKS[name].rows()]
-    return [
-        _our_line(name, row, notes)
-        if isinstance(row, OurRow)
-        else _published_line(name, row, notes)
-        for row in our_rows.merge_rows(rows, ours)
-    ]
-
-
-def _published_line(name: str, row: DownstreamRow, notes: RowNotes) -> Line:
+def _published_values(task: Task, row: DownstreamRow) -> Values:
     return {
-        "source": "published",
-        "backbone": row.backbone,
-        "_label": row.backbone + notes.mark(our_rows.note_sentence(row.note)),
-        "params_m": row.params_m,
+        **csv_values.fields_of(row, "backbone", "params_m", "setting", "note"),
         **row.values,
         **{
-            f"_{column}": cells.number(value, 1, TASKS[name].digits.get(column, 1))
+            f"_{column}": cells.number(value, 1, task.digits.get(column, 1))
             for column, value in row.values.items()
         },
-        "setting": row.setting,
         "cited": row.source,
-        "note": row.note,
     }
 
 
-def _our_line(name: str, ours: OurRow, notes: RowNotes) -> Line:
-    spreads = {column: _spread(ours, metric) for column, metric in TASK_METRICS[name].items()}
+def _our_values(task: Task, metrics: Mapping[str, str], ours: OurRow) -> Values:
+    spreads = {column: _spread(ours, metric) for column, metric in metrics.items()}
     first = next(iter(spreads.values()))
     n = first.n if first else 0
     return {
-        "source": "ours",
         "backbone": ours.model,
-        "_label": ours.label(notes, n),
         "params_m": our_rows.cost_in(ours.row.cost, "params", 1e6),
-        **{f"_{column}": _spread_text(spreads.get(column), n) for column in TASKS[name].headings},
+        **{f"_{column}": _spread_text(spreads.get(column), n) for column in task.headings},
         **{column: spread.mean for column, spread in spreads.items() if spread},
         **{f"{column}_std": spread.std for column, spread in spreads.items() if spread},
         "n": n,
-        **ours.values,
     }
 
 

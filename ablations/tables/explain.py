@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import pandas as pd
-
 from ablations.analysis.rows import Row, match_rows, unknown_row_message
 from ablations.analysis.study import Study
 from ablations.config import naming
@@ -14,7 +12,11 @@ from ablations.errors import ConfigError
 from ablations.store.records import Record
 from ablations.tables import cells, provenance
 from ablations.tables.ablation import WIDTH
-from ablations.tables.table import Table
+from ablations.tables.table import Column, Table
+
+NUMBERS = ["Seed", "Top-1 (%)", "Best", "Baseline", "Δ"]
+HEADINGS = ["Run", "Seed", "Status", *NUMBERS[1:], "Commit", "Device", "Ended", "Record"]
+COLUMNS = [Column(name, name, words=name not in NUMBERS) for name in HEADINGS]
 
 
 def find_rows(studies: Sequence[Study], name: str) -> list[tuple[Study, Row]]:
@@ -61,8 +63,8 @@ def runs_table(study: Study, row: Row, record_paths: Mapping[str, str]) -> Table
     rows = [row] if baseline is None or baseline is row else [baseline, row]
     return Table(
         f"{row.label}, {study.name}",
-        pd.DataFrame([_line(record, base_top1, record_paths) for record in row.records]),
-        ["Run", "Status", "Record", "Commit", "Device", "Ended"],
+        COLUMNS,
+        [_line(record, base_top1, record_paths) for record in row.records],
         footnotes=[
             f"Against the baseline it changes {changes}.",
             f"{outcome}.",

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from rich.cells import cell_len
 
-from ablations.text.escape import escape_line_start
+from ablations.tables.table import CommandNote
+from ablations.text import escape
 
 MIN_WIDTH = 14  # of a folded column, in characters
+# In cells: after blanks and commas, before arrows, and not before the mark of a footnote.
+CELL_BREAKS = r"(?<=[ ,])(?<!-> )(?![⁰¹²³⁴-⁹])"
 BORDERS = 3  # characters of a column: a bar and two blanks; one more bar ends the table
 
 
@@ -63,21 +66,12 @@ def align_table(frame: pd.DataFrame, text_columns: Sequence[str]) -> str:
     return "\n".join(f"|{'|'.join(line)}|" for line in zip(*parts, strict=True))
 
 
-def fold_footnote(line: str, width: int) -> str:
-    """A footnote as a list item, folded; one with a command stays on one line, to be copied."""
-    if "`" in line:
+def fold_footnote(note: str, width: int | None) -> str:
+    """A footnote as a list item, folded to a width; one with a command stays on one line."""
+    line = escape.markdown(note, cell=False)
+    if width is None or isinstance(note, CommandNote):
         return f"- {line}"
-    lines: list[str] = []
-    used = width
-    for word in line.split():
-        for piece in _pieces(word, width - 2):
-            used += 1 + cell_len(piece)
-            if lines and used <= width - 2:
-                lines[-1] += f" {piece}"
-            else:
-                lines.append(piece)
-                used = cell_len(piece)
-    return "- " + "\n  ".join(map(escape_line_start, lines))
+    return "- " + "\n  ".join(map(escape.escape_line_start, _pieces(line, width - 2, "(?<= )")))
 
 
 def table_width(frame: pd.DataFrame) -> int:
@@ -108,14 +102,14 @@ def _folded(row: Mapping[str, str], limits: Mapping[str, int]) -> list[dict[str,
     ]
 
 
-def _pieces(text: str, width: int) -> list[str]:
-    """Text in lines, broken after blanks and commas, before arrows, and within long words."""
+def _pieces(text: str, width: int, breaks: str = CELL_BREAKS) -> list[str]:
+    """Text in lines, broken at a pattern, and within words that are longer than a line."""
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         return [f"**{piece}**" for piece in _pieces(text[2:-2], max(1, width - 4))]
     if cell_len(text) <= width:
         return [text.rstrip()]
     lines = [""]
-    for word in re.split(r"(?<=[ ,])(?<!-> )(?![⁰¹²³⁴-⁹])", text):
+    for word in re.split(breaks, text):
         if cell_len(lines[-1] + word.rstrip()) > width and lines[-1]:
             lines.append("")
         if cell_len(word.rstrip()) <= width:

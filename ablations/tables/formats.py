@@ -1,15 +1,15 @@
-"""Table -> Markdown, LaTeX."""
+"""Table -> Markdown, CSV, LaTeX; HTML has a module of its own."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from ablations.tables.csv_values import without_noise
 from ablations.tables.folding import align_table, fold_footnote, fold_table
-from ablations.tables.table import Table
+from ablations.tables.table import CommandNote, Table
 from ablations.text import escape
 
 
@@ -19,12 +19,21 @@ def render_markdown(table: Table) -> str:
     if table.width and table.section:
         frame = fold_table(frame, table.text_columns, table.section, table.width)
     body = align_table(frame, table.text_columns)
-    width = table.width or sys.maxsize
-    footnotes = "\n".join(
-        fold_footnote(escape.markdown(line, cell=False), width) for line in table.all_footnotes
-    )
+    footnotes = "\n".join(fold_footnote(note, table.width) for note in table.all_footnotes)
     heading = f"### {escape.markdown(table.title, cell=False)}\n\n" if table.title else ""
     return f"{heading}{body}\n\n{footnotes}\n"
+
+
+def render_csv(tables: Sequence[Table]) -> str:
+    """The raw values of tables, all in one; empty for none."""
+    if not tables:
+        return ""
+    whole = pd.concat([table.values for table in tables], ignore_index=True)
+    for name, column in whole.items():
+        if column.dtype in (float, object):  # counts are whole numbers
+            short = [without_noise(c) if isinstance(c, float) else c for c in column]
+            whole[name] = pd.Series(short, column.index, column.dtype)
+    return escape.csv(whole)
 
 
 # The file can be \input into a paper that loads booktabs, or compiled alone: within a document,
@@ -38,7 +47,6 @@ COLUMN, PAGE = 345.0, 505.0
 SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7, "tiny": 5}
 LETTER, GAP = 0.5, 12.0  # the width of a letter in font sizes; the gap between columns in points
 TIGHT = r"\setlength{\tabcolsep}{2pt}"
-COMMAND = re.compile("`(ablations|for) ")  # LaTeX leaves out footnotes with a command
 
 
 def render_latex(tables: Sequence[Table], wide: bool = False) -> str:
@@ -60,7 +68,8 @@ def _latex(table: Table, name: str, wide: bool) -> str:
     frame = _formatted(table, escape.latex, r"\textbf{{{}}}")
     columns = "".join("l" if name in table.text_columns else "r" for name in table.frame.columns)
     body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
-    lines = [escape.latex(line) for line in table.all_footnotes if not COMMAND.search(line)]
+    notes = [note for note in table.all_footnotes if not isinstance(note, CommandNote)]
+    lines = [escape.latex(note) for note in notes]
     kind = "table*" if wide else "table"
     return "\n".join(
         [

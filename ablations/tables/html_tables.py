@@ -78,7 +78,7 @@ def html_table(table: Table, name: str = "table", links: Sequence[Links] = ()) -
 def _notes(table: Table, scale: Scale) -> list[str]:
     """How to read the columns of this format only."""
     notes = [legend(table.differences, scale)] if table.differences else []
-    if table.badges and VERDICT not in table.frame:
+    if table.badges and VERDICT not in {column.heading for column in table.columns}:
         note = (
             f"{VERDICT}: whether these runs agree with the paper's claim about a row and the "
             "baseline, each claim tested at 5% (`ablations claims`)."
@@ -91,7 +91,7 @@ def _notes(table: Table, scale: Scale) -> list[str]:
 
 def _frame(table: Table, scale: Scale, links: Sequence[Links]) -> pd.DataFrame:
     """The cells as markup, with the columns of this format only."""
-    frame = table.frame.copy()
+    frame = table.frame
     for column in frame.columns:
         cells = [_cell(text, column not in table.text_columns) for text in frame[column]]
         frame[column] = _sections(table) if column == table.section else cells

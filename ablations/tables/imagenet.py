@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-import pandas as pd
 
 from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
@@ -15,16 +12,15 @@ from ablations.paper.published import ImageNetRow
 from ablations.store.records import Record
 from ablations.tables import cells, csv_values, our_rows
 from ablations.tables.our_rows import OUR_VALUES, OurRow
-from ablations.tables.table import Column, Line, RowNotes, Table, csv_frame, text_frame
+from ablations.tables.table import Column, CommandNote, Table, Values
 
 CLASSES = 1000
 SPLIT_SIZES = [1_281_167, 50_000]  # images of ImageNet-1K to train on, and to validate on
 
-
 COLUMNS = [
-    Column("General arch.", "_arch"),
-    Column("Token mixer", "token_mixer", lambda mixer: mixer or cells.EMPTY),
-    Column("Outcome model", "_label"),
+    Column("General arch.", "_arch", words=True),
+    Column("Token mixer", "token_mixer", lambda mixer: mixer or cells.EMPTY, words=True),
+    Column("Outcome model", "_label", words=True),
     Column("Image size", "image_size"),
     Column("Params (M)", "_params"),
     Column("MACs (G)", "macs_g", cells.number),
@@ -38,27 +34,22 @@ CSV_NAMES += [*OUR_VALUES, "cited", "note"]
 def imagenet_table(studies: Sequence[Study] = ()) -> Table:
     """The paper's Table 2, with our rows that were trained on ImageNet-1K.
 
+    Its values: millions, billions and percent; ``source`` is published or ours; ``cited`` is what a
+    published row is cited from.
+
     Args:
         studies: Studies of any images; a footnote counts the records that are left out.
     """
     ours, others = _split(studies)
-    notes = RowNotes()
-    return Table(
-        "ImageNet-1K classification (the paper's Table 2)",
-        text_frame(COLUMNS, _lines(ours, notes)),
-        ["General arch.", "Token mixer", "Outcome model"],
-        "Token mixer",
-        row_notes=notes,
-        footnotes=[*_footnotes(ours, others), *our_rows.our_provenance(ours)],
-    )
-
-
-def imagenet_frame(studies: Sequence[Study] = ()) -> pd.DataFrame:
-    """The same rows as raw numbers: millions, billions and percent.
-
-    ``source`` is published or ours; ``cited`` is what a published row is cited from.
-    """
-    return csv_frame(_lines(_split(studies)[0], RowNotes()), CSV_NAMES)
+    title = "ImageNet-1K classification (the paper's Table 2)"
+    table = Table(title, COLUMNS, section="Token mixer", csv_names=CSV_NAMES)
+    rows = [(row.mixer, row.model, row) for row in published.imagenet_rows()]
+    lines = our_rows.merged_lines(rows, ours, _published_values, _our_values, table.row_notes)
+    for before, line in zip([{}, *lines], lines, strict=False):
+        arch = line["general_arch"]
+        table.lines.append(line | {"_arch": arch if arch != before.get("general_arch") else ""})
+    table.footnotes = [*_footnotes(ours, others), *our_rows.our_provenance(ours)]
+    return table
 
 
 def _of_imagenet(record: Record) -> bool:
@@ -83,26 +74,12 @@ def _split(studies: Sequence[Study]) -> tuple[list[OurRow], list[Row]]:
     return our_rows.find_our_rows(kept), others
 
 
-def _lines(ours: Sequence[OurRow], notes: RowNotes) -> list[Line]:
-    rows = [(row.mixer, row.model, row) for row in published.imagenet_rows()]
-    lines: list[Line] = []
-    before = ""
-    for row in our_rows.merge_rows(rows, ours):
-        line = _our_line(row, notes) if isinstance(row, OurRow) else _published_line(row, notes)
-        arch = line["general_arch"]
-        lines.append(line | {"_arch": arch if arch != before else ""})
-        before = arch
-    return lines
-
-
-def _our_line(ours: OurRow, notes: RowNotes) -> dict[str, Any]:
-    cost, top1 = ours.row.cost, ours.row.top1
+def _our_values(ours: OurRow) -> Values:
+    cost = ours.row.cost
     return {
-        "source": "ours",
         "general_arch": "MetaFormer",
         "token_mixer": ours.section,
         "model": ours.model,
-        "_label": ours.label(notes, top1.n if top1 else 0),
         "image_size": ours.row.records[0].config["data"]["image_size"],
         "params_m": our_rows.cost_in(cost, "params", 1e6),
         "_params": cells.number(cost.get("params"), 1e6, 1),
@@ -110,24 +87,19 @@ def _our_line(ours: OurRow, notes: RowNotes) -> dict[str, Any]:
         "macs_g": our_rows.cost_in(cost, "macs", 1e9),
         "_top1": cells.accuracy(ours.row),
         **csv_values.outcome_values(ours.row),
-        **ours.values,
     }
 
 
-def _published_line(row: ImageNetRow, notes: RowNotes) -> dict[str, Any]:
+def _published_values(row: ImageNetRow) -> Values:
     return {
-        "source": "published",
         "general_arch": row.arch,
         "token_mixer": row.mixer,
-        "model": row.model,
-        "_label": row.model + notes.mark(our_rows.note_sentence(row.note)),
-        **csv_values.fields_of(row, "image_size", "params_m", "macs_g"),
+        **csv_values.fields_of(row, "model", "image_size", "params_m", "macs_g", "note"),
         "_params": f"{row.params_m:g}",
         "macs_g_paper_v2": row.macs_v2_g,
         "_top1": cells.number(row.top1),
         "top1_mean": row.top1,
         "cited": row.source,
-        "note": row.note,
     }
 
 
@@ -153,8 +125,10 @@ def _footnotes(ours: Sequence[OurRow], others: Sequence[Row]) -> list[str]:
         )
     else:
         notes.append(
-            "No rows of ours: `ablations run sweeps/model_size.yaml --recipe imagenet --data.root "
-            "DIR` trains the five PoolFormers."
+            CommandNote(
+                "No rows of ours: `ablations run sweeps/model_size.yaml --recipe imagenet "
+                "--data.root DIR` trains the five PoolFormers."
+            )
         )
     for each in ours:
         data = next((run.data for run in each.row.records if run.data), {})

@@ -13,6 +13,7 @@ from ablations.config.diff import Changes
 from ablations.paper import matching, published
 from ablations.paper.matching import PAPER_BASELINE
 from ablations.paper.published import PaperRow
+from ablations.tables.table import CommandNote
 
 # The sweep file of each section of the paper's table; pool sizes have their own.
 SWEEPS = {
@@ -153,7 +154,7 @@ def _flag_value(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def missing_notes(study: Study, rows: Sequence[Row]) -> list[str]:
+def missing_notes(study: Study, rows: Sequence[Row]) -> list[CommandNote]:
     """A footnote for each command that trains what a study lacks, with what it trains.
 
     Args:
@@ -167,15 +168,17 @@ def missing_notes(study: Study, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def seeds_note(study: Study, row: Row, name: str, seeds: Sequence[int]) -> str:
+def seeds_note(study: Study, row: Row, name: str, seeds: Sequence[int]) -> CommandNote:
     """A footnote for the seeds that a row lacks, with their command."""
     which = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-    return f"Missing {name}, {which}: `{seeds_command(study, row, seeds)}`"
+    return CommandNote(f"Missing {name}, {which}: `{seeds_command(study, row, seeds)}`")
 
 
-def row_notes(study: Study, rows: Sequence[Row]) -> list[str]:
+def row_notes(study: Study, rows: Sequence[Row]) -> list[CommandNote]:
     """A footnote for each command that trains whole rows."""
     labels: dict[str, list[str]] = {}
     for row in rows:
         labels.setdefault(row_command(study, row), []).append(row.label)
-    return [f"Missing {'; '.join(own)}: `{command}`" for command, own in labels.items()]
+    return [
+        CommandNote(f"Missing {'; '.join(own)}: `{command}`") for command, own in labels.items()
+    ]

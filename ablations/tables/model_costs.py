@@ -22,7 +22,7 @@ from ablations.paper.published import PaperRow
 from ablations.tables import cells
 from ablations.tables.csv_values import fields_of
 from ablations.tables.formats import render_markdown
-from ablations.tables.table import Column, RowNotes, Table, text_frame
+from ablations.tables.table import Column, Table, word_columns
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
 from poolformer.config import MetaFormerConfig
 
@@ -195,8 +195,7 @@ def cost_markdown(frame: pd.DataFrame) -> str:
     count = partial(cells.number, unit=1e6, digits=3)
     signed = partial(cells.signed, digits=3)
     columns = [
-        Column("Ablation", "ablation"),
-        Column("Variant", "_label"),
+        *word_columns(ablation="Ablation", _label="Variant"),
         Column("Params (M)", "params", count),
         Column("Paper params", "paper_params_m", cells.number),
         Column("Δ params", "params_off_m", signed),
@@ -208,15 +207,12 @@ def cost_markdown(frame: pd.DataFrame) -> str:
         Column("Paper v2 MACs", "paper_macs_before_g", cells.number),
         Column("Activations (MB)", "activation_bytes", partial(count, digits=2 if small else 1)),
     ]
-    notes = RowNotes()
+    table = Table("", section="Ablation", footnotes=_footnotes(frame))
     lines: list[Any] = frame.to_dict("records")
     for line in lines:
         note = f"{line['variant']}: {line['note']}." if line["note"] else ""
-        line["_label"] = line["variant"] + notes.mark(note)
-    texts = text_frame(columns, lines)
-    texts = texts.loc[:, (texts != cells.EMPTY).any()]
-    table = Table("", texts, ["Ablation", "Variant"], "Ablation", row_notes=notes)
-    table.footnotes = _footnotes(frame)
+        table.lines.append(line | {"_label": line["variant"] + table.row_notes.mark(note)})
+    table.columns = [c for c in columns if set(c.texts(table.lines)) != {cells.EMPTY}]
     return render_markdown(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,8 +15,7 @@ from ablations.config.diff import SHAPE_FIELDS, Changes
 from ablations.config.resolve import size_name
 from ablations.paper.published import SIZE_NAMES
 from ablations.tables import csv_values, provenance
-from ablations.tables.csv_values import Values
-from ablations.tables.table import RowNotes
+from ablations.tables.table import RowNotes, Values
 from ablations.text import phrases
 
 # Fields of ``model`` that belong to how a model is trained, not to what it is.
@@ -146,6 +145,35 @@ def merge_rows(
     return rows + sorted(others, key=lambda ours: ours.section)
 
 
+def merged_lines(
+    published: Sequence[tuple[str, str, Published]],
+    our_rows: Sequence[OurRow],
+    published_values: Callable[[Published], Values],
+    our_values: Callable[[OurRow], Values],
+    notes: RowNotes,
+) -> list[Values]:
+    """The lines of a table of the paper, our rows among its own.
+
+    Args:
+        published: As in ``merge_rows``.
+        our_rows: Rows of ours.
+        published_values: The values of a published row, with its ``note``.
+        our_values: The values of one of ours, with its ``n``.
+        notes: Gets the notes on rows.
+    """
+    names = {id(row): name for _, name, row in published}
+    lines: list[Values] = []
+    for row in merge_rows(published, our_rows):
+        if isinstance(row, OurRow):
+            values = row.values | our_values(row)
+            lines.append({"source": "ours", "_label": row.label(notes, values["n"]), **values})
+        else:
+            values = published_values(row)
+            label = names[id(row)] + notes.mark(note_sentence(values["note"]))
+            lines.append({"source": "published", "_label": label, **values})
+    return lines
+
+
 def cost_in(cost: Mapping[str, Any], name: str, unit: float) -> float | None:
     """A count of a model's cost in a unit; None if the record has no such number."""
     value = cost.get(name)
@@ -193,5 +221,6 @@ def our_provenance(our_rows: Sequence[OurRow]) -> list[str]:
     for study, source in studies.values():
         rows = [ours.row for ours in our_rows if ours.study is study]
         which = f"Ours, {source}: " if len(studies) > 1 else ""
-        notes += [which + note for note in provenance.provenance_notes(replace(study, rows=rows))]
+        own = provenance.provenance_notes(replace(study, rows=rows))
+        notes += [type(note)(which + note) for note in own]
     return notes

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any
 
-import pandas as pd
-
 from ablations.analysis import controls, stats
 from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
@@ -20,7 +18,7 @@ from ablations.errors import ConfigError
 from ablations.tables import cells, csv_values, missing, provenance
 from ablations.tables.ablation import WIDTH
 from ablations.tables.notes import study_title
-from ablations.tables.table import Table
+from ablations.tables.table import Column, CommandNote, Table, Values, word_columns
 from poolformer.config import unknown_name
 
 
@@ -204,23 +202,36 @@ def _minus(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
 
 
 def pivot_table(grid: Grid) -> Table:
-    """A grid as text: mean ± standard deviation (n) of each variant."""
+    """A grid as text: mean ± standard deviation (n) of each variant; its CSV has a row a variant.
+
+    Values: accuracies in percent, differences in points.
+    """
     down, across = (FIELD_LABELS.get(name, name) for name in (grid.down, grid.across))
     other = f", with {naming.describe_values(grid.other_changes)}" if grid.other_changes else ""
-    title = f"Pivot: {down} by {across}{other}: {study_title(grid.study)}"
-    head = naming.capitalize(down)
-    cells = {head: [_value_text(grid.down, value) for value in grid.down_values]}
+    columns = word_columns(down=naming.capitalize(down))
     for value in grid.across_values:
         heading = naming.capitalize(naming.value_label(grid.across, value))
-        cells[heading] = [_cell(grid.variant(own, value)) for own in grid.down_values]
-    rows = [row for row in grid.variants.values() if row.records]
-    footnotes = [
-        "Top-1 (%) of the last epoch, mean ± standard deviation (n seeds).",
-        *_interaction_notes(grid),
-        *(f"Missing {grid.label(*pair)}: `{grid.command(*pair)}`" for pair in grid.missing),
-        *provenance.provenance_notes(replace(grid.study, rows=rows)),
+        columns.append(Column(heading, repr(value), _cell))
+    lines = [
+        {"down": _value_text(grid.down, value)}
+        | {repr(other): grid.variant(value, other) for other in grid.across_values}
+        for value in grid.down_values
     ]
-    return Table(title, pd.DataFrame(cells, dtype=str), [head], footnotes=footnotes, width=WIDTH)
+    rows = [row for row in grid.variants.values() if row.records]
+    absent = [(grid.label(*pair), grid.command(*pair)) for pair in grid.missing]
+    return Table(
+        f"Pivot: {down} by {across}{other}: {study_title(grid.study)}",
+        columns,
+        lines,
+        csv_lines=[_line(grid, *p) for p in product(grid.down_values, grid.across_values)],
+        footnotes=[
+            "Top-1 (%) of the last epoch, mean ± standard deviation (n seeds).",
+            *_interaction_notes(grid),
+            *(CommandNote(f"Missing {label}: `{command}`") for label, command in absent),
+            *provenance.provenance_notes(replace(grid.study, rows=rows)),
+        ],
+        width=WIDTH,
+    )
 
 
 def _value_text(name: str, value: Any) -> str:
@@ -259,29 +270,22 @@ def _interaction_notes(grid: Grid) -> list[str]:
     return notes
 
 
-def pivot_frame(grid: Grid) -> pd.DataFrame:
-    """A row a variant of a grid, raw numbers: accuracies in percent, differences in points."""
-    lines = []
-    for pair in product(grid.down_values, grid.across_values):
-        row, (down, across) = grid.variant(*pair), pair
-        interaction = grid.interactions.get((repr(down), repr(across)))
-        delta = interaction.delta if interaction else None
-        lines.append(
-            {
-                **csv_values.study_values(grid.study),
-                "down": grid.down,
-                "down_value": _value_text(grid.down, down),
-                "across": grid.across,
-                "across_value": _value_text(grid.across, across),
-                "with": "; ".join(naming.format_assignments(grid.other_changes)),
-                **csv_values.outcome_values(row),
-                **csv_values.seed_values(row),
-                **csv_values.delta_values(delta, "interaction"),
-                **csv_values.fields_of(delta, "p", prefix="interaction_"),
-                **csv_values.fields_of(interaction, "p_holm", prefix="interaction_"),
-                **csv_values.status_counts(row),
-                "missing_command": "" if grid.top1_by_seed(*pair) else grid.command(*pair),
-                "run_ids": csv_values.run_ids(row),
-            }
-        )
-    return pd.DataFrame(lines)
+def _line(grid: Grid, down: Any, across: Any) -> Values:
+    row, interaction = grid.variant(down, across), grid.interactions.get((repr(down), repr(across)))
+    delta = interaction.delta if interaction else None
+    return {
+        **csv_values.study_values(grid.study),
+        "down": grid.down,
+        "down_value": _value_text(grid.down, down),
+        "across": grid.across,
+        "across_value": _value_text(grid.across, across),
+        "with": "; ".join(naming.format_assignments(grid.other_changes)),
+        **csv_values.outcome_values(row),
+        **csv_values.seed_values(row),
+        **csv_values.delta_values(delta, "interaction"),
+        **csv_values.fields_of(delta, "p", prefix="interaction_"),
+        **csv_values.fields_of(interaction, "p_holm", prefix="interaction_"),
+        **csv_values.status_counts(row),
+        "missing_command": "" if row and row.top1_by_seed else grid.command(down, across),
+        "run_ids": csv_values.run_ids(row),
+    }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ablations.analysis.study import Study
 from ablations.config import plugins
 from ablations.store.records import Record
+from ablations.tables.table import CommandNote
 from ablations.text.phrases import pluralize
 
 
@@ -64,8 +65,10 @@ def stale(records: Sequence[Record]) -> list[str]:
         if record.done and (why := plugins.changed_mixers_on_disk(named, before)):
             found.setdefault(why, []).append(record.run_id)
     return [
-        f"Warning: stale runs, {why} since: {', '.join(run_ids)}; `ablations run --retrain-stale` "
-        "trains them again."
+        CommandNote(
+            f"Warning: stale runs, {why} since: {', '.join(run_ids)}; "
+            "`ablations run --retrain-stale` trains them again."
+        )
         for why, run_ids in found.items()
     ]
 

@@ -14,7 +14,7 @@ from ablations.analysis.study import Study
 from ablations.config.schema import SystemConfig
 from ablations.errors import TrackerError
 from ablations.store.records import Record
-from ablations.tables import FORMATS, ablation_frame, render
+from ablations.tables import FORMATS, render, study_table
 from ablations.tracking import client
 
 NAME = "ablation-table"
@@ -78,7 +78,7 @@ def _log(run: Any, found: Sequence[Study], records: Sequence[Record]) -> None:
     import wandb
 
     for study in found:
-        frame = ablation_frame(study)
+        frame = study_table(study).values
         rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
         table = wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
         images = f"{study.data} {study.fingerprint[:8]}"

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from ablations.analysis.build import build_studies
 from ablations.analysis.study import Study
 from ablations.store.load import TASK_METRICS
 from ablations.store.records import Record
-from ablations.tables.ablation import NARROW, PAGE, WIDTH, ablation_frame, ablation_table
-from ablations.tables.claims import claims_frame, claims_table
-from ablations.tables.csv_values import without_noise
-from ablations.tables.downstream import downstream_frame, downstream_table
+from ablations.tables.ablation import NARROW, PAGE, WIDTH, study_table
+from ablations.tables.downstream import downstream_table
 from ablations.tables.folding import table_width
-from ablations.tables.formats import render_latex, render_markdown
-from ablations.tables.imagenet import imagenet_frame, imagenet_table
-from ablations.tables.sizes import sizes_frame, sizes_table
+from ablations.tables.formats import render_csv, render_latex, render_markdown
+from ablations.tables.imagenet import imagenet_table
+from ablations.tables.sizes import sizes_table
 from ablations.tables.table import Table
-from ablations.text import escape
 
 FORMATS = ["md", "csv", "tex", "html"]
 WIDE_LATEX = "tex*"  # LaTeX over both columns of a page
@@ -44,7 +39,7 @@ class View:
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""
         columns = self.columns or (PAGE if form == "html" else NARROW)
-        table = ablation_table(study, self.style, columns, self.all_rows)
+        table = study_table(study, self.style, columns, self.all_rows)
         if self.columns is None and (self.style == "full" or table_width(table.frame) > WIDTH):
             table.width = WIDTH
         return table
@@ -75,17 +70,8 @@ def render(
 
 
 def render_studies(studies: Sequence[Study], form: str, view: View = View()) -> str:
-    """The ablation tables of studies; csv is all of them in one, raw numbers."""
-    if form == "csv":
-        return render_csv([ablation_frame(study, view.all_rows) for study in studies])
+    """The ablation tables of studies."""
     return render_tables([view.table(study, form) for study in studies], form)
-
-
-def render_claims(studies: Sequence[Study], form: str) -> str:
-    """The verdicts on the paper's claims for studies; csv is all of them in one, raw numbers."""
-    if form == "csv":
-        return render_csv([claims_frame(study) for study in studies])
-    return render_tables([claims_table(study) for study in studies], form)
 
 
 def render_published(
@@ -101,38 +87,31 @@ def render_published(
     """
     match of:
         case "imagenet":
-            frame, tables = imagenet_frame(studies), [imagenet_table(studies)]
+            tables = [imagenet_table(studies)]
         case "sizes":
-            frame = sizes_frame(studies)
-            tables = [sizes_table(study) for study in studies] or [sizes_table()]
+            tables = [sizes_table(study) for study in studies]
+            if form == "csv" or not studies:
+                tables.append(sizes_table())
         case _:
-            frame, tables = downstream_frame(of, records), [downstream_table(of, records)]
-    return render_csv([frame]) if form == "csv" else render_tables(tables, form)
-
-
-def render_csv(frames: Sequence[pd.DataFrame]) -> str:
-    """Raw numbers as CSV, all in one; empty for none."""
-    if not frames:
-        return ""
-    whole = pd.concat(frames, ignore_index=True)
-    for name, column in whole.items():
-        if column.dtype in (float, object):  # counts are whole numbers
-            short = [without_noise(c) if isinstance(c, float) else c for c in column]
-            whole[name] = pd.Series(short, column.index, column.dtype)
-    return escape.csv(whole)
+            tables = [downstream_table(of, records)]
+    return render_tables(tables, form)
 
 
 def render_tables(tables: Sequence[Table], form: str) -> str:
-    """Tables one below the other.
+    """Tables one below the other; csv is raw numbers, all in one.
 
     Args:
         tables: The tables.
-        form: md, tex, WIDE_LATEX or html.
+        form: One of FORMATS, or WIDE_LATEX.
     """
-    if form == "html":
-        from ablations.tables.html_tables import html_page  # great_tables takes a second
+    match form:
+        case "csv":
+            return render_csv(tables)
+        case "html":
+            from ablations.tables.html_tables import html_page  # great_tables takes a second
 
-        return html_page(tables)
-    if form in ("tex", WIDE_LATEX):
-        return render_latex(tables, wide=form == WIDE_LATEX)
-    return "\n".join(map(render_markdown, tables))
+            return html_page(tables)
+        case "tex" | "tex*":
+            return render_latex(tables, wide=form == WIDE_LATEX)
+        case _:
+            return "\n".join(map(render_markdown, tables))

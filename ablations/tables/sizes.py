@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
-
-import pandas as pd
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row
@@ -19,7 +16,7 @@ from ablations.paper import matching, published
 from ablations.paper.published import SIZE_AXIS, SIZE_NAMES, PaperRow
 from ablations.tables import cells, csv_values, missing, our_rows, provenance
 from ablations.tables.notes import study_title
-from ablations.tables.table import Column, PlottedDifference, RowNotes, Table, csv_frame, text_frame
+from ablations.tables.table import Column, CommandNote, PlottedDifference, Table, Values
 from poolformer.config import SIZES
 
 BASE = "s12"  # the size that the others are compared with
@@ -56,9 +53,9 @@ CSV_NAMES += ["top1_mean", "top1_std", "n", "top1_by_seed", "delta_mean", "delta
 CSV_NAMES += ["delta_high", "delta_n", "delta_paired", "p", "p_holm", "diverged", "failed"]
 CSV_NAMES += ["missing_seeds", "missing_command", "commits", "run_ids", "note"]
 NAME_COLUMNS = [
-    Column("Model", "_label"),
-    Column("Depths", "depths", lambda depths: depths.replace(" ", "-")),
-    Column("Widths", "widths", lambda widths: widths.replace(" ", "-")),
+    Column("Model", "_label", words=True),
+    Column("Depths", "depths", lambda depths: depths.replace(" ", "-"), words=True),
+    Column("Widths", "widths", lambda widths: widths.replace(" ", "-"), words=True),
 ]
 PAPER_COLUMNS = [
     Column("Paper params (M)", "_paper", lambda row: cells.number(row and row.params_m)),
@@ -84,18 +81,21 @@ def _our_columns(unit: str) -> list[Column]:
 def sizes_table(study: Study | None = None) -> Table:
     """S12 to M48 of a study, with the commands that train what it lacks.
 
+    Its values: counts, percent, points; ``source`` is published or ours.
+
     Args:
         study: Of any recipe; None for the paper's numbers alone.
     """
-    sizes, notes = _find_sizes(study), RowNotes()
-    lines = []
+    sizes = _find_sizes(study)
+    about = f": {study_title(study)}" if study else " (the paper's Tables 1, 2)"
+    table = Table(f"Model sizes{about}", csv_names=CSV_NAMES, footnotes=_footnotes(study, sizes))
     for size in sizes:
         name, first, paper = SIZE_NAMES[size.name], size.name == BASE, size.paper
         note = f"{name}: {our_rows.note_sentence(paper.note)}" if paper and paper.note else ""
-        lines.append(
-            (_our_line(study, size) if study else _line(size))
+        table.lines.append(
+            (_our_line(study, size) if study else _published_line(size))
             | {
-                "_label": size.name.upper() + notes.mark(note),
+                "_label": size.name.upper() + table.row_notes.mark(note),
                 "_row": size.row,
                 "_delta": size.delta,
                 "_from_s12": "0" if first and size.row else cells.plain_points(size.delta),
@@ -103,32 +103,13 @@ def sizes_table(study: Study | None = None) -> Table:
                 "_paper_delta": "" if first else cells.signed(paper and paper.delta),
             }
         )
+        if study:
+            paper_delta = paper.delta if paper and not first else None
+            table.differences.append(PlottedDifference.of(size.delta, paper_delta))
     macs = [size.row.cost.get("macs") for size in sizes if size.row]
     unit = "M" if max((count for count in macs if count), default=1e9) < 1e8 else "G"
-    ours = _our_columns(unit) if study else []
-    title = study_title(study) if study else ""
-    table = Table(
-        f"Model sizes: {title}" if study else "Model sizes (the paper's Tables 1, 2)",
-        text_frame([*NAME_COLUMNS, *ours, *PAPER_COLUMNS], lines),
-        ["Model", "Depths", "Widths"],
-        row_notes=notes,
-        footnotes=_footnotes(study, sizes),
-    )
-    for size in sizes if study else ():
-        paper_delta = size.paper.delta if size.paper and size.name != BASE else None
-        table.differences.append(PlottedDifference.of(size.delta, paper_delta))
+    table.columns = [*NAME_COLUMNS, *(_our_columns(unit) if study else []), *PAPER_COLUMNS]
     return table
-
-
-def sizes_frame(studies: Sequence[Study] = ()) -> pd.DataFrame:
-    """The same rows as raw numbers: counts, percent, points; ``source`` is published or ours.
-
-    Args:
-        studies: Studies of any recipes; their rows precede the published ones.
-    """
-    lines = [_our_line(study, size) for study in studies for size in _find_sizes(study)]
-    lines += [_published_line(size) for size in _find_sizes(None) if size.paper]
-    return csv_frame(lines, CSV_NAMES)
 
 
 def _find_sizes(study: Study | None) -> list[Size]:
@@ -175,8 +156,8 @@ def _command(study: Study) -> str:
     return missing.sweep_command(study, missing.SWEEPS[SIZE_AXIS], changed)
 
 
-def _line(size: Size) -> dict[str, Any]:
-    """The values of any line."""
+def _names(size: Size) -> Values:
+    """The values that name a size."""
     return {
         "model": size.name.upper(),
         "depths": " ".join(map(str, size.depths)),
@@ -184,14 +165,14 @@ def _line(size: Size) -> dict[str, Any]:
     }
 
 
-def _our_line(study: Study, size: Size) -> dict[str, Any]:
+def _our_line(study: Study, size: Size) -> Values:
     row, delta = size.row, size.delta
     command = _command(study)
     if row:
         seeds = size.missing_seeds
         command = missing.seeds_command(study, row, seeds) if seeds else ""
     return {
-        **_line(size),
+        **_names(size),
         "source": "ours",
         **csv_values.study_values(study),
         **csv_values.shared_changes(study),
@@ -209,11 +190,11 @@ def _our_line(study: Study, size: Size) -> dict[str, Any]:
     }
 
 
-def _published_line(size: Size) -> dict[str, Any]:
+def _published_line(size: Size) -> Values:
     paper = size.paper
     assert paper is not None
     return {
-        **_line(size),
+        **_names(size),
         "source": "published",
         "data": "ImageNet-1K",
         "params": round(paper.params_m * 1e6),
@@ -241,8 +222,8 @@ def _footnotes(study: Study | None, sizes: Sequence[Size]) -> list[str]:
             f"The paper's second version gave other MACs (G, macs_prefvcore): {', '.join(before)}."
         )
     if study is None:
-        notes.append("No rows of ours: `ablations run sweeps/model_size.yaml` trains them.")
-        return notes
+        command = "`ablations run sweeps/model_size.yaml`"
+        return [*notes, CommandNote(f"No rows of ours: {command} trains them.")]
     rows = [size.row for size in sizes if size.row]
     side = next((row.records[0].config["data"]["image_size"] for row in rows), "?")
     notes.append(
@@ -254,7 +235,7 @@ def _footnotes(study: Study | None, sizes: Sequence[Size]) -> list[str]:
         notes.append("Sizes that share fewer than two seeds with S12 are compared by Welch's t.")
     absent = [size.name.upper() for size in sizes if size.row is None]
     if absent:
-        notes.append(f"Missing {', '.join(absent)}: `{_command(study)}`")
+        notes.append(CommandNote(f"Missing {', '.join(absent)}: `{_command(study)}`"))
     for size in sizes:
         if size.row and size.missing_seeds:
             name = size.name.upper()

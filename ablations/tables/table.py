@@ -1,8 +1,8 @@
-"""Table: the text of a table, before it becomes Markdown, LaTeX or HTML; and its columns."""
+"""Table: the columns and rows of a table, before it becomes Markdown, CSV, LaTeX or HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,10 @@ from ablations.analysis.stats import Difference
 from ablations.analysis.verdicts import Verdict
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-Line = Mapping[str, Any]  # the raw values of a row, by their names
+Values = dict[str, Any]  # of a row, by their names
+# Whole numbers, also beside rows that have none.
+COUNTS = ["params", "frozen_params", "macs", "image_size", "s12_params", "s12_frozen_params"]
+COUNTS += ["s12_macs", "seeds_needed"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Column:
         text: The text of a value.
         note: A footnote on how to read the column.
         name: What ``--columns`` calls it.
+        words: Whether it has words, which are aligned left, and not numbers.
     """
 
     heading: str
@@ -32,25 +36,20 @@ class Column:
     text: Callable[[Any], str] = str
     note: str = ""
     name: str = ""
+    words: bool = False
+
+    def texts(self, lines: Sequence[Values]) -> list[str]:
+        """Its cells."""
+        return [self.text(line.get(self.value)) for line in lines]
 
 
-def text_frame(columns: Iterable[Column], lines: Iterable[Line]) -> pd.DataFrame:
-    """The text of lines below the headings."""
-    lines = list(lines)
-    texts = {c.heading: [c.text(line.get(c.value)) for line in lines] for c in columns}
-    return pd.DataFrame(texts, dtype=object)
+def word_columns(**headings: str) -> list[Column]:
+    """Columns of words: value -> heading."""
+    return [Column(heading, value, words=True) for value, heading in headings.items()]
 
 
-def csv_frame(lines: Iterable[Line], names: Sequence[str] = ()) -> pd.DataFrame:
-    """The raw values of lines; values whose name begins with an underscore are for text only.
-
-    Args:
-        lines: The lines.
-        names: The columns; by default all values of the lines.
-    """
-    if names:
-        return pd.DataFrame(list(lines), columns=list(names), dtype=object)
-    return pd.DataFrame([{k: v for k, v in line.items() if k[0] != "_"} for line in lines])
+class CommandNote(str):
+    """A footnote with a command to copy: Markdown does not fold it, and LaTeX leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,15 @@ class RowNotes(dict[str, int]):
 
 @dataclass
 class Table:
-    """The text of a table, with its title and footnotes.
+    """A table with its title and footnotes.
 
     Args:
         title: One line: what it shows, and what it was measured on.
-        frame: The cells, all text; the column names are the headings.
-        text_columns: The columns that are aligned left; all others hold numbers.
-        section: A text column whose equal neighbours form a section; None without sections.
+        columns: The columns that text formats show.
+        lines: The values of each row. Those whose name starts with an underscore are for text only.
+        section: The heading of a column whose equal neighbours form a section; None without.
+        csv_names: The values that CSV has, in this order; if empty, all.
+        csv_lines: The rows of CSV, if they are others.
         bold: The cells (row, column) in bold.
         row_notes: Footnotes to marked rows, with the number of their mark.
         footnotes: Footnotes to the whole table.
@@ -138,9 +139,11 @@ class Table:
     """
 
     title: str
-    frame: pd.DataFrame
-    text_columns: list[str]
+    columns: Sequence[Column] = ()
+    lines: list[Values] = field(default_factory=list)
     section: str | None = None
+    csv_names: Sequence[str] = ()
+    csv_lines: list[Values] | None = None
     bold: set[tuple[int, str]] = field(default_factory=set)
     row_notes: RowNotes = field(default_factory=RowNotes)
     footnotes: list[str] = field(default_factory=list)
@@ -148,6 +151,26 @@ class Table:
     badges: list[Badge | None] = field(default_factory=list)
     runs: list[list[list[str]]] = field(default_factory=list)
     width: int | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The text of all cells below the headings."""
+        cells = {column.heading: column.texts(self.lines) for column in self.columns}
+        return pd.DataFrame(cells, dtype=object)
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """The raw values, as CSV has them."""
+        lines = self.lines if self.csv_lines is None else self.csv_lines
+        if self.csv_names:
+            return pd.DataFrame(lines, columns=list(self.csv_names), dtype=object)
+        found = pd.DataFrame([{k: v for k, v in line.items() if k[0] != "_"} for line in lines])
+        return found.astype({name: "Int64" for name in COUNTS if name in found})
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The headings of the columns of words."""
+        return [column.heading for column in self.columns if column.words]
 
     @property
     def all_footnotes(self) -> list[str]:

@@ -14,7 +14,7 @@ from tests.factories.records import record
 
 
 def render_claims(found, form: str) -> str:
-    return tables.render_claims(build_studies(found), form)
+    return tables.render_tables([*map(tables.claims_table, build_studies(found))], form)
 
 
 def runs(variant, *outcomes, first=0, status="finished", **overrides):

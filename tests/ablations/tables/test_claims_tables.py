@@ -14,7 +14,7 @@ from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import judge_claims, seeds_to_decide
 from ablations.cli.main import main
 from ablations.paper.claims import WITHIN
-from ablations.tables import claims_frame, claims_table
+from ablations.tables import claims_table
 from tests.factories.claims import (
     BASE,
     DEPTHWISE,
@@ -131,7 +131,7 @@ def test_the_table_reads_as_the_paper_counts():
 def test_the_tidy_table_has_raw_numbers():
     found = [*BASE, *runs(IDENTITY, *shifted(-2, -1, -3)), *runs(POOL5, *shifted(0.1, 0, -0.1))]
     (study,) = build_studies(found)
-    frame = claims_frame(study).set_index("claim")
+    frame = claims_table(study).values.set_index("claim")
     row = frame.loc[1]
     assert (row["kind"], row["verdict"], row["delta_test"]) == ("below", "undetermined", "paired t")
     assert row["delta_low"] == pytest.approx(-2 - 4.302653 / 3**0.5, rel=1e-6)

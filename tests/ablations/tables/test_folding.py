@@ -10,11 +10,11 @@ from rich.cells import cell_len
 
 from ablations.cli.main import main
 from ablations.errors import ConfigError
-from ablations.tables import parse_columns, render
-from ablations.tables.ablation import COLUMNS, EVERY, WIDTH
+from ablations.tables import render
+from ablations.tables.ablation import COLUMNS, EVERY, WIDTH, parse_columns
 from ablations.tables.folding import align_table, fold_footnote, fold_table
 from ablations.tables.formats import render_markdown
-from ablations.tables.table import Table
+from ablations.tables.table import CommandNote, Table, word_columns
 from tests.factories.records import BASE, IDENTITY, record
 
 LABELS = st.text(st.sampled_from("ab ,[]->(|注é¹"), min_size=1, max_size=60)
@@ -116,5 +116,13 @@ def test_every_column_has_a_name_that_can_be_typed():
 
 
 def test_a_table_without_a_width_is_as_wide_as_its_words():
-    frame = pd.DataFrame({"Name": ["x" * 150], "n": ["1"]})
-    assert "x" * 150 in render_markdown(Table("T", frame, ["Name"], footnotes=["y " * 80]))
+    columns, lines = word_columns(name="Name"), [{"name": "x" * 150}]
+    text = render_markdown(Table("T", columns, lines, footnotes=["y " * 80]))
+    assert "x" * 150 in text
+    assert text.endswith(f"- {' '.join(['y'] * 80)}\n")
+
+
+def test_a_footnote_with_a_command_stays_on_one_line_to_be_copied():
+    note = f"Missing: `ablations run {'sweeps/norm.yaml ' * 9}`"
+    assert fold_footnote(CommandNote(note), WIDTH) == f"- {note}"
+    assert len(fold_footnote(note, WIDTH).splitlines()) > 1

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pandas as pd
 import pytest
 
 from ablations import page as pages
@@ -18,15 +17,16 @@ from ablations.tables import interval_plots, render
 from ablations.tables.ablation import PAGE
 from ablations.tables.html_tables import PLOT, RUNS, VERDICT, Link, html_page, html_table
 from ablations.tables.interval_plots import common_scale, interval_svg
-from ablations.tables.table import Badge, PlottedDifference, RowNotes, Table
+from ablations.tables.table import Badge, Column, PlottedDifference, RowNotes, Table
 from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
 
 
 def table(cells: dict[str, list[str]], **more: object) -> Table:
-    words = [name for name in cells if name in ("Section", "Name")]
+    columns = [Column(name, name, words=name in ("Section", "Name")) for name in cells]
+    lines = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
     section = "Section" if "Section" in cells else None
-    return Table("A title", pd.DataFrame(cells), words, section, **more)  # type: ignore[arg-type]
+    return Table("A title", columns, lines, section, **more)  # type: ignore[arg-type]
 
 
 def test_the_cells_are_those_of_the_table_under_its_sections():

@@ -18,11 +18,11 @@ from ablations.store.run_state import RunState
 from ablations.tables import (
     FORMATS,
     View,
-    ablation_table,
     load_studies,
     missing,
     render,
     render_studies,
+    study_table,
 )
 from tests.factories.commands import commands, configs_of
 from tests.factories.records import BASE, IDENTITY, record
@@ -147,7 +147,7 @@ def test_commands_name_the_folder_that_was_read(tmp_path):
     (study,) = build_studies([*BASE, IDENTITY[0]], results=tmp_path / "my runs")
     for command in commands(render_studies([study], "md")):
         assert f"--results '{tmp_path}/my runs'" in command
-    assert ablation_table(study, all_rows=True).frame["Top-1 (%)"].tolist().count("missing") == 16
+    assert study_table(study, all_rows=True).frame["Top-1 (%)"].tolist().count("missing") == 16
 
 
 def test_every_row_of_the_paper_is_in_the_sweep_that_its_command_names():

@@ -12,7 +12,8 @@ from ablations.analysis.build import build_studies
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import ConfigError
-from ablations.tables import find_grids, pivot_table, render_tables
+from ablations.tables import pivot_table, render_tables
+from ablations.tables.pivot import find_grids
 from tests.factories.commands import commands, configs_of
 from tests.factories.records import BASE, record
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from ablations.cli.main import main
-from ablations.tables import FORMATS, KINDS, render
+from ablations.tables import FORMATS, render
+from ablations.tables.rendering import KINDS
 from tests.factories.reference import SIZED, big, measured
 
 

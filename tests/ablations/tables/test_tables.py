@@ -17,7 +17,7 @@ from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.store.records import Record
 from ablations.tables import load_studies, render
-from ablations.tables.ablation import EVERY, ablation_table
+from ablations.tables.ablation import EVERY, study_table
 from tests.factories.records import BASE, IDENTITY, record
 
 
@@ -457,6 +457,6 @@ def test_the_work_of_a_table_grows_with_its_rows_alone(monkeypatch):
         found = [record(0, 80.0, model__mlp_ratio=4.0 + n / 8) for n in range(variants)]
         (study,) = build_studies(found)
         reads.clear()
-        ablation_table(study)
+        study_table(study)
         counts[variants] = len(reads)
     assert counts[30] - counts[20] == counts[20] - counts[10]

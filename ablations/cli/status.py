@@ -22,7 +22,7 @@ from ablations.text.phrases import format_duration, pluralize
 if TYPE_CHECKING:
     from ablations.store.status import RunStatus
 
-NUMBERS = ("epoch", "top-1 (%)", "images/s", "left")
+NUMBERS = ("epoch", "top-1", "images/s", "left")
 
 
 def add(command: Parser) -> None:
@@ -63,7 +63,9 @@ def _table(runs: list[RunStatus], names: dict[str, str]) -> Any:
 
     # The names of runs do not contain the recipe.
     recipe_shown = len({status.config["recipe"] for status in runs}) > 1
-    table = TextTable("run", "recipe", "name", "state", *NUMBERS, "", right=NUMBERS)
+    # A narrow terminal shows the speed of running runs only.
+    spare = [] if any(status.holder for status in runs) else ["images/s"]
+    table = TextTable("run", "recipe", "name", "state", *NUMBERS, "", right=NUMBERS, spare=spare)
     for status in runs:
         speed, left = status.images_per_second, status.seconds_left
         table.add_row(

@@ -25,10 +25,14 @@ class TextTable(Table):
     Args:
         headers: The columns.
         right: Those of them that are aligned on the right.
+        spare: Those that are left out where lines are too short for all.
     """
 
-    def __init__(self, *headers: str, right: Collection[str] = ()) -> None:
+    def __init__(
+        self, *headers: str, right: Collection[str] = (), spare: Collection[str] = ()
+    ) -> None:
         super().__init__(box=None, padding=(0, 2, 0, 0))
+        self.spare = spare
         for header in headers:
             self.add_column(header, justify="right" if header in right else "left")
 
@@ -46,6 +50,8 @@ class TextTable(Table):
             self.columns = [column for column in self.columns if any(map(str, column.cells))]
         natural = Measurement.get(console, options.update(width=1000, max_width=1000), self).maximum
         if options.max_width >= min(NARROW, natural):
+            if options.max_width < natural:
+                self.columns = [each for each in self.columns if str(each.header) not in self.spare]
             yield from super().__rich_console__(console, options)
             return
         columns = [list(column.cells) for column in self.columns]

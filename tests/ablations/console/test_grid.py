@@ -63,6 +63,13 @@ def test_lines_below_a_table_stay_lines(capsys):
     assert capsys.readouterr().out.endswith("\n- one\n- two\n")
 
 
+@pytest.mark.parametrize(("width", "shown"), [(75, False), (80, True)])
+def test_a_spare_column_is_left_out_where_lines_are_too_short(width, shown):
+    table = TextTable("run", "name", "images/s", spare=["images/s"])
+    table.add_row("8371e69ff805", "[Pool,Pool,Attention,Attention], batch size 32, seed 1", "3207")
+    assert ("images/s" in printed(table, width)[0]) == shown
+
+
 def test_a_column_without_text_is_left_out():
     table = TextTable()
     for name in ("run", "left", "note"):

@@ -55,7 +55,7 @@ class Browser:
         return [line["message"] for line in self.driver.get_log("browser")]
 
     def rows(self) -> list[str]:
-        """The names of the rows of the first table that are to be seen, in their order."""
+        """The names of the rows of the first table that are visible, in their order."""
         seen = "tr => tr.checkVisibility() && tr.cells.length > 1"
         return self.js(
             f"[...document.querySelector('table').tBodies[0].rows].filter({seen})"
@@ -75,7 +75,7 @@ class Browser:
         return self.js(f"{heading}.ariaSort")
 
     def column(self, name: str) -> list[float]:
-        """The numbers by which a column is sorted, of the rows as they stand."""
+        """The numbers by which a column is sorted, of the rows in their current order."""
         heads = "all('figure:first-of-type th[aria-sort]')"
         index = self.js(f"{heads}.findIndex(th => th.innerText.trim() === {name!r})")
         cells = f"all('figure:first-of-type tbody tr').map(tr => tr.cells[{index}])"
@@ -90,7 +90,7 @@ class Browser:
         field.send_keys(text)
 
     def screenshot(self, path: Path | None = None) -> Any:
-        """What is to be seen as (height, width, 3) of 0 to 255."""
+        """The visible part as (height, width, 3) of 0 to 255."""
         data = base64.b64decode(self.driver.get_screenshot_as_base64())
         if path:
             path.write_bytes(data)
@@ -112,7 +112,7 @@ def chromium() -> Iterator[Any]:
         options.add_argument(flag)
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")  # no network
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Told where both are, selenium looks for and downloads nothing.
+    # Given both paths, selenium downloads nothing.
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
     yield driver
     driver.quit()
@@ -194,7 +194,7 @@ def test_a_heading_sorts_and_the_third_click_restores_the_order(browser, mini_re
     assert browser.click_heading("p") == "ascending"
     assert browser.js("all('th[aria-sort=ascending], th[aria-sort=descending]').length") == 1
     assert browser.column("p")[0] == 0
-    assert browser.rows()[-1] == "Baseline"  # which has none stands last, either way
+    assert browser.rows()[-1] == "Baseline"  # which has none comes last, either way
     browser.click_heading("p")
     assert browser.rows()[-1] == "Baseline"
     assert browser.click_heading("p") == "none"
@@ -236,7 +236,7 @@ def test_a_row_links_to_its_runs(browser, mini_report):
     target = browser.js("all('td a')[4].hash")
     browser.js("all('td a')[4].click()")
     assert browser.js("all('details[open]').map(el => '#' + el.id)") == [target]
-    # The page glides there.
+    # The page scrolls there smoothly.
     top = "document.querySelector('details[open]').getBoundingClientRect().top"
     WebDriverWait(browser.driver, 60).until(lambda _: 0 <= browser.js(top) < DESK[1])
     assert browser.js("document.querySelector('details[open] svg.curve').checkVisibility()")
@@ -281,7 +281,7 @@ def test_a_screenshot_looks_right(browser, mini_report, tmp_path, size):
     for x, y in inside:
         red, _, blue = seen[y, x].astype(int)
         assert blue - red > 60, (x, y)
-    # Its zero line stands in one column of pixels, all the way down.
+    # The zero lines are in one column of pixels, all the way down.
     zeros = browser.js(
         "all('figure:first-of-type svg.bar .zero').map(el => el.getBoundingClientRect().left)"
     )

@@ -102,7 +102,7 @@ def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, imag
 
 @pytest.mark.slow
 def test_the_readmes_commands_for_wandb(tmp_path, server):
-    """One after the other; the sweep is shortened and its agent takes one cell."""
+    """One after the other; the sweep is shortened and its agent trains one run."""
     from tests.wandb_server.client import cli, start
 
     config = yaml.safe_load(Path("sweeps/pool_size.yaml").read_text())
@@ -170,5 +170,7 @@ def test_the_readmes_numbers_of_the_control_are_those_of_the_committed_records()
     delta, control = row.delta, row.control.delta
     text = " ".join(README.split())
     assert f"by {delta.mean:.2f} points" in text
-    told = f"keeps {control.mean:.2f} points, 95% interval {control.low:.2f} to {control.high:.2f}"
-    assert told in text
+    sentence = (
+        f"keeps {control.mean:.2f} points, 95% interval {control.low:.2f} to {control.high:.2f}"
+    )
+    assert sentence in text

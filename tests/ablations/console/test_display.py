@@ -1,4 +1,4 @@
-"""Bars on terminals, lines in logs."""
+"""Progress: bars on terminals, lines in logs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def drawn(width: int, words: str, done: float = 0.5) -> str:
 
 
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 120])
-def test_a_bar_is_one_line_that_says_most_of_it_on_any_screen(width):
+def test_a_bar_is_one_line_at_any_width(width):
     words = "epoch 2/3 45%, [/red]1,024 images/s, 3.3 min left"
     line = drawn(width, words)
     assert "\n" not in line
@@ -34,12 +34,12 @@ def test_a_bar_is_one_line_that_says_most_of_it_on_any_screen(width):
         assert line.rstrip().endswith(words)
 
 
-def test_a_log_has_no_bar_and_a_line_when_one_is_due(monkeypatch):
-    """Also where nothing is updated: the work may hang, or a batch be long."""
+def test_a_log_gets_lines_instead_of_a_bar(monkeypatch):
+    """Also without updates: the work may hang, or a batch may take long."""
     monkeypatch.setattr(display, "LOOK_SECONDS", 0.001)
     lines: list[str] = []
     console = Console(file=io.StringIO())
-    with ProgressBar("starting", lines.append, lambda _: "no news", console) as bar:
+    with ProgressBar("starting", lines.append, lambda _: "no update", console) as bar:
         bar.update(0.1, "one")
         assert lines == []
         bar.say("two")
@@ -47,11 +47,11 @@ def test_a_log_has_no_bar_and_a_line_when_one_is_due(monkeypatch):
         bar.lines.next = time.monotonic()
         while len(lines) < 2:
             time.sleep(0.001)
-    assert lines == ["two", "three, no news"]
+    assert lines == ["two", "three, no update"]
     assert console.file.getvalue() == ""
 
 
-def test_a_bar_is_gone_when_it_ends_also_by_ctrl_c():
+def test_a_bar_is_removed_at_its_end_and_on_ctrl_c():
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     bar = ProgressBar("starting", console=console)
 

@@ -1,4 +1,4 @@
-"""Tables on a terminal show their cells as they are, and stay readable at any width."""
+"""Tables on a terminal show their cells unchanged, and stay readable at any width."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def printed(table: TextTable, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 120])
-def test_nothing_is_lost_and_nothing_is_a_row_of_dots(width):
+def test_long_cells_are_wrapped_not_cut(width):
     lines = drawn(width)
     assert max(map(len, lines)) <= width
     assert "…" not in "".join(lines)
@@ -39,7 +39,7 @@ def test_nothing_is_lost_and_nothing_is_a_row_of_dots(width):
         assert all("".join(cell.split()) in whole for cell in CELLS)
 
 
-def test_a_narrow_terminal_has_a_block_of_lines_a_row():
+def test_a_narrow_terminal_shows_each_row_as_a_block():
     lines = drawn(40)
     assert lines[0].rstrip() == "run: 8371e69ff805"
     assert "finished" in lines
@@ -47,7 +47,7 @@ def test_a_narrow_terminal_has_a_block_of_lines_a_row():
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_cells_and_headings_are_shown_as_they_are(text):
+def test_cells_and_headings_are_shown_unchanged(text):
     grid = TextTable()
     grid.add_column(text)
     grid.add_row(text)

@@ -1,4 +1,4 @@
-"""Cores by affinity and by the quotas of control groups, as containers of all kinds have them."""
+"""Usable cores: affinity, and the quotas of control groups of both versions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def proc(tmp_path, monkeypatch):
         ("150000 100000", 1),
         ("200000 100000", 2),
         ("299999 100000", 2),
-        ("50000 100000", 1),  # half a core is still a worker
+        ("50000 100000", 1),  # at least one worker
         ("1000 1000000", 1),
         ("12800000 100000", 64),  # more than there are
         ("", 64),
@@ -46,7 +46,7 @@ def proc(tmp_path, monkeypatch):
         ("0 0", 64),
     ],
 )
-def test_a_container_of_version_2(proc, limit, usable):
+def test_a_quota_of_control_groups_version_2(proc, limit, usable):
     proc("0::/\n", V2.format(root="/", mount=proc.tmp / "fs"), {"fs/cpu.max": limit})
     assert cores.usable_cores() == usable
     assert default_workers() == usable
@@ -70,18 +70,18 @@ def test_the_narrowest_of_nested_groups_counts(proc):
         ("/", "/", ""),
         ("/docker/0123", "/docker/0123", ""),  # the host's path, of which the end is mounted
         ("/docker/0123", "/", "docker/0123/"),
-        ("/docker/0123", "/", ""),  # the path of a host that is not to be seen here
+        ("/docker/0123", "/", ""),  # the host's path, which the container does not see
         ("/../../other", "/", ""),
     ],
 )
-def test_a_container_of_version_1(proc, quota, usable, own, root, group):
+def test_a_quota_of_control_groups_version_1(proc, quota, usable, own, root, group):
     mount = proc.tmp / "with blank"
-    told = V1.format(root=root, mount=str(mount).replace(" ", r"\040"), controllers="cpu,cpuacct")
+    mounts = V1.format(root=root, mount=str(mount).replace(" ", r"\040"), controllers="cpu,cpuacct")
     files = {
         f"with blank/{group}cpu.cfs_quota_us": quota,
         f"with blank/{group}cpu.cfs_period_us": "100000",
     }
-    proc(f"5:cpu,cpuacct:{own}\n4:memory:/elsewhere\n0::/\n", told, files)
+    proc(f"5:cpu,cpuacct:{own}\n4:memory:/elsewhere\n0::/\n", mounts, files)
     assert cores.usable_cores() == usable
 
 
@@ -92,11 +92,11 @@ def test_affinity_counts_without_control_groups(proc, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["memory.events", "memory.oom_control"])
-def test_kills_for_want_of_memory_are_those_of_the_own_group(proc, name):
+def test_oom_kills_are_those_of_the_innermost_group(proc, name):
     files = {f"fs/job/{name}": "oom 9\noom_kill 4", f"fs/{name}": "oom_kill 70"}
     proc("0::/job\n", V2.format(root="/", mount=proc.tmp / "fs"), files)
     assert cores.count_oom_kills() == 4
 
 
-def test_nothing_is_known_of_kills_without_control_groups(proc):
+def test_without_control_groups_no_oom_kills_are_counted(proc):
     assert cores.count_oom_kills() == 0

@@ -1,4 +1,4 @@
-"""Variables of the environment and paths as users type them."""
+"""Environment variables, and paths as users type them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
     assert not env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
-def test_nonsense_in_a_variable_is_one_line(monkeypatch, capsys):
+def test_an_invalid_boolean_variable_is_an_error_of_one_line(monkeypatch, capsys):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", "perhaps")
     assert main(["train"]) == 2
     err = capsys.readouterr().err
@@ -76,21 +76,21 @@ def test_a_tilde_in_a_variable_is_the_home_folder(home, monkeypatch):
     assert client.wandb_folder("runs") == str(home / "w")
 
 
-def test_a_user_that_nobody_knows_has_no_home():
+def test_the_tilde_of_an_unknown_user_is_kept():
     assert env_vars.expand_path("~nobody knows/x") == Path("~nobody knows/x")
     assert env_vars.expand_path("~root/x") == Path(os.path.expanduser("~root"), "x")
     with pytest.raises(argparse.ArgumentTypeError, match="an empty name"):
         options.path_argument("")
 
 
-def test_a_root_keeps_its_tilde_and_is_found(home, image_folder):
-    (home / "pictures").symlink_to(image_folder)
+def test_a_data_root_may_begin_with_a_tilde(home, image_folder):
+    (home / "images").symlink_to(image_folder)
     fields = {"data.name": "folder", "data.image_size": 32, "data.batch_size": 16}
     given, plain = (
         resolve("imagenette", {**fields, "data.root": root}, count_classes=count_classes)
-        for root in ("~/pictures", str(image_folder))
+        for root in ("~/images", str(image_folder))
     )
-    assert given.data.root == "~/pictures"
+    assert given.data.root == "~/images"
     assert given.run_id == plain.run_id
     assert data.count_classes(given.data) == 3
     assert data.load_dataset(given.data).fingerprint == data.load_dataset(plain.data).fingerprint
@@ -98,26 +98,26 @@ def test_a_root_keeps_its_tilde_and_is_found(home, image_folder):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
-        (lambda here: here / "nosuch", "cannot be written"),
-        (lambda here: here / "file", "cannot be written"),
-        (lambda here: here / ("long" * 20), "is longer than the 60 bytes"),
+        (lambda folder: folder / "nosuch", "cannot be written"),
+        (lambda folder: folder / "file", "cannot be written"),
+        (lambda folder: folder / ("long" * 20), "is longer than the 60 bytes"),
     ],
 )
-def test_a_folder_for_temporary_files_that_cannot_be_used(tmp_path, monkeypatch, make, told):
+def test_a_tmpdir_that_cannot_be_used_is_replaced(tmp_path, monkeypatch, make, message):
     (tmp_path / "file").touch()
     (tmp_path / ("long" * 20)).mkdir()
     monkeypatch.setenv("TMPDIR", str(make(tmp_path)))
     monkeypatch.setattr(tempfile, "tempdir", None)
     line = env_vars.set_up_tmpdir()
     assert line is not None
-    assert told in line
+    assert message in line
     assert os.environ["TMPDIR"] == tempfile.gettempdir() != str(make(tmp_path))
     assert env_vars.set_up_tmpdir() is None
 
 
-def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_deleted_working_directory_is_an_error_of_one_line(tmp_path, monkeypatch, capsys):
     gone, results = tmp_path / "gone", Path("results/mini").resolve()
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -128,7 +128,7 @@ def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
     assert err.count("\n") == 1
 
 
-def test_a_client_without_a_home_gets_folders_of_its_own(tmp_path, monkeypatch):
+def test_the_wandb_client_gets_folders_where_there_is_no_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "nosuch"))
     for name in client.HOME_VARIABLES:
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Files that are replaced whole, with the modes of a shared folder, and never through a link."""
+"""Files: written whole, with the modes of a shared folder, never through a link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_file_has_the_mode_that_the_umask_leaves_and_the_group_of_its_folder(
     tmp_path.chmod(0o2775)
     path = tmp_path / "record.json"
     path.touch()
-    path.chmod(0o640)  # what was there before does not matter
+    path.chmod(0o640)  # replaced
     before = os.umask(umask)
     try:
         with files.atomic_write(path) as file:
@@ -35,7 +35,7 @@ def test_a_file_has_the_mode_that_the_umask_leaves_and_the_group_of_its_folder(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "record.json"
     path.write_text("old")
 
@@ -50,7 +50,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_content_and_name_are_on_the_disk_before_anybody_relies_on_them(tmp_path, monkeypatch):
+def test_the_file_and_its_folder_are_synced(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(
         os, "fsync", lambda number: synced.append(stat.S_IFMT(os.fstat(number).st_mode))
@@ -71,11 +71,11 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert (victim.read_text(), link.read_text()) == ("kept", "new")
 
 
-def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+def test_an_error_names_the_file_of_the_caller(tmp_path):
     path = tmp_path / "none" / "x.json"
-    with pytest.raises(FileNotFoundError) as told, files.atomic_write(path):
+    with pytest.raises(FileNotFoundError) as caught, files.atomic_write(path):
         pass
-    assert told.value.filename == str(path)
+    assert caught.value.filename == str(path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/passwd")])
@@ -93,7 +93,7 @@ def test_a_log_grows(tmp_path):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_regular_file_is_not_read(tmp_path, make):
+def test_only_regular_files_are_read(tmp_path, make):
     make(tmp_path / "record.json")
     with pytest.raises(OSError, match="is not a file"):
         files.read_regular(tmp_path / "record.json")

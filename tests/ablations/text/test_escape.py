@@ -1,4 +1,4 @@
-"""Text from outside is inert in every medium, and what it says can still be read."""
+"""Text from outside is inert in every medium, and stays readable."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ ANY |= st.text("ab -#=>+19.)(*`|_~[]!<>/&;\\$:^\n\t\x1b", max_size=40)
         (3.5, "3.5"),
     ],
 )
-def test_a_terminal_gets_nothing_that_it_obeys(text, shown):
+def test_a_terminal_gets_no_control_characters(text, shown):
     assert escape.terminal(text) == shown
 
 
-def test_text_with_lines_of_its_own_keeps_them():
+def test_line_breaks_can_be_kept():
     assert escape.terminal("a\r\nb\tc\rd\x1b[2J", lines=True) == "a\nb\tc\\rd"
 
 
 @given(ANY)
-def test_what_a_terminal_gets_can_be_printed_and_written(text):
+def test_text_for_a_terminal_is_printable_and_encodable(text):
     shown = escape.terminal(text)
     assert all(each.isprintable() or unicodedata.category(each) == "Zs" for each in shown)
     assert shown.encode() and escape.terminal(shown) == shown if shown else not shown
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_rich_prints_it_as_it_is(text):
+def test_rich_prints_text_unchanged(text):
     console = Console(file=io.StringIO(), width=10_000, force_terminal=False)
     console.print(escape.rich_text(text))
     assert console.file.getvalue() == escape.terminal(text) + "\n"
 
 
 def _read(source: str) -> list[tuple[str, str]]:
-    """Kind and content of what Markdown makes of a line."""
+    """The kind and content of each inline token."""
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     return [
         (piece.type, piece.content)
@@ -70,18 +70,18 @@ def _read(source: str) -> list[tuple[str, str]]:
 
 
 @given(ANY)
-def test_a_cell_of_markdown_holds_text_and_code_alone(text):
+def test_a_markdown_cell_contains_only_text_and_code(text):
     rows = _read(f"| a | b |\n|---|---|\n| {escape.markdown(text)} | end |\n")
     assert rows[:2] == [("text", "a"), ("text", "b")]
     assert rows[-1] == ("text", "end")
     assert {kind for kind, _ in rows} <= {"text", "code_inline", "text_special"}
-    told = re.sub("`([^`]+)`", lambda m: m[1].strip() or m[1], escape.terminal(text))
+    expected = re.sub("`([^`]+)`", lambda m: m[1].strip() or m[1], escape.terminal(text))
     read = "".join(content for _, content in rows[2:-1])
-    assert "".join(read.split()) == "".join(told.split())
+    assert "".join(read.split()) == "".join(expected.split())
 
 
 @given(ANY)
-def test_a_line_of_markdown_is_one_item_of_its_list(text):
+def test_a_markdown_line_is_one_list_item(text):
     reader = MarkdownIt("commonmark").enable("table")
     kinds = [block.type for block in reader.parse(f"- {escape.markdown(text, cell=False)}\n")]
     inside = (
@@ -98,13 +98,13 @@ def test_a_line_of_markdown_is_one_item_of_its_list(text):
 
 @given(ANY, st.integers(3, 40))
 @example("$", 3)
-def test_a_folded_line_of_markdown_is_still_one_item(text, width):
+def test_a_folded_markdown_line_is_one_list_item(text, width):
     source = fold_footnote(escape.markdown(f"Row {text}", cell=False), width)
     blocks = MarkdownIt("commonmark").enable("table").parse(source)
     assert [block.type for block in blocks][2:-2] == ["paragraph_open", "inline", "paragraph_close"]
 
 
-def test_code_in_markdown_stays_as_it_is():
+def test_code_in_markdown_is_unchanged():
     assert escape.markdown("`a_b *c* | d` <b> x_y _z_") == r"`a_b *c* \| d` \<b> x_y \_z\_"
     assert escape.markdown("<0.001 [Pool,Pool] ¹ -0.10 ± 3") == "<0.001 [Pool,Pool] ¹ -0.10 ± 3"
 
@@ -130,7 +130,7 @@ def test_latex_compiles_without_packages(tmp_path):
 
 
 @given(ANY)
-def test_html_and_xml_read_back_the_text(text):
+def test_html_and_xml_parse_back_to_the_text(text):
     shown = escape.terminal(text, lines=True).replace("\t", " ")
     made = ElementTree.fromstring(f'<p title="{escape.html(text)}">{escape.html(text)}</p>')
     assert (made.text or "").replace("\t", " ") == shown
@@ -141,7 +141,7 @@ def test_html_and_xml_read_back_the_text(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_plot_has_the_glyphs(text):
+def test_a_plot_has_a_glyph_for_each_character(text):
     from matplotlib.figure import Figure
 
     from ablations.figures.drawing import to_png
@@ -160,7 +160,7 @@ def test_a_formula_is_text_to_a_spreadsheet(text):
 
 
 @pytest.mark.parametrize("text", ["-0.10", "+0.5", "-1e-3", ".5", "-inf", "nan", "a=b", "", "–"])
-def test_what_is_no_formula_stays(text):
+def test_numbers_and_plain_text_are_no_formulas(text):
     assert escape.csv_cell(text) == text
 
 
@@ -181,6 +181,6 @@ def test_csv_reads_back_with_its_numbers():
     assert list(read["d"][:2]) == [-0.1, 2.0]
 
 
-def test_what_is_too_long_loses_its_middle():
+def test_long_text_is_cut_in_the_middle():
     assert escape.shorten("a" * 50 + "b" * 50, 11) == "aaaaa…bbbbb"
     assert escape.shorten("abc", 3) == "abc"

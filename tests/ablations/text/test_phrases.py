@@ -15,7 +15,7 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_557_600
 
 
 @pytest.mark.parametrize(
-    ("count", "words", "told"),
+    ("count", "words", "text"),
     [
         (0, ["run"], "0 runs"),
         (1, ["run"], "1 run"),
@@ -25,12 +25,12 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_557_600
         (10, ["class", "classes"], "10 classes"),
     ],
 )
-def test_counts(count, words, told):
-    assert pluralize(count, *words) == told
+def test_counts(count, words, text):
+    assert pluralize(count, *words) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (None, "?"),
         (math.nan, "?"),
@@ -52,8 +52,8 @@ def test_counts(count, words, told):
         (1e6 * YEAR, "1,000,000 years"),
     ],
 )
-def test_durations(seconds, told):
-    assert format_duration(seconds) == told
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text
 
 
 @given(st.floats(0, 1e15))

@@ -8,7 +8,8 @@ All derive from `PoolformerError`, so that a caller catches them with one class:
         DataError                    images that are missing or broken
             InsufficientMemoryError  images that do not fit into memory
         RecordError                  a record that cannot be read
-            AccessError              a file of results without permission
+            AccessError              a file of results that cannot be read or written
+                MissingFileError     a file of results that does not exist
             LeaseError               no lease can be taken in a folder
                 BusyError            another process trains the run
         SchemaError                  a value of a file with the wrong type
@@ -34,6 +35,7 @@ __all__ = [
     "InsufficientMemoryError",
     "LeaseError",
     "LeaseLostError",
+    "MissingFileError",
     "PoolformerError",
     "ProcessLostError",
     "ProjectNotFoundError",
@@ -70,6 +72,10 @@ class AccessError(RecordError):
     """A file of results that this user may not read or write. The run itself did not fail."""
 
     exit_code = 1
+
+
+class MissingFileError(AccessError):
+    """A file of results that does not exist."""
 
 
 class LeaseError(RecordError):

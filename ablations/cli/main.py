@@ -17,7 +17,7 @@ from ablations.config.arguments import split_arguments
 from ablations.console import screen
 from ablations.errors import ConfigError, PoolformerError, TrackerError
 from ablations.machine import env_vars
-from ablations.store.records import NO_SPACE_ERRORS
+from ablations.store.storage import NO_SPACE_ERRORS
 from ablations.tracking.client import agent_run_id
 
 

@@ -24,7 +24,7 @@ def write_output(text: str, output: Path | None) -> None:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(output)) from error
         return
-    from ablations.store.records import write_atomically
+    from ablations.store.storage import write_atomically
 
     write_atomically(output, text)
 

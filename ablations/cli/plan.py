@@ -71,10 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ablations.planning.plan import make_plan
     from ablations.planning.report import plan_table
-    from ablations.store import records
+    from ablations.store import storage
 
     runs = expand_sweep_files(arguments)
-    records.check_writable(arguments.results)
+    storage.check_writable(arguments.results)
     plan = make_plan(
         [each.config for each in runs],
         {**default_data_root(), **arguments.fields_set},

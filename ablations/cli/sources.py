@@ -139,15 +139,14 @@ def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResu
         ConfigError: No source has a record, and there must be one.
         TrackerError: W&B does not answer, or has no such project.
     """
-    from ablations.store import load
-    from ablations.store.records import RECORD_FILE
+    from ablations.store import load, records
 
     if (arguments.filter or arguments.finished) and not arguments.wandb:
         raise ConfigError("--filter and --finished select W&B runs: give --wandb PATH")
     elsewhere = bool(arguments.wandb or arguments.offline)
-    default = needed or any(default_results().glob(f"*/{RECORD_FILE}"))
+    default = needed or any(default_results().glob(f"*/{records.RECORD_FILE}"))
     folders = arguments.results or ([default_results()] if default and not elsewhere else [])
-    found, problems, empty = load.read_records_by_folder(folders)
+    found, problems = records.read_all_records(folders)
     if elsewhere:
         from ablations.tracking.reading import WandbRecords, read_offline, read_project
 
@@ -164,7 +163,7 @@ def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResu
     if needed and not found and not problems:
         sources = [*map(str, folders), *arguments.wandb, *map(str, arguments.offline)]
         raise ConfigError(f"no records in {', '.join(sources)}: fill it with `ablations run`")
-    return load.select_usable_records(found, problems + empty)
+    return load.select_usable_records(found, problems + load.empty_folders(folders))
 
 
 def _sweep(path: str) -> tuple[str, list[str]]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
-from ablations.errors import ConfigError, SchemaError
-from ablations.machine import files
+from ablations.errors import ConfigError, MissingFileError, SchemaError
 from ablations.store import validation
-from ablations.store.records import access_error, write_atomically
+from ablations.store.storage import read_file, write_atomically
 from ablations.store.validation import mapping_of
 
 PLAN_FILE = "plan.json"
@@ -64,17 +63,15 @@ def read_plan(results: Path) -> dict[str, ExpectedRun]:
     """
     path = results / PLAN_FILE
     try:
-        content = files.read_regular(path)
+        content = read_file(path)
         tree = validation.parse_json(content, dict)
         version = tree.get("schema") if isinstance(tree, dict) else None
         if version != SCHEMA_VERSION:
             raise SchemaError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
         validation.validate_json(content, _PlanTree)
         runs = {run_id: ExpectedRun(**values) for run_id, values in tree["cells"].items()}
-    except FileNotFoundError:
+    except MissingFileError:
         return {}
-    except OSError as error:
-        raise access_error(path, error) from error
     except (SchemaError, TypeError) as error:  # TypeError: an unknown field
         raise ConfigError(f"{path} is not a plan ({error}): move it away") from error
     for run_id, run in runs.items():

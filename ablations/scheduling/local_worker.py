@@ -57,7 +57,7 @@ def train_run(
         reuse: Whether a record that is already there is enough.
         send: Called with the events until then.
     """
-    from ablations.store.records import NO_SPACE_ERRORS
+    from ablations.store.storage import NO_SPACE_ERRORS
     from ablations.training.train import train
 
     run_id = run.run_id

@@ -21,7 +21,15 @@ from ablations.scheduling.launcher import Launcher
 from ablations.scheduling.local import LocalLauncher
 from ablations.scheduling.observer import Observer
 from ablations.scheduling.scheduler import Outcome, Scheduler
-from ablations.store import cleanup, failures, leases, previous_results, records, reuse_check
+from ablations.store import (
+    cleanup,
+    failures,
+    leases,
+    previous_results,
+    records,
+    reuse_check,
+    storage,
+)
 from ablations.store.records import Record, record_stamp
 from ablations.tracking.reuse import fetch_finished_runs
 from ablations.training.signals import Signals
@@ -175,7 +183,7 @@ def run_study(
         selection = Selection(todo=list(runs))
         for run in runs:
             _check_data(run)
-    records.check_writable(results)
+    storage.check_writable(results)
     leases.check_leases_work(results)
     outcome = Outcome(
         records=selection.reused,

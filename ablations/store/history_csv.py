@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ablations.errors import RecordError
-from ablations.machine import files
-from ablations.store.records import access_error, write_atomically
+from ablations.errors import MissingFileError, RecordError
+from ablations.store.storage import read_file, write_atomically
 
 # Losses are means over the epoch, accuracies percent, seconds wall time.
 HISTORY_COLUMNS = ["epoch", "train/loss", "lr", "val/top1", "val/top5", "val/loss", "pictures"]
@@ -35,7 +34,11 @@ def read_history(path: Path) -> list[dict[str, float]]:
             not a number, or the epochs do not increase from 1.
     """
     try:
-        lines = files.read_regular(path).decode().splitlines()
+        content = read_file(path)
+    except MissingFileError:
+        return []
+    try:
+        lines = content.decode().splitlines()
         header, *cells = [row for row in csv.reader(lines, strict=True) if row] or [["epoch"]]
         rows = [
             {name: _parse_number(value) for name, value in zip(header, row, strict=True)}
@@ -48,10 +51,6 @@ def read_history(path: Path) -> list[dict[str, float]]:
             raise ValueError("an epoch is not a whole number from 1")
         if epochs != sorted(set(epochs)):
             raise ValueError("its epochs do not increase")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise access_error(path, error) from error
     except (ValueError, csv.Error) as error:
         raise RecordError(f"{path} is not a history: {error}") from error
     return rows

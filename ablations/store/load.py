@@ -77,23 +77,14 @@ def load_records(folders: Sequence[Path]) -> LoadResult:
     Raises:
         RecordError: A folder does not exist.
     """
-    found, problems, empty = read_records_by_folder(folders)
-    return select_usable_records(found, problems + empty)
+    found, problems = records.read_all_records(folders)
+    return select_usable_records(found, problems + empty_folders(folders))
 
 
-def read_records_by_folder(
-    folders: Sequence[Path],
-) -> tuple[list[LocatedRecord], list[str], list[str]]:
-    """As ``records.read_all_records``, with a line for each folder that has no records.
-
-    Raises:
-        RecordError: A folder does not exist.
-    """
-    contents = [(folder, *records.read_all_records([folder])) for folder in folders]
-    found = [record for _, in_folder, _ in contents for record in in_folder]
-    problems = [problem for _, _, broken in contents for problem in broken]
-    empty = [f"{folder} has no records" for folder, *content in contents if not any(content)]
-    return found, problems, empty
+def empty_folders(folders: Iterable[Path]) -> list[str]:
+    """A line for each folder that has no records."""
+    files = f"*/{records.RECORD_FILE}"
+    return [f"{folder} has no records" for folder in folders if not any(folder.glob(files))]
 
 
 def select_usable_records(

@@ -6,20 +6,18 @@ rename. The same folder holds ``history.csv`` (one line per epoch), the checkpoi
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RUN_ID, variant_key, with_defaults
-from ablations.errors import AccessError, RecordError, SchemaError
-from ablations.machine import files
+from ablations.errors import AccessError, MissingFileError, RecordError, SchemaError
 from ablations.machine.files import PARTIAL
+from ablations.store.storage import read_file, write_atomically
 
 SCHEMA_VERSION = 1
 # Files in the folder of a run.
@@ -33,9 +31,6 @@ WEIGHTS_FILE = "weights.pt"  # the model's state dict after the last epoch
 
 STATUSES = ["finished", "diverged", "failed"]
 DONE_STATUSES = ["finished", "diverged"]  # divergence is a result
-NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
-_MISSING_ERRORS = (FileNotFoundError, NotADirectoryError)
 
 LocatedRecord = tuple["Record", str]  # a record, and the file or address it comes from
 FileStamp = tuple[int, int]
@@ -99,10 +94,7 @@ class Record:
         Raises:
             RecordError: Not JSON, an unknown schema version, or missing or invalid fields.
         """
-        try:
-            return _parse_record(files.read_regular(path), path)
-        except OSError as error:
-            raise access_error(path, error) from error
+        return _parse_record(read_file(path), path)
 
     @staticmethod
     def of(tree: Any, path: str) -> Record:
@@ -143,13 +135,6 @@ def _parse_record(content: bytes, path: str | Path) -> Record:
     return Record(**tree | {"config": with_defaults(tree["config"])})
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that readers see the old or the complete new content, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.atomic_write(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-
-
 def find_leftovers(folder: Path) -> list[Path]:
     """Partial files, and the progress file, that a killed process left in the folder of a run."""
     return [*folder.glob(f"*{PARTIAL}"), *folder.glob(PROGRESS_FILE)]
@@ -170,44 +155,6 @@ def files_of_unfinished_cleanup(results: Path, run_id: str) -> list[Path]:
     return [folder / name for name in names if os.path.isfile(folder / name)]
 
 
-def storage_error(error: BaseException | None, folder: Path) -> OSError | AccessError | None:
-    """The full disk, or the file of the run without permission, that caused an error; else None.
-
-    Such an error is not a result of the run: no record is written, and the next start continues.
-
-    Args:
-        error: The error.
-        folder: The folder of the run. Files elsewhere, such as images, do not count.
-    """
-    folder = Path(os.path.abspath(folder))
-    while error is not None:
-        if isinstance(error, OSError):
-            if error.errno in NO_SPACE_ERRORS:
-                return OSError(error.errno, os.strerror(error.errno), str(folder))
-            path = Path(os.path.abspath(os.fsdecode(error.filename or "")))
-            if error.errno in _NO_ACCESS_ERRORS and path.is_relative_to(folder):
-                return access_error(error.filename, error)
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def check_writable(results: Path) -> None:
-    """Create the results folder.
-
-    Raises:
-        RecordError: It cannot be created or written.
-    """
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=results):
-            pass
-    except OSError as error:
-        raise RecordError(
-            f"results folder {results} cannot be written ({error.strerror}): choose another with "
-            "--results DIR"
-        ) from error
-
-
 def find_record(results: Path, run_id: str) -> Record | None:
     """The record of a run; None where it has none, or where ``run_id`` is not a run id.
 
@@ -219,10 +166,8 @@ def find_record(results: Path, run_id: str) -> Record | None:
     path = results / run_id / RECORD_FILE
     try:
         record = Record.read(path)
-    except RecordError as error:
-        if isinstance(error.__cause__, _MISSING_ERRORS):
-            return None
-        raise
+    except MissingFileError:
+        return None
     if record.run_id != run_id:
         raise RecordError(f"{path} is of another run, {record.run_id}")
     return record
@@ -235,11 +180,6 @@ def record_stamp(results: Path, run_id: str) -> FileStamp | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
-
-
-def access_error(path: object, error: OSError) -> AccessError:
-    """The error of a file that cannot be read or written."""
-    return AccessError(f"{path}: {(error.strerror or 'it cannot be read').lower()}")
 
 
 def read_records(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -267,10 +207,11 @@ def read_all_records(folders: Iterable[Path]) -> tuple[list[LocatedRecord], list
             path = os.path.join(folder, name, RECORD_FILE)
             try:
                 found.append((Record.read(path), path))
+            except MissingFileError:
+                continue
             except RecordError as error:
                 # Unreadable folders such as lost+found are not runs.
-                is_run = RUN_ID.fullmatch(name) or not isinstance(error.__cause__, OSError)
-                if is_run and not isinstance(error.__cause__, _MISSING_ERRORS):
+                if RUN_ID.fullmatch(name) or not isinstance(error, AccessError):
                     problems.append(str(error))
     return found, problems
 

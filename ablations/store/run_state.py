@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ablations.config.schema import RunConfig, run_id_of, with_defaults
-from ablations.errors import AccessError, LeaseLostError, RecordError, SchemaError
-from ablations.machine import files
-from ablations.store.records import RUN_STATE_FILE, Record, access_error, write_atomically
+from ablations.errors import (
+    AccessError,
+    LeaseLostError,
+    MissingFileError,
+    RecordError,
+    SchemaError,
+)
+from ablations.store.records import RUN_STATE_FILE, Record
+from ablations.store.storage import read_file, write_atomically
 
 LOG_FILE = "log.txt"
 
@@ -86,13 +92,10 @@ def read_run_state(results: Path, run_id: str) -> RunState | None:
 
     path = results / run_id / RUN_STATE_FILE
     try:
-        content = files.read_regular(path)
-        tree = validation.read_json(content, validation.RunStateJson)
+        tree = validation.read_json(read_file(path), validation.RunStateJson)
         state = RunState(**tree | {"config": with_defaults(tree["config"])})
-    except (FileNotFoundError, NotADirectoryError):
+    except MissingFileError:
         return None
-    except OSError as error:
-        raise access_error(path, error) from error
     except (SchemaError, TypeError) as error:  # TypeError: unknown fields
         raise RecordError(f"{path} is not the state of a run: {error}") from error
     if state.run_id != run_id or run_id_of(state.config) != run_id:

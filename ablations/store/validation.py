@@ -28,18 +28,6 @@ _NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _OptionalText = str | None
 _STRICT = ConfigDict(strict=True)  # the text "3" is not a number
-_RULES = {
-    "int_type": "is not a whole number",
-    "float_type": "is not a number",
-    "finite_number": "is not finite",
-    "string_type": "is not a text",
-    "bool_type": "is not true or false",
-    "dict_type": "is not a mapping",
-    "list_type": "is not a list",
-    "tuple_type": "is not a list",
-    "greater_than_equal": "is too small",
-    "less_than": "is too large",
-}
 _SHOWN_CHARACTERS = 40  # of an invalid value
 
 
@@ -262,10 +250,10 @@ def _first_problem(error: ValidationError) -> str:
     where = ".".join(part for part in map(str, first["loc"]) if part != "str" and "[" not in part)
     if first["type"] == "missing":
         return f"{where} is missing".strip()
+    rule = first["msg"].removeprefix("Input ")
     if first["type"] == "json_invalid":
-        return f"{where} {first['msg']}".strip()
+        return f"{where} {rule}".strip()
     value = repr(first["input"])
     if len(value) > _SHOWN_CHARACTERS:
         value = f"{value[:_SHOWN_CHARACTERS]}..."
-    rule = _RULES.get(first["type"]) or f"is wrong: {first['msg']}"
     return f"{where} {value} {rule}".strip()

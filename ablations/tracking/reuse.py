@@ -9,7 +9,7 @@ from typing import Any
 from ablations.config.schema import RunConfig
 from ablations.console import screen
 from ablations.errors import ConfigError, DataError, ProjectNotFoundError, RecordError, TrackerError
-from ablations.store import history_csv, records, reuse_check
+from ablations.store import history_csv, records, reuse_check, storage
 from ablations.store.records import Record
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
@@ -45,7 +45,7 @@ def fetch_finished_runs(
             missing.setdefault(client.entity_and_project(config.system), {})[config.run_id] = config
     if not missing or client.mode() != "online":
         return []
-    records.check_writable(results)
+    storage.check_writable(results)
     return [
         record
         for (entity, project), runs in missing.items()

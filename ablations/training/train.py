@@ -31,6 +31,7 @@ from ablations.store import (
     records,
     reuse_check,
     run_state,
+    storage,
 )
 from ablations.store.leases import Lease
 from ablations.store.records import BROKEN_CHECKPOINT_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, Record
@@ -104,7 +105,7 @@ def train(
         # Create the loaders first: wrong input is reported before anything is written.
         workers, world_size = config.system.loader_workers, config.system.world_size
         batches = create_loaders(images, config.data, config.seed, workers, world=world_size)
-        records.check_writable(results)
+        storage.check_writable(results)
         with leases.hold_lease(results, config.run_id) as lease:
             previous_results.finish_interrupted_move(results, config.run_id)
             # The last holder of the lease may have finished the run.
@@ -116,7 +117,7 @@ def train(
                     config, results, images, batches, signals, lease, rank, *hooks
                 ).run()
             except OSError as error:
-                raise records.storage_error(error, results / config.run_id) or error from error
+                raise storage.storage_error(error, results / config.run_id) or error from error
 
 
 def _load_images(config: RunConfig, rank: RankContext | None) -> data.ImageDataset:
@@ -229,7 +230,7 @@ class _Training:
             raise
         except (OSError, AccessError) as error:
             tracker.interrupt(1)
-            raise records.storage_error(error, self.folder) or error from None
+            raise storage.storage_error(error, self.folder) or error from None
 
     def _train_or_fail(self, tracker: Tracker) -> Record:
         """Train to the end; the record, of a failure too.
@@ -266,7 +267,7 @@ class _Training:
             raise
         except Exception as error:
             log.error("%s", traceback.format_exc())
-            if storage_error := records.storage_error(error, self.folder):
+            if storage_error := storage.storage_error(error, self.folder):
                 raise storage_error from error
             kind, message = failure_kind(error), summarize_error(error)
             return Record(

@@ -12,7 +12,7 @@ from ablations.machine.env_vars import set_environ
 from ablations.scheduling.events import Failed, NotStarted, OutOfMemory, Refused, RunEnd, WorkerDied
 from ablations.scheduling.gpus import default_workers
 from ablations.scheduling.worker_env import NO_WANDB_IDENTITY
-from ablations.store import records
+from ablations.store import storage
 
 CONNECT_SECONDS = 10.0
 
@@ -85,7 +85,7 @@ def end_of_failed_task(error: Exception, run_id: str, location: str) -> RunEnd:
             reason = f"Ray killed its process because {location} ran out of memory"
             return OutOfMemory(run_id, reason)
         case exceptions.RayTaskError():
-            full_disk = getattr(error.cause, "errno", None) in records.NO_SPACE_ERRORS
+            full_disk = getattr(error.cause, "errno", None) in storage.NO_SPACE_ERRORS
             kind = Refused if full_disk else Failed
             return kind(run_id, f"on {location}: {one_line(error)}")
         case OSError():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ablations.machine.files import PARTIAL
-from ablations.store import previous_results, records
+from ablations.store import previous_results, records, storage
 from ablations.store.run_state import LOG_FILE
 
 Files = Mapping[str, bytes]  # path below a results folder -> content
@@ -77,7 +77,7 @@ def write_files(files: Files, results: Path) -> None:
         OSError: The folder cannot be written.
     """
     for name in sorted(files, key=lambda name: (Path(name).name == records.RECORD_FILE, name)):
-        records.write_atomically(results / name, files[name])
+        storage.write_atomically(results / name, files[name])
 
 
 class FileSync:

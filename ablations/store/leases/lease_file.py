@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from ablations.errors import LeaseError
+from ablations.errors import LeaseError, SchemaError
 from ablations.machine import files
 from ablations.store.leases.holder import EXPIRY_SECONDS, Holder
 
@@ -77,17 +77,16 @@ def draft_lease(results: Path, run_id: str) -> Iterator[tuple[Path, float]]:
             os.mkdir(folder)
     except OSError as error:
         raise no_leases_here(results, error) from error
+    values = asdict(Holder(run_id))
+    content = json.dumps({name: values[name] for name in _FIELDS}, indent=2)
     try:
-        try:
-            values = asdict(Holder(run_id))
-            content = json.dumps({name: values[name] for name in _FIELDS}, indent=2)
-            with files.create_new(draft) as file:
-                file.write(content.encode())
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise no_leases_here(results, error) from error
+        with files.create_new(draft) as file:
+            file.write(content.encode())
         yield draft, os.stat(draft).st_mtime
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise no_leases_here(results, error) from error
     finally:
         remove_lease_file(draft)
 
@@ -117,7 +116,6 @@ def read_holder(path: Path, now: float) -> Holder | None:
         path: The lease.
         now: The time by the clock of the file system.
     """
-    from ablations.errors import SchemaError
     from ablations.store.validation import mapping_of, read_json
 
     try:
@@ -152,6 +150,12 @@ def read_holder(path: Path, now: float) -> Holder | None:
     return Holder(
         run_id, "?", "?", pid=0, birth=None, since="?", heartbeat=heartbeat, problem=problem
     )
+
+
+def active_holder(path: Path, now: float) -> Holder | None:
+    """The holder that a lease names, if it still holds it; arguments as ``read_holder``."""
+    holder = read_holder(path, now)
+    return holder if holder and holder.is_active(now) else None
 
 
 def file_system_time(results: Path) -> float:

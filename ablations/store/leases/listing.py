@@ -9,10 +9,10 @@ from ablations.errors import LeaseError
 from ablations.store.leases.heartbeat import hold_lease
 from ablations.store.leases.holder import Holder
 from ablations.store.leases.lease_file import (
+    active_holder,
     draft_files,
     file_system_time,
     lease_files,
-    read_holder,
 )
 from ablations.store.records import SCHEMA_VERSION
 
@@ -20,21 +20,16 @@ from ablations.store.records import SCHEMA_VERSION
 def active_leases(results: Path) -> dict[str, Holder]:
     """The runs that are being trained in a folder: run id -> holder of its lease."""
     paths = lease_files(results)
-    if not paths:
-        return {}
-    now = file_system_time(results)
-    holders = (read_holder(path, now) for path in paths)
-    return {holder.run_id: holder for holder in holders if holder and holder.is_active(now)}
+    now = file_system_time(results) if paths else 0.0
+    holders = (active_holder(path, now) for path in paths)
+    return {holder.run_id: holder for holder in holders if holder}
 
 
 def expired_leases(results: Path) -> list[Path]:
     """Leases and drafts of leases whose holders are gone."""
     now = file_system_time(results)
-    return [
-        path
-        for path in [*lease_files(results), *draft_files(results)]
-        if not ((holder := read_holder(path, now)) and holder.is_active(now))
-    ]
+    paths = [*lease_files(results), *draft_files(results)]
+    return [path for path in paths if not active_holder(path, now)]
 
 
 def check_leases_work(results: Path) -> None:

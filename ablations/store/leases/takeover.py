@@ -15,6 +15,7 @@ from ablations.errors import BusyError
 from ablations.store.leases.holder import Holder
 from ablations.store.leases.lease_file import (
     LEASE_FOLDER,
+    active_holder,
     draft_files,
     draft_lease,
     lease_files,
@@ -64,8 +65,7 @@ def claim_lease(results: Path, run_id: str) -> Path:
 
 def _raise_if_active(leases: list[Path], now: float) -> None:
     for path in leases:
-        holder = read_holder(path, now)
-        if holder and holder.is_active(now):
+        if holder := active_holder(path, now):
             raise _busy(holder)
 
 

@@ -28,7 +28,7 @@ from ablations.scheduling.events import Failed, NotStarted, OutOfMemory, Refused
 from ablations.scheduling.ray import file_sync
 from ablations.scheduling.ray.connection import end_of_failed_task
 from ablations.scheduling.ray.resources import Resources, capacity, run_resources
-from ablations.store import leases, records
+from ablations.store import leases, records, storage
 from tests.factories.configs import TINY_FLAGS
 from tests.factories.processes import (
     assert_tidy,
@@ -305,11 +305,11 @@ def test_file_sync_sends_changed_files(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "log.txt").write_text("sent along")
     with file_sync.FileSync(tmp_path, "abc", sent.append):
-        records.write_atomically(folder / "last.ckpt", b"one")
+        storage.write_atomically(folder / "last.ckpt", b"one")
         while not sent:
             time.sleep(0.01)
-        records.write_atomically(folder / "last.ckpt", b"two")  # within a minute: not sent
-        records.write_atomically(folder / "history.csv", "epoch")
+        storage.write_atomically(folder / "last.ckpt", b"two")  # within a minute: not sent
+        storage.write_atomically(folder / "history.csv", "epoch")
         while len(sent) < 2:
             time.sleep(0.01)
     assert sent == [{"abc/last.ckpt": b"one"}, {"abc/history.csv": b"epoch"}]

@@ -68,7 +68,7 @@ def test_a_done_record_wins_over_a_failed_one_and_two_that_differ_are_reported(t
 def test_a_record_with_a_field_of_another_type_is_refused(tiny, name, value):
     tree = {"schema": 1, "run_id": "a", "status": "finished", "config": tiny().to_json()}
     assert Record.of(tree, "here").run_id == "a"
-    with pytest.raises(RecordError, match="^here: .* is (not a mapping|missing)$"):
+    with pytest.raises(RecordError, match="^here: .* (should be an object|is missing)$"):
         Record.of({**tree, name: value}, "here")
 
 
@@ -93,9 +93,12 @@ BAD = {
     "with a new field": (lambda text: '{"new": 1,' + text.lstrip("{"), "unknown field 'new'"),
     "with NaN": (
         lambda text: text.replace('"last": 80.0', '"last": NaN'),
-        "last nan is not finite",
+        "last nan should be a finite number",
     ),
-    "with a word": (lambda text: text.replace('"last": 80.0', '"last": "80"'), "not a number"),
+    "with a word": (
+        lambda text: text.replace('"last": 80.0', '"last": "80"'),
+        "should be a valid number",
+    ),
     "above 100": (lambda text: text.replace('"last": 80.0', '"last": 8000.0'), "0 to 100"),
     "edited": (
         lambda text: text.replace('"epochs": 3', '"epochs": 4'),

@@ -17,7 +17,7 @@ import torch
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import AccessError, LeaseLostError
-from ablations.store import leases, records
+from ablations.store import leases, records, storage
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
 from ablations.training import code_hash
 from ablations.training.environment import cpu_model
@@ -404,15 +404,15 @@ def test_only_errors_in_the_runs_folder_are_storage_errors(tmp_path):
         return PermissionError(13, "Permission denied", str(path))
 
     folder = tmp_path / "0123456789ab"
-    inside = records.storage_error(denied(folder / "last.ckpt"), folder)
+    inside = storage.storage_error(denied(folder / "last.ckpt"), folder)
     assert str(inside) == f"{folder / 'last.ckpt'}: permission denied"
     wrapped = RuntimeError("x")
     wrapped.__cause__ = denied(folder)
-    assert isinstance(records.storage_error(wrapped, folder), AccessError)
-    assert records.storage_error(denied("/images/a.jpg"), folder) is None
-    assert records.storage_error(denied(tmp_path / "0123456789abc" / "x"), folder) is None
-    assert records.storage_error(PermissionError(13, "Permission denied"), folder) is None
-    assert records.storage_error(OSError(28, "No space left"), folder).errno == 28
+    assert isinstance(storage.storage_error(wrapped, folder), AccessError)
+    assert storage.storage_error(denied("/images/a.jpg"), folder) is None
+    assert storage.storage_error(denied(tmp_path / "0123456789abc" / "x"), folder) is None
+    assert storage.storage_error(PermissionError(13, "Permission denied"), folder) is None
+    assert storage.storage_error(OSError(28, "No space left"), folder).errno == 28
 
 
 def test_a_run_whose_lease_was_removed_goes_on(tiny, tmp_path):

@@ -25,9 +25,13 @@ from tests.factories.browser import NO_BROWSER
 from tests.factories.configs import TINY
 from tests.factories.processes import Process
 from tests.factories.slurm import NO_SLURM
+from tests.factories.warm_python import spawn_warm
 
 if TYPE_CHECKING:
     from tests.wandb_server import WandbServer
+
+# A worker that a test starts does not import torch, Lightning and wandb once more.
+spawn_warm()
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ from ablations.config.schema import RunConfig
 from ablations.config.sweep import expand_sweeps
 from ablations.store import leases, records
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.warm_python import WarmProcess
+from tests.factories.warm_python import MARK, WarmProcess
 
-MARK = "ABLATIONS_TEST_MARK"  # a variable that all descendants of a test's process inherit
 BIN = Path(sys.executable).parent
 # What a finished run leaves.
 RUN_FILES = {"record.json", "history.csv", "weights.pt", "log.txt"}
@@ -193,8 +192,8 @@ class Process:
         return sorted(_marked(self.mark))
 
     def children(self) -> list[int]:
-        """The ids of its own children that are alive."""
-        return children(self.pid)
+        """The ids of the other processes that came of it and are alive."""
+        return [pid for pid in self.descendants() if pid != self.pid]
 
 
 def run(*command: object, seconds: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -208,7 +207,8 @@ def _marked(mark: str) -> Iterable[int]:
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             pid = int(path.parent.name)
-            if entry in path.read_bytes().split(b"\0") and is_alive(pid):
+            names = [*path.read_bytes().split(b"\0"), path.with_name("comm").read_bytes().strip()]
+            if (entry in names or mark.encode() in names) and is_alive(pid):
                 yield pid
 
 

@@ -2,16 +2,22 @@
 
 This saves the seconds in which a fresh process imports torch, Lightning and wandb. A test uses it
 through ``tests.factories.processes``; one that looks at the start of a process takes a fresh one.
+The processes that ``multiprocessing`` spawns are such forks too, in pytest and in the forks; those
+of a fresh process are not.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import json
+import multiprocessing.popen_spawn_posix as popen_spawn_posix
+import multiprocessing.util as multiprocessing_util
 import os
 import runpy
+import select
 import shutil
 import signal
 import socket
@@ -28,8 +34,10 @@ from pathlib import Path
 from typing import Any
 
 HEAVY = ["ablations.training.train", "ablations.cli.main", "ablations.tables", "wandb"]
-FILE_DESCRIPTORS = 3
+MARK = "ABLATIONS_TEST_MARK"  # a variable that names a fork, see ``processes``
+MAX_FILE_DESCRIPTORS = 100
 START_SECONDS = 120.0
+_address = ""  # of the server, in its forks
 
 
 class WarmProcess:
@@ -40,17 +48,26 @@ class WarmProcess:
         streams: File descriptors of its stdin, stdout and stderr.
         cwd: Its working directory.
         env: Its environment.
+        inherited: Other file descriptors, which keep their numbers.
     """
 
     def __init__(
-        self, arguments: Sequence[str], streams: Sequence[int], cwd: str, env: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        streams: Sequence[int],
+        cwd: str,
+        env: Mapping[str, str],
+        inherited: Sequence[int] = (),
     ) -> None:
-        self.args, self.returncode = list(arguments), None
-        request = {"arguments": self.args, "cwd": cwd, "env": dict(env)}
+        self.args = list(arguments)
+        self.returncode: int | None = None
+        self._lock = threading.Lock()
+        numbers = [0, 1, 2, *inherited]
+        request = {"arguments": self.args, "cwd": cwd, "env": dict(env), "numbers": numbers}
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(_server())
         body = json.dumps(request).encode() + b"\n"
-        socket.send_fds(self._connection, [body[:1]], streams)
+        socket.send_fds(self._connection, [body[:1]], [*streams, *inherited])
         self._connection.sendall(body[1:])
         self._received = b""
         self.pid = int(self._line(START_SECONDS))
@@ -66,12 +83,16 @@ class WarmProcess:
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code; raises ``subprocess.TimeoutExpired`` where it does not end in time."""
-        if self.returncode is None:
-            try:
-                self.returncode = os.waitstatus_to_exitcode(int(self._line(timeout)))
-            except (TimeoutError, BlockingIOError) as error:
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from error
-            self._connection.close()
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while self.returncode is None:
+            left = deadline - time.monotonic()
+            with self._lock, contextlib.suppress(TimeoutError, BlockingIOError):
+                if self.returncode is None:  # another thread may wait as well
+                    line = self._line(max(0.0, min(left, 0.05)))
+                    self.returncode = os.waitstatus_to_exitcode(int(line))
+                    self._connection.close()
+            if self.returncode is None and left <= 0:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return self.returncode
 
     def poll(self) -> int | None:
@@ -91,9 +112,38 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def spawn_warm() -> None:
+    """Let ``multiprocessing`` spawn warm processes from now on.
+
+    They get what a spawned process gets: the pickled target, this environment and folder, and the
+    same file descriptors. Their parent in the system is the server.
+    """
+    spawn_fresh = multiprocessing_util.spawnv_passfds
+    started: dict[int, WarmProcess] = {}
+
+    def spawn(path: bytes, arguments: list[str], inherited: Sequence[int]) -> int:
+        if "--multiprocessing-fork" not in arguments:
+            return spawn_fresh(path, arguments, inherited)
+        words = arguments[arguments.index("-c") :]
+        process = WarmProcess(words, (0, 1, 2), os.getcwd(), os.environ, inherited)
+        started[process.pid] = process
+        return process.pid
+
+    def poll(self: popen_spawn_posix.Popen, flag: int = os.WNOHANG) -> int | None:
+        if self.returncode is None:
+            process = started[self.pid]
+            self.returncode = process.poll() if flag else process.wait()
+        return self.returncode
+
+    multiprocessing_util.spawnv_passfds = spawn  # type: ignore[attr-defined]
+    popen_spawn_posix.Popen.poll = poll  # type: ignore[method-assign]
+
+
 @cache
 def _server() -> str:
     """The address of this process's server, which is started on first use."""
+    if _address:
+        return _address
     folder = tempfile.mkdtemp(prefix="warm-")
     address = f"{folder}/socket"
     process = subprocess.Popen(
@@ -144,20 +194,29 @@ def _serve(address: str) -> dict[str, Any]:
 
 def _fork_and_monitor(connection: socket.socket) -> dict[str, Any]:
     """Fork once more; the parent reports the child's id and, at its end, its wait status."""
-    body, streams, *_ = socket.recv_fds(connection, 1, FILE_DESCRIPTORS)
+    body, received, *_ = socket.recv_fds(connection, 1, MAX_FILE_DESCRIPTORS)
     while not body.endswith(b"\n"):
         body += connection.recv(1 << 20)
+    request: dict[str, Any] = json.loads(body)
     pid = os.fork()
     if pid:
+        for number in received:
+            os.close(number)
         connection.sendall(f"{pid}\n".encode())
-        with contextlib.suppress(OSError):
-            connection.sendall(f"{os.waitpid(pid, 0)[1]}\n".encode())
+        ended = os.pidfd_open(pid)
+        # A process whose starter ends loses its parent, as loader workers of torch expect.
+        if ended in select.select([ended, connection], [], [])[0]:
+            with contextlib.suppress(OSError):
+                connection.sendall(f"{os.waitpid(pid, 0)[1]}\n".encode())
         os._exit(0)
     connection.close()
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    request: dict[str, Any] = json.loads(body)
+    # First out of the way of the numbers that they get.
+    copies = [fcntl.fcntl(number, fcntl.F_DUPFD, 2 * MAX_FILE_DESCRIPTORS) for number in received]
+    for number in received:
+        os.close(number)
+    for copy, number in zip(copies, request.pop("numbers"), strict=True):
+        os.dup2(copy, number)
+        os.close(copy)
     return request
 
 
@@ -166,6 +225,8 @@ def _carry_out(arguments: Sequence[str], cwd: str, env: Mapping[str, str]) -> No
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    Path("/proc/self/comm").write_text(env.get(MARK, "warm"))  # /proc shows the server's variables
+    spawn_warm()
     tempfile.tempdir = None  # is looked up again, in the new environment
     sys.path[:] = [cwd, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
     kind, program, *words = arguments
@@ -188,7 +249,9 @@ def _exit_code(stop: SystemExit) -> int:
 
 def main() -> None:
     """Serve; in a fork, run one program and end without taking the loaded libraries apart."""
-    request, code = _serve(sys.argv[1]), 0
+    global _address
+    _address = sys.argv[1]
+    request, code = _serve(_address), 0
     try:
         _carry_out(**request)
     except SystemExit as stop:

@@ -39,7 +39,7 @@ def study(tmp_path) -> Path:
 def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
     study, start, tmp_path, train_undisturbed
 ):
-    """SIGKILL to the runner, to a worker, or to all, some epochs and a fraction of a second on."""
+    """SIGKILL to the runner, to a worker, or to all, some epochs and a moment on."""
     results, choose = tmp_path / "runs", random.Random(6)
     command = study_command(study, results, "--optim.epochs=6")
     done = dict[Path, tuple[int, int]]()
@@ -49,7 +49,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
             runner = start(*command)
         goal = count_epochs(results) + choose.choice([0, 1, 1, 2])
         runner.wait_until(lambda goal=goal: count_epochs(results) >= goal)
-        time.sleep(choose.uniform(0, 1.5))
+        time.sleep(choose.uniform(0, 0.5))
         workers = runner.children()
         whom = choose.choice(["a worker", "the runner", "all"])
         if whom == "a worker":

@@ -12,17 +12,13 @@ from ablations.store.run_progress import STALL_SECONDS, RunProgress
 from ablations.text.phrases import format_duration
 
 
-def _now() -> float:
-    return time.monotonic()  # looked up at each call, because tests stop the clock
-
-
 @dataclass
 class ActiveRun:
     """A run that trains on a device or node."""
 
     config: RunConfig
     location: str
-    started_at: float = field(default_factory=_now)
+    started_at: float = field(default_factory=lambda: time.monotonic())
     last_epoch: Mapping[str, Any] = field(default_factory=dict)  # metrics of its last epoch
     progress: RunProgress | None = None  # within the current epoch
     share: float = 0.0  # how much of the run is done, 0 to 1
@@ -35,11 +31,11 @@ class ActiveRun:
         # It may have been resumed from an earlier epoch.
         self.start = self.start or ((epoch - 1) / epochs, self.started_at)
         self.last_epoch, self.progress = metrics, None
-        self.share, self.updated = epoch / epochs, _now()
+        self.share, self.updated = epoch / epochs, time.monotonic()
 
     def batch_done(self, progress: RunProgress) -> None:
         """It has finished a batch."""
-        self.progress, self.share, self.updated = progress, progress.done, _now()
+        self.progress, self.share, self.updated = progress, progress.done, time.monotonic()
         self.start = self.start or (self.share, self.updated)
 
     @property
@@ -58,7 +54,7 @@ class ActiveRun:
     @property
     def elapsed(self) -> float:
         """Seconds since it began here."""
-        return _now() - self.started_at
+        return time.monotonic() - self.started_at
 
     @property
     def images_per_second(self) -> float | None:
@@ -76,7 +72,7 @@ class ActiveRun:
             text = f"{self.last_epoch['epoch']}/{self.last_epoch['epochs']}"
         else:
             text = "starting"
-        silent = _now() - (self.started_at if self.updated is None else self.updated)
+        silent = time.monotonic() - (self.started_at if self.updated is None else self.updated)
         if silent > STALL_SECONDS:
             text += f" ({format_duration(silent)}{' ago' if self.updated else ''})"
         return text

@@ -24,41 +24,37 @@ class RunEvent:
     location: str = field(default="", kw_only=True)
 
 
-class RunUpdate(RunEvent):
-    """The run goes on."""
-
-
 class RunEnd(RunEvent):
     """The worker has stopped working on the run."""
 
 
-class Started(RunUpdate):
+class Started(RunEvent):
     """A process begins to train the run."""
 
 
 @dataclass(frozen=True)
-class BatchDone(RunUpdate):
+class BatchDone(RunEvent):
     """The run's position within an epoch; at most once a second."""
 
     progress: RunProgress
 
 
 @dataclass(frozen=True)
-class EpochDone(RunUpdate):
+class EpochDone(RunEvent):
     """The run has finished an epoch, with these metrics."""
 
     metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Unsynced(RunUpdate):
+class Unsynced(RunEvent):
     """W&B did not receive all of the run: the rest is in this folder."""
 
     folder: Path
 
 
 @dataclass(frozen=True)
-class FilesChanged(RunUpdate):
+class FilesChanged(RunEvent):
     """Files that the run wrote on a node that does not mount the results folder."""
 
     files: Mapping[str, bytes]
@@ -72,15 +68,12 @@ class Recorded(RunEnd):
 
 
 @dataclass(frozen=True)
-class Busy(RunEnd):
-    """Another process trains the run."""
-
-    holder: str
-
-
-@dataclass(frozen=True)
 class _EndWithReason(RunEnd):
     reason: str
+
+
+class Busy(_EndWithReason):
+    """Another process trains the run."""
 
 
 class Refused(_EndWithReason):

@@ -64,8 +64,8 @@ class Launcher(Protocol):
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
 
-    def cancel(self, run_id: str) -> None:
-        """End a run; ``WorkerDied`` follows."""
+    def cancel(self, run_id: str, kill: bool = False) -> None:
+        """Ask a run to end, or ``kill`` it; ``WorkerDied`` follows."""
 
     def stop(self) -> None:
         """End all processes; checkpoints keep what was trained."""

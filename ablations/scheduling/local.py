@@ -40,7 +40,6 @@ class LocalWorker:
         self.results, self.gpus, self.reuse = results, list(gpus), reuse
         self.location = self.device = f"gpu {', '.join(gpus)}" if gpus else "cpu"
         self.run: RunConfig | None = None
-        self.kill_at: float | None = None  # when to kill a worker that was asked to end
         self.start()
 
     def start(self) -> None:
@@ -78,7 +77,7 @@ class LocalWorker:
         cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         reason = f"its worker ended with {cause}"
         self.connection.close()
-        self.run = self.kill_at = None
+        self.run = None
         if code == -signal.SIGKILL and self.oom_kills < count_oom_kills():
             return OutOfMemory(
                 run_id, f"{reason}: the system killed a process because memory ran out"
@@ -135,10 +134,6 @@ class LocalLauncher:
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
-        now = time.monotonic()
-        for worker in self.workers:
-            if worker.kill_at is not None and now > worker.kill_at:
-                worker.process.kill()
         connected = [worker for worker in self.workers if not worker.connection.closed]
         ready = wait([worker.connection for worker in connected], timeout)
         for worker in [worker for worker in connected if worker.connection in ready]:
@@ -148,15 +143,15 @@ class LocalLauncher:
                 event = worker.ended()
                 worker.start()
             if isinstance(event, RunEnd):
-                worker.run = worker.kill_at = None
+                worker.run = None
             yield replace(event, location=worker.location)
 
-    def cancel(self, run_id: str) -> None:
-        """Ask the run's worker to end, and kill it later if it does not."""
+    def cancel(self, run_id: str, kill: bool = False) -> None:
+        """Ask the run's worker to end, or ``kill`` it."""
         for worker in self.workers:
-            if worker.run and worker.run.run_id == run_id and worker.kill_at is None:
-                worker.process.terminate()
-                worker.kill_at = time.monotonic() + GRACE_SECONDS
+            if worker.run and worker.run.run_id == run_id:
+                end = worker.process.kill if kill else worker.process.terminate
+                end()
 
     def stop(self) -> None:
         """End all workers; checkpoints keep what was trained.

@@ -22,6 +22,15 @@ from ablations.scheduling import events
 from ablations.scheduling.events import RunEnd, RunEvent
 from ablations.scheduling.launcher import LOG
 
+ENDS = {
+    BusyError: events.Busy,
+    LeaseLostError: events.Busy,
+    InsufficientMemoryError: events.OutOfMemory,
+    ProcessLostError: events.WorkerDied,
+    TrackerError: events.StudyAborted,
+    PoolformerError: events.Refused,  # any other
+}
+
 
 def serve(connection: Connection, results: Path, reuse: bool) -> None:
     """Train the runs that arrive through a connection, until the runner closes it."""
@@ -71,16 +80,9 @@ def train_run(
             on_progress=lambda progress: send(events.BatchDone(run_id, progress)),
         )
         return events.Recorded(run_id, record)
-    except (BusyError, LeaseLostError) as error:
-        return events.Busy(run_id, str(error))
-    except InsufficientMemoryError as error:
-        return events.OutOfMemory(run_id, str(error))
-    except ProcessLostError as error:
-        return events.WorkerDied(run_id, str(error))
-    except TrackerError as error:
-        return events.StudyAborted(run_id, str(error))
     except PoolformerError as error:
-        return events.Refused(run_id, str(error))
+        end = next(end for kind, end in ENDS.items() if isinstance(error, kind))
+        return end(run_id, str(error))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE_ERRORS:
             return events.Refused(run_id, f"{error.filename or results}: {error.strerror}")

@@ -13,7 +13,7 @@ from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, RecordError
 from ablations.scheduling import events
 from ablations.scheduling.events import Event, RunEnd, RunEvent
-from ablations.scheduling.launcher import Launcher, Slot
+from ablations.scheduling.launcher import GRACE_SECONDS, Launcher, Slot
 from ablations.scheduling.observer import Observer
 from ablations.scheduling.retry import MAX_LOSSES, Attempts, Quarantine, with_hostname
 from ablations.store import failures, leases, records
@@ -126,7 +126,10 @@ class Scheduler:
             self._handle(event)
         self.observer.tick()
         for run_id, started_at in self.running.items():
-            if self.run_timeout and time.monotonic() - started_at > self.run_timeout:
+            seconds_over = time.monotonic() - started_at - (self.run_timeout or math.inf)
+            if run_id in self.timed_out and seconds_over > GRACE_SECONDS:
+                self.launcher.cancel(run_id, kill=True)
+            elif run_id not in self.timed_out and seconds_over > 0:
                 self.timed_out.add(run_id)
                 self.launcher.cancel(run_id)
 
@@ -147,6 +150,7 @@ class Scheduler:
             if not self._taken_by_another_runner(run_id):
                 self.launcher.submit(slot, self.runs[run_id], alone)
                 self.running[run_id] = math.inf
+                self.timed_out.discard(run_id)
                 return
 
     def _reserve(self, slot: Slot) -> bool:
@@ -243,7 +247,7 @@ class Scheduler:
             case events.Recorded():
                 self._handle_record(run, event.record, location)
             case events.Busy():
-                self._leave_to(run.run_id, event.holder)
+                self._leave_to(run.run_id, event.reason)
             case events.Refused():
                 self.outcome.refused[run.run_id] = event.reason
                 self.observer.refused(run, event.reason)
@@ -281,7 +285,6 @@ class Scheduler:
     def _retry(self, run: RunConfig, reason: str) -> None:
         # If it has a failed record, that is not another runner's.
         self.stamps[run.run_id] = record_stamp(self.results, run.run_id)
-        self.timed_out.discard(run.run_id)
         self.waiting.appendleft(run.run_id)
         self.observer.retried(run, reason)
 

@@ -61,7 +61,7 @@ class ScriptedLauncher:
     def slots(self):
         return self.all_slots
 
-    def cancel(self, run_id: str) -> None:
+    def cancel(self, run_id: str, kill: bool = False) -> None:
         self.happened.append(WorkerDied(run_id, "its worker ended with exit code 143"))
 
     def submit(self, slot, run, alone=False) -> None:

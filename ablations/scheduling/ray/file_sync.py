@@ -12,17 +12,13 @@ from ablations.store import previous_results, records, storage
 from ablations.store.run_state import LOG_FILE
 
 Files = Mapping[str, bytes]  # path below a results folder -> content
+SYNCED_FILES = [records.HISTORY_FILE, records.RUN_STATE_FILE, LOG_FILE, records.CHECKPOINT_FILE]
 # What a run resumes from. Weights are not sent, because they follow from a checkpoint.
 RESUME_FILES = [
     records.RECORD_FILE,
-    records.HISTORY_FILE,
-    records.RUN_STATE_FILE,
-    LOG_FILE,
-    records.CHECKPOINT_FILE,
-]
-RESUME_FILES += [
-    f"{previous_results.PREVIOUS_FOLDER}/{name}"
-    for name in (records.RECORD_FILE, records.HISTORY_FILE)
+    *SYNCED_FILES,
+    f"{previous_results.PREVIOUS_FOLDER}/{records.RECORD_FILE}",
+    f"{previous_results.PREVIOUS_FOLDER}/{records.HISTORY_FILE}",
 ]
 POLL_SECONDS = 5.0
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, which may be gigabytes
@@ -121,12 +117,9 @@ class FileSync:
     def _changed(self, checkpoint: bool = True) -> list[str]:
         """Names of the files that have changed since the last call."""
         changed = []
-        for name in (
-            records.HISTORY_FILE,
-            records.RUN_STATE_FILE,
-            LOG_FILE,
-            *[records.CHECKPOINT_FILE] * checkpoint,
-        ):
+        for name in SYNCED_FILES:
+            if name == records.CHECKPOINT_FILE and not checkpoint:
+                continue
             try:
                 stat = (self.results / self.run_id / name).stat()
             except OSError:

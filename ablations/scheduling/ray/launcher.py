@@ -117,7 +117,7 @@ class RayLauncher:
         """Start a run; ``alone``: in a new process."""
         assert self._nodes is not None
         assert slot.node.info is not None
-        slot.run, slot.key, slot.kill_at = run, secrets.token_hex(8), None
+        slot.run, slot.key = run, secrets.token_hex(8)
         if slot not in self._nodes.slots:  # its node has gone since the scheduler saw it
             self._nodes.slots.append(slot)
         shared = slot.node.info.shared
@@ -155,13 +155,9 @@ class RayLauncher:
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
         assert self._nodes is not None
-        ray, now, tasks = import_ray(), time.monotonic(), self._tasks()
-        for slot in tasks.values():
-            if slot.kill_at is not None and now > slot.kill_at:
-                ray.cancel(slot.ref, force=True)
-        ended = []
+        tasks, ended = self._tasks(), []
         if tasks:
-            ended, _ = ray.wait(list(tasks), num_returns=1, timeout=timeout)
+            ended, _ = import_ray().wait(list(tasks), num_returns=1, timeout=timeout)
         else:
             time.sleep(timeout)
         yield from self._read_mailbox()  # first what ended runs have sent before
@@ -192,7 +188,7 @@ class RayLauncher:
             if slot.run and not slot.lease.lost:
                 run_progress.remove_progress(self.results / slot.run.run_id)
             slot.lease.release()
-        slot.run = slot.ref = slot.lease = slot.kill_at = None
+        slot.run = slot.ref = slot.lease = None
         if self._nodes and not self._nodes.is_alive(slot.node):
             self._nodes.slots.remove(slot)
 
@@ -237,12 +233,11 @@ class RayLauncher:
             end = end_of_failed_task(error, run_id, slot.location)
         return replace(end, location=slot.location)
 
-    def cancel(self, run_id: str) -> None:
-        """Ask the run's task to end, and kill it later if it does not."""
-        for slot in self._tasks().values():
-            if slot.run and slot.run.run_id == run_id and slot.kill_at is None:
-                import_ray().cancel(slot.ref)
-                slot.kill_at = time.monotonic() + GRACE_SECONDS
+    def cancel(self, run_id: str, kill: bool = False) -> None:
+        """Ask the run's task to end, or ``kill`` its process."""
+        for ref, slot in self._tasks().items():
+            if slot.run and slot.run.run_id == run_id:
+                import_ray().cancel(ref, force=kill)
 
     def stop(self) -> None:
         """End all tasks; checkpoints keep what was trained."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,23 +52,23 @@ class RaySlot:
 
     Args:
         node: The node.
-        location: Its name.
+        number: Its number on the node, from 0.
+        location: The name of the node.
         device: The same, with the slot's number if a run has GPUs for itself.
         run: The run that occupies it.
         key: The key of its remote job.
         ref: Ray's reference to the result of its task.
         lease: The lease of the run, if the node does not mount the results folder.
-        kill_at: When to kill a task that was asked to end.
     """
 
     node: Node
+    number: int
     location: str
     device: str
     run: RunConfig | None = None
     key: str = ""
     ref: Any = None
     lease: Lease | None = None
-    kill_at: float | None = None
 
 
 class Nodes:
@@ -109,7 +108,7 @@ class Nodes:
             raise ConfigError(f"{self.unusable[0].location}: {self.unusable[0].reason}")
         if silent := [node.location for node in self._nodes.values() if node.inspection]:
             raise ConfigError(f"no answer in {INSPECT_SECONDS:g} seconds from {', '.join(silent)}")
-        largest = max((node.resources for node in self._nodes.values()), key=Resources.size)
+        largest = max(node.resources for node in self._nodes.values())
         raise ConfigError(
             f"no node of the Ray cluster has what a run takes, {self.per_run}: the largest has "
             f"{largest}"
@@ -183,15 +182,9 @@ class Nodes:
         for number in range(capacity(node.resources, self.per_run)):
             own_gpus = f"{node.location}, GPUs of slot {number}"
             device = own_gpus if self.per_run.gpus >= 1 else node.location
-            self.slots.append(RaySlot(node, node.location, device))
-        # Round by round, so that few runs spread over all nodes.
-        turns = Counter[str]()
-
-        def turn(slot: RaySlot) -> int:
-            turns[slot.node.id] += 1
-            return turns[slot.node.id]
-
-        self.slots.sort(key=turn)
+            self.slots.append(RaySlot(node, number, node.location, device))
+        # The first slot of each node first, so that few runs spread over all nodes.
+        self.slots.sort(key=lambda slot: slot.number)
 
 
 def _incompatible(info: NodeInfo) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.filesize import decimal
 
@@ -18,36 +17,31 @@ GB = 1_000_000_000
 PROCESS_BYTES, LOADER_BYTES = 2 * GB, GB
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Resources of a node, or of one run.
+class Resources(NamedTuple):
+    """Resources of a node, or of one run; they sort by size, GPUs first.
 
     Args:
-        cpus: Cores.
         gpus: GPUs; below 1 if runs share one.
+        cpus: Cores.
         memory: Main memory in bytes.
     """
 
-    cpus: float
     gpus: float
+    cpus: float
     memory: float
 
     @staticmethod
     def of_node(resources: Mapping[str, float]) -> Resources:
         """From what Ray reports about a node."""
-        return Resources(*(resources.get(name, 0.0) for name in ("CPU", "GPU", "memory")))
+        return Resources(*(resources.get(name, 0.0) for name in ("GPU", "CPU", "memory")))
 
     def limited_to(self, node: Resources) -> Resources:
         """The same with no more cores than a node has: its loaders then share cores."""
-        return Resources(min(self.cpus, node.cpus), self.gpus, self.memory)
+        return self._replace(cpus=min(self.cpus, node.cpus))
 
     def options(self) -> dict[str, Any]:
         """As options of a Ray task."""
         return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": int(self.memory)}
-
-    def size(self) -> tuple[float, float, float]:
-        """A key that sorts nodes by size, GPUs first."""
-        return self.gpus, self.cpus, self.memory
 
     def __str__(self) -> str:
         counts = [(self.cpus, "CPU"), *([(self.gpus, "GPU")] if self.gpus else [])]
@@ -69,14 +63,11 @@ def run_resources(
     Raises:
         ConfigError: Several runs shall share a GPU where none is used.
     """
-    found = [_resources(system, gpus, per_gpu) for system in systems]
-    if per_gpu > 1 and not any(each.gpus for each in found):
+    needed = [_resources(system, gpus, per_gpu) for system in systems]
+    largest = Resources(*map(max, zip(*needed, strict=True)))
+    if per_gpu > 1 and not largest.gpus:
         raise ConfigError(f"--workers-per-gpu {per_gpu}: the runs are to be trained on CPUs")
-    return Resources(
-        max(each.cpus for each in found),
-        max(each.gpus for each in found),
-        memory or max(each.memory for each in found),
-    )
+    return largest._replace(memory=memory or largest.memory)
 
 
 def _resources(system: SystemConfig, gpus: bool, per_gpu: int) -> Resources:
@@ -84,8 +75,8 @@ def _resources(system: SystemConfig, gpus: bool, per_gpu: int) -> Resources:
     # Ray counts ten thousandths of a GPU; rounded down, so that as many runs fit.
     gpus_of_run = system.devices if per_gpu == 1 else math.floor(10_000 / per_gpu) / 10_000
     return Resources(
-        cpus=system.devices * max(system.threads, system.loader_workers),
         gpus=gpus_of_run if use_gpus else 0.0,
+        cpus=system.devices * max(system.threads, system.loader_workers),
         memory=system.devices * (PROCESS_BYTES + system.loader_workers * LOADER_BYTES),
     )
 
@@ -99,6 +90,5 @@ def capacity(node: Resources, run: Resources) -> int:
     """
     if node.cpus < 1:
         return 0
-    needed = run.limited_to(node)
-    pairs = ((node.cpus, needed.cpus), (node.gpus, needed.gpus), (node.memory, needed.memory))
+    pairs = zip(node, run.limited_to(node), strict=True)
     return min(math.floor(available / need) for available, need in pairs if need)

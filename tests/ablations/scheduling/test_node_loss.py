@@ -132,7 +132,7 @@ def launcher_on(monkeypatch) -> Callable[[FakeRay], RayLauncher]:
     monkeypatch.setattr(nodes, "POLL_SECONDS", 1e9)
     monkeypatch.setattr(ray_launcher, "connect", lambda address: None)
     monkeypatch.setattr(Node, "affinity", lambda node: node.id)
-    monkeypatch.setattr(ray_launcher, "run_resources", lambda *_: Resources(1, 0, 1e9))
+    monkeypatch.setattr(ray_launcher, "run_resources", lambda *_: Resources(0, 1, 1e9))
 
     def make(ray: FakeRay) -> RayLauncher:
         monkeypatch.setattr(ray_launcher, "import_ray", lambda: ray)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ablations import data
@@ -17,8 +18,23 @@ from ablations.scheduling.events import (
     Started,
     WorkerDied,
 )
+from ablations.scheduling.scheduler import Scheduler
 from ablations.store import failures
 from ablations.store.records import Record
+
+
+def time_out_after_epochs(count: int) -> Callable[[Scheduler, Event], None]:
+    """A ``Scheduler._handle`` for which runs take an hour as soon as so many epochs are done."""
+    handle, epochs = Scheduler._handle, list[Event]()
+
+    def handle_and_expire(scheduler: Scheduler, event: Event) -> None:
+        handle(scheduler, event)
+        if isinstance(event, EpochDone):
+            epochs.append(event)
+        if len(epochs) >= count:
+            scheduler.running = dict.fromkeys(scheduler.running, time.monotonic() - 3601)
+
+    return handle_and_expire
 
 
 class ScriptedLauncher:

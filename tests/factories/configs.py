@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from ablations.config.sweep import expand_sweeps
 from ablations.config.sweep_file import count_runs, load_sweep_file
 
 # The sweeps of the paper's ablation table.
@@ -35,3 +38,15 @@ def sweep_grid(path: Path) -> list[dict[str, Any]]:
     file = load_sweep_file(path)
     count_runs([file], None)
     return list(file)
+
+
+def write_sweep(folder: Path, tree: Any) -> Path:
+    """A sweep file with this text, or with these YAML values."""
+    path = folder / "sweep.yaml"
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
+    return path
+
+
+def sweep_run_ids(path: Path, recipe: str = "mini", **options: Any) -> list[str]:
+    """The ids of the runs that `ablations run` trains for a sweep file."""
+    return [run.config.run_id for run in expand_sweeps([path], recipe, **options)]

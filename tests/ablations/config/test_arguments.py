@@ -1,4 +1,4 @@
-"""What agents and people type: every spelling of a run is that run, or is refused in one line."""
+"""Command lines of agents and people: how they are parsed, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ VALUES = {
 MACROS = ["args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json"]
 
 
-def started(words):
-    """The run that `ablations train WORDS` would train."""
+def config_of(words):
+    """The config of the run that `ablations train WORDS` would train."""
     own, fields = split_arguments(["train", *words])
     arguments = build_parser().parse_args(own)
     return resolve(arguments.recipe, fields, arguments.preset)
@@ -43,23 +43,23 @@ def started(words):
 
 @settings(deadline=None, max_examples=50)
 @given(st.fixed_dictionaries({}, optional=VALUES), st.sampled_from(MACROS))
-def test_every_macro_of_an_agent_starts_the_run_that_the_sweep_asks_for(parameters, macro):
-    """The client's own function spells them."""
+def test_every_command_macro_starts_the_run_of_the_sweep(parameters, macro):
+    """W&B's client writes the arguments."""
     sent = {"args": {name: {"value": value} for name, value in parameters.items()}}
     words = wandb_sweeps.create_sweep_command_args(sent)[macro]
     fields = {name: value for name, value in parameters.items() if name != "_wandb"}
     recipe, preset = fields.pop("recipe", "mini"), fields.pop("preset", None)
-    assert started(words) == resolve(recipe, fields, preset)
+    assert config_of(words) == resolve(recipe, fields, preset)
 
 
-def test_a_file_of_parameters_is_read(tmp_path):
+def test_parameters_can_come_from_a_json_file(tmp_path):
     path = tmp_path / "args.json"
     path.write_text(json.dumps({"model.norm": "batch", "model.residual": False, "preset": "s24"}))
     expected = resolve("mini", {"model.norm": "batch", "model.residual": False}, "s24")
-    assert started([str(path)]) == expected
+    assert config_of([str(path)]) == expected
 
 
-def test_a_flag_without_a_value_is_true_where_that_is_a_value():
+def test_a_boolean_flag_without_a_value_is_true():
     assert split_arguments(["train", "--model.residual", "--seed", "3"])[1] == {
         "model.residual": "true",
         "seed": "3",
@@ -74,7 +74,7 @@ def test_a_flag_without_a_value_is_true_where_that_is_a_value():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["+model.norm=batch"], "Hydra"),
         (["++seed=1"], "Hydra"),
@@ -111,16 +111,16 @@ def test_a_flag_without_a_value_is_true_where_that_is_a_value():
         (["--recipe=mini", "--recipe=cifar10"], "--recipe is given twice"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_line(words, told, capsys, tmp_path):
+def test_invalid_arguments_give_exit_code_2_and_one_line(words, message, capsys, tmp_path):
     assert main(["train", "--results", str(tmp_path), *words]) == 2
     out, err = capsys.readouterr()
-    assert told in err
+    assert message in err
     assert (out, err.count("\n")) == ("", 1)
     assert len(err) < 600
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--recipe", "mini", "run", "a.yaml"], "--recipe comes after a command"),
         (["run", "a.yaml", "optim.epochs=1"], "did you mean --optim.epochs=1?"),
@@ -133,20 +133,18 @@ def test_what_cannot_be_read_is_refused_in_one_line(words, told, capsys, tmp_pat
         (["train", '--model={"norm": "batch", "norm": "layer"}'], "has a field twice"),
     ],
 )
-def test_near_misses_say_what_to_type(words, told, capsys):
+def test_likely_mistakes_get_a_hint(words, message, capsys):
     assert main(words) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "spelled",
+    "text",
     ["pool,pool,attention,attention", "('pool','pool','attention','attention')",
      "(pool, pool, attention, attention)", "[pool,pool,attention,attention]"],
 )  # fmt: skip
-def test_a_list_is_read_as_people_type_it(spelled):
-    _, fields = split_arguments(
-        ["train", "--model.token_mixers", spelled, "--model.depths=1,1,(1,1)"]
-    )
+def test_lists_can_be_written_in_several_ways(text):
+    _, fields = split_arguments(["train", "--model.token_mixers", text, "--model.depths=1,1,(1,1)"])
     with pytest.raises(ConfigError, match="is not a list of whole numbers"):
         resolve("mini", fields)
     config = resolve("mini", {**fields, "model.depths": "1,1,1,1"})
@@ -154,19 +152,19 @@ def test_a_list_is_read_as_people_type_it(spelled):
     assert config.model.depths == (1, 1, 1, 1)
 
 
-def test_a_group_is_read_as_json_and_as_an_agent_spells_it():
-    for spelled in ('{"residual": false, "norm": "batch"}', "{'residual': False, 'norm': 'batch'}"):
-        _, fields = split_arguments(["train", f"--model={spelled}"])
+def test_a_group_may_be_json_or_a_python_dict():
+    for text in ('{"residual": false, "norm": "batch"}', "{'residual': False, 'norm': 'batch'}"):
+        _, fields = split_arguments(["train", f"--model={text}"])
         assert fields == {"model.residual": False, "model.norm": "batch"}
 
 
-def test_zero_has_one_id():
+def test_all_spellings_of_zero_have_one_run_id():
     runs = {resolve("mini", {"optim.eps": eps}).run_id for eps in (0.0, -0.0, 0, "0", "-0.0")}
     assert len(runs) == 1
 
 
 @given(st.text(max_size=12))
-def test_only_plain_decimal_digits_are_a_number(text):
+def test_integers_are_written_in_plain_decimal_digits(text):
     try:
         found = parsing.parse_int(text)
     except ValueError:
@@ -188,22 +186,22 @@ def test_only_plain_decimal_digits_are_a_number(text):
         (["2,2"], [2]),
     ],
 )
-def test_seeds_are_read_as_people_type_them(texts, expected):
+def test_seeds_can_be_written_in_several_ways(texts, expected):
     assert parsing.parse_seeds(texts) == expected
 
 
 @pytest.mark.parametrize("text", ["", ",", "a", "1_0", "٣", "4-0", "-1", "0-", "1.5", "0x1", "--1"])
-def test_other_seeds_are_refused(text):
+def test_invalid_seeds_are_refused(text):
     with pytest.raises(ConfigError, match="must be numbers, such as 0,1,2, or a range"):
         parsing.parse_seeds([text])
 
 
-def test_seeds_are_counted_before_they_are_listed():
+def test_a_huge_range_of_seeds_is_refused_without_listing_it():
     with pytest.raises(ConfigError, match=r"2,000,000,001 seeds: at most 100,000"):
         parsing.parse_seeds(["0-2000000000"])
 
 
-def test_seeds_that_follow_each_other_are_one_list():
+def test_all_numbers_after_the_seeds_flag_belong_to_it():
     assert split_arguments(["run", "--seeds", "0", "1", "2", "a.yaml"])[0] == [
         "run",
         "--seeds=0 1 2",
@@ -211,23 +209,23 @@ def test_seeds_that_follow_each_other_are_one_list():
     ]
 
 
-# An agent's parameters, as the client writes them
+# The parameters of an agent's sweep, which the client writes to a file
 
 
 @pytest.fixture
-def sweep_gives(tmp_path, monkeypatch):
-    def give(**parameters):
+def set_sweep_parameters(tmp_path, monkeypatch):
+    def write(**parameters):
         path = tmp_path / "params.yaml"
         tree = {"wandb_version": 1} | {name: {"value": v} for name, v in parameters.items()}
         path.write_text(yaml.safe_dump(tree))
         monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
         monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(path))
 
-    return give
+    return write
 
 
 @pytest.mark.parametrize(
-    ("fields", "preset", "parameters", "told"),
+    ("fields", "preset", "parameters", "message"),
     [
         ({}, None, {"model.residual": False}, "model.residual is True .* False in the sweep"),
         ({"optim.epochs": 9}, None, {"optim.epochs": 2}, "optim.epochs is 9 .* 2 in the sweep"),
@@ -238,28 +236,32 @@ def sweep_gives(tmp_path, monkeypatch):
         ({}, None, {"plugins": "mine"}, "unknown parameter of the sweep 'plugins'"),
     ],
 )
-def test_a_run_that_contradicts_its_sweep_is_refused(sweep_gives, fields, preset, parameters, told):
-    sweep_gives(**parameters)
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_a_run_that_contradicts_its_sweep_is_refused(
+    set_sweep_parameters, fields, preset, parameters, message
+):
+    set_sweep_parameters(**parameters)
+    with pytest.raises(ConfigError, match=message) as caught:
         agent.check_sweep_parameters(resolve("mini", fields, preset), fields, preset)
     assert "\n" not in str(caught.value)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.fixed_dictionaries({}, optional=VALUES))
-def test_a_run_that_is_its_sweeps_is_accepted(parameters):
+def test_a_run_that_matches_its_sweep_is_accepted(parameters):
     fields = {name: value for name, value in parameters.items() if name != "_wandb"}
     recipe, preset = fields.pop("recipe", "mini"), fields.pop("preset", None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             agent, "sweep_parameters", lambda: {**parameters, "preset": preset, "recipe": recipe}
         )
-        spelled = {name: str(value) for name, value in fields.items()}
-        agent.check_sweep_parameters(resolve(recipe, spelled, preset), spelled, preset)
+        text = {name: str(value) for name, value in fields.items()}
+        agent.check_sweep_parameters(resolve(recipe, text, preset), text, preset)
 
 
-def test_the_command_line_of_an_agent_that_drops_false_is_refused(sweep_gives, capsys, monkeypatch):
-    sweep_gives(**{"model.residual": False, "seed": 1})
+def test_a_false_parameter_that_the_agent_dropped_is_detected(
+    set_sweep_parameters, capsys, monkeypatch
+):
+    set_sweep_parameters(**{"model.residual": False, "seed": 1})
     monkeypatch.setattr("ablations.cli.main._end_agent_run", lambda *words: None)
     assert main(["train", "--seed=1"]) == 2
     assert "model.residual is True on this command line and False in the sweep" in (

@@ -1,4 +1,4 @@
-"""--help tells each field's meaning, unit and valid values, with the named recipe's defaults."""
+"""--help shows the meaning, unit and valid values of each field, and the defaults of the recipe."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ablations.config.resolve import FIELD_TYPES, FIELDS, preset_names, recipe_n
 from poolformer.config import ACTIVATION_NAMES, MIXER_NAMES, NORM_NAMES
 
 
-def shown(capsys, *words):
-    """Field -> (type, default, meaning), as the screen shows it."""
+def help_entries(capsys, *words):
+    """Field -> (type, default, meaning), as --help prints them."""
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--help"])
     assert stopped.value.code == 0
@@ -32,8 +32,8 @@ def _terminal(monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["train", "run", "plan", "profile", "bench"])
-def test_every_field_has_its_meaning(command, capsys):
-    fields = shown(capsys, command)
+def test_every_field_is_explained(command, capsys):
+    fields = help_entries(capsys, command)
     assert list(fields) == FIELDS
     for name, (_, _, meaning) in fields.items():
         assert meaning.endswith((".", ";")), name
@@ -42,21 +42,21 @@ def test_every_field_has_its_meaning(command, capsys):
             assert re.search(r"\d|above|more|null|Seeds|dims|channel", meaning), name
 
 
-def test_the_defaults_are_the_named_recipes(capsys):
+def test_defaults_are_those_of_the_recipe_and_preset(capsys):
     for recipe in recipe_names():
-        fields = shown(capsys, "run", "--recipe", recipe)
+        fields = help_entries(capsys, "run", "--recipe", recipe)
         run = resolve(recipe)
         assert fields["optim.epochs"][1] == str(run.optim.epochs)
         assert fields["model.head_dim"][1] == str(run.model.head_dim)
         assert fields["data.name"][1] == run.data.name
     assert "m36" in preset_names("imagenet")
-    fields = shown(capsys, "train", "--recipe=imagenet", "--preset=m36")
+    fields = help_entries(capsys, "train", "--recipe=imagenet", "--preset=m36")
     assert fields["model.depths"][1] == "[6, 6, 18, 6]"
-    assert shown(capsys, "run", "--recipe", "mini")["model.num_classes"][1] == "10"
+    assert help_entries(capsys, "run", "--recipe", "mini")["model.num_classes"][1] == "10"
 
 
 def test_valid_names_are_listed(capsys):
-    fields = shown(capsys, "train")
+    fields = help_entries(capsys, "train")
     for name, valid in {
         "model.token_mixers": MIXER_NAMES[:7],
         "model.norm": NORM_NAMES,
@@ -68,17 +68,17 @@ def test_valid_names_are_listed(capsys):
             assert re.search(rf"\b{re.escape(each)}\b", fields[name][2]), (name, each)
 
 
-def test_a_recipe_that_does_not_exist_still_gives_help(capsys):
-    assert shown(capsys, "run", "--recipe", "mino")["optim.epochs"][1] == "300"
+def test_help_works_with_an_unknown_recipe(capsys):
+    assert help_entries(capsys, "run", "--recipe", "mino")["optim.epochs"][1] == "300"
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
+    ("recipe", "message"),
     [("mini", "add --optim.warmup_epochs 0"), ("imagenet", "10 epochs of cool-down come on top")],
 )
-def test_a_warm_up_longer_than_the_training_has_a_remedy(recipe, told, capsys, tmp_path):
+def test_a_warm_up_longer_than_training_suggests_a_shorter_one(recipe, message, capsys, tmp_path):
     words = ["train", "--recipe", recipe, "--results", str(tmp_path), "--optim.epochs", "1"]
     assert main(words) == 2
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert resolve(recipe, {"optim.epochs": 1, "optim.warmup_epochs": 0}).optim.epochs == 1

@@ -1,4 +1,4 @@
-"""Names of rows and runs: they contain all changes, are unique, and are the same everywhere."""
+"""Names of rows and runs contain run_ids change, are unique, and are the same everywhere."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def label(preset: str | None = None, **overrides) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changed", "wanted"),
+    ("changed", "expected"),
     [
         ({}, "Baseline"),
         ({"model__norm": "batch"}, "Modified LayerNorm -> BatchNorm"),
@@ -67,21 +67,21 @@ def label(preset: str | None = None, **overrides) -> str:
          "position embedding 3, batch size 32, learning rate 0.1"),
     ],
 )  # fmt: skip
-def test_a_name_contains_every_change(changed, wanted):
-    assert label(**changed) == wanted
+def test_a_name_contains_every_change(changed, expected):
+    assert label(**changed) == expected
 
 
 @pytest.mark.parametrize("recipe", ["mini", "imagenet"])
 def test_presets_have_different_names(recipe):
-    every = {}
+    run_ids = {}
     for preset in [None, *preset_names(recipe)]:
         config = resolve(recipe, preset=preset)
-        every.setdefault(naming.run_name(config.to_json()), set()).add(config.run_id)
-    assert all(len(runs) == 1 for runs in every.values()), every
+        run_ids.setdefault(naming.run_name(config.to_json()), set()).add(config.run_id)
+    assert all(len(runs) == 1 for runs in run_ids.values()), run_ids
 
 
-def of(config: RunConfig, top1: float = 80.0):
-    """A run of a config that was never trained."""
+def record_of(config: RunConfig, top1: float = 80.0):
+    """A record of a config, without training it."""
     made = replace(record(0, top1), run_id=config.run_id, config=config.to_json())
     made.cost.clear()
     return made
@@ -110,7 +110,7 @@ def grids(draw) -> list[RunConfig]:
 def test_names_are_unique_in_a_study_with_any_baseline(configs, number):
     if not configs:
         return
-    records = [of(config) for config in configs]
+    records = [record_of(config) for config in configs]
     chosen = configs[number % len(configs)].run_id
     for baseline in (None, chosen):
         for study in build_studies(records, baseline):
@@ -126,21 +126,21 @@ def test_a_run_has_the_same_name_everywhere():
         for norm in ("layer", "batch")
         for ratio in (2.0, 8.0)
     ]
-    wanted = [naming.run_name(config.to_json()) for config in configs]
-    assert wanted[3] == "BatchNorm, MLP ratio 8, seed 0"
-    assert [run_options(config)["name"] for config in configs] == wanted
-    for some in (configs, configs[:1]):
-        names = Progress(some, some).names
-        assert [names[config.run_id] for config in some] == wanted[: len(some)]
-    (study,) = build_studies([*BASE, *map(of, configs)])
+    expected = [naming.run_name(config.to_json()) for config in configs]
+    assert expected[3] == "BatchNorm, MLP ratio 8, seed 0"
+    assert [run_options(config)["name"] for config in configs] == expected
+    for part in (configs, configs[:1]):
+        names = Progress(part, part).names
+        assert [names[config.run_id] for config in part] == expected[: len(part)]
+    (study,) = build_studies([*BASE, *map(record_of, configs)])
     rows = {row.label for row in study.rows}
-    assert {name.removesuffix(", seed 0") for name in wanted} <= rows
+    assert {name.removesuffix(", seed 0") for name in expected} <= rows
 
 
 def test_changed_epochs_come_last_in_a_name():
     config = resolve("mini", {"model.norm": "batch", "optim.epochs": 1, "optim.warmup_epochs": 0})
-    wanted = "Modified LayerNorm -> BatchNorm, seed 0, 1 epoch, warm-up epochs 0"
-    assert naming.run_name(config.to_json()) == wanted
+    expected = "Modified LayerNorm -> BatchNorm, seed 0, 1 epoch, warm-up epochs 0"
+    assert naming.run_name(config.to_json()) == expected
 
 
 def test_tables_of_several_recipes_have_a_recipe_column(tmp_path, capsys):
@@ -181,7 +181,7 @@ def test_a_baseline_may_be_named_by_its_row():
         build_studies([*BASE, *norms], "norm")
 
 
-def test_a_grid_has_the_headings_of_the_fields_it_varies():
+def test_the_sections_of_a_grid_are_the_fields_that_it_varies():
     axes = {"model__pool_size": (3, 5), "model__norm": ("group", "batch"), "optim__lr": (8e-3, 0.1)}
     grid = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
     (study,) = build_studies([record(**each) for each in grid])
@@ -215,10 +215,13 @@ def test_only_rows_that_the_paper_trained_show_its_numbers():
     (study,) = build_studies(rows, "MLP ratio 4 -> 2")
     assert [row.paper for row in study.rows] == [None] * 4  # the paper has no such baseline
     (study,) = build_studies([*BASE, *IDENTITY, record(optim__lr=0.1)], "lr=0.1")
-    assert [row.paper for row in study.rows] == [None] * 3  # nor has it one of that learning rate
+    assert [row.paper for row in study.rows] == [None] * 3  # nor a baseline with that learning rate
     batch = {"data__batch_size": 64}
     (study,) = build_studies([record(**batch), record(model__norm="batch", **batch)])
-    assert [row.paper.top1 for row in study.rows] == [77.2, 76.4]  # of the study as a whole
+    assert [row.paper.top1 for row in study.rows] == [
+        77.2,
+        76.4,
+    ]  # a change of the whole study does not count
     tiny = {"model__depths": [1, 1, 1, 1]}
     (study,) = build_studies([record(**tiny), record(model__norm="batch", **tiny)])
     assert [(row.label, row.paper) for row in study.rows] == [

@@ -1,4 +1,4 @@
-"""Token mixers from outside the package: found, named, told apart by version, or refused."""
+"""Plugins: token mixers of the user, their versions, and plugins that cannot be used."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ SHORT = [*TINY_FLAGS, "--optim.epochs=1"]
 
 
 @pytest.fixture(autouse=True)
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in; what is registered there is forgotten afterwards."""
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; mixers that a test registers are removed afterwards."""
     monkeypatch.chdir(tmp_path)
     modules, path = set(sys.modules), list(sys.path)
     mixers, names, registrars = dict(MIXERS), list(MIXER_NAMES), dict(REGISTERED_BY)
@@ -53,7 +53,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     MIXER_NAMES[:] = names
 
 
-def test_a_plugins_mixer_has_a_name_in_configs_and_no_influence_on_other_ids():
+def test_a_config_can_name_a_plugins_mixer_and_other_ids_stay():
     Path("shifty.py").write_text(SHIFT.format(name="shift", by=1))
     before = resolve("mini").run_id
     with pytest.raises(ConfigError, match="unknown token mixer 'shift'"):
@@ -64,8 +64,8 @@ def test_a_plugins_mixer_has_a_name_in_configs_and_no_influence_on_other_ids():
     assert set(plugins.mixer_versions(["pool", "shift"])) == {"shift"}
 
 
-def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
-    """In a run with workers, which are processes of their own."""
+def test_a_plugin_is_used_by_all_commands_and_a_changed_one_makes_runs_stale(capsys):
+    """Workers are processes of their own, which import the plugin too."""
     Path("versioned.py").write_text(SHIFT.format(name="versioned_shift", by=1))
     Path("grid.yaml").write_text(
         "method: grid\nparameters:\n  model.token_mixers: {values: [pool, versioned_shift]}\n"
@@ -125,7 +125,7 @@ def test_workers_and_the_table_know_it_and_another_version_is_stale(capsys):
 @pytest.mark.parametrize(
     "way", ["import helper", "import importlib\nhelper = importlib.import_module('helper')"]
 )
-def test_the_version_of_a_mixer_follows_what_its_files_do(workshop, way):
+def test_the_version_of_a_mixer_covers_imported_files_but_not_comments(workspace, way):
     Path("helper.py").write_text("BY = 1\n")
     text = SHIFT.format(name="helped", by="helper.BY")
     Path("helped.py").write_text(f"{way}\n{text}")
@@ -146,11 +146,11 @@ def test_the_version_of_a_mixer_follows_what_its_files_do(workshop, way):
         plugins.changed_mixers(before, ["helped"])
     )
     assert "'helped' has changed" in str(plugins.changed_mixers_on_disk(["helped"], before))
-    # What was edited is what runs from now on.
+    # The edited code is what runs from now on.
     assert MIXERS["helped"].forward.__globals__["helper"].BY == 3
 
 
-def test_what_a_file_has_for_other_mixers_does_not_count(workshop):
+def test_code_of_other_mixers_in_a_file_does_not_count(workspace):
     first = SHIFT.format(name="first_of_two", by="BY").replace("@", "BY = 1\n\n@")
     Path("two.py").write_text(first)
     plugins.load_plugins(["two"])
@@ -176,7 +176,7 @@ def test_what_a_file_has_for_other_mixers_does_not_count(workshop):
         ("built.make", "built.changed(built.make)"),
     ],
 )
-def test_what_registers_a_mixer_counts_though_another_module_defines_it(workshop, made, other):
+def test_the_module_that_registers_a_mixer_counts_too(workspace, made, other):
     Path("built.py").write_text(
         "from torch import nn\ndef make(config, stage, by=0):\n    return nn.Identity()\n"
         "def changed(build):\n    build.by = 2\n    return build\n"
@@ -192,24 +192,26 @@ def test_what_registers_a_mixer_counts_though_another_module_defines_it(workshop
     assert "'built_here' (ast:" in str(plugins.changed_mixers(before, ["built_here"]))
 
 
-def test_a_run_that_does_not_tell_its_code_is_stale(workshop):
-    Path("untold.py").write_text(SHIFT.format(name="untold_shift", by=1))
-    plugins.load_plugins(["untold"])
-    assert "'untold_shift' (unknown then, ast:" in str(plugins.changed_mixers({}, ["untold_shift"]))
+def test_a_run_without_a_mixer_version_is_stale(workspace):
+    Path("unversioned.py").write_text(SHIFT.format(name="unversioned_shift", by=1))
+    plugins.load_plugins(["unversioned"])
+    assert "'unversioned_shift' (unknown then, ast:" in str(
+        plugins.changed_mixers({}, ["unversioned_shift"])
+    )
     assert plugins.changed_mixers({}, ["pool"]) is None
 
 
-def test_old_records_have_the_version_of_a_whole_file(workshop):
+def test_old_records_have_the_version_of_a_whole_file(workspace):
     Path("older.py").write_text(SHIFT.format(name="older_shift", by=1))
     plugins.load_plugins(["older"])
     whole = hashlib.sha256(Path("older.py").read_bytes()).hexdigest()[:12]
     assert plugins.changed_mixers({"older_shift": whole}, ["older_shift"]) is None
     assert plugins.changed_mixers_on_disk(["older"], {"older_shift": whole}) is None
-    told = plugins.changed_mixers({"older_shift": "0" * 12}, ["older_shift"])
-    assert "whose comments count in this old record" in str(told)
+    message = plugins.changed_mixers({"older_shift": "0" * 12}, ["older_shift"])
+    assert "whose comments count in this old record" in str(message)
 
 
-def test_a_node_with_other_code_of_a_mixer_does_not_train_it(workshop):
+def test_a_node_refuses_a_run_if_its_code_of_the_mixer_differs(workspace):
     from ablations.scheduling.events import Refused
     from ablations.scheduling.ray.remote_job import RemoteJob, run_remote_job
 
@@ -222,17 +224,17 @@ def test_a_node_with_other_code_of_a_mixer_does_not_train_it(workshop):
     assert "this node has other code of it than the runner" in event.reason
 
 
-def test_status_reads_a_changed_plugin_and_imports_nothing(workshop):
-    Path("sly.py").write_text("raise SystemExit('imported')\n")
-    told = plugins.changed_mixers_on_disk(["sly"], {"sly_mixer": "ast:" + "0" * 12})
-    assert told == "the code of its token mixer 'sly_mixer' has changed"
-    assert "sly" not in sys.modules
-    for odd in ("../sly", "sly.py", 7, None, "no_such_module"):
-        assert plugins.changed_mixers_on_disk([odd], {"sly_mixer": "0"}) is None
+def test_a_changed_plugin_is_detected_without_importing_it(workspace):
+    Path("unsafe.py").write_text("raise SystemExit('imported')\n")
+    message = plugins.changed_mixers_on_disk(["unsafe"], {"unsafe_mixer": "ast:" + "0" * 12})
+    assert message == "the code of its token mixer 'unsafe_mixer' has changed"
+    assert "unsafe" not in sys.modules
+    for odd in ("../unsafe", "unsafe.py", 7, None, "no_such_module"):
+        assert plugins.changed_mixers_on_disk([odd], {"unsafe_mixer": "0"}) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "no such module in"),
         ("x = 1", "registers no token mixer"),
@@ -244,21 +246,21 @@ def test_status_reads_a_changed_plugin_and_imports_nothing(workshop):
         (SHIFT.format(name="my mixer", by=1), "letters, digits and underscores"),
     ],
 )
-def test_a_plugin_that_cannot_be_used_is_one_line_and_exit_2(text, told, workshop, capsys):
+def test_an_unusable_plugin_gives_exit_code_2_and_one_line(text, message, workspace, capsys):
     if text is not None:
         Path("faulty.py").write_text(text)
     assert main(["train", "--plugins", "faulty", *SHORT]) == 2
     out, err = capsys.readouterr()
     assert err.startswith("ablations: plugin faulty")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     assert out == ""
     assert not Path("runs").exists()
-    assert str(workshop) not in sys.path or text is not None
+    assert str(workspace) not in sys.path or text is not None
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("", "'' is not a module name"),
         ("./faulty", "'./faulty' is not a module name"),
@@ -267,15 +269,15 @@ def test_a_plugin_that_cannot_be_used_is_one_line_and_exit_2(text, told, worksho
         ("no", "plugin no: no such module"),
     ],
 )
-def test_a_name_that_is_no_plugin_is_one_line(name, told, capsys):
+def test_an_invalid_plugin_name_is_reported_in_one_line(name, message, capsys):
     assert main(["train", f"--plugins={name}", *SHORT]) == 2
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (
             "lambda config, stage: nn.MaxPool2d(2)",
@@ -287,18 +289,18 @@ def test_a_name_that_is_no_plugin_is_one_line(name, told, capsys):
         ("lambda: nn.Identity()", "TypeError"),
     ],
 )
-def test_a_mixer_that_breaks_its_contract_is_named(body, told, capsys):
+def test_a_mixer_that_breaks_its_contract_is_reported_by_name(body, message, capsys):
     text = "from torch import nn\nfrom poolformer import register_mixer\n"
     Path("broken_mixer.py").write_text(f'{text}register_mixer("broken")({body})\n')
     words = ["--plugins=broken_mixer", "--model.token_mixers=broken", *SHORT]
     assert main(["profile", "--recipe=mini", *[w for w in words if "system" not in w]]) == 2
     err = capsys.readouterr().err
     assert "token mixer 'broken'" in err
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_names_may_be_given_in_every_way_that_a_list_is(capsys):
+def test_plugins_can_be_listed_in_several_ways(capsys):
     for name in ("one", "two"):
         Path(f"{name}.py").write_text(SHIFT.format(name=f"shift_{name}", by=1))
     for words in (["--plugins", "one,two"], ["--system.plugins=['one', 'two']"]):
@@ -308,8 +310,8 @@ def test_names_may_be_given_in_every_way_that_a_list_is(capsys):
     assert "is not a list of names" in capsys.readouterr().err
 
 
-def test_a_definition_that_is_run_again_takes_the_place_of_the_first():
-    """As in a notebook, where a cell is run many times."""
+def test_defining_a_mixer_again_replaces_it():
+    """As in a notebook, where a cell runs many times."""
 
     def define(scale):
         @register_mixer("scaled")

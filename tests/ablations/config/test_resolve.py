@@ -1,4 +1,4 @@
-"""Recipes, presets and overrides: every spelling of a run is one run."""
+"""Recipes, presets and overrides give a config and its run id."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from ablations.config.resolve import FIELDS, preset_names, recipe_names, resolve
 from ablations.paper.published import PAPER_DIR
 from poolformer import SIZES, ConfigError, MetaFormer
 
-EVERY = [(recipe, preset) for recipe in recipe_names() for preset in preset_names(recipe)]
+RECIPES_AND_PRESETS = [
+    (recipe, preset) for recipe in recipe_names() for preset in preset_names(recipe)
+]
 
 
-@pytest.mark.parametrize(("recipe", "preset"), EVERY)
+@pytest.mark.parametrize(("recipe", "preset"), RECIPES_AND_PRESETS)
 def test_every_preset_of_every_recipe_builds(recipe, preset):
     config = resolve(recipe, {"model.num_classes": 10} if recipe == "imagenet" else {}, preset)
     with torch.device("meta"):
@@ -37,7 +39,7 @@ def test_every_recipe_has_the_presets_of_the_paper(recipe):
 
 @pytest.mark.parametrize("recipe", recipe_names())
 @pytest.mark.parametrize("preset", ["pppa", "ppaa"])
-def test_the_attention_hybrids_carry_the_papers_own_changes(recipe, preset):
+def test_attention_hybrids_make_the_same_other_changes_as_in_the_paper(recipe, preset):
     base, hybrid = resolve(recipe), resolve(recipe, preset=preset)
     assert hybrid.model.norm == "layer"
     assert hybrid.data.batch_size * 4 == base.data.batch_size
@@ -56,7 +58,7 @@ def published(parameter: str, models: str = "all") -> str:
         )
 
 
-def test_the_imagenet_recipe_is_the_papers():
+def test_the_imagenet_recipe_has_the_papers_hyperparameters():
     run = resolve("imagenet")
     data, optim = run.data, run.optim
     assert optim.epochs == int(published("epochs"))
@@ -85,7 +87,7 @@ def test_the_imagenet_recipe_is_the_papers():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_imagenet_recipe_has_the_papers_regularisation_by_size(size):
+def test_the_imagenet_recipe_has_the_papers_regularisation_of_each_size(size):
     run, name = resolve("imagenet", preset=size), f"PoolFormer-{size.upper()}"
     assert run.model.drop_path == float(published("drop_path", name))
     assert run.model.layer_scale_init == float(published("layer_scale_init", name))
@@ -96,12 +98,12 @@ def test_the_imagenet_recipe_has_the_papers_regularisation_by_size(size):
 @pytest.mark.parametrize(
     ("model", "preset"), [("pppa", "pppa"), ("ppaa", "ppaa"), ("pppf", "pppf"), ("ppff", "ppff")]
 )
-def test_the_hybrids_have_their_evaluation_crop(model, preset):
+def test_hybrids_have_the_papers_evaluation_crop(model, preset):
     crop = float(published("eval_crop_pct", f"metaformer_{model}_s12_224"))
     assert resolve("imagenet", preset=preset).data.crop_pct == crop
 
 
-def test_where_and_how_a_run_computes_is_not_in_its_id():
+def test_machine_and_paths_are_not_part_of_the_run_id():
     base = resolve("mini")
     same = {
         "system.threads": 2,
@@ -115,12 +117,12 @@ def test_where_and_how_a_run_computes_is_not_in_its_id():
         assert resolve("mini", other).run_id != base.run_id
 
 
-def test_the_id_is_pinned():
-    """Ids are promises: records on other machines have them. A change here is a breaking one."""
+def test_a_run_id_is_pinned():
+    """Records on other machines have these ids: changing one is a breaking change."""
     assert resolve("imagenet").run_id == "323c7b62a458"
 
 
-def test_a_learning_rate_by_the_rule_and_by_hand_are_one_run():
+def test_equal_learning_rates_have_one_run_id_however_they_are_set():
     by_rule = resolve("mini", {"optim.lr_base": 0.032, "data.batch_size": 64})
     by_hand = resolve("mini", {"optim.lr": 0.002, "data.batch_size": 64})
     assert by_rule.optim.lr == 0.002
@@ -143,18 +145,18 @@ VALUES = {
 
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
-def test_what_an_agent_spells_is_what_a_yaml_means(overrides):
+def test_values_as_text_give_the_same_run_as_typed_values(overrides):
     """``${args}`` is ``--key=str(value)``: Python's spelling of lists, booleans and null."""
     if "pool" not in overrides.get("model.token_mixers", ["pool"]):
-        overrides.pop("model.pool_size", None)  # it would be refused: nothing reads it
+        overrides.pop("model.pool_size", None)  # it would be refused: no mixer uses it
     typed = resolve("mini", overrides)
-    spelled = resolve("mini", {name: str(value) for name, value in overrides.items()})
-    assert spelled == typed
-    assert spelled.run_id == typed.run_id
+    from_text = resolve("mini", {name: str(value) for name, value in overrides.items()})
+    assert from_text == typed
+    assert from_text.run_id == typed.run_id
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("model.pool_sise", 3, "did you mean 'model.pool_size'"),
         ("optim.learning_rate", 3, "unknown field"),
@@ -178,18 +180,18 @@ def test_what_an_agent_spells_is_what_a_yaml_means(overrides):
         ("system.tracker", "wandbb", "did you mean 'wandb'"),
     ],
 )
-def test_a_wrong_field_is_told_in_one_line(name, value, told):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_an_invalid_field_is_reported_in_one_line(name, value, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         resolve("mini", {name: value})
     assert "\n" not in str(caught.value)
 
 
-def test_the_crop_of_the_timm_pipeline_must_rise():
+def test_the_crop_scale_must_rise():
     with pytest.raises(ConfigError, match="must rise"):
         resolve("imagenet", {"data.crop_scale": [0.9, 0.1]})
 
 
-def test_wrong_recipes_and_presets_name_the_valid_ones():
+def test_unknown_recipes_and_presets_suggest_valid_ones():
     with pytest.raises(ConfigError, match="did you mean 'mini'"):
         resolve("mino")
     with pytest.raises(ConfigError, match="unknown recipe '_rows'"):
@@ -198,7 +200,7 @@ def test_wrong_recipes_and_presets_name_the_valid_ones():
         resolve("mini", preset="ppaaa")
 
 
-def test_no_field_is_left_without_a_type():
+def test_every_field_refuses_a_mapping():
     for name in FIELDS:
         with pytest.raises(ConfigError):
             resolve("mini", {name: {"no": "field", "is": "this"}})

@@ -1,4 +1,4 @@
-"""A sweep file means the same to `ablations run` and to an agent; nothing in it is dropped."""
+"""Sweep files: `ablations run` and agents train the same runs; invalid files are refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
-from ablations.cli.main import build_parser, main
+from ablations.cli.main import build_parser
 from ablations.config.arguments import split_arguments
 from ablations.config.resolve import recipe_names, resolve
 from ablations.config.sweep import expand_sweeps
 from ablations.errors import ConfigError
-from tests.factories.configs import sweep_grid
+from tests.factories.configs import sweep_grid, sweep_run_ids, write_sweep
 from tests.wandb_server.sweeps import grid
 
 GRID = "method: grid\nparameters:\n"
@@ -25,12 +25,12 @@ ONE = GRID + "  seed: {values: [0]}\n"
 FILES = sorted(Path("sweeps").glob("*.yaml"))
 
 
-def by_agent(tree, recipe="mini"):
-    """The ids of the runs that agents start, by the server's grid and the client's functions."""
+def agent_run_ids(tree, recipe="mini"):
+    """The ids of the runs that agents start, by the server's grid and W&B's client."""
     ids = []
-    cells = grid(tree["parameters"])[: tree.get("run_cap")]
-    for cell in cells:
-        sent = {"args": {name: {"value": value} for name, value in cell.items()}}
+    runs = grid(tree["parameters"])[: tree.get("run_cap")]
+    for run in runs:
+        sent = {"args": {name: {"value": value} for name, value in run.items()}}
         made = wandb_sweeps.create_sweep_command_args(sent)
         made |= {"env": [], "interpreter": [], "program": []}
         words = []
@@ -44,21 +44,11 @@ def by_agent(tree, recipe="mini"):
     return list(dict.fromkeys(ids))
 
 
-def by_run(path, recipe="mini", **options):
-    return [cell.config.run_id for cell in expand_sweeps([path], recipe, **options)]
-
-
-def write(tmp_path, tree):
-    path = tmp_path / "sweep.yaml"
-    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
-    return path
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_agents_and_runners_train_the_same_runs_of_a_shipped_file(path):
+def test_agents_train_the_same_runs_of_a_shipped_file(path):
     tree = yaml.safe_load(path.read_text())
     for recipe in recipe_names():
-        assert sorted(by_agent(tree, recipe)) == sorted(by_run(path, recipe))
+        assert sorted(agent_run_ids(tree, recipe)) == sorted(sweep_run_ids(path, recipe))
 
 
 AXES = {
@@ -98,33 +88,34 @@ FLAGS = st.sampled_from(
 
 @settings(deadline=None, max_examples=60)
 @given(PARAMETERS, FLAGS, FLAGS, st.none() | st.integers(1, 5))
-def test_agents_and_runners_train_the_same_runs_of_any_file(
-    tmp_path_factory, parameters, before, after, cap
-):
+def test_agents_train_the_same_runs_of_any_file(tmp_path_factory, parameters, before, after, cap):
     command = ["${env}", "${interpreter}", "-m", "${program}", *before, "${args}", *after]
     tree = {"method": "grid", "program": "ablations.train", "command": command}
     tree |= {"parameters": parameters} | ({"run_cap": cap} if cap else {})
-    path = write(tmp_path_factory.mktemp("sweep"), tree)
+    path = write_sweep(tmp_path_factory.mktemp("sweep"), tree)
     try:
-        ours = by_run(path)
+        found = sweep_run_ids(path)
     except ConfigError as error:
-        # An agent's runs are refused too, by what its sweep gave them.
+        # An agent's runs are refused too: they contradict the parameters of their sweep.
         assert "after ${args}" in str(error)
         return
-    assert sorted(ours) == sorted(by_agent(tree))
+    assert sorted(found) == sorted(agent_run_ids(tree))
 
 
-def test_the_order_is_wandbs_at_each_level(tmp_path):
+def test_order_and_duplicates_are_those_of_wandb(tmp_path):
     parameters = {
+        "seed": {"min": 0, "max": 1},
         "model.pool_size": {"values": [3, 5]},
-        "model": {"parameters": {"norm": {"values": ["batch", "layer"]}}},
+        "model": {"parameters": {"norm": {"values": ["layer", "layer", "batch"]}}},
     }
-    path = write(tmp_path, {"method": "grid", "parameters": parameters, "run_cap": 3})
-    assert sweep_grid(path) == [
-        {"model.norm": "batch", "model.pool_size": 3},
-        {"model.norm": "batch", "model.pool_size": 5},
-        {"model.norm": "layer", "model.pool_size": 3},
+    path = write_sweep(tmp_path, {"method": "grid", "parameters": parameters, "run_cap": 5})
+    runs = [
+        {"model.norm": norm, "model.pool_size": size, "seed": seed}
+        for norm in ("layer", "batch")
+        for size in (3, 5)
+        for seed in (0, 1)
     ]
+    assert sweep_grid(path) == runs[:5]
 
 
 REFUSED = [
@@ -194,232 +185,68 @@ REFUSED = [
     ("a: !!int ''\n", "is not YAML"),
     ("a: \x00\n", "is not YAML"),
     ("a: *nobody\n", "undefined alias"),
+    ("just words", "must be a mapping"),
+    ("- a\n- b\n", "must be a mapping"),
+    ("a: [", "is not YAML"),
+    ("method: grid\n", "parameters is missing"),
+    ("method: grid\nparameters: []\n", "parameters is missing"),
+    ("method: bayes\nparameters:\n  seed: {values: [0]}\n", "method 'bayes'"),
+    (GRID + "  model.pool_sise: {values: [3]}\n", "did you mean 'model.pool_size'"),
+    (GRID + "  model.pool_size: [3, 5]\n", "needs values"),
+    (GRID + "  model.pool_size: {values: []}\n", "needs values"),
+    (GRID + "  optim.lr: {min: 0.1, max: 0.5}\n", "needs values"),
+    (GRID + "  model.pool_size: {values: [4]}\n", "must be odd"),
+    (GRID + "  model.norm: {values: [bacth]}\n", "did you mean 'batch'"),
+    (GRID + "  preset: {values: [ppab]}\n", "unknown preset"),
 ]
 
 
-@pytest.mark.parametrize(("text", "told"), REFUSED, ids=range(len(REFUSED)))
-def test_what_is_not_understood_is_refused_in_one_line(tmp_path, text, told):
-    path = write(tmp_path, text)
+@pytest.mark.parametrize(("text", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_an_invalid_file_is_refused_in_one_line(tmp_path, text, message):
+    path = write_sweep(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         expand_sweeps([path], "mini")
     message = str(caught.value)
-    assert told in message
+    assert message in message
     assert message.startswith(str(path))
     assert "\n" not in message
     assert len(message) < 700
 
 
-def test_a_file_that_grows_when_its_aliases_are_written_out_is_refused(tmp_path):
+def test_a_file_that_is_huge_with_its_aliases_written_out_is_refused(tmp_path):
     lines = ["a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
     with pytest.raises(ConfigError, match="aliases written out"):
-        sweep_grid(write(tmp_path, "\n".join(lines)))
+        sweep_grid(write_sweep(tmp_path, "\n".join(lines)))
 
 
-def test_what_people_write_is_read(tmp_path):
-    text = (
-        "\ufeffmethod: grid\r\nrun_cap: ~\r\nx: &no 1\r\n"
-        "parameters:\r\n  seed: &seeds {values: [0, 1]}\r\n"
-    ).replace("x: &no 1\r\n", "")
-    assert sweep_grid(write(tmp_path, text)) == [{"seed": 0}, {"seed": 1}]
+def test_unusual_but_valid_yaml_is_read(tmp_path):
+    text = "\ufeffmethod: grid\r\nrun_cap: ~\r\nparameters:\r\n  seed: &seeds {values: [0, 1]}\r\n"
+    assert sweep_grid(write_sweep(tmp_path, text)) == [{"seed": 0}, {"seed": 1}]
     text = GRID + "  seed: {<<: {values: [0]}, values: [1e-3, 2]}\n"
     with pytest.raises(ConfigError, match="seed '1e-3' is not a whole number"):
-        expand_sweeps([write(tmp_path, text)], "mini")
+        expand_sweeps([write_sweep(tmp_path, text)], "mini")
     text = GRID + "  optim.lr: {values: [1e-3, 0.001]}\n"
-    assert len(by_run(write(tmp_path, text))) == 1
+    assert len(sweep_run_ids(write_sweep(tmp_path, text))) == 1
 
 
-def test_a_product_of_lists_is_counted_and_never_made(tmp_path):
+def test_a_huge_grid_is_refused_without_listing_its_runs(tmp_path):
     names = ["model.pool_size", "model.mlp_ratio", "optim.lr", "seed"]
     text = GRID + "".join(f"  {name}: {{values: {list(range(1, 999))}}}\n" for name in names)
-    begun = time.process_time()
+    started = time.process_time()
     with pytest.raises(ConfigError, match="992,023,968,016 runs, more than 100,000"):
-        expand_sweeps([write(tmp_path, text)], "mini")
-    assert time.process_time() - begun < 20
-    huge = write(tmp_path, GRID + "  seed: {min: 0, max: 2000000000}\n")
+        expand_sweeps([write_sweep(tmp_path, text)], "mini")
+    assert time.process_time() - started < 20
+    huge = write_sweep(tmp_path, GRID + "  seed: {min: 0, max: 2000000000}\n")
     assert len(expand_sweeps([huge], "mini", seeds=[4, 2])) == 2
 
 
-# The flags of `command`
-
-COMMAND = ["${env}", "${interpreter}", "-m", "${program}"]
-
-
-def with_command(*words, **parameters):
-    tree = {"method": "grid", "program": "ablations.train", "command": [*COMMAND, *words]}
-    given = parameters or {"seed": {"values": [0, 1]}}
-    return tree | {"parameters": given}
-
-
-@pytest.mark.parametrize(
-    ("words", "fields", "preset", "recipe"),
-    [
-        (["--optim.epochs=9", "${args}"], {"optim.epochs": 9}, None, "mini"),
-        (["${args}", "--optim.epochs", "9"], {"optim.epochs": 9}, None, "mini"),
-        (["--model.residual", "${args_json}"], {}, None, "mini"),
-        (["--preset=s24", "${args_no_equals}"], {}, "s24", "mini"),
-        (["--recipe", "cifar10", "${args}"], {}, None, "cifar10"),
-        (["--tracker=none", "${args}"], {}, None, "mini"),
-        (["--model.norm=${envvar:NORM}", "${args}"], {"model.norm": "batch"}, None, "mini"),
-    ],
-)
-def test_flags_of_the_command_are_the_runs_too(
-    tmp_path, monkeypatch, words, fields, preset, recipe
-):
-    monkeypatch.setenv("NORM", "batch")
-    expected = [resolve(recipe, {**fields, "seed": seed}, preset).run_id for seed in (0, 1)]
-    assert by_run(write(tmp_path, with_command(*words))) == expected
-
-
-def test_precedence_is_a_command_lines(tmp_path):
-    lr = {"optim.lr": {"values": [0.1, 0.2]}}
-    path = write(tmp_path, with_command("--optim.lr=0.5", "--optim.min_lr=0", "${args}", **lr))
-    found = [cell.config.optim for cell in expand_sweeps([path], "mini", {"optim.min_lr": 0.01})]
-    assert [(optim.lr, optim.min_lr) for optim in found] == [(0.1, 0.01), (0.2, 0.01)]
-    path = write(tmp_path, with_command("--recipe=cifar10", "${args}"))
-    assert {cell.config.recipe for cell in expand_sweeps([path], "mini", recipe_given=True)} == {
-        "mini"
-    }
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ([], "must have ${args} once"),
-        (["${args}", "${args_json}"], "must have ${args} once"),
-        (["${args_append_hydra}"], "command has ${args_append_hydra}: valid are ${args}"),
-        (["${arsg}"], "command has ${arsg}"),
-        (["--results=there", "${args}"], "command has 'results'"),
-        (["--no-reuse", "${args}"], "command has 'no-reuse'"),
-        (["--model.nrom=batch", "${args}"], "did you mean 'model.norm'"),
-        (["--preset", "${args}"], "command has 'preset'"),
-        (["stray", "${args}"], "command has 'stray'"),
-        (["${args}", "--seed=7"], "command sets seed after ${args}"),
-    ],
-)
-def test_a_command_that_cannot_be_followed_is_refused(tmp_path, words, told):
-    with pytest.raises(ConfigError) as caught:
-        expand_sweeps([write(tmp_path, with_command(*words))], "mini")
-    assert told in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("command", "told"),
-    [
-        (["srun", "${program}", "${args}"], "command has 'srun'"),
-        (["python", "train.py", "${args}"], "command starts no ${program}"),
-        (["${program}", ["${args}"]], "each of its items must be text"),
-        ("python -m ablations.train", "command must be a list"),
-        ([], "command must be a list"),
-    ],
-)
-def test_another_command_is_refused(tmp_path, command, told):
-    tree = {"method": "grid", "command": command, "parameters": {"seed": {"value": 1}}}
-    with pytest.raises(ConfigError) as caught:
-        expand_sweeps([write(tmp_path, tree)], "mini")
-    assert told in str(caught.value)
-
-
-# Flags of `ablations run` over what a file varies
-
-
-@pytest.mark.parametrize(
-    ("parameters", "overrides", "told"),
-    [
-        (
-            {"model.mlp_ratio": {"values": [2, 4]}},
-            {"model.mlp_ratio": "8"},
-            "2 values of model.mlp",
-        ),
-        ({"seed": {"values": [0, 1]}}, {"seed": "1"}, "--seed 1 .* use --seeds"),
-        (
-            {"model": {"values": [{"norm": "batch"}, {"norm": "none"}]}},
-            {"model.norm": "layer"},
-            "2",
-        ),
-        (
-            {"preset": {"values": ["s12", "no_residual"]}},
-            {"model.residual": True},
-            "two of its runs equal",
-        ),
-        (
-            {"model.norm": {"values": ["group", "batch"]}},
-            {"model.head_dim": 8},
-            "would change noth",
-        ),
-        (
-            {"model.pool_size": {"values": [3, 5]}, "model.token_mixers": {"value": "identity"}},
-            {},
-            "model.pool_size 5 would change nothing",
-        ),
-    ],
-)
-def test_a_flag_does_not_silently_undo_a_sweep(tmp_path, parameters, overrides, told):
-    path = write(tmp_path, {"method": "grid", "parameters": parameters})
-    with pytest.raises(ConfigError, match=told):
-        expand_sweeps([path], "mini", overrides)
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("system.precision", ["32-true", "bf16-mixed"]),
-        ("data.root", ["a", "b"]),
-        ("system", [{"tracker": "none"}, {"precision": "32-true", "tracker": "none"}]),
-    ],
-)
-def test_values_that_tell_no_runs_apart_are_refused(tmp_path, name, values):
-    together = write(tmp_path, {"method": "grid", "parameters": {name: {"values": values}}})
-    with pytest.raises(ConfigError, match="have the same id"):
-        expand_sweeps([together], "mini")
-    apart = []
-    for number, value in enumerate(values):
-        apart.append(tmp_path / f"{number}.yaml")
-        tree = {"method": "grid", "parameters": {name: {"value": value}}}
-        apart[-1].write_text(yaml.safe_dump(tree))
-    assert len(expand_sweeps(apart[:1], "mini")) == 1
-    with pytest.raises(ConfigError, match=r"1.yaml: .* have the same id"):
-        expand_sweeps(apart, "mini")
-
-
-def test_a_flag_for_the_whole_study_is_taken_where_one_of_its_runs_reads_it(tmp_path):
-    mixers = {"model.token_mixers": {"values": ["pool", "identity"]}}
-    path = write(tmp_path, {"method": "grid", "parameters": mixers})
-    assert {
-        c.config.model.pool_size for c in expand_sweeps([path], "mini", {"model.pool_size": 5})
-    } == {5}
-    one = write(tmp_path, {"method": "grid", "parameters": {"model.mlp_ratio": {"values": [2]}}})
-    assert [
-        c.config.model.mlp_ratio for c in expand_sweeps([one], "mini", {"model.mlp_ratio": 8})
-    ] == [8]
-
-
-def test_a_files_project_is_the_runs(tmp_path):
-    path = write(tmp_path, f"project: own\n{ONE}")
-    (cell,) = expand_sweeps([path], "mini")
-    assert cell.config.system.project == "own"
-    (cell,) = expand_sweeps([path], "mini", {"system.project": "flag"})
-    assert cell.config.system.project == "flag"
-
-
-def test_seeds_and_a_cap_exclude_each_other(tmp_path, capsys):
-    path = write(tmp_path, ONE + "run_cap: 1\n")
-    assert main(["run", str(path), "--seeds", "0-3", "--dry-run"]) == 2
-    assert "run_cap 1 counts" in capsys.readouterr().err
-
-
-def test_one_seed_that_may_have_been_meant_as_a_number_of_seeds_is_said(tmp_path, capsys):
-    path = write(tmp_path, ONE)
-    words = ["run", str(path), "--dry-run", "--results", str(tmp_path)]
-    assert main([*words, "--seeds", "3"]) == 0
-    out, err = capsys.readouterr()
-    assert err == "seed 3 alone; 3 seeds are --seeds 0-2\n"
-    assert "seed 3" in out
-    assert main([*words, "--seeds", "0", "--seeds", "1,2"]) == 0
-    assert "3 runs" in capsys.readouterr().out
-
-
-def test_deep_or_odd_files_never_end_in_a_traceback(tmp_path):
+def test_deeply_nested_files_are_refused(tmp_path):
     for opening, depth in itertools.product(["[", "{a: ", "- ", "? "], [29, 31, 600, 3000]):
         with pytest.raises(ConfigError):
-            expand_sweeps([write(tmp_path, opening * depth)], "mini")
+            expand_sweeps([write_sweep(tmp_path, opening * depth)], "mini")
+
+
+def test_a_missing_file_is_reported(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
+        expand_sweeps([tmp_path / "none.yaml"], "mini")

@@ -1,4 +1,4 @@
-"""No knob moves nothing: another value of a field is another run, or is refused."""
+"""A field that a run would not use is refused; every other change gives another run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ablations.config.resolve import FIELDS, resolve
 from poolformer import ConfigError, MetaFormer
 from tests.factories.configs import TINY
 
-# A run in which a field is not read, another value of it, and what makes a run read it.
-UNREAD = [
+# A field and another value of it, overrides with which a run does not use the field, and
+# overrides with which it does.
+UNUSED = [
     ("model.pool_size", 5, {"model.token_mixers": "identity"}, {"model.token_mixers": "pool"}),
     ("model.head_dim", 8, {}, {"model.token_mixers": "attention"}),
     ("model.head_dim", 8, {}, {"model.dims": [8, 8, 16, 16]}),
@@ -45,16 +46,16 @@ UNREAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "without", "reading"), UNREAD)
-def test_a_field_that_a_run_does_not_read_is_refused(name, value, without, reading):
+@pytest.mark.parametrize(("name", "value", "without", "using"), UNUSED)
+def test_a_field_that_a_run_does_not_use_is_refused(name, value, without, using):
     with pytest.raises(ConfigError, match=f"{name} .* would change nothing in this run") as caught:
         resolve("mini", {**without, name: value}, study_overrides=without)
     assert "\n" not in str(caught.value)
-    if reading is not None:
-        found = {**without, **reading}
-        changed = resolve("mini", {**found, name: value}, study_overrides=without)
-        assert changed.run_id != resolve("mini", found, study_overrides=without).run_id
-    # A study's flag, and the value that the recipe has, are no contradiction.
+    if using is not None:
+        used = {**without, **using}
+        changed = resolve("mini", {**used, name: value}, study_overrides=without)
+        assert changed.run_id != resolve("mini", used, study_overrides=without).run_id
+    # A flag for a whole study, and the recipe's own value, are accepted.
     assert resolve("mini", {**without, name: value}, study_overrides=[name, *without])
     group, field = name.split(".")
     own = {**without, name: getattr(getattr(resolve("mini"), group), field)}
@@ -63,22 +64,22 @@ def test_a_field_that_a_run_does_not_read_is_refused(name, value, without, readi
     )
 
 
-def test_every_field_of_the_table_is_tested():
-    assert {name for name, *_ in UNREAD} | {"data.color_jitter"} == set(unused_fields.CONDITIONS)
+def test_every_condition_is_tested():
+    assert {name for name, *_ in UNUSED} | {"data.color_jitter"} == set(unused_fields.CONDITIONS)
 
 
-def test_colour_jitter_is_read_where_no_policy_replaces_it():
+def test_colour_jitter_is_used_where_no_policy_replaces_it():
     with pytest.raises(ConfigError, match="data.color_jitter 0.1 would change nothing"):
         resolve("imagenet", {"data.color_jitter": 0.1})
     for policy in (None, "3a"):
         resolve("imagenet", {"data.color_jitter": 0.1, "data.auto_augment": policy})
 
 
-def test_the_table_says_what_timm_does():
+def test_conditions_agree_with_timm():
     for name in VALID_NAMES["optim.optimizer"]:
         known = get_optimizer_info(name)
         assert known.has_betas == (name in unused_fields.WITH_BETAS)
-        # Its information has lamb and lion right; it says what the constructor takes.
+        # The defaults of the created optimizer show whether it takes epsilon.
         created = create_optimizer_v2(torch.nn.Linear(1, 1), opt=name, lr=0.1)
         assert ("eps" in created.defaults) == (name in unused_fields.WITH_EPS)
     for policy, jittered in (("rand-m9-mstd0.5-inc1", False), ("3a", True), (None, True)):
@@ -88,7 +89,7 @@ def test_the_table_says_what_timm_does():
         assert ("ColorJitter" in repr(transform)) == jittered
 
 
-OTHER = {
+OTHER_VALUES = {
     "model.depths": [[1, 1, 2, 1], [2, 2]],
     "model.dims": [[16, 16, 16, 32]],
     "model.mlp_ratio": [2, 8],
@@ -134,12 +135,12 @@ OTHER = {
     "seed": [3],
 }
 SETTINGS = st.fixed_dictionaries(
-    {}, optional={name: st.sampled_from(values) for name, values in OTHER.items()}
+    {}, optional={name: st.sampled_from(values) for name, values in OTHER_VALUES.items()}
 )
 
 
-def test_every_field_that_is_part_of_the_id_is_among_these():
-    left = {name for name in FIELDS if not name.startswith("system.")} - OTHER.keys()
+def test_other_values_cover_every_field_in_the_id():
+    left = {name for name in FIELDS if not name.startswith("system.")} - OTHER_VALUES.keys()
     timm = {"auto_augment", "color_jitter", "random_erasing", "crop_scale", "crop_pct"}
     timm |= {"train_interpolation", "pipeline", "name", "root"}
     assert left == {f"data.{name}" for name in timm} | {"model.num_classes"}
@@ -147,7 +148,7 @@ def test_every_field_that_is_part_of_the_id_is_among_these():
 
 
 def signature(run):
-    """What the trainer makes of a config: the model and all numbers that reach the loop."""
+    """All that training derives from a config: the model and the numbers of the loop."""
     model, data, optim = run.model, run.data, run.optim
     mixes = data.mixing and data.mixup_prob > 0
     both = data.mixup > 0 and data.cutmix > 0
@@ -190,20 +191,20 @@ def signature(run):
 
 
 @settings(deadline=None, max_examples=150)
-@given(SETTINGS, st.sampled_from(sorted(OTHER)), st.data())
-def test_no_knob_moves_nothing(others, name, data):
-    """From any run, one field to another value: another training, or a refusal."""
-    value = data.draw(st.sampled_from(OTHER[name]))
+@given(SETTINGS, st.sampled_from(sorted(OTHER_VALUES)), st.data())
+def test_changing_any_field_changes_training_or_is_refused(others, name, data):
+    """Change one field of a random run."""
+    value = data.draw(st.sampled_from(OTHER_VALUES[name]))
     others.pop(name, None)
     try:
         before, after = resolve("mini", others), resolve("mini", {**others, name: value})
     except ConfigError:
         return
     if name == "model.head_dim" and "model.dims" in others:
-        return  # the one exception, which is stated: a study's scale
+        return  # the one exception: a head dimension for all runs of a study
     if before.run_id != after.run_id:
         assert signature(before) != signature(after)
 
 
-def test_the_scale_that_all_tests_train_on_is_accepted():
+def test_the_small_model_of_the_tests_is_valid():
     assert resolve("mini", TINY).model.head_dim == 8

@@ -29,6 +29,7 @@ from ablations.figures.drawing import (
     legend,
     legend_entry,
     new_figure,
+    padded,
     set_log_ticks,
 )
 from ablations.figures.labels import place_labels, plot_label
@@ -45,7 +46,7 @@ MIXER_COLORS = {
     "Spatial MLP": GREEN,
     "Pooling": VERMILLION,
 }
-COSTS = ["macs", "params"]
+PUBLISHED = {"macs": "macs_g", "params": "params_m"}  # each cost in the paper's Table 2
 OWN_MARKS = ["*", "P", "X", "h"]  # one per study
 Look = dict[str, Any]
 
@@ -78,22 +79,15 @@ def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
     if not ours:
         notes.append("None of these studies is of ImageNet-1K, so none is drawn.")
     figure = new_figure(5.0, TITLE, notes)
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, published, cost, unit in (
-        (left, "macs_g", "macs", 1e9),
-        (right, "params_m", "params", 1e6),
-    ):
+    for axes, cost, unit in _panels(figure, "G", "ImageNet-1K top-1 (%)"):
         for family, members in families.items():
-            _draw_family(axes, family, members, published, looks[family])
+            _draw_family(axes, family, members, PUBLISHED[cost], looks[family])
         for study, look in zip(ours, own_looks, strict=True):
             for row in study.rows:
                 if row.top1 and row.cost.get(cost):
                     _draw_row(axes, row, row.cost[cost] / unit, "ours", markersize=8, **look)
         axes.margins(x=0.12, y=0.08)
         set_log_ticks(axes, "g")
-    left.set_xlabel("MACs per image (G)")
-    left.set_ylabel("ImageNet-1K top-1 (%)")
-    right.set_xlabel("Parameters (M)")
     columns: dict[str, dict[str, Look]] = {}
     for family, kind in kinds.items():
         kind = "Convolution" if kind == "Convolutional" else kind
@@ -103,6 +97,15 @@ def accuracy_against_cost(studies: Sequence[Study]) -> StyledFigure:
         columns["Ours"] = dict(zip(named, own_looks, strict=True))
     _legend_in_columns(figure, columns)
     return figure
+
+
+def _panels(figure: StyledFigure, symbol: str, accuracy: str) -> list[tuple[Axes, str, float]]:
+    """Two axes with their cost and its unit: MACs in M or G, and parameters in M."""
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set_xlabel(f"MACs per image ({symbol})")
+    left.set_ylabel(accuracy)
+    right.set_xlabel("Parameters (M)")
+    return [(left, "macs", 1e9 if symbol == "G" else 1e6), (right, "params", 1e6)]
 
 
 def _legend_in_columns(figure: StyledFigure, columns: Mapping[str, Mapping[str, Look]]) -> None:
@@ -183,20 +186,16 @@ def cost_of_study(study: Study) -> StyledFigure:
     rows = [row for row in study.rows if row.top1 and row.cost.get("macs")]
     bottom, top = _accuracy_limits(rows)
     figure = new_figure(4.6, _title(study, rows), _notes(study, rows, bottom, top))
-    left, right = figure.subplots(1, 2, sharey=True)
     looks = _section_looks(rows)
-    left.set_ylim(bottom, top)
-    unit, symbol = (1e9, "G") if any(row.cost["macs"] >= 1e9 for row in rows) else (1e6, "M")
-    panels = [(left, "macs", unit), (right, "params", 1e6)]
+    symbol = "G" if any(row.cost["macs"] >= 1e9 for row in rows) else "M"
+    panels = _panels(figure, symbol, "Top-1 on the study's images (%)")
+    panels[0][0].set_ylim(bottom, top)
     for axes, cost, unit in panels:
         for row in rows:
             more = {"zorder": 5, "markersize": 6.5} if row.axis == BASELINE else {"zorder": 3}
             _draw_row(axes, row, row.cost[cost] / unit, row.label, **looks[row.axis], **more)
         most = max((row.cost[cost] / unit for row in rows), default=1.0)
         axes.set_xlim(0, 1.6 * most)  # leaves room for labels right of the marks
-    left.set_xlabel(f"MACs per image ({symbol})")
-    right.set_xlabel("Parameters (M)")
-    left.set_ylabel("Top-1 on the study's images (%)")
     entries = [
         legend_entry(plot_label(axis), linestyle="none", **look) for axis, look in looks.items()
     ]
@@ -219,7 +218,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
     if study.baseline is None:
         return "What the variants of this study cost, and how accurate they are"
     others = [row for row in rows if row is not study.baseline]
-    count = sum(any(_has_other_cost(study, row, cost) for cost in COSTS) for row in others)
+    count = sum(any(_has_other_cost(study, row, cost) for cost in PUBLISHED) for row in others)
     verb = "costs" if count < 2 else "cost"
     variants = f"{count or 'None'} of {pluralize(len(others), 'variant')}"
     return f"{variants} {verb} over a tenth more or less than the baseline"
@@ -233,7 +232,7 @@ def _notes(study: Study, rows: Sequence[Row], bottom: float, top: float) -> list
     ]
     if any(row.top1 and not bottom <= row.top1.mean <= top for row in rows):
         notes.append("An arrow is a value off the axis.")
-    if any(_has_other_cost(study, row, cost) for row in rows for cost in COSTS):
+    if any(_has_other_cost(study, row, cost) for row in rows for cost in PUBLISHED):
         notes.append("Labelled if there is room: variants whose cost differs by more than a tenth.")
     return notes
 
@@ -255,8 +254,7 @@ def _accuracy_limits(rows: Sequence[Row]) -> tuple[float, float]:
     kept = [row.top1 for row in rows if row.top1 and abs(row.top1.mean - middle) <= limit]
     low = min(spread.mean - (spread.std or 0) for spread in kept)
     high = max(spread.mean + (spread.std or 0) for spread in kept)
-    margin = 0.1 * (high - low) or 1.0
-    return low - margin, high + margin
+    return padded(low, high, 0.1)
 
 
 def _has_other_cost(study: Study, row: Row, cost: str) -> bool:

@@ -208,6 +208,12 @@ def draw_estimate(
     return side
 
 
+def padded(low: float, high: float, share: float) -> tuple[float, float]:
+    """Limits of an axis with a margin, a share of its range, at both ends."""
+    margin = share * (high - low) or 1.0
+    return low - margin, high + margin
+
+
 def set_log_ticks(axes: Axes, form: str) -> None:
     """Give the x axis a logarithmic scale with ticks at 1, 2, 5, 10, ...
 

@@ -23,6 +23,7 @@ from ablations.figures.drawing import (
     legend,
     legend_entry,
     new_figure,
+    padded,
 )
 from ablations.figures.labels import (
     dagger_notes,
@@ -89,8 +90,7 @@ def _set_limits(axes: Axes, rows: Sequence[Row]) -> None:
         values += [value for value in (*found, _paper_delta(row)) if value is not None]
     limit = bulk_limit(values)
     kept = [value for value in values if abs(value) <= limit]
-    margin = 0.07 * (max(kept) - min(kept)) or 1.0
-    axes.set_xlim(min(kept) - margin, max(kept) + margin)
+    axes.set_xlim(*padded(min(kept), max(kept), 0.07))
 
 
 def _draw_row(axes: Axes, y: float, row: Row) -> None:

@@ -124,7 +124,8 @@ def parse_columns(text: str) -> list[str]:
     return [headings[word] for word in words]
 
 
-def _line(study: Study, row: Row) -> Values:
+def row_values(study: Study, row: Row) -> Values:
+    """The values of a row of a study."""
     delta, paper, s12 = row.delta, row.paper, row.cost.get("paper") or {}
     also = [] if row.axis == controls.AXIS else naming.other_changes(row.changed)
     bootstrap, failures = row.bootstrap or (None, None), sorted(row.failures.items())
@@ -189,7 +190,7 @@ def study_table(
     absent = missing.missing_rows(study, all_rows)
     rows, full = sorted([*study.rows, *absent], key=row_position), style == "full"
     table = Table(f"Ablation: {study_title(study)}", section=ABLATION)
-    lines = [_line(study, row) for row in rows]
+    lines = [row_values(study, row) for row in rows]
     units = {name: _largest_unit(line[name] for line in lines) for name in WITH_UNITS}
     for row, line in zip(rows, lines, strict=True):
         notes = [also_note(row), partial_pairs_note(row) if full else "", controls_note(row)]

@@ -83,8 +83,7 @@ def sweep_command(study: Study, sweep: str, changed: Changes) -> str:
         changed: What every run changes against the study's recipe.
     """
     seeds = ",".join(map(str, expected_seeds(study))) or "0,1,2"
-    words = ["ablations", "run", f"sweeps/{sweep}.yaml", "--recipe", study.recipe]
-    return shlex.join([*words, "--seeds", seeds, *_config_flags(changed), *_study_flags(study)])
+    return _command(study, changed, "run", f"sweeps/{sweep}.yaml", seeds=seeds)
 
 
 def seeds_command(study: Study, row: Row, seeds: Sequence[int]) -> str:
@@ -110,23 +109,28 @@ def variant_command(
     """
     seeds = expected_seeds(study) if seeds is None else seeds
     changed = diff.changed_fields(diff.flat_recipe(study.recipe), config)
-    words = ["ablations", "train", "--recipe", study.recipe]
-    command = shlex.join([*words, *_config_flags(changed), *_study_flags(study)])
+    command = _command(study, changed, "train")
     if len(seeds) == 1:
         return f"{command} --seed {seeds[0]}"
     return f"for seed in {' '.join(map(str, seeds))}; do {command} --seed $seed; done"
 
 
-def _study_flags(study: Study) -> list[str]:
-    """The flags that a run needs to belong to this study, also on another machine."""
+def _command(study: Study, changed: Changes, *words: str, seeds: str | None = None) -> str:
+    """A command with what it changes, and what a run needs to belong to the study elsewhere too."""
     config = next((record.config for record in study.records), {})
-    system, root = config.get("system", {}), config.get("data", {}).get("root")
-    words = ["--data.root", root] if root else []
-    if system.get("plugins"):
-        words += ["--plugins", ",".join(system["plugins"])]
-    if system.get("precision", "auto") != "auto":
-        words += ["--system.precision", system["precision"]]
-    return [*words, *(["--results", str(study.results)] if study.results else [])]
+    system, precision = config.get("system", {}), config.get("system", {}).get("precision")
+    values = {
+        "recipe": study.recipe,
+        "seeds": seeds,
+        **{name: _flag_value(value) for name, (_, value) in changed.items()},
+        "data.root": config.get("data", {}).get("root"),
+        "plugins": ",".join(system.get("plugins", [])) or None,
+        "system.precision": None if precision == "auto" else precision,
+        "results": study.results and str(study.results),
+    }
+    for name, value in values.items():
+        words += (f"--{name}", value) if value is not None else ()
+    return shlex.join(["ablations", *words])
 
 
 def shared_changes(study: Study) -> Changes:
@@ -137,12 +141,6 @@ def shared_changes(study: Study) -> Changes:
     """
     changed = diff.changed_fields(diff.flat_recipe(study.recipe), study.base_config)
     return {name: change for name, change in changed.items() if name not in PAPER_BASELINE}
-
-
-def _config_flags(changed: Changes) -> list[str]:
-    """Changes as flags of ``ablations train``."""
-    pairs = ((f"--{name}", _flag_value(value)) for name, (_, value) in changed.items())
-    return [word for pair in pairs for word in pair]
 
 
 def _flag_value(value: Any) -> str:

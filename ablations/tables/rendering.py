@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ablations.analysis.build import build_studies
 from ablations.analysis.study import Study
@@ -46,12 +47,7 @@ class View:
 
 
 def render(
-    records: Sequence[Record],
-    form: str,
-    style: str = "full",
-    of: str = KINDS[0],
-    columns: Sequence[str] | None = None,
-    all_rows: bool = False,
+    records: Sequence[Record], form: str, style: str = "full", of: str = KINDS[0], **view: Any
 ) -> str:
     """The tables of all studies among records, or another of the paper's tables.
 
@@ -60,13 +56,12 @@ def render(
         form: One of FORMATS.
         style: One of STYLES; csv has all columns in either.
         of: One of KINDS; all but the first show the paper's rows too, and need no records.
-        columns: As in ``View``.
-        all_rows: As in ``View``.
+        view: The other fields of ``View``.
     """
     studies = build_studies(records)
     if of != KINDS[0]:
         return render_published(of, studies, records, form)
-    return render_studies(studies, form, View(style, columns, all_rows))
+    return render_studies(studies, form, View(style, **view))
 
 
 def render_studies(studies: Sequence[Study], form: str, view: View = View()) -> str:

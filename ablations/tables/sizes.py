@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row
-from ablations.analysis.stats import Difference
 from ablations.analysis.study import Study
 from ablations.config import diff
 from ablations.config.resolve import size_name
 from ablations.paper import matching, published
 from ablations.paper.published import SIZE_AXIS, SIZE_NAMES, PaperRow
 from ablations.tables import cells, csv_values, missing, our_rows, provenance
+from ablations.tables.ablation import row_values
 from ablations.tables.notes import study_title
 from ablations.tables.table import Column, CommandNote, PlottedDifference, Table, Values
-from poolformer.config import SIZES
 
 BASE = "s12"  # the size that the others are compared with
-
-
-@dataclass
-class Size:
-    """A size in a study.
-
-    Args:
-        name: s12 to m48.
-        depths: Blocks a stage in the study's recipe.
-        widths: Channels a stage there.
-        row: Its runs; None if it was not run.
-        paper: The paper's row; None if its files lack it.
-        delta: Difference of its top-1 from the S12's in points; None if either has none.
-        missing_seeds: Seeds that the S12 has an outcome of, and this size has not.
-        p_holm: The p-value of ``delta`` after Holm's correction over the sizes.
-    """
-
-    name: str
-    depths: Sequence[int]
-    widths: Sequence[int]
-    row: Row | None = None
-    paper: PaperRow | None = None
-    delta: Difference | None = None
-    missing_seeds: Sequence[int] = ()
-    p_holm: float | None = None
 
 
 CSV_NAMES = ["source", "recipe", "data", "fingerprint", "epochs", "precision", "shared_changes"]
@@ -58,9 +32,9 @@ NAME_COLUMNS = [
     Column("Widths", "widths", lambda widths: widths.replace(" ", "-"), words=True),
 ]
 PAPER_COLUMNS = [
-    Column("Paper params (M)", "_paper", lambda row: cells.number(row and row.params_m)),
-    Column("Paper MACs (G)", "_paper", lambda row: cells.number(row and row.macs_g)),
-    Column("Paper top-1", "_paper", lambda row: cells.number(row and row.top1)),
+    Column("Paper params (M)", "paper_params_m", cells.number),
+    Column("Paper MACs (G)", "paper_macs_g", cells.number),
+    Column("Paper top-1", "paper_top1", cells.number),
     Column("Paper Δ", "_paper_delta"),
 ]
 
@@ -89,47 +63,42 @@ def sizes_table(study: Study | None = None) -> Table:
     sizes = _find_sizes(study)
     about = f": {study_title(study)}" if study else " (the paper's Tables 1, 2)"
     table = Table(f"Model sizes{about}", csv_names=CSV_NAMES, footnotes=_footnotes(study, sizes))
-    for size in sizes:
-        name, first, paper = SIZE_NAMES[size.name], size.name == BASE, size.paper
-        note = f"{name}: {our_rows.note_sentence(paper.note)}" if paper and paper.note else ""
-        table.lines.append(
-            (_our_line(study, size) if study else _published_line(size))
-            | {
-                "_label": size.name.upper() + table.row_notes.mark(note),
-                "_row": size.row,
-                "_delta": size.delta,
-                "_from_s12": "0" if first and size.row else cells.plain_points(size.delta),
-                "_paper": paper,
-                "_paper_delta": "" if first else cells.signed(paper and paper.delta),
-            }
-        )
+    for name, row in sizes.items():
+        first, paper = name == BASE, published.model_rows()[name]
+        note = f"{SIZE_NAMES[name]}: {our_rows.note_sentence(paper.note)}" if paper.note else ""
+        text = {
+            "_label": name.upper() + table.row_notes.mark(note),
+            "_row": row,
+            "_delta": row.delta,
+            "_from_s12": "0" if first and row.records else cells.plain_points(row.delta),
+            "_paper_delta": "" if first else cells.signed(paper.delta),
+        }
+        values = _our_values(study, row) if study else _published_values(paper)
+        names = _name_values(study.recipe if study else "imagenet", name)
+        table.lines.append(values | names | text)
         if study:
-            paper_delta = paper.delta if paper and not first else None
-            table.differences.append(PlottedDifference.of(size.delta, paper_delta))
-    macs = [size.row.cost.get("macs") for size in sizes if size.row]
-    unit = "M" if max((count for count in macs if count), default=1e9) < 1e8 else "G"
+            paper_delta = None if first else paper.delta
+            table.differences.append(PlottedDifference.of(row.delta, paper_delta))
+    macs = [row.cost["macs"] for row in sizes.values() if row.cost.get("macs")]
+    unit = "M" if max(macs, default=1e9) < 1e8 else "G"
     table.columns = [*NAME_COLUMNS, *(_our_columns(unit) if study else []), *PAPER_COLUMNS]
     return table
 
 
-def _find_sizes(study: Study | None) -> list[Size]:
-    """The five sizes, with what a study has of them."""
-    papers = published.model_rows()
-    recipe, all_rows = (study.recipe, study.rows) if study else ("imagenet", [])
-    rows = {name: row for row in all_rows if study and (name := _size_of(study, row))}
+def _find_sizes(study: Study | None) -> dict[str, Row]:
+    """The five sizes, each compared with the S12; without runs where a study lacks it."""
+    rows = {name: row for row in study.rows if (name := _size_of(study, row))} if study else {}
     base = rows[BASE].top1_by_seed if BASE in rows else {}
-    found = []
-    for name in SIZES:
-        flat, row = diff.flat_recipe(recipe, name), rows.get(name)
-        size = Size(name, flat["model.depths"], flat["model.dims"], row, papers.get(name))
-        if row is not None and name != BASE:
-            size.delta = stats.difference(row.top1_by_seed, base)
-            size.missing_seeds = sorted(base.keys() - row.top1_by_seed.keys())
-        found.append(size)
-    corrected = stats.holm_correction([size.delta.p if size.delta else None for size in found])
-    for size, p in zip(found, corrected, strict=True):
-        size.p_holm = p
-    return found
+    found = {}
+    for name, paper in published.model_rows().items():
+        row = replace(rows.get(name, Row(SIZE_AXIS, name, {}, [])), paper=paper)
+        seeds = base.keys() - row.top1_by_seed.keys() if row.records else ()
+        delta = None if name == BASE else stats.difference(row.top1_by_seed, base)
+        found[name] = replace(row, delta=delta, missing_seeds=sorted(seeds))
+    p_values = stats.holm_correction([row.delta.p if row.delta else None for row in found.values()])
+    return {
+        name: replace(row, p_holm=p) for (name, row), p in zip(found.items(), p_values, strict=True)
+    }
 
 
 def _size_of(study: Study, row: Row) -> str | None:
@@ -156,45 +125,29 @@ def _command(study: Study) -> str:
     return missing.sweep_command(study, missing.SWEEPS[SIZE_AXIS], changed)
 
 
-def _names(size: Size) -> Values:
-    """The values that name a size."""
+def _name_values(recipe: str, name: str) -> Values:
+    flat = diff.flat_recipe(recipe, name)
     return {
-        "model": size.name.upper(),
-        "depths": " ".join(map(str, size.depths)),
-        "widths": " ".join(map(str, size.widths)),
+        "model": name.upper(),
+        "depths": " ".join(map(str, flat["model.depths"])),
+        "widths": " ".join(map(str, flat["model.dims"])),
     }
 
 
-def _our_line(study: Study, size: Size) -> Values:
-    row, delta = size.row, size.delta
-    command = _command(study)
-    if row:
-        seeds = size.missing_seeds
-        command = missing.seeds_command(study, row, seeds) if seeds else ""
+def _our_values(study: Study, row: Row) -> Values:
+    command = "" if row.records else _command(study)
+    if row.missing_seeds:
+        command = missing.seeds_command(study, row, row.missing_seeds)
     return {
-        **_names(size),
+        **row_values(study, row),
         "source": "ours",
-        **csv_values.study_values(study),
-        **csv_values.shared_changes(study),
-        **csv_values.cost_values(row),
-        **csv_values.outcome_values(row),
-        **csv_values.seed_values(row),
-        **csv_values.delta_values(delta),
-        **csv_values.fields_of(delta, "paired", prefix="delta_"),
-        **csv_values.fields_of(delta, "p"),
-        "p_holm": size.p_holm,
-        **csv_values.status_counts(row),
-        "missing_seeds": " ".join(map(str, size.missing_seeds)),
+        **csv_values.fields_of(row.delta, "paired", prefix="delta_"),
         "missing_command": command,
-        **csv_values.record_values(row),
     }
 
 
-def _published_line(size: Size) -> Values:
-    paper = size.paper
-    assert paper is not None
+def _published_values(paper: PaperRow) -> Values:
     return {
-        **_names(size),
         "source": "published",
         "data": "ImageNet-1K",
         "params": round(paper.params_m * 1e6),
@@ -204,18 +157,19 @@ def _published_line(size: Size) -> Values:
         "top1_mean": paper.top1,
         "delta_mean": paper.delta,
         "note": paper.note,
+        **csv_values.fields_of(paper, "params_m", "macs_g", "top1", prefix="paper_"),
     }
 
 
-def _footnotes(study: Study | None, sizes: Sequence[Size]) -> list[str]:
+def _footnotes(study: Study | None, sizes: Mapping[str, Row]) -> list[str]:
     notes = [
         "Published: arXiv 2111.11418 v3: params as in its Table 1, MACs (fvcore, 224x224 pixels) "
         f"and ImageNet-1K top-1 as in its Table 2. {our_rows.sources_note('table1_config.csv')}"
     ]
     before = [
-        f"{size.name.upper()} {size.paper.macs_v2_g:.1f}"
-        for size in sizes
-        if size.paper and size.paper.macs_v2_g
+        f"{name.upper()} {paper.macs_v2_g:.1f}"
+        for name, paper in published.model_rows().items()
+        if paper.macs_v2_g
     ]
     if before:
         notes.append(
@@ -224,22 +178,21 @@ def _footnotes(study: Study | None, sizes: Sequence[Size]) -> list[str]:
     if study is None:
         command = "`ablations run sweeps/model_size.yaml`"
         return [*notes, CommandNote(f"No rows of ours: {command} trains them.")]
-    rows = [size.row for size in sizes if size.row]
+    rows = [row for row in sizes.values() if row.records]
     side = next((row.records[0].config["data"]["image_size"] for row in rows), "?")
     notes.append(
         "Top-1 is the last epoch's, mean ± standard deviation over n seeds; Δ is the difference "
         "from S12 in points, paired by seed, with its 95% t interval, p its p-value after Holm's "
         f"correction. Params and MACs are those of this recipe's models at {side}x{side} pixels."
     )
-    if any(cells.uses_welch(size.delta) for size in sizes):
+    if any(cells.uses_welch(row.delta) for row in rows):
         notes.append("Sizes that share fewer than two seeds with S12 are compared by Welch's t.")
-    absent = [size.name.upper() for size in sizes if size.row is None]
+    absent = [name.upper() for name, row in sizes.items() if not row.records]
     if absent:
         notes.append(CommandNote(f"Missing {', '.join(absent)}: `{_command(study)}`"))
-    for size in sizes:
-        if size.row and size.missing_seeds:
-            name = size.name.upper()
-            notes.append(missing.seeds_note(study, size.row, name, size.missing_seeds))
+    for name, row in sizes.items():
+        if row.missing_seeds:
+            notes.append(missing.seeds_note(study, row, name.upper(), row.missing_seeds))
     if others := len(study.rows) - len(rows):
         notes.append(f"Rows of the study that are not a size, in the ablation table: {others}.")
     return [*notes, *provenance.provenance_notes(replace(study, rows=rows))]

@@ -1,4 +1,4 @@
-"""Cells of seconds and sweeps of them for a W&B server, and what it was sent."""
+"""Small runs and sweeps for a W&B server, and checks of the data that it received."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_sweep(server: WandbServer, folder: Path, **grid: list[Any]) -> str:
 
 
 def table(server: WandbServer, folder: Path, *words: str) -> str:
-    """The table as CSV, from sources that give no reason to complain."""
+    """The table as CSV; fails if the command reports anything."""
     done = cli(server, folder, "table", *words, "--format", "csv")
     assert (done.returncode, done.stderr) == (0, ""), done
     assert done.stdout.count("\n") > 1
@@ -55,10 +55,10 @@ def assert_no_key(server: WandbServer, folder: Path) -> None:
 
 
 def axes(run: Run) -> dict[str, tuple[str | None, list[int]]]:
-    """Metric -> its step axis and its summaries, from what the client's protocol has by numbers."""
-    told = run.own_config["m"]
-    names = [metric.get("1") or metric["2"] for metric in told]
+    """Metric -> its step axis and its summaries; the client's protocol encodes both as numbers."""
+    metrics = run.own_config["m"]
+    names = [metric.get("1") or metric["2"] for metric in metrics]
     return {
         name: (names[metric["5"] - 1] if "5" in metric else None, sorted(metric.get("7", [])))
-        for name, metric in zip(names, told, strict=True)
+        for name, metric in zip(names, metrics, strict=True)
     }

@@ -1,4 +1,4 @@
-"""Agents: what ``wandb agent`` is told to do at each of its heartbeats."""
+"""Agents: the commands that ``wandb agent`` gets at each heartbeat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def create_agent(store: Store, given: Json) -> Json:
 
 
 def agent_heartbeat(store: Store, given: Json) -> Json:
-    """What the agent is to do next; an idle one gets a cell, or is sent home."""
+    """The next commands of an agent; an idle one gets a run or ``exit``."""
     agent = store.agents.get(given["id"])
     if agent is None:
         raise RefusedError("agent not found", 404)
@@ -36,21 +36,21 @@ MUTATIONS = {"createAgent": create_agent, "agentHeartbeat": agent_heartbeat}
 
 
 def next_commands(store: Store, sweep: Sweep) -> list[Json]:
-    """For an idle agent: preempted runs first, then new cells, then ``exit``."""
+    """For an idle agent: preempted runs first, then new runs, then ``exit``."""
     if sweep.state in ("CANCELED", "FINISHED"):
         return [{"type": "exit"}]
     if sweep.state == "PAUSED":
         return []
     sweep.state = "RUNNING"
     runs = runs_of(store, sweep)
-    waiting = [run for run in runs if run.state == "preempted"][: store.cells_at_once]
-    while len(waiting) < store.cells_at_once and sweep.handed_out < len(sweep.cells):
+    waiting = [run for run in runs if run.state == "preempted"][: store.runs_at_once]
+    while len(waiting) < store.runs_at_once and sweep.handed_out < len(sweep.combinations):
         run = new_run(store, sweep.project, sweep.id)
-        run.args = sweep.cells[sweep.handed_out]
+        run.args = sweep.combinations[sweep.handed_out]
         sweep.handed_out += 1
         waiting.append(run)
     if waiting:
-        return [hand_out(sweep, run) for run in waiting]
+        return [start_command(sweep, run) for run in waiting]
     if any(run.state == "preempting" for run in runs):
         return []
     if not any(run.state in ("pending", "running") for run in runs):
@@ -58,7 +58,7 @@ def next_commands(store: Store, sweep: Sweep) -> list[Json]:
     return [{"type": "exit"}]
 
 
-def hand_out(sweep: Sweep, run: Run) -> Json:
+def start_command(sweep: Sweep, run: Run) -> Json:
     """The agent's command that starts this run, for the first time or again."""
     kind = "resume" if run.starts else "run"
     args = {key: {"value": value} for key, value in run.args.items()}

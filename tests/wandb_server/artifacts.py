@@ -1,4 +1,4 @@
-"""Artifacts: versions of collections, made in steps, found by ``name:alias``."""
+"""Artifacts: versions of collections, created in steps and found by ``name:alias``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find(store: Store, project: str, name: str) -> Artifact | None:
     return None
 
 
-# --- making one: create, put the manifest, put the files, commit --------------------------------
+# --- writing: create, upload the manifest, upload the files, commit -----------------------------
 
 
 def create_artifact(store: Store, given: Json) -> Json:
@@ -65,7 +65,7 @@ def create_artifact(store: Store, given: Json) -> Json:
 
 
 def give_aliases(store: Store, artifact: Artifact, aliases: Iterable[str]) -> None:
-    """An alias is at one version of a collection at a time."""
+    """Move aliases to a version: each alias has one version of a collection."""
     new = set(aliases)
     for other in versions(store, artifact.project, artifact.collection):
         other.aliases = [alias for alias in other.aliases if alias not in new]
@@ -73,14 +73,14 @@ def give_aliases(store: Store, artifact: Artifact, aliases: Iterable[str]) -> No
 
 
 def create_artifact_manifest(store: Store, given: Json) -> Json:
-    """Where the client may put an artifact's manifest."""
+    """The upload address of the manifest of an artifact."""
     owner = given["artifactID"]
     file = file_view(store, "manifests", owner, given["name"])
     return {"artifactManifest": {"id": owner, "file": file}}
 
 
 def create_artifact_files(store: Store, given: Json) -> Json:
-    """Where the client may put an artifact's files."""
+    """The upload addresses of the files of an artifact."""
 
     def view(spec: Json) -> Json:
         owner = spec["artifactID"]
@@ -92,7 +92,7 @@ def create_artifact_files(store: Store, given: Json) -> Json:
 
 
 def commit_artifact(store: Store, given: Json) -> Json:
-    """The artifact is whole."""
+    """Mark an artifact as complete."""
     artifact = store.artifacts[given["artifactID"]]
     artifact.version = len(versions(store, artifact.project, artifact.collection))
     artifact.state = "COMMITTED"
@@ -101,7 +101,7 @@ def commit_artifact(store: Store, given: Json) -> Json:
 
 
 def use_artifact(store: Store, given: Json) -> Json:
-    """Note that a run reads an artifact."""
+    """Record that a run reads an artifact."""
     artifact = store.artifacts[given["artifactID"]]
     find_run(store, given["runName"]).used_artifacts.append(artifact.id)
     return {"artifact": artifact_view(store, artifact)}
@@ -156,7 +156,7 @@ def artifact_page(store: Store, artifacts: Iterable[Artifact], **paging: Any) ->
 
 
 def project_artifacts(store: Store, project: str) -> Json:
-    """What a project knows of artifacts."""
+    """The fields of a project that concern artifacts."""
 
     def artifact(name: str) -> Json | None:
         found = find(store, project, name)

@@ -1,4 +1,4 @@
-"""The real client in processes of its own, which know only the given server.
+"""The real client in new processes, which use only the given server.
 
 Each process works in ``folder``, where all its files stay. Keyword arguments are variables of its
 environment.
@@ -16,7 +16,7 @@ from tests.factories.processes import BIN, Process
 from tests.wandb_server.server import WandbServer
 
 ROOT = Path(__file__).parents[2]
-# For a client that is to meet a fault: give up after one retry, say nothing but what went wrong.
+# For a client that meets a fault: give up after one retry and print only errors.
 QUICK = {"WANDB__GRAPHQL_RETRY_MAX": "1", "WANDB_SILENT": "true", "WANDB__DISABLE_STATS": "true"}
 
 
@@ -44,20 +44,20 @@ def cli(
 
 
 def wandb(server: WandbServer, folder: Path, *words: str, timeout: float = 120, **env: str) -> str:
-    """Run ``wandb ...``; what it prints."""
+    """Run ``wandb ...`` and return its output."""
     with start(server, folder, "wandb", *words, **env) as process:
         return process.finish(timeout).stdout
 
 
 def python(server: WandbServer, folder: Path, code: str, warm: bool = True, **env: str) -> str:
-    """Run a program; what it prints."""
+    """Run a program and return its output."""
     variables = {"WANDB_SILENT": "true", **env}
     with start(server, folder, "python", "-c", code, warm=warm, **variables) as process:
         return process.finish(120).stdout
 
 
 def ask(server: WandbServer, folder: Path, code: str) -> Any:
-    """What ``code`` assigns to ``answer``, in a process of its own with a fresh ``api``."""
+    """The value that ``code`` assigns to ``answer``, in a new process with a new ``api``."""
     code = f"import json, wandb\napi = wandb.Api()\n{code}\nprint('>>>' + json.dumps(answer))"
     printed = python(server, folder, code)
     assert ">>>" in printed, printed

@@ -1,4 +1,4 @@
-"""Files: views of them, with the addresses where the client puts and fetches them."""
+"""Files: their fields, and the addresses for uploads and downloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_run(store: Store, name: str) -> Run:
 
 
 def file_view(store: Store, shelf: str, owner: str, name: str, size: int = 0) -> Json:
-    """A file that is there, or one that the client is about to put there."""
+    """The fields of a file that exists or is about to be uploaded."""
     url = f"{store.url}/storage/{shelf}/{owner}/{quote(name)}"
     return {
         "__typename": "File",
@@ -34,7 +34,7 @@ def file_view(store: Store, shelf: str, owner: str, name: str, size: int = 0) ->
 
 
 def shelf_of(store: Store, path: str) -> tuple[dict[str, bytes], str]:
-    """The dict and the key that the path of such an address means."""
+    """The dict and the key that an address for uploads and downloads stands for."""
     shelf, owner, name = path.removeprefix("/storage/").split("/", 2)
     if shelf == "runs":
         return find_run(store, owner).files, name
@@ -43,7 +43,7 @@ def shelf_of(store: Store, path: str) -> tuple[dict[str, bytes], str]:
 
 
 def run_files(store: Store, run: Run) -> Json:
-    """The fields of a run that are about its files."""
+    """The fields of a run that concern its files."""
 
     def chosen(names: list[str] | None = None, pattern: str | None = None, **paging: Any) -> Json:
         assert not pattern, "patterns are not served here"
@@ -58,7 +58,7 @@ def run_files(store: Store, run: Run) -> Json:
 
 
 def create_run_files(store: Store, given: Json) -> Json:
-    """Where the client may put a run's files."""
+    """The upload addresses of the files of a run."""
     run = find_run(store, given["runName"])
     files = [file_view(store, "runs", run.id, name) for name in given["files"]]
     return {"runID": f"run-{run.id}", "files": files}

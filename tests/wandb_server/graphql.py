@@ -1,4 +1,4 @@
-"""As much GraphQL as the client writes: a request is read and its fields picked from plain dicts.
+"""The part of GraphQL that the client uses: parse a request, pick its fields from plain dicts.
 
 A field's value is a scalar, a dict, a list of dicts, or a function of the field's arguments, whose
 names it is given in Python's spelling.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-# Comments, strings, spreads, numbers, names, punctuation; commas and blanks mean nothing.
+# Comments, strings, spreads, numbers, names, punctuation; commas and blanks are ignored.
 TOKEN = re.compile(
     r'#[^\n]*|"(?:\\.|[^"\\])*"|\.\.\.|-?\d+(?:\.\d+)?|[A-Za-z_]\w*|[!$()\[\]{}:=@|]'
 )
@@ -37,7 +37,7 @@ class Field(NamedTuple):
 
 
 class Document:
-    """One request; its variables are put in while reading.
+    """One request; its variables are replaced while parsing.
 
     ``constants`` are the fields that are the same whatever they are asked of; those found nowhere
     are null and noted in ``unknown``.

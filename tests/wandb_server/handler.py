@@ -18,26 +18,26 @@ from tests.wandb_server.schema import answer
 from tests.wandb_server.state import Store
 
 
-def said(message: str) -> Json:
-    """An error as GraphQL tells it."""
+def graphql_error(message: str) -> Json:
+    """The body of a GraphQL error."""
     return {"data": None, "errors": [{"message": message}]}
 
 
 FAULTS: dict[str, tuple[bytes | Json, int]] = {
-    "500": (said("internal error"), 500),
+    "500": (graphql_error("internal error"), 500),
     "rubbish": (b"<html>a proxy's page</html>", 200),
-    "401": (said("user is not logged in"), 401),
+    "401": (graphql_error("user is not logged in"), 401),
 }
 
 
 class Server(ThreadingHTTPServer):
-    """Ends with its test; a client that hangs up is no error."""
+    """A server that ends with its test and ignores clients that disconnect."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: errors of handlers are kept by the handler."""
+        """Print nothing: the handler stores its errors."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,12 +49,12 @@ class Handler(BaseHTTPRequestHandler):
         """Keep the terminal clean."""
 
     @property
-    def place(self) -> str:
+    def url_path(self) -> str:
         """The request's path, without a query."""
         return unquote(urlsplit(self.path).path)
 
     def body(self) -> bytes:
-        """The request's content, whole."""
+        """The content of the request."""
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         zipped = self.headers.get("Content-Encoding") == "gzip"
         return gzip.decompress(content) if zipped else content
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def answer(self, make: Callable[[], bytes | Json]) -> None:
-        """What ``make`` gives, or the fault that is set; what goes wrong is kept and is a 500."""
+        """Reply with the result of ``make``, or the fault that is set; exceptions give a 500."""
         self.store.closing.wait(self.store.delay)
         if fault := self.store.fault:
             self.store.requests.append(fault)
@@ -79,15 +79,15 @@ class Handler(BaseHTTPRequestHandler):
         try:
             content, status = make(), 200
         except RefusedError as error:
-            content, status = said(str(error)), error.status
+            content, status = graphql_error(str(error)), error.status
         except Exception as error:
             self.store.errors.append(traceback.format_exc())
-            content, status = said(repr(error)), 500
+            content, status = graphql_error(repr(error)), 500
         self.reply(content, status)
 
     def unknown(self) -> RefusedError:
-        """Note that nothing is at this path."""
-        self.store.unknown.add(f"{self.command} {self.place}")
+        """Record a request to an unknown path."""
+        self.store.unknown.add(f"{self.command} {self.url_path}")
         return RefusedError("not found", 404)
 
     def do_POST(self) -> None:
@@ -95,9 +95,9 @@ class Handler(BaseHTTPRequestHandler):
         content = self.body()
 
         def make() -> Json:
-            if self.place == "/graphql":
+            if self.url_path == "/graphql":
                 return answer(self.store, json.loads(content))
-            if match := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.place):
+            if match := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.url_path):
                 return file_stream(self.store, match[1], json.loads(content))
             raise self.unknown()
 
@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
 
         def store() -> bytes:
             self.store.requests.append("upload")
-            files, name = shelf_of(self.store, self.place)
+            files, name = shelf_of(self.store, self.url_path)
             files[name] = content
             return b""
 
@@ -120,9 +120,9 @@ class Handler(BaseHTTPRequestHandler):
 
         def fetch() -> bytes:
             self.store.requests.append("download")
-            if not self.place.startswith("/storage/"):
+            if not self.url_path.startswith("/storage/"):
                 raise self.unknown()
-            files, name = shelf_of(self.store, self.place)
+            files, name = shelf_of(self.store, self.url_path)
             if name not in files:
                 raise RefusedError("not found", 404)
             return files[name]

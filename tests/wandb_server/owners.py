@@ -1,4 +1,4 @@
-"""Whose things are: the one user, the one entity, the projects."""
+"""The user, the entity and the projects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.wandb_server.state import Store
 
 
 def viewer(store: Store) -> Json:
-    """Whose key it is."""
+    """The user of the API key."""
     return {
         "id": "VXNlcjox",
         "name": store.entity,
@@ -26,7 +26,7 @@ def entity_view(store: Store, name: str) -> Json | None:
 
 
 def known_project(store: Store, given: Json, key: str = "projectName") -> str:
-    """The project that a mutation names, made if it is new; only the entity must exist."""
+    """The project that a mutation names; it is created if it is new. The entity must exist."""
     entity = given.get("entityName") or store.entity
     if entity != store.entity:
         raise RefusedError(f"entity {entity} not found", 404)
@@ -42,7 +42,7 @@ def project_id(store: Store, name: str) -> str:
 
 
 def project_info(store: Store, name: str) -> Json:
-    """What a project says of itself."""
+    """The fields of a project."""
     return {
         "id": f"project-{name}",
         "internalId": project_id(store, name),

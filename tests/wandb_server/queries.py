@@ -1,4 +1,4 @@
-"""What the Api asks of lists: filters written like MongoDB's, an order, pages."""
+"""Filters in MongoDB's syntax, orders and pages of lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.wandb_server.state import Run
 
 T = TypeVar("T")
 
-# Names in filters and orders that are not the attribute's.
+# Names in filters and orders that differ from the attribute.
 NAMES = {
     "name": "id",
     "display_name": "name",
@@ -36,7 +36,7 @@ def look_up(run: Run, path: str) -> Any:
 
 
 def _same(have: Any, want: Any) -> bool:
-    """A list, as of tags, is asked for one of its items."""
+    """Equality; a list, such as tags, equals each of its items."""
     return bool(have == want) or (isinstance(have, list) and want in have)
 
 
@@ -72,13 +72,13 @@ def _passes(run: Run, key: str, want: Any) -> bool:
 
 
 def ordered(runs: list[Run], order: str | None) -> list[Run]:
-    """Runs in the order of a field, ``-`` for descending; those that lack it come last."""
+    """Runs in the order of a field, ``-`` for descending; runs without it come last."""
     descending, path = (order or "").startswith("-"), (order or "created_at").lstrip("+-")
     if path == "created_at":  # its seconds are too coarse; runs come in the order of making
         return runs[::-1] if descending else runs
     have = [run for run in runs if look_up(run, path) is not None]
-    lack = [run for run in runs if look_up(run, path) is None]
-    return sorted(have, key=lambda run: look_up(run, path), reverse=descending) + lack
+    without = [run for run in runs if look_up(run, path) is None]
+    return sorted(have, key=lambda run: look_up(run, path), reverse=descending) + without
 
 
 def page(

@@ -1,4 +1,4 @@
-"""Runs: made and changed, streamed into, read back."""
+"""Runs: create, change, stream and read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.wandb_server.graphql import Json
 from tests.wandb_server.owners import known_project, project_id, project_info, viewer
 from tests.wandb_server.state import Run, Store
 
-# What the client may change: its name for it, ours.
+# Fields that the client may change -> attributes of a Run.
 CHANGES = {
     "displayName": "name",
     "groupName": "group",
@@ -26,7 +26,7 @@ CHANGES = {
 
 
 def new_run(store: Store, project: str, sweep: str | None, name: str | None = None) -> Run:
-    """An empty run, shown by its number as W&B would by two words and its number."""
+    """An empty run; its display name is its number."""
     shown = f"run-{len(store.runs) + 1}"
     run = Run(name or secrets.token_hex(4), project, store, shown, sweep=sweep)
     store.runs[run.id] = run
@@ -34,7 +34,7 @@ def new_run(store: Store, project: str, sweep: str | None, name: str | None = No
 
 
 def upsert_bucket(store: Store, given: Json) -> Json:
-    """Make a run, change it, or start one again that had ended."""
+    """Create a run, change it, or restart one that has ended."""
     name = given.get("name")
     if given.get("id"):
         run, inserted = find_run(store, given["id"].removeprefix("run-")), False
@@ -54,7 +54,7 @@ def upsert_bucket(store: Store, given: Json) -> Json:
 
 
 def change(run: Run, given: Json) -> None:
-    """Take over what is given, leave what is not."""
+    """Set the given fields; keep the others."""
     for key, name in CHANGES.items():
         if given.get(key) is not None:
             setattr(run, name, given[key])
@@ -91,7 +91,7 @@ def file_stream(store: Store, name: str, body: Json) -> Json:
 
 
 def stream_into(run: Run, file: str, offset: int, lines: list[str]) -> None:
-    """Lines of one streamed file, at their place: a run that starts again writes over."""
+    """Store lines of a streamed file at their offset: a restarted run overwrites earlier lines."""
     if file == "wandb-summary.json":
         run.summary = json.loads(lines[-1])
     elif file == "wandb-history.jsonl":
@@ -137,7 +137,7 @@ def run_view(store: Store, run: Run) -> Json:
 
 
 def history_view(run: Run) -> Json:
-    """A run's rows: as lines, as rows that have all of some keys, as counts and tails."""
+    """The history of a run: as lines, as rows that have all given keys, as counts and tails."""
     rows = run.history
 
     def between(min_step: int = 0, max_step: int = sys.maxsize, **_: Any) -> list[str]:
@@ -167,7 +167,7 @@ def step(row: Json) -> int:
 
 
 def sample(rows: list[Json], spec: Json) -> list[Json]:
-    """The rows that have every asked key, with these keys alone."""
+    """The rows that have all given keys, reduced to these keys."""
     keys = spec.get("keys", [])
     low, high = spec.get("minStep", 0), spec.get("maxStep", sys.maxsize)
     have = [row for row in rows if all(key in row for key in keys)]

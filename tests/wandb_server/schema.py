@@ -13,10 +13,10 @@ from tests.wandb_server.owners import entity_view, project_info, viewer
 from tests.wandb_server.queries import matches, ordered, page
 from tests.wandb_server.state import Store
 
-# What the server says it can do; without a feature the client takes the older, simpler way.
+# Features that the server announces; without a feature the client uses an older protocol.
 FEATURES = ("LARGE_FILENAMES",)
 
-# Fields that are the same for whatever has them.
+# Fields with the same value in all objects.
 CONSTANTS: Json = {
     "bestLoss": None,
     "clientMutationId": None,
@@ -84,7 +84,7 @@ def queries(store: Store) -> Json:
 
 
 def project(store: Store, name: str, entity_name: str | None = None) -> Json | None:
-    """A project with all that hangs below it, or null."""
+    """A project with its runs, sweeps and artifacts, or null."""
     if name not in store.projects or (entity_name or store.entity) != store.entity:
         return None
 

@@ -1,4 +1,4 @@
-"""The server's life, and the environment in which a client knows no other."""
+"""Start and stop the server, and the environment of a client that uses no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.wandb_server.state import Store
 
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
 
-# Variables that would tell a client of another server, key, proxy or run than this one's.
+# Variables that would give a client another server, key, proxy or run.
 FOREIGN = re.compile("WANDB.*|NETRC|.*_PROXY", re.IGNORECASE)
 
 
@@ -41,7 +41,7 @@ class WandbServer(Store):
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop_listening(self) -> None:
-        """Refuse connections from now on; what was stored stays."""
+        """Refuse connections from now on; stored data stays."""
         if self._http is not None:
             self._http.shutdown()
             self._http.server_close()
@@ -57,13 +57,13 @@ class WandbServer(Store):
             self.listen()
 
     def env(self, folder: Path, **more: str) -> dict[str, str]:
-        """Environment for a client whose every file lies under ``folder``; retries are short.
+        """The environment of a client that keeps all files in ``folder`` and retries quickly.
 
-        Nothing of what W&B reads comes from outside: neither variables nor the home's files.
+        It inherits no variables of W&B and no files of the home folder.
         """
         clean = {key: value for key, value in os.environ.items() if not FOREIGN.fullmatch(key)}
-        places = ("DIR", "CONFIG_DIR", "CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR")
-        folders = {f"WANDB_{place}": str(folder / place.lower()) for place in places}
+        kinds_of_folder = ("DIR", "CONFIG_DIR", "CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR")
+        folders = {f"WANDB_{kind}": str(folder / kind.lower()) for kind in kinds_of_folder}
         folders["HOME"] = str(folder / "home")
         for path in folders.values():
             Path(path).mkdir(parents=True, exist_ok=True)

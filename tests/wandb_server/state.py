@@ -1,4 +1,4 @@
-"""What the server keeps and how it is to behave: tests read and set these plain attributes."""
+"""The data and the settings of the server: attributes that tests read and set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Store:
         fault: "500", "rubbish" or "401": the answer to everything from now on.
         delay: Seconds before any answer.
         heartbeat_limit: Seconds of silence after which a run has crashed.
-        cells_at_once: How many cells an idle agent is given.
+        runs_at_once: How many runs an idle agent gets.
         requeued_args_have_wandb_key: Whether a preempted run comes again with an argument
             ``_wandb``, as W&B's do.
     """
@@ -45,7 +45,7 @@ class Store:
         self.fault: str | None = None
         self.delay = 0.0
         self.heartbeat_limit = 300.0
-        self.cells_at_once = 1
+        self.runs_at_once = 1
         self.requeued_args_have_wandb_key = False
         self.lock = threading.RLock()
         self.closing = threading.Event()
@@ -59,7 +59,7 @@ class Store:
 
 @dataclass
 class Run:
-    """One run; ``state`` follows from what was heard of it."""
+    """One run; ``state`` follows from the requests of its client."""
 
     id: str
     project: str
@@ -122,14 +122,14 @@ class Run:
 
 @dataclass
 class Sweep:
-    """A sweep; its cells are handed out once each, in W&B's order."""
+    """A sweep; each combination of its parameters is started once, in W&B's order."""
 
     id: str
     project: str
     text: str = "{}"
     display_name: str | None = None
     state: str = "PENDING"
-    cells: list[Json] = field(default_factory=list)
+    combinations: list[Json] = field(default_factory=list)
     handed_out: int = 0
     created: str = field(default_factory=now)
 
@@ -142,7 +142,7 @@ class Sweep:
 
 @dataclass
 class Agent:
-    """One ``wandb agent``: the runs that it was given and that had not ended when it last spoke."""
+    """One ``wandb agent``: its runs that had not ended at its last heartbeat."""
 
     id: str
     sweep: str

@@ -1,4 +1,4 @@
-"""Sweeps: the cells of a grid in W&B's order, and the sweep that hands them out."""
+"""Sweeps: the combinations of a grid in W&B's order, and the state of a sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wandb_server.state import Run, Store, Sweep
 
 
 def grid(parameters: Json) -> list[Json]:
-    """All cells: names sorted at each level, the last one fastest, no value twice."""
+    """All combinations: names sorted at each level, the last one fastest, no value twice."""
     names = sorted(parameters)
     columns = [choices(name, parameters[name]) for name in names]
     return [dict(zip(names, row, strict=True)) for row in itertools.product(*columns)]
@@ -46,7 +46,7 @@ def find_sweep(store: Store, name: str) -> Sweep:
 
 
 def upsert_sweep(store: Store, given: Json) -> Json:
-    """Make a sweep, or change its config or state."""
+    """Create a sweep, or change its config or state."""
     if given.get("id"):
         sweep = find_sweep(store, given["id"].removeprefix("sweep-"))
     else:
@@ -55,7 +55,7 @@ def upsert_sweep(store: Store, given: Json) -> Json:
         config = yaml.safe_load(given["config"])
         if config.get("method") != "grid":
             raise RefusedError("Invalid sweep config: only grids are served here", 400)
-        sweep.cells = grid(config["parameters"])[: config.get("run_cap")]
+        sweep.combinations = grid(config["parameters"])[: config.get("run_cap")]
         sweep.text = given["config"]
     sweep.state = given.get("state") or sweep.state
     sweep.display_name = given.get("displayName") or sweep.display_name
@@ -85,7 +85,7 @@ def sweep_view(store: Store, sweep: Sweep) -> Json:
         "config": sweep.text,
         "createdAt": sweep.created,
         "runCount": len(runs),
-        "runCountExpected": len(sweep.cells),
+        "runCountExpected": len(sweep.combinations),
         "project": project_info(store, sweep.project),
         "runs": lambda **paging: page(runs, lambda run: run_view(store, run), **paging),
     }

@@ -1,4 +1,4 @@
-"""What the unmodified client does when the server is slow, away or out of its mind."""
+"""The unmodified client with a server that is slow, unreachable or returns errors."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_an_outage_loses_nothing(
         ("401", ([0], "running")),
     ],
 )
-def test_what_errors_in_between_lose(
+def test_which_rows_are_lost_by_errors_during_a_run(
     server: WandbServer, logging_run: Process, go_on: Callable[[], None], fault: str, left: Any
 ) -> None:
-    """The client repeats what was answered with 500; any other answer counts as arrived."""
+    """The client repeats requests answered with 500; after any other answer it drops the rows."""
     server.fault = fault
     go_on()
     wait_until(lambda: fault in server.requests)
@@ -76,7 +76,7 @@ def test_what_errors_in_between_lose(
     assert (rows, server.runs["one"].state) == left
 
 
-def test_silence_is_a_crash(
+def test_a_run_without_heartbeats_is_crashed(
     server: WandbServer, logging_run: Process, go_on: Callable[[], None]
 ) -> None:
     assert server.runs["one"].state == "running"
@@ -96,7 +96,7 @@ def test_silence_is_a_crash(
         ("slow", "did not respond in time"),
     ],
 )
-def test_the_client_says_what_is_wrong(
+def test_the_client_prints_the_error(
     server: WandbServer, tmp_path: Path, fault: str, words: str
 ) -> None:
     if fault == "outage":
@@ -108,8 +108,8 @@ def test_the_client_says_what_is_wrong(
     more = {"WANDB_HTTP_TIMEOUT": "2"} if fault == "slow" else {}
     # With an answer outstanding, the client does not let a fork of a warm Python end.
     warm = fault != "slow"
-    said = python(server, tmp_path, "import wandb\nwandb.Api()", warm, **QUICK, **more)
-    assert words in said
+    printed = python(server, tmp_path, "import wandb\nwandb.Api()", warm, **QUICK, **more)
+    assert words in printed
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,7 @@ def test_the_client_says_what_is_wrong(
         ("wandb.init(entity='nobody')", "entity nobody not found"),
     ],
 )
-def test_unknown_things(server: WandbServer, tmp_path: Path, code: str, words: str) -> None:
+def test_unknown_projects_runs_sweeps_and_entities_are_errors(
+    server: WandbServer, tmp_path: Path, code: str, words: str
+) -> None:
     assert words in python(server, tmp_path, f"import wandb\napi = wandb.Api()\n{code}", **QUICK)

@@ -1,4 +1,4 @@
-"""What the unmodified client sends of a run is here, and can be read back by its Api."""
+"""Runs of the unmodified client are stored, and can be read by its Api."""
 
 from __future__ import annotations
 
@@ -94,8 +94,10 @@ with wandb.init(id="two") as run:
 
 
 @pytest.mark.slow
-def test_artifacts_are_used_and_have_versions(server: WandbServer, tmp_path: Path) -> None:
-    """The same content again is no new version; the alias ``latest`` moves on."""
+def test_artifacts_have_versions_and_runs_that_use_them(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    """Equal content makes no new version; the alias ``latest`` moves to the newest."""
     python(server, tmp_path, ONLINE)
     python(server, tmp_path, USES)
     first, second = server.artifacts.values()
@@ -137,7 +139,7 @@ def test_a_run_is_resumed_changed_and_deleted(server: WandbServer, tmp_path: Pat
         ({"$and": [{"state": "pending"}, {"$not": {"name": {"$regex": "^a"}}}]}, ["b"]),
     ],
 )
-def test_filters(filters: dict[str, object], found: list[str]) -> None:
+def test_runs_are_filtered(filters: dict[str, object], found: list[str]) -> None:
     server = WandbServer()
     first, second = (new_run(server, "p", None, name) for name in "ab")
     first.tags = ["x", "y"]
@@ -146,7 +148,7 @@ def test_filters(filters: dict[str, object], found: list[str]) -> None:
     assert [run.id for run in (first, second) if matches(run, filters)] == found
 
 
-def test_orders() -> None:
+def test_runs_are_ordered() -> None:
     server = WandbServer()
     runs = [new_run(server, "p", None, name) for name in "abc"]
     runs[0].summary, runs[2].summary = {"top1": 1}, {"top1": 2}
@@ -154,7 +156,7 @@ def test_orders() -> None:
         assert "".join(run.id for run in ordered(runs, order)) == names
 
 
-def test_nothing_leaks_in(
+def test_the_environment_of_a_client_has_no_foreign_variables(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = server.env(tmp_path)
@@ -167,7 +169,7 @@ def test_nothing_leaks_in(
     assert server.env(tmp_path, WANDB_MODE="offline") == {**env, "WANDB_MODE": "offline"}
 
 
-def test_the_command_line_has_two_streams(server: WandbServer, tmp_path: Path) -> None:
+def test_cli_returns_stdout_and_stderr(server: WandbServer, tmp_path: Path) -> None:
     done = cli(server, tmp_path, "--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout

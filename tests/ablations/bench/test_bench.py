@@ -1,4 +1,4 @@
-"""Benchmarks: what is compared, in which order, and what is printed. Not how fast anything is."""
+"""Benchmarks: the order of calls, the comparison and the output. Times are not checked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_cost_of_the_tracker_is_measured_on_real_runs(capsys):
 @pytest.mark.parametrize(
     ("words", "value"), [(["trakcer"], "'tracker'"), (["--rounds", "0"], "--rounds 0")]
 )
-def test_wrong_words(words, value, capsys):
+def test_invalid_arguments_are_refused(words, value, capsys):
     assert main(["bench", *words]) == 2
     assert value in capsys.readouterr().err
 

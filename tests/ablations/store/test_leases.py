@@ -1,4 +1,4 @@
-"""Leases with real processes on a real file system: one holder per run, whatever is killed."""
+"""Leases with real processes and files: at most one holder per run, also after kills."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_suspended_holder_detects_a_takeover(tmp_path):
 
 
 def test_only_one_of_two_processes_takes_over(tmp_path, monkeypatch):
-    """The lease of another process appears after the first look: this process withdraws."""
+    """Another process creates a lease after the first check: this process withdraws."""
     link = os.link
 
     def late(draft: Path, path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_process_that_the_system_hides_is_alive_while_its_lease_is_touched(
     )  # another process has that id, or the heartbeat is old
 
 
-ODD = {
+INVALID = {
     "pid": ["x", None, [1], 1.5, 10**30, 0, -1, True],
     "run_id": [["x"], "ffffffffffff", None],
     "birth": [1, ["x"]],
@@ -211,10 +211,10 @@ ODD = {
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
-        *(lambda tree, k=k, v=v: json.dumps({**tree, k: v}) for k in ODD for v in ODD[k]),
-        *(lambda tree, k=k: json.dumps({n: v for n, v in tree.items() if n != k}) for k in ODD),
+        *(lambda tree, k=k, v=v: json.dumps({**tree, k: v}) for k in INVALID for v in INVALID[k]),
+        *(lambda tree, k=k: json.dumps({n: v for n, v in tree.items() if n != k}) for k in INVALID),
         lambda tree: "[]",
         lambda tree: "",
         lambda tree: "[" * 10_000 + "]" * 10_000,
@@ -222,9 +222,9 @@ ODD = {
         lambda tree: json.dumps(tree) + "\0",
     ],
 )
-def test_an_invalid_lease_is_active_until_it_expires(tmp_path, spoil):
+def test_an_invalid_lease_is_active_until_it_expires(tmp_path, damage):
     path = write_lease(tmp_path, Holder(RUN_ID))
-    path.write_text(spoil(json.loads(path.read_text())))
+    path.write_text(damage(json.loads(path.read_text())))
     holder = leases.active_leases(tmp_path)[RUN_ID]
     assert str(holder).startswith(f"lease {path}: ")
     assert "\n" not in str(holder)

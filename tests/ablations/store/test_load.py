@@ -1,4 +1,4 @@
-"""Reading folders of results: what is used, what is left out, and what is told of it."""
+"""Loading results folders: which records are used, left out and reported."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ BAD = {
         lambda text: text.replace('"last": 80.0', '"last": NaN'),
         "last nan should be a finite number",
     ),
-    "with a word": (
+    "with a string": (
         lambda text: text.replace('"last": 80.0', '"last": "80"'),
         "should be a valid number",
     ),
@@ -105,9 +105,12 @@ BAD = {
         "does not match its run_id",
     ),
     "incomplete": (lambda text: text.replace('"depths"', '"depth"'), "does not match its run_id"),
-    "of tomorrow": (lambda text: text.replace('"mini",\n    "seed"', '"x",\n    "seed"'), "recipe"),
+    "of an unknown recipe": (
+        lambda text: text.replace('"mini",\n    "seed"', '"x",\n    "seed"'),
+        "recipe",
+    ),
     "empty": (lambda text: "", "is not a record"),
-    "no text": (lambda text: "\udcff\x00", "is not a record"),
+    "binary": (lambda text: "\udcff\x00", "is not a record"),
 }
 
 
@@ -119,15 +122,15 @@ def test_a_bad_record_is_reported_with_its_file_and_the_good_ones_are_shown(
     for each in (*BASE, *IDENTITY):
         each.write(tmp_path)
     path = tmp_path / BASE[0].run_id / "record.json"
-    spoil, told = BAD[name]
-    spoilt = spoil(path.read_text())
-    assert spoilt != path.read_text()
-    path.write_bytes(spoilt.encode(errors="surrogateescape"))
+    damage, expected = BAD[name]
+    damaged = damage(path.read_text())
+    assert damaged != path.read_text()
+    path.write_bytes(damaged.encode(errors="surrogateescape"))
     assert main(["table", str(tmp_path), "--format", form]) == 1
     out, err = capsys.readouterr()
     assert len(err.splitlines()) == 1
     assert str(path) in err
-    assert told in err
+    assert expected in err
     assert "79.33" in out  # the mean of the identity's three
     assert "81.33" not in out  # the baseline's mean without the bad one is another
 
@@ -192,7 +195,7 @@ def test_the_order_of_fields_in_a_file_does_not_matter(tmp_path):
     assert found.records[0].variant == BASE[1].variant
 
 
-ODD = {
+INVALID = {
     "cost.params 5.5": {"cost": {"params": 5.5}},
     "cost.macs 'a'": {"cost": {"macs": "a"}},
     "cost.paper [1]": {"cost": {"paper": [1]}},
@@ -204,14 +207,14 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("told", ODD)
-def test_an_invalid_value_deep_in_a_record_is_reported_in_one_line(told, tmp_path, capsys):
+@pytest.mark.parametrize("expected", INVALID)
+def test_an_invalid_value_deep_in_a_record_is_reported_in_one_line(expected, tmp_path, capsys):
     for each in (*BASE, *IDENTITY[1:]):
         each.write(tmp_path)
-    path = replace(IDENTITY[0], **ODD[told]).write(tmp_path)
+    path = replace(IDENTITY[0], **INVALID[expected]).write(tmp_path)
     assert main(["table", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"left out: {path}: {told}")
+    assert line.startswith(f"left out: {path}: {expected}")
 
 
 def test_a_partial_or_zero_cost_is_valid(tmp_path, capsys):
@@ -245,10 +248,10 @@ def test_one_run_id_of_other_images_precision_or_end_is_reported(change, tmp_pat
     assert "is ignored: both are of run" in found.problems[0]
 
 
-# What lies in a folder
+# Hostile files in a folder
 
 
-def spoilt(tree: dict, where: str, value: object) -> dict:
+def damaged(tree: dict, where: str, value: object) -> dict:
     """A record's values with one of them replaced."""
     *groups, name = where.split("/")
     inner = tree
@@ -284,23 +287,23 @@ TEXTS = {
     "nested deeply": b"[" * 10_000 + b"]" * 10_000,
     "a mapping nested deeply": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
     "a byte order mark": b"\xef\xbb\xbf{}",
-    "no UTF-8": b'{"run_id": "\xff"}',
+    "invalid UTF-8": b'{"run_id": "\xff"}',
     "half a surrogate": b'{"run_id": "\\ud800"}',
     "nothing": b"",
     "a null byte": b"\0",
-    "a word": b"NaN",
+    "a bare NaN": b"NaN",
     "a list": b"[1]",
-    "a text": b'"record"',
+    "a string": b'"record"',
 }
 
 
 @pytest.mark.parametrize("where", HOSTILE)
-def test_a_record_with_a_hostile_value_is_one_line(where, tmp_path):
+def test_a_record_with_a_hostile_value_is_reported_in_one_line(where, tmp_path):
     good = BASE[0].write(tmp_path / "good")
     for value in HOSTILE[where]:
         good.with_name("odd").mkdir(exist_ok=True)
         path = good.with_name("odd") / "record.json"
-        path.write_text(json.dumps(spoilt(json.loads(good.read_text()), where, value)))
+        path.write_text(json.dumps(damaged(json.loads(good.read_text()), where, value)))
         (problem,) = load.load_records([path.parent.parent]).problems
         assert problem.startswith(str(path))
         assert "\n" not in problem
@@ -311,10 +314,10 @@ def test_a_record_with_a_hostile_value_is_one_line(where, tmp_path):
 def test_an_invalid_file_is_reported_in_one_line(name, tmp_path):
     path = tmp_path / "record.json"
     path.write_bytes(TEXTS[name])
-    with pytest.raises(RecordError) as told:
+    with pytest.raises(RecordError) as expected:
         Record.read(path)
-    assert str(told.value).startswith(str(path))
-    assert "\n" not in str(told.value)
+    assert str(expected.value).startswith(str(path))
+    assert "\n" not in str(expected.value)
 
 
 def test_a_key_that_is_given_twice_is_reported(tmp_path):
@@ -351,7 +354,9 @@ def huge(path):
     ],
 )
 @pytest.mark.parametrize("name", ["record.json", "begun.json", "history.csv"])
-def test_what_is_not_a_file_is_reported_and_the_rest_is_shown(make, name, tmp_path, capsys):
+def test_a_path_that_is_no_regular_file_is_reported_and_the_rest_is_shown(
+    make, name, tmp_path, capsys
+):
     for each in BASE:
         each.write(tmp_path)
     folder = tmp_path / BASE[0].run_id

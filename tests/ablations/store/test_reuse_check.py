@@ -1,4 +1,4 @@
-"""What is on disk of a run is reused only where it is of the images and precision asked for."""
+"""Results on disk are reused only for the same images and precision."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def study(tiny, root, **overrides) -> list[RunConfig]:
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_study_is_not_continued_on_other_images(tiny, image_folder, other_folder, tmp_path, left):
-    """Whatever the root is called, and whether or not anything is left to train."""
+    """Whatever the name of the folder, and whether or not a run is left to train."""
     results = tmp_path / "runs"
     for run in study(tiny, image_folder)[left:]:
         done(run, results)
@@ -71,14 +71,14 @@ def test_a_study_is_not_continued_on_other_images(tiny, image_folder, other_fold
     asked = study(tiny, other_folder)
     with pytest.raises(DataError, match="use another results folder") as refused:
         select_runs(asked, results)
-    told = str(refused.value)
+    message = str(refused.value)
     for word in (
         data.dataset_identity(asked[0].data)["fingerprint"],
         data.dataset_identity(study(tiny, image_folder)[0].data)["fingerprint"],
         str(results / asked[left].run_id / "record.json"),
     ):
-        assert word in told
-    assert "\n" not in told
+        assert word in message
+    assert "\n" not in message
     moved = tmp_path / "moved"
     shutil.copytree(image_folder, moved)
     assert len(select_runs(study(tiny, moved), results).reused) == 2 - left
@@ -96,7 +96,7 @@ def test_a_changed_folder_counts_as_other_images(tiny, other_folder, tmp_path):
 def test_other_contents_with_the_same_names_and_sizes_count_as_other_images(
     tiny, other_folder, tmp_path
 ):
-    """As random noise, or files that are not compressed, often are."""
+    """Uncompressed files often have equal sizes."""
     for run in study(tiny, other_folder):
         done(run, tmp_path / "runs")
     image = next((other_folder / "val").rglob("*.jpg"))
@@ -108,7 +108,7 @@ def test_other_contents_with_the_same_names_and_sizes_count_as_other_images(
         select_runs(study(tiny, other_folder), tmp_path / "runs")
 
 
-def test_older_records_do_not_have_the_contents(tiny, image_folder, tmp_path):
+def test_records_of_older_versions_without_contents_are_reused(tiny, image_folder, tmp_path):
     first, second = study(tiny, image_folder)
     record = done(first, tmp_path)
     assert record.data["contents"]
@@ -118,7 +118,7 @@ def test_older_records_do_not_have_the_contents(tiny, image_folder, tmp_path):
     assert (len(selection.reused), len(selection.todo)) == (1, 1)
 
 
-def test_unreadable_images_do_not_count_as_the_same(tiny, image_folder, tmp_path):
+def test_records_are_not_reused_if_the_images_cannot_be_read(tiny, image_folder, tmp_path):
     for run in study(tiny, image_folder):
         done(run, tmp_path)
     gone = study(tiny, tmp_path / "gone")
@@ -133,7 +133,7 @@ def test_each_data_set_is_read_once(tiny, image_folder, other_folder, tmp_path):
     third = tmp_path / "third"
     shutil.copytree(other_folder, third)
     asked = [run for root in (image_folder, other_folder, third) for run in study(tiny, root)]
-    # The same runs by their ids, so give each another seed.
+    # The folder is not part of the id, so give each run another seed.
     asked = [replace(config, seed=number) for number, config in enumerate(asked)]
     for run in asked[::2]:
         done(run, tmp_path / "runs")
@@ -216,7 +216,7 @@ def test_a_run_is_not_continued_in_another_precision(tiny, tmp_path):
     with pytest.raises(ConfigError, match=f"has precision {first}.*remove the file") as refused:
         train(tiny(**{"system.precision": other}), tmp_path)
     assert "\n" not in str(refused.value)
-    # Where it goes on, the record lists every device that it has had.
+    # The record of a resumed run lists every device that it was trained on.
     key = next(name for name in state["callbacks"] if "devices" in state["callbacks"][name])
     state["callbacks"][key]["devices"] = ["NVIDIA T4"]
     torch.save(state, checkpoint)
@@ -225,7 +225,7 @@ def test_a_run_is_not_continued_in_another_precision(tiny, tmp_path):
     assert record.environment["devices"] == ["NVIDIA T4", record.environment["device"]]
 
 
-def test_what_auto_means_on_this_machine(monkeypatch):
+def test_precision_auto_is_resolved_by_the_gpu(monkeypatch):
     system = resolve("mini").system
     native = {"bf16": True}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -237,8 +237,8 @@ def test_what_auto_means_on_this_machine(monkeypatch):
     assert resolve_precision(system) == "32-true"
 
 
-def test_auto_is_not_decided_here_for_runs_of_other_machines(tiny, tmp_path):
-    (config,) = [tiny()]
+def test_precision_auto_is_not_compared_for_runs_of_other_machines(tiny, tmp_path):
+    config = tiny()
     record = done(config, tmp_path, precision="bf16-mixed")
     assert reuse_check.check_records([config], [record]).precision
     assert not reuse_check.check_records([config], [record], on_this_machine=False).precision
@@ -246,34 +246,34 @@ def test_auto_is_not_decided_here_for_runs_of_other_machines(tiny, tmp_path):
     assert reuse_check.check_records([fixed], [record], on_this_machine=False).precision
 
 
-def test_a_checkpoint_that_would_run_code_runs_none(tmp_path):
+def test_loading_a_checkpoint_runs_no_pickled_code(tmp_path):
     """Lightning's own loader obeys TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD; ours does not."""
     import pickle
 
     from ablations.training.loop import AtomicCheckpointIO
 
-    class Planted:
+    class Malicious:
         def __reduce__(self):
             return (Path.write_text, (tmp_path / "ran", "code"))
 
-    torch.save({"state_dict": Planted()}, tmp_path / "last.ckpt")
+    torch.save({"state_dict": Malicious()}, tmp_path / "last.ckpt")
     with pytest.raises(pickle.UnpicklingError):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt", weights_only=False)
     assert not (tmp_path / "ran").exists()
 
 
 def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
-    """True is 1 wherever seeds are keys."""
+    """In Python, True and 1.0 are the same key as 1."""
     record = done(tiny(seed=1), tmp_path)
     path = tmp_path / record.run_id / records.RECORD_FILE
-    for odd in (True, 1.0, "1", None):
+    for invalid in (True, 1.0, "1", None):
         tree = json.loads(path.read_text())
-        tree["config"]["seed"] = odd
+        tree["config"]["seed"] = invalid
         with pytest.raises(RecordError, match="seed"):
             Record.of(tree, "here")
 
 
-# Killed while what there was is set aside
+# Killed while the previous results are moved
 
 
 @pytest.mark.parametrize("command", ["train", "run", "clean"])
@@ -281,7 +281,7 @@ def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
 def test_results_moved_by_a_killed_retraining_are_restored(
     tiny, tmp_path, monkeypatch, capsys, moment, command
 ):
-    """Killed after the first rename of set_aside, or within either half of replace."""
+    """Killed between two renames of move_to_previous or of write_or_restore."""
     config = tiny()
     record = done(config, tmp_path)
     folder = tmp_path / config.run_id
@@ -293,9 +293,9 @@ def test_results_moved_by_a_killed_retraining_are_restored(
         (folder / records.HISTORY_FILE).replace(aside / records.HISTORY_FILE)
     else:
         previous_results.move_to_previous(tmp_path, config.run_id)
-    if moment == 2:  # it failed, and its history is back but not its record
+    if moment == 2:  # it failed; its history is restored, its record is not
         (aside / records.HISTORY_FILE).replace(folder / records.HISTORY_FILE)
-    if moment == 3:  # it ended, and what there was has not been removed
+    if moment == 3:  # it finished; the previous results are not removed yet
         (folder / records.RECORD_FILE).write_text(before)
         (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
     assert previous_results.has_interrupted_move(tmp_path, config.run_id)
@@ -310,7 +310,7 @@ def test_results_moved_by_a_killed_retraining_are_restored(
     capsys.readouterr()
 
 
-def test_a_retraining_that_goes_on_is_left_alone(tiny, tmp_path):
+def test_clean_keeps_the_previous_results_of_an_unfinished_retraining(tiny, tmp_path):
     config = tiny()
     done(config, tmp_path)
     folder = tmp_path / config.run_id

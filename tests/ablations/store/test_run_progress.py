@@ -165,18 +165,18 @@ def test_status_shows_progress_and_its_age(tiny, tmp_path, capsys):
     run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
     folder = tmp_path / config.run_id
 
-    def told(*words: str) -> str:
+    def status_output(*words: str) -> str:
         assert main(["status", "--results", str(tmp_path), *words]) == 0
         return capsys.readouterr().out
 
     run_progress.write_progress(folder, replace(HERE, epochs=2, epoch=1))
-    assert "1/2" not in told()  # left by a process that was killed
+    assert "1/2" not in status_output()  # left by a process that was killed
     with leases.hold_lease(tmp_path, config.run_id):
-        assert "1/2 45%" in told()
-        assert "1024" in told()
-        assert "3.3 min" in told()
-        assert "last batch" not in told()
-        (run,) = json.loads(told("--json"))["runs"]
+        assert "1/2 45%" in status_output()
+        assert "1024" in status_output()
+        assert "3.3 min" in status_output()
+        assert "last batch" not in status_output()
+        (run,) = json.loads(status_output("--json"))["runs"]
         assert run["progress"] == {
             **replace(HERE, epochs=2, epoch=1).to_json(),
             "seconds_ago": run["progress"]["seconds_ago"],
@@ -184,8 +184,8 @@ def test_status_shows_progress_and_its_age(tiny, tmp_path, capsys):
         assert run["epoch"] == 0
         old = time.time() - 180
         os.utime(folder / records.PROGRESS_FILE, (old, old))
-        assert "last batch 3" in told()
+        assert "last batch 3" in status_output()
         run_progress.write_progress(folder, HERE)  # of other epochs than the run has
-        assert "0/2" in told()
+        assert "0/2" in status_output()
         (folder / records.PROGRESS_FILE).write_text("[" * 50_000)
-        assert "0/2" in told()
+        assert "0/2" in status_output()

@@ -1,4 +1,4 @@
-"""Runs that have begun and have no record yet, and done cells that are trained again."""
+"""Runs that have started and have no record yet, and done runs that are trained again."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def test_a_broken_state_file_is_ignored(tiny, tmp_path):
         assert run_state.find_run_state(tmp_path, config.run_id) is None
 
 
-def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
-    cells = {
+def test_status_distinguishes_the_states(tiny, tmp_path, capsys):
+    configs = {
         state: tiny(seed=seed)
         for seed, state in enumerate(["finished", "failed", "crashed", "interrupted", "running"])
     }
     for state in ("finished", "failed"):
-        config = cells[state]
+        config = configs[state]
         failure = {"kind": "oom", "message": "too big"} if state == "failed" else None
         metrics = {"val/top1": {"last": 81.5, "best": 82}} if state == "finished" else {}
         Record(config.run_id, state, config.to_json(), metrics=metrics, failure=failure).write(
             tmp_path
         )
     for state in ("crashed", "interrupted", "running"):
-        config = cells[state]
+        config = configs[state]
         stopped = state == "interrupted"
         run_state.RunState(config.run_id, config.to_json(), stopped=stopped).write(tmp_path)
     history_csv.write_history(
@@ -91,24 +91,24 @@ def test_status_tells_the_states_apart(tiny, tmp_path, capsys):
         assert main(["status", "--results", str(tmp_path)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert main(["status", "--results", str(tmp_path), "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-    assert told["counts"] == dict.fromkeys(cells, 1)
-    (running,) = [run for run in told["runs"] if run["state"] == "running"]
+        shown = json.loads(capsys.readouterr().out)
+    assert shown["counts"] == dict.fromkeys(configs, 1)
+    (running,) = [run for run in shown["runs"] if run["state"] == "running"]
     assert running["run_id"] == config.run_id
     assert running["holder"]["pid"] == os.getpid()
     assert running["pictures_per_second"] == 2000
     assert running["seconds_left"] == 5
     assert f"process {os.getpid()} on " in "".join(lines)
     assert lines[-1] == "5 runs: 1 running, 1 crashed, 1 interrupted, 1 failed, 1 finished"
-    for state, config in cells.items():
+    for state, config in configs.items():
         (line,) = [line for line in lines if config.run_id in line]
         assert f" {state} " in line
-        (run,) = [run for run in told["runs"] if run["run_id"] == config.run_id]
+        (run,) = [run for run in shown["runs"] if run["run_id"] == config.run_id]
         assert f"seed {config.seed}" in run["cell"]
     assert "oom: too big" in "".join(lines)
     assert re.search(r"1/2 +50.00 +2000 +5 s", "".join(lines))
     # A failed run that was started again and crashed counts as crashed.
-    config = cells["failed"]
+    config = configs["failed"]
     run_state.RunState(config.run_id, config.to_json()).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "5 runs: 3 crashed, 1 interrupted, 1 finished" in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_a_record_takes_precedence_over_an_older_state(tiny, tmp_path, capsys):
         Record(config.run_id, status, config.to_json(), failure=why).write(tmp_path)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 failed, 1 finished" in capsys.readouterr().out
-    os.utime(tmp_path / failed.run_id / records.RUN_STATE_FILE)  # begun again since
+    os.utime(tmp_path / failed.run_id / records.RUN_STATE_FILE)  # started again since
     os.utime(tmp_path / done.run_id / records.RUN_STATE_FILE)
     assert main(["status", "--results", str(tmp_path)]) == 0
     assert "2 runs: 1 crashed, 1 finished" in capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_the_next_command_removes_leftovers_of_a_killed_process(tiny, tmp_path):
 
 @pytest.fixture
 def done_twice(tiny, tmp_path):
-    """A done run with the files of its folder, and a new start of it until its second epoch."""
+    """A done run, its files, and a second training that fails in its second epoch."""
 
     def again(error):
         config = tiny()
@@ -185,7 +185,7 @@ def test_an_interrupted_retraining_resumes_and_replaces_the_first(done_twice, tm
     with pytest.raises(KeyboardInterrupt):
         again()
     folder = tmp_path / config.run_id
-    # No record beside half of another history; what there was is kept until the end.
+    # The previous record and history are kept together until the new record is there.
     assert records.find_record(tmp_path, config.run_id) is None
     assert {
         name: (folder / previous_results.PREVIOUS_FOLDER / name).read_text() for name in before

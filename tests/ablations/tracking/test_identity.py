@@ -1,4 +1,4 @@
-"""Each run has its own identity in W&B, whatever a batch system or a shell has exported."""
+"""Each run has its own id, name and group in W&B, whatever variables the shell exports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ for seed in (0, 1):
 
 
 @pytest.mark.parametrize("sweep", [{}, {"WANDB_SWEEP_ID": ""}, {"WANDB_RUN_ID": ""}])
-def test_runs_of_one_process_are_runs_of_their_own(tmp_path, sweep):
+def test_two_runs_of_one_process_have_different_ids_and_names(tmp_path, sweep):
     """In a process of its own: the client reads its variables once."""
     if sweep == {"WANDB_RUN_ID": ""}:
         sweep = {"WANDB_RUN_ID": "", "WANDB_SWEEP_ID": "abandoned"}
@@ -66,7 +66,7 @@ def test_runs_of_one_process_are_runs_of_their_own(tmp_path, sweep):
     assert one["run_notes"] == "of the user"
 
 
-def test_what_an_agent_says_of_its_run_counts(monkeypatch):
+def test_the_variables_of_an_agent_are_not_hidden(monkeypatch):
     for name in EXPORTED:
         monkeypatch.setenv(name, EXPORTED[name])
     assert set(client.AGENT_VARIABLES) <= client.hidden_variables().keys()
@@ -76,7 +76,7 @@ def test_what_an_agent_says_of_its_run_counts(monkeypatch):
     assert "WANDB_RESUME" in client.hidden_variables()
 
 
-def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
+def test_workers_inherit_no_identity_variables(monkeypatch):
     for name in (*EXPORTED, "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "given")
     with env_vars.set_environ(NO_WANDB_IDENTITY):
@@ -89,7 +89,7 @@ def test_workers_inherit_no_identity_not_even_an_agents(monkeypatch):
     assert wandb_variables(shared=False).keys() == {"WANDB_MODE", "WANDB_NOTES", "WANDB_PROJECT"}
 
 
-def test_an_exit_that_hangs_is_cut_short_with_the_exit_code():
+def test_an_exit_that_hangs_is_ended_with_the_exit_code():
     """As where the client waits for its service: a handler registered earlier that never ends."""
     code = (
         "import atexit, sys, time\n"
@@ -108,31 +108,31 @@ def test_an_exit_that_hangs_is_cut_short_with_the_exit_code():
     ("variable", "mode"),
     [("dryrun", "offline"), ("offline", "offline"), ("disabled", "disabled"), ("", "offline")],
 )
-def test_modes_of_the_client(monkeypatch, variable, mode):
+def test_the_mode_follows_the_variable(monkeypatch, variable, mode):
     monkeypatch.setenv("WANDB_MODE", variable)
     assert client.mode() == mode
 
 
 @pytest.mark.parametrize("variable", ["shared", "nonsense"])
-def test_a_mode_that_no_study_can_have_is_refused(monkeypatch, variable):
+def test_an_unknown_mode_is_refused(monkeypatch, variable):
     monkeypatch.setenv("WANDB_MODE", variable)
     with pytest.raises(TrackerError, match="none of online, offline, disabled"):
         client.mode()
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", "On"])
-def test_yes(monkeypatch, value):
+def test_values_that_mean_true(monkeypatch, value):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", value)
     assert env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "no", "OFF"])
-def test_no(monkeypatch, value):
+def test_values_that_mean_false(monkeypatch, value):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", value)
     assert not env_vars.get_bool("ABLATIONS_NO_REUSE")
 
 
-def test_neither_yes_nor_no(monkeypatch):
+def test_another_value_of_a_boolean_variable_is_refused(monkeypatch):
     monkeypatch.setenv("ABLATIONS_NO_REUSE", "perhaps")
     with pytest.raises(ConfigError, match="ABLATIONS_NO_REUSE 'perhaps' must be one of 1, true"):
         env_vars.get_bool("ABLATIONS_NO_REUSE")

@@ -1,4 +1,4 @@
-"""What the agent sends, what W&B is told of a config, and what a run is called there."""
+"""Parameters from an agent, and the config, name and group of a run in W&B."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ablations.tracking.mirror import config_for_wandb, run_options
 pytestmark = pytest.mark.usefixtures("no_account")
 
 
-# What the agent sends
+# Parameters from an agent
 
 
 def sent(**values):
-    """The words that the client's own function makes of a cell."""
+    """The arguments that the client's own function makes for a run."""
     args = {name: {"value": value} for name, value in values.items()}
     return wandb_sweeps.create_sweep_command_args({"args": args})["args"]
 
@@ -46,13 +46,13 @@ VALUES = {
 
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
-def test_values_arrive_as_they_were_however_the_agent_spells_them(values):
+def test_values_of_an_agent_are_parsed_to_the_same_config(values):
     _, fields = split_arguments(["train", *sent(**values)])
     assert resolve("mini", fields) == resolve("mini", values)
 
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
-def test_nested_parameters_arrive_as_one_python_dict(values):
+def test_nested_parameters_are_parsed_from_a_python_dict(values):
     groups = {}
     for name, value in values.items():
         group, _, field = name.partition(".")
@@ -64,13 +64,13 @@ def test_nested_parameters_arrive_as_one_python_dict(values):
     assert resolve("mini", fields) == resolve("mini", values)
 
 
-def test_what_wandb_adds_to_a_requeued_run_is_left_out():
+def test_the_key_that_wandb_adds_to_a_requeued_run_is_ignored():
     words = sent(**{"_wandb": {"t": {"1": [5.0, "a"]}}, "model.norm": "batch"})
     assert split_arguments(["train", *words]) == (["train"], {"model.norm": "batch"})
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("--model={'pool_sise': 3}", "did you mean 'model.pool_size'"),
         ("--model={'norm'", "not a mapping"),
@@ -78,8 +78,8 @@ def test_what_wandb_adds_to_a_requeued_run_is_left_out():
         ("--modle.norm=batch", "did you mean 'model.norm'"),
     ],
 )
-def test_a_wrong_parameter_is_named(word, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_wrong_parameter_is_named(word, message):
+    with pytest.raises(ConfigError, match=message):
         split_arguments(["train", word])
 
 
@@ -97,7 +97,7 @@ def under_an_agent(tmp_path, monkeypatch):
     return start
 
 
-def test_the_config_leaves_swept_keys_to_the_agent(tiny, under_an_agent):
+def test_the_config_for_wandb_leaves_out_swept_parameters(tiny, under_an_agent):
     run = tiny(seed=1)
     assert config_for_wandb(run) == {"run_id": run.run_id, **run.to_json()}
     under_an_agent(**{"seed": 1, "model.pool_size": 3, "wandb_version": 1})
@@ -110,7 +110,7 @@ def test_the_config_leaves_swept_keys_to_the_agent(tiny, under_an_agent):
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
-def test_a_config_that_lost_its_points_is_found_again(recipe):
+def test_floats_that_became_integers_are_restored(recipe):
     config = resolve(recipe)
 
     def whole(value):
@@ -125,10 +125,10 @@ def test_a_config_that_lost_its_points_is_found_again(recipe):
     assert run_id_of(restore_floats(lost)) == config.run_id
 
 
-# What a run is called
+# Names of runs
 
 
-def test_a_run_is_named_after_its_row_and_grouped_by_its_cell(monkeypatch):
+def test_a_run_is_named_after_its_row_and_grouped_by_its_variant(monkeypatch):
     small = {"model.pool_size": 5, "optim.epochs": 1, "optim.warmup_epochs": 0}
     first, second = (run_options(resolve("mini", {**small, "seed": seed})) for seed in (0, 1))
     assert first["name"] == "Pooling size 3 -> 5, seed 0, 1 epoch, warm-up epochs 0"
@@ -151,7 +151,7 @@ def test_the_size_is_named_as_in_the_paper():
     assert run_options(resolve("imagenet", preset="s24"))["name"] == "S12 -> S24, seed 0"
 
 
-def test_the_project_is_the_configs_or_the_environments(monkeypatch):
+def test_the_project_comes_from_the_config_or_the_environment(monkeypatch):
     assert client.entity_and_project(resolve("mini").system) == (None, "metaformer-ablations")
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "lab")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_account")
 KEY = "0123456789" * 4
 
 
-# Where it goes
+# Online or offline
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ KEY = "0123456789" * 4
         ({"WANDB_API_KEY": "short"}, "refuses the API key"),
     ],
 )
-def test_online_with_an_account_offline_without(variables, mode):
+def test_the_mode_is_online_with_an_api_key_and_offline_without(variables, mode):
     """In a process of its own: the client remembers a key that it has seen."""
     code = (
         "from ablations.tracking import client\n"
@@ -61,7 +61,7 @@ def test_online_with_an_account_offline_without(variables, mode):
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         ("POST http://x/graphql giving up after 3 attempt(s)\nwhile retrying", "cannot be reached"),
         ("Timed out initializing run", "cannot be reached"),
@@ -71,12 +71,14 @@ def test_online_with_an_account_offline_without(variables, mode):
         (f"key {KEY} is wrong", "key *** is wrong"),
     ],
 )
-def test_errors_of_the_client_are_one_line_without_the_key(monkeypatch, message, told):
+def test_errors_of_the_client_are_reported_in_one_line_without_the_key(
+    monkeypatch, message, expected
+):
     import wandb
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     line = client.describe_error(wandb.Error(message))
-    assert told in line
+    assert expected in line
     assert "\n" not in line
     assert KEY not in line
 
@@ -94,7 +96,7 @@ class Broken(Tracker):
         self.calls.append("finish")
 
 
-def test_a_tracker_that_fails_is_told_once_and_still_ended(tmp_path, caplog):
+def test_a_failing_tracker_is_reported_once_and_still_finished(tmp_path, caplog):
     inner = Broken(tmp_path)
     tracker = GuardedTracker(inner)
     for epoch in (1, 2):
@@ -126,21 +128,21 @@ def offline(tmp_path_factory):
     return record, results
 
 
-def test_an_offline_folder_gives_the_record_back(offline):
+def test_an_offline_folder_contains_the_record(offline):
     record, results = offline
     found = read_offline(results / "wandb")
     assert [read for read, _ in found.records] == [record]
-    (place,) = (results / "wandb").glob("offline-run-*")
-    assert [read for read, _ in read_offline(place).records] == [record]
-    rows = history_csv.read_history(place / "files" / "history.csv")
+    (run_folder,) = (results / "wandb").glob("offline-run-*")
+    assert [read for read, _ in read_offline(run_folder).records] == [record]
+    rows = history_csv.read_history(run_folder / "files" / "history.csv")
     assert rows == history_csv.read_history(results / record.run_id / "history.csv")
     assert [row["epoch"] for row in rows] == [1, 2]
 
 
-def test_disk_and_offline_folder_are_one_study(offline, tmp_path, capsys):
+def test_records_on_disk_and_in_an_offline_folder_are_merged(offline, tmp_path, capsys):
     _, results = offline
-    (place,) = (results / "wandb").glob("offline-run-*")
-    shutil.copytree(place, tmp_path / "wandb" / place.name)
+    (run_folder,) = (results / "wandb").glob("offline-run-*")
+    shutil.copytree(run_folder, tmp_path / "wandb" / run_folder.name)
     (tmp_path / "wandb" / "offline-run-20260101_000000-foreign" / "files").mkdir(parents=True)
     assert main(["table", str(results), "--format", "csv"]) == 0
     alone = capsys.readouterr().out
@@ -152,23 +154,23 @@ def test_disk_and_offline_folder_are_one_study(offline, tmp_path, capsys):
     assert capsys.readouterr().out == alone
 
 
-def test_an_offline_record_with_other_numbers_is_told(offline, tmp_path, capsys):
+def test_an_offline_record_with_other_numbers_is_reported(offline, tmp_path, capsys):
     _, results = offline
-    (place,) = (results / "wandb").glob("offline-run-*")
-    shutil.copytree(place, tmp_path / place.name)
-    file = tmp_path / place.name / "files" / "record.json"
+    (run_folder,) = (results / "wandb").glob("offline-run-*")
+    shutil.copytree(run_folder, tmp_path / run_folder.name)
+    file = tmp_path / run_folder.name / "files" / "record.json"
     tree = json.loads(file.read_text())
     tree["metrics"]["val/top1"]["last"] += 1
     file.write_text(json.dumps(tree))
     assert main(["table", str(results), "--offline", str(tmp_path)]) == 1
-    told = capsys.readouterr()
-    assert f"left out: {tmp_path / place.name} differs" in told.err
+    printed = capsys.readouterr()
+    assert f"left out: {tmp_path / run_folder.name} differs" in printed.err
     file.write_text("{")
     assert main(["table", str(results), "--offline", str(tmp_path)]) == 1
     assert "is not a record" in capsys.readouterr().err
 
 
-def test_the_log_has_the_epochs_and_nothing_has_the_key(offline):
+def test_the_log_has_the_epochs_and_no_file_has_the_key(offline):
     record, results = offline
     assert "epoch 2/2: top-1" in (results / record.run_id / "log.txt").read_text()
     for path in results.rglob("*"):
@@ -176,7 +178,7 @@ def test_the_log_has_the_epochs_and_nothing_has_the_key(offline):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--offline", "nowhere"], "no offline runs of W&B in nowhere"),
         (["--wandb", "a/b/c/d"], "is no W&B project"),
@@ -188,14 +190,14 @@ def test_the_log_has_the_epochs_and_nothing_has_the_key(offline):
         (["--finished"], "give --wandb PATH"),
     ],
 )
-def test_wrong_sources_of_a_table(words, told, capsys):
+def test_wrong_sources_of_a_table(words, expected, capsys):
     assert main(["table", *words]) == 2
     line = capsys.readouterr().err
-    assert told in line
+    assert expected in line
     assert line.count("\n") == 1
 
 
-def test_a_disabled_tracker_leaves_nothing(tiny, tmp_path, monkeypatch):
+def test_a_disabled_tracker_writes_no_files(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
     assert record.tracker == {}
@@ -203,7 +205,7 @@ def test_a_disabled_tracker_leaves_nothing(tiny, tmp_path, monkeypatch):
     assert main(["table", str(tmp_path), "--publish"]) == 2
 
 
-def test_a_command_line_that_is_not_utf_8_is_spelled_out_for_the_client(monkeypatch):
+def test_arguments_that_are_not_utf_8_are_escaped_for_the_client(monkeypatch):
     words = ["ablations", "train", "--data.root", os.fsdecode(b"caf\xe9")]
     monkeypatch.setattr(sys, "argv", words)
     with client._utf8_arguments():

@@ -1,4 +1,4 @@
-"""Sweeps that `wandb agent` works on: its cells, their table, and what is reused."""
+"""Sweeps run by `wandb agent`: their runs, tables and reuse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.wandb_server.client import ROOT, ask, cli, start, wandb
 
 
 @pytest.mark.slow
-def test_a_shipped_sweep_by_one_agent_gives_the_table_of_its_disk(
+def test_a_sweep_run_by_an_agent_gives_the_same_table_from_wandb_and_disk(
     server: WandbServer, tmp_path: Path
 ) -> None:
     """sweeps/pool_size.yaml with two sizes and two seeds, shortened; also read from a program."""
@@ -65,10 +65,10 @@ def test_a_shipped_sweep_by_one_agent_gives_the_table_of_its_disk(
 
 
 @pytest.mark.slow
-def test_two_agents_share_a_sweep_whose_failing_cells_say_why(
+def test_two_agents_share_a_sweep_and_failing_runs_report_why(
     server: WandbServer, tmp_path: Path
 ) -> None:
-    """One cell cannot be built, one names a field that is not there; the other two are trained."""
+    """One run cannot be built, one names an unknown field; the other two are trained."""
     path = make_sweep(
         server, tmp_path, **{"model.pool_size": [3, 4], "seed": [0, 1], "optim.epochs": [1]}
     )
@@ -97,10 +97,10 @@ def test_two_agents_share_a_sweep_whose_failing_cells_say_why(
 
 
 @pytest.mark.slow
-def test_the_scale_and_the_pictures_are_chosen_in_the_environment(
+def test_preset_and_images_are_set_by_environment_variables(
     server: WandbServer, tmp_path: Path, image_folder: Path
 ) -> None:
-    """The sweep file as shipped, but for what makes it small."""
+    """The shipped sweep file, with only its size reduced."""
     config = yaml.safe_load((ROOT / "sweeps" / "token_mixer.yaml").read_text())
     tiny = {**SMALL, "data.name": "folder", "data.batch_size": 12, "data.image_size": 32}
     config["parameters"] |= {name: {"value": value} for name, value in tiny.items()}
@@ -122,8 +122,8 @@ def test_the_scale_and_the_pictures_are_chosen_in_the_environment(
 
 
 @pytest.mark.slow
-def test_a_finished_cell_is_reused_by_the_next_sweep(server: WandbServer, tmp_path: Path) -> None:
-    """First from the disk, then from W&B alone; and not where reuse is not wanted."""
+def test_a_finished_run_is_reused_by_the_next_sweep(server: WandbServer, tmp_path: Path) -> None:
+    """From disk, from W&B alone, and not with reuse turned off."""
     done = cli(server, tmp_path, "train", *WORDS)
     assert done.returncode == 0, done
     (first,) = server.runs.values()
@@ -132,10 +132,10 @@ def test_a_finished_cell_is_reused_by_the_next_sweep(server: WandbServer, tmp_pa
         if elsewhere:
             shutil.rmtree(tmp_path / "runs")
         path = make_sweep(server, tmp_path, **{"model.norm": ["group"], "seed": [0]})
-        said = wandb(server, tmp_path, "agent", path)
-        assert "epoch 1/2" not in said
+        printed = wandb(server, tmp_path, "agent", path)
+        assert "epoch 1/2" not in printed
         run = list(server.runs.values())[-1]
-        assert run.state == "finished", said
+        assert run.state == "finished", printed
         assert run.tags == ["Model size", "mini", "reused"]
         assert run.config["reused_from"] == f"lab/ablations/{first.id}"
         assert [row["val/top1"] for row in run.history] == [
@@ -151,14 +151,12 @@ def test_a_finished_cell_is_reused_by_the_next_sweep(server: WandbServer, tmp_pa
     assert again.tags == ["Model size", "mini"]
     assert "reused_from" not in again.config
     assert again.summary["metrics"] == first.summary["metrics"]
-    # The four runs of the one cell are one record.
+    # The four W&B runs of one config are one record.
     assert table(server, tmp_path, "--wandb", "lab/ablations") == table(server, tmp_path, "runs")
 
 
 @pytest.mark.slow
-def test_an_agent_whose_command_drops_false_trains_no_other_run(
-    server: WandbServer, tmp_path: Path
-) -> None:
+def test_a_command_that_drops_a_false_flag_is_refused(server: WandbServer, tmp_path: Path) -> None:
     """`${args_no_boolean_flags}`: `--model.residual` for true, and nothing for false."""
     config = yaml.safe_load((ROOT / "sweeps" / "pool_size.yaml").read_text())
     config["command"] = ["${env}", "${interpreter}", "-m", "${program}"]

@@ -1,4 +1,4 @@
-"""Runs that were preempted, killed or stopped: W&B is told, and they go on."""
+"""Runs that were preempted, killed or stopped: their state in W&B, and how they continue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pid_of(folder: Path, run_id: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_preempted_run_is_requeued_and_goes_on(
+def test_a_preempted_run_is_requeued_and_continues(
     server: WandbServer, tmp_path: Path, undisturbed: dict[str, dict[str, float]]
 ) -> None:
     server.requeued_args_have_wandb_key = True
@@ -31,8 +31,8 @@ def test_a_preempted_run_is_requeued_and_goes_on(
     os.kill(pid_of(tmp_path, LONG_ID), signal.SIGTERM)
     wait_until(lambda: run.state in ("preempted", "pending"))
     assert run.exit_code in (143, None)  # None: it has been handed out again
-    said = cli(server, tmp_path, "status").stdout
-    assert "1 interrupted" in said or "1 running" in said
+    status = cli(server, tmp_path, "status").stdout
+    assert "1 interrupted" in status or "1 running" in status
     stdout = agent.finish().stdout
     assert (run.state, run.exit_code, run.starts) == ("finished", 0, 2), stdout
     assert "--_wandb=" in stdout
@@ -45,7 +45,7 @@ def test_a_preempted_run_is_requeued_and_goes_on(
 
 
 @pytest.mark.slow
-def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
+def test_a_crashed_run_is_shown_as_crashed_and_finished_by_ablations_run(
     server: WandbServer, tmp_path: Path, undisturbed: dict[str, dict[str, float]]
 ) -> None:
     path = make_sweep(server, tmp_path, **{"optim.epochs": [8], "seed": [0]})
@@ -70,7 +70,7 @@ def test_a_crashed_run_shows_and_is_finished_by_ablations_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_study_that_is_stopped_tells_wandb_so(
+def test_a_stopped_study_is_marked_in_wandb(
     server: WandbServer, tmp_path: Path, number: int, code: int
 ) -> None:
     """`ablations run` and its workers; Ctrl-C reaches the whole group, SIGTERM the runner."""
@@ -89,7 +89,7 @@ def test_a_study_that_is_stopped_tells_wandb_so(
 
 
 def catches_sigterm(pid: int) -> bool:
-    """Whether a process has a handler for it, from what Linux tells of its signals."""
+    """Whether a process handles a signal, by its status in /proc."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(status.split("SigCgt:")[1].split()[0], 16)
     return bool(mask >> (signal.SIGTERM - 1) & 1)
@@ -97,10 +97,10 @@ def catches_sigterm(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("begun", [False, True], ids=["importing", "starting in W&B"])
-def test_a_run_stopped_in_its_first_seconds_is_handed_back(
+def test_a_run_stopped_in_its_first_seconds_is_returned_to_the_sweep(
     server: WandbServer, tmp_path: Path, begun: bool
 ) -> None:
-    """Started as an agent starts it: a finished run would be lost to the sweep."""
+    """Started as an agent starts it: if W&B showed it as finished, the sweep would lose it."""
     make_sweep(server, tmp_path, seed=[0])
     agent = {"WANDB_SWEEP_ID": next(iter(server.sweeps)), "WANDB_RUN_ID": "abc"}
     words = ("python", "-m", "ablations.train", *WORDS)

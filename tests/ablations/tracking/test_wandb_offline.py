@@ -1,4 +1,4 @@
-"""Runs without a server, or with one that fails on the way: nothing is lost, the sync brings it."""
+"""Runs without a server, or with one that fails meanwhile: `wandb sync` sends what is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wandb_server.client import cli, start, wandb
 
 
 def comparable(run: Run) -> dict[str, Any]:
-    """What an online run and a synced one have in common: all but the times and the machine."""
+    """The data that an online run and a synced one share: all but times and machine."""
     rows = [
         {k: v for k, v in row.items() if k[0] != "_" and "seconds" not in k} for row in run.history
     ]
@@ -40,10 +40,8 @@ def comparable(run: Run) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_an_offline_run_that_is_synced_is_the_online_run(
-    server: WandbServer, tmp_path: Path
-) -> None:
-    """One that was stopped in between: two folders, one run."""
+def test_a_synced_offline_run_equals_the_online_run(server: WandbServer, tmp_path: Path) -> None:
+    """The offline run was interrupted once: two folders, one run."""
     (tmp_path / "offline").mkdir()
     (tmp_path / "online").mkdir()
     longer = [*WORDS, "--optim.epochs=8"]
@@ -77,10 +75,10 @@ def test_an_offline_run_that_is_synced_is_the_online_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["outage", "500", "rubbish", "401"])
-def test_a_server_that_comes_back_or_not_costs_no_record(
+def test_a_server_that_fails_during_training_costs_no_record(
     server: WandbServer, tmp_path: Path, undisturbed: dict[str, dict[str, float]], fault: str
 ) -> None:
-    """It fails in the middle and stays away; the sync that is told brings the rest."""
+    """It fails in the middle and stays away; the suggested `wandb sync` sends the rest."""
     words = ("python", "-m", "ablations", "train", *WORDS, "--optim.epochs=8")
     env = {"WANDB_FINISH_TIMEOUT": "3"}
     process = start(server, tmp_path, *words, merge_stderr=False, **env)
@@ -98,8 +96,8 @@ def test_a_server_that_comes_back_or_not_costs_no_record(
     assert record.metrics == undisturbed
     assert len(epochs(run)) < 8
     (line,) = done.stderr.splitlines()
-    told, _, command = line.partition("send what is missing: ")
-    assert told == "1 run has not reached W&B whole, "
+    message, _, command = line.partition("send what is missing: ")
+    assert message == "1 run has not reached W&B whole, "
     assert API_KEY not in line
     server.fault = None
     if fault == "outage":
@@ -110,7 +108,7 @@ def test_a_server_that_comes_back_or_not_costs_no_record(
 
 
 @pytest.mark.slow
-def test_a_short_outage_is_made_up_for_by_the_client(server: WandbServer, tmp_path: Path) -> None:
+def test_the_client_recovers_from_a_short_outage(server: WandbServer, tmp_path: Path) -> None:
     words = ("python", "-m", "ablations", "train", *WORDS, "--optim.epochs=8")
     process = start(server, tmp_path, *words, merge_stderr=False)
     wait_until(lambda: any(len(run.history) >= 2 for run in server.runs.values()))
@@ -123,9 +121,7 @@ def test_a_short_outage_is_made_up_for_by_the_client(server: WandbServer, tmp_pa
 
 
 @pytest.mark.slow
-def test_without_a_server_at_the_start_a_study_goes_on_offline(
-    server: WandbServer, tmp_path: Path
-) -> None:
+def test_a_study_without_a_server_runs_offline(server: WandbServer, tmp_path: Path) -> None:
     server.stop_listening()
     sweep = tmp_path / "two.yaml"
     sweep.write_text("method: grid\nparameters:\n  seed: {values: [0, 1]}\n")
@@ -133,9 +129,9 @@ def test_without_a_server_at_the_start_a_study_goes_on_offline(
     done = cli(server, tmp_path, "run", str(sweep), *WORDS, "--workers", "1", timeout=200, **env)
     assert done.returncode == 0, done
     assert "2 runs: 2 trained" in done.stderr
-    told = next(line for line in done.stderr.splitlines() if "wandb sync" in line)
-    assert told.startswith("2 runs have not reached W&B whole")
+    message = next(line for line in done.stderr.splitlines() if "wandb sync" in line)
+    assert message.startswith("2 runs have not reached W&B whole")
     server.listen()
-    wandb(server, tmp_path, *told.split("wandb ")[1].split())
+    wandb(server, tmp_path, *message.split("wandb ")[1].split())
     assert [run.state for run in server.runs.values()] == ["finished"] * 2
     assert table(server, tmp_path, "--wandb", "lab/ablations") == table(server, tmp_path, "runs")

@@ -1,4 +1,4 @@
-"""What W&B refuses or does not answer is told in one line, without the key."""
+"""Errors and timeouts of W&B are reported in one line, without the API key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.wandb_server.client import ROOT, cli
 
 
 @pytest.mark.parametrize(
-    ("words", "env", "fault", "told"),
+    ("words", "env", "fault", "message"),
     [
         (["--wandb", "lab/ablations"], {"WANDB_API_KEY": ""}, None, "needs an API key"),
         (["--wandb", "lab/ablations"], {"WANDB_API_KEY": "short"}, None, "refuses the API key"),
@@ -24,18 +24,18 @@ from tests.wandb_server.client import ROOT, cli
         (["--wandb", "lab/ablations"], {}, "401", "refuses the API key"),
     ],
 )
-def test_a_table_that_cannot_be_made(
+def test_a_table_that_wandb_refuses(
     server: WandbServer,
     tmp_path: Path,
     words: list[str],
     env: dict[str, str],
     fault: str | None,
-    told: str,
+    message: str,
 ) -> None:
     server.fault = fault
     done = cli(server, tmp_path, "table", *words, **env)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert API_KEY not in done.stderr + done.stdout
     assert not list(tmp_path.rglob("record.json"))
@@ -43,7 +43,9 @@ def test_a_table_that_cannot_be_made(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["500", "outage"])
-def test_a_table_without_an_answer(server: WandbServer, tmp_path: Path, fault: str) -> None:
+def test_a_table_from_a_server_that_does_not_answer(
+    server: WandbServer, tmp_path: Path, fault: str
+) -> None:
     if fault == "outage":
         server.stop_listening()
     else:
@@ -55,7 +57,7 @@ def test_a_table_without_an_answer(server: WandbServer, tmp_path: Path, fault: s
 
 
 @pytest.mark.parametrize(
-    ("words", "env", "fault", "told"),
+    ("words", "env", "fault", "message"),
     [
         (["train"], {"WANDB_API_KEY": "", "WANDB_MODE": "online"}, None, "needs an API key"),
         (["train"], {}, "rubbish", "does not answer as W&B does"),
@@ -78,13 +80,13 @@ def test_a_run_that_wandb_refuses(
     words: list[str],
     env: dict[str, str],
     fault: str | None,
-    told: str,
+    message: str,
 ) -> None:
     server.fault = fault
     words = [str(ROOT / word) if word.endswith(".yaml") else word for word in words]
     done = cli(server, tmp_path, *words, *WORDS, "--results", "there", **env)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert API_KEY not in done.stderr + done.stdout
     left = [path.name for path in (tmp_path / "there").glob("*")]

@@ -1,4 +1,4 @@
-"""A run that W&B has whole: its table is that of the disk, its cell is fetched, not trained."""
+"""A finished run in W&B: its contents, its table, and reuse by other machines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.wandb_server.runs import new_run
 
 @pytest.fixture(scope="module")
 def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WandbServer, Path, Run]]:
-    """A server, the folder of a run that was trained with it, and the run there."""
+    """A server, the folder of a run that was mirrored to it, and the run on the server."""
     folder = tmp_path_factory.mktemp("online")
     with WandbServer() as server:
         done = cli(server, folder, "train", *WORDS, "--system.log_model=true")
@@ -49,7 +49,7 @@ def test_a_run_is_complete(online: tuple[WandbServer, Path, Run]) -> None:
         "mode": "online",
         "sweep": None,
     }
-    # The last epoch of this cell is its best.
+    # The last epoch of this run is its best.
     top1 = record.metrics["val/top1"]
     assert run.summary["val/top1"] == {"last": top1["last"], "max": top1["best"]}
     for name in ("cost", "timing", "environment", "data", "metrics"):
@@ -73,7 +73,7 @@ def test_a_run_is_complete(online: tuple[WandbServer, Path, Run]) -> None:
     assert weights.files == {"weights.pt": (on_disk / "weights.pt").read_bytes()}
 
 
-def test_the_table_from_wandb_is_the_table_from_disk(
+def test_the_table_from_wandb_equals_the_table_from_disk(
     online: tuple[WandbServer, Path, Run],
 ) -> None:
     server, folder, _ = online
@@ -87,7 +87,7 @@ def test_the_table_from_wandb_is_the_table_from_disk(
     assert "no records in lab/ablations" in none.stderr
 
 
-def test_what_is_not_ours_is_counted_and_what_was_changed_is_told(
+def test_foreign_runs_are_counted_and_changed_ones_reported(
     online: tuple[WandbServer, Path, Run],
 ) -> None:
     server, folder, run = online
@@ -135,10 +135,10 @@ def test_a_table_is_published(online: tuple[WandbServer, Path, Run]) -> None:
     assert (cells["n"], cells["run_ids"]) == (1, BASE.run_id)
 
 
-def test_a_cell_of_the_project_is_fetched_not_trained(
+def test_a_finished_run_is_fetched_instead_of_trained(
     online: tuple[WandbServer, Path, Run], tmp_path: Path
 ) -> None:
-    """By `ablations run` on another machine; then its disk has what the first one's has."""
+    """By `ablations run` on another machine, which then has the same record and history."""
     server, folder, _ = online
     before = len(server.runs)
     sweep = tmp_path / "one.yaml"
@@ -147,27 +147,27 @@ def test_a_cell_of_the_project_is_fetched_not_trained(
     assert done.returncode == 0, done
     assert "1 run: 0 trained, 1 reused, 0 failed" in done.stderr
     assert len(server.runs) == before
-    there, here = (records.find_record(place / "runs", BASE.run_id) for place in (folder, tmp_path))
+    there, here = (records.find_record(root / "runs", BASE.run_id) for root in (folder, tmp_path))
     assert there == here
     rows = [
-        history_csv.read_history(place / "runs" / BASE.run_id / "history.csv")
-        for place in (folder, tmp_path)
+        history_csv.read_history(root / "runs" / BASE.run_id / "history.csv")
+        for root in (folder, tmp_path)
     ]
     assert rows[0] == rows[1]
 
 
 @pytest.mark.slow
-def test_a_record_of_other_pictures_is_not_fetched(
+def test_a_record_of_other_images_is_not_fetched(
     server: WandbServer, tmp_path: Path, image_folder: Path
 ) -> None:
-    """The id leaves out where the pictures lie; theirs are other ones."""
+    """The run id does not cover the images in a folder; its fingerprint does."""
     there, here = tmp_path / "there", tmp_path / "here"
     for folder in (there, here):
-        shutil.copytree(image_folder, folder / "pictures")
-    lost = sorted((here / "pictures").glob("train/*/*.jpg"))[0]
+        shutil.copytree(image_folder, folder / "images")
+    lost = sorted((here / "images").glob("train/*/*.jpg"))[0]
     lost.unlink()
     words = [*WORDS, "--recipe=imagenet", "--optim.cooldown_epochs=0", "--data.name=folder"]
-    words += ["--data.root=pictures", "--data.batch_size=12", "--data.image_size=32"]
+    words += ["--data.root=images", "--data.batch_size=12", "--data.image_size=32"]
     for folder in (there, here):
         done = cli(server, folder, "train", *words)
         assert done.returncode == 0, done

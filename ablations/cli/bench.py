@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from ablations.cli.options import add_recipe, require_positive
+from ablations.cli.options import add_recipe, parse_count
 from ablations.cli.parser import Parser
 from ablations.config.resolve import resolve
 from ablations.console import screen
@@ -31,7 +31,7 @@ def add(command: Parser) -> None:
     )
     command.add_argument(
         "--rounds",
-        type=int,
+        type=parse_count,
         default=7,
         metavar="N",
         help="repetitions of each measurement (default: 7)",
@@ -43,7 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; return 1 where a limit is exceeded."""
     from ablations import bench
 
-    require_positive(arguments, "rounds")
     config = resolve(arguments.recipe, arguments.fields_set, count_classes=count_classes)
 
     results = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from ablations.cli.options import path_argument
+from ablations.cli.options import output_argument, path_argument
 from ablations.cli.parser import Parser
 from ablations.console import screen
 from ablations.errors import ConfigError
@@ -17,7 +17,9 @@ from ablations.errors import ConfigError
 def add(command: Parser) -> None:
     """Declare the flags."""
     command.add_argument("source", type=path_argument, help="a file of weights in any layout")
-    command.add_argument("target", type=path_argument, help="the file to write; it must not exist")
+    command.add_argument(
+        "target", type=output_argument, help="the file to write; it must not exist"
+    )
     command.add_argument(
         "--to",
         required=True,
@@ -32,8 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     source, target = arguments.source, arguments.target
     if target.exists():
         raise ConfigError(f"{target} exists already: choose another name")
-    if not target.parent.is_dir():
-        raise ConfigError(f"{target} cannot be written: there is no folder {target.parent}")
 
     from ablations.errors import CheckpointError
     from ablations.machine import files

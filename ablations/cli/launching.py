@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ablations.cli.options import add_shared, parse_size, require_positive
+from ablations.cli.options import add_shared, parse_count, parse_size
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_launcher(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--workers-per-gpu",
-        type=int,
+        type=parse_count,
         metavar="N",
         help="runs at once on a GPU (default: 1); fewer where other programs use its memory",
     )
@@ -46,12 +46,7 @@ def add_launcher(command: argparse.ArgumentParser) -> None:
 
 
 def launcher_name(arguments: argparse.Namespace) -> str:
-    """The launcher that the flags ask for: local or ray.
-
-    Raises:
-        ConfigError: A number of workers below 1.
-    """
-    require_positive(arguments, "workers", "workers_per_gpu")
+    """The launcher that the flags ask for: local or ray."""
     return arguments.launcher or ("ray" if arguments.ray_address else "local")
 
 
@@ -59,7 +54,7 @@ def create_launcher(arguments: argparse.Namespace) -> Launcher:
     """The launcher that the flags ask for.
 
     Raises:
-        ConfigError: A number of workers below 1, or a flag of the other launcher.
+        ConfigError: A flag of the other launcher.
     """
     if launcher_name(arguments) == "ray":
         from ablations.scheduling.ray.launcher import RayLauncher

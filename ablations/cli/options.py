@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from ablations.console import screen
 from ablations.data import count_classes
 from ablations.errors import ConfigError
 from ablations.machine import env_vars
-from ablations.text.parsing import parse_float, parse_seeds
+from ablations.text.parsing import parse_float, parse_int, parse_seeds
 
 if TYPE_CHECKING:
     from ablations.config.sweep import SweepRun
@@ -45,6 +46,14 @@ def output_argument(name: str) -> Path:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} cannot be written: permission denied")
     return path
+
+
+def parse_count(text: str) -> int:
+    """The type of a flag that is a number of something: a whole number above 0."""
+    with contextlib.suppress(ValueError):
+        if (count := parse_int(text)) > 0:
+            return count
+    raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
 
 
 def parse_quantity(text: str, units: Mapping[str, float], what: str) -> float:
@@ -114,7 +123,7 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "--tracker": {"metavar": "NAME", "help": "short for --system.tracker: wandb or none"},
     "--workers": {
-        "type": int,
+        "type": parse_count,
         "metavar": "N",
         "help": "runs at once (default: one per GPU, else one per CPU core)",
     },
@@ -208,14 +217,6 @@ def apply_shorthands(arguments: argparse.Namespace) -> None:
             raise ConfigError(
                 f"--{name} {word} and --{field} {fields_set[field]} are both given: leave one out"
             )
-
-
-def require_positive(arguments: argparse.Namespace, *names: str) -> None:
-    """Raise ConfigError where one of these flags is given and below 1."""
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} must be 1 or more")
 
 
 def expand_sweep_files(arguments: argparse.Namespace) -> list[SweepRun]:

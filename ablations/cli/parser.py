@@ -100,4 +100,4 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError; ``main`` prints it."""
-        raise ConfigError(message)
+        raise ConfigError(message.removeprefix("argument "))

@@ -19,8 +19,8 @@ from ablations.cli.options import (
     add_shared,
     default_data_root,
     expand_sweep_files,
+    parse_count,
     path_argument,
-    require_positive,
 )
 from ablations.cli.output import report_problems
 from ablations.cli.parser import Parser
@@ -34,7 +34,7 @@ def add(command: Parser) -> None:
     add_shared(command, "--seeds", "--workers")
     command.add_argument(
         "--probes",
-        type=int,
+        type=parse_count,
         metavar="N",
         help="train steps of at most N variants, and estimate the others from their MACs",
     )
@@ -67,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
         return _check(arguments)
     if not arguments.sweeps:
         raise ConfigError("`ablations plan` needs sweep files, or --check DIR")
-    require_positive(arguments, "workers", "probes")
 
     from ablations.planning.plan import make_plan
     from ablations.planning.report import plan_table

@@ -39,6 +39,7 @@ def add_sources(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--filter",
+        type=_filter,
         metavar="JSON",
         help='a W&B filter for runs, such as \'{"tags": "mini"}\'',
     )
@@ -141,7 +142,7 @@ def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResu
     """
     from ablations.store import load, records
 
-    if (arguments.filter or arguments.finished) and not arguments.wandb:
+    if (arguments.filter is not None or arguments.finished) and not arguments.wandb:
         raise ConfigError("--filter and --finished select W&B runs: give --wandb PATH")
     elsewhere = bool(arguments.wandb or arguments.offline)
     default = needed or any(default_results().glob(f"*/{records.RECORD_FILE}"))
@@ -153,8 +154,7 @@ def read_sources(arguments: argparse.Namespace, needed: bool = True) -> LoadResu
         remote = WandbRecords()
         for path in arguments.wandb:
             project, sweeps = _sweep(path)
-            filters = _filter(arguments.filter)
-            remote.add(read_project(project, sweeps, filters, arguments.finished))
+            remote.add(read_project(project, sweeps, arguments.filter, arguments.finished))
         for folder in arguments.offline:
             remote.add(read_offline(folder))
         found, problems = found + remote.records, problems + remote.problems
@@ -174,13 +174,11 @@ def _sweep(path: str) -> tuple[str, list[str]]:
     return ("/".join(parts[:2]), parts[2:]) if len(parts) == 3 else (path, [])
 
 
-def _filter(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
+def _filter(text: str) -> dict[str, Any]:
     try:
         tree = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"--filter {text!r} is not JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f'--filter {text!r} must be a mapping, such as {{"tags": "mini"}}')
+        raise argparse.ArgumentTypeError(f'{text!r} must be a mapping, such as {{"tags": "mini"}}')
     return tree

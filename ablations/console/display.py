@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 FIRST_SECONDS, LONGEST_SECONDS = 30.0, 600.0
-LOOK_SECONDS = 1.0  # how often to check whether a line is due
+POLL_SECONDS = 1.0  # how often to check whether a line is due
 SHARE = 20  # the next line comes after a twentieth of the time so far
 BAR = (10, 40)  # minimum and maximum width of a bar, in characters
 
@@ -25,8 +25,8 @@ class LogInterval:
     """Decides when a log gets its next line: each half minute at first, then less often."""
 
     def __init__(self) -> None:
-        self.begun = time.monotonic()
-        self.next = self.begun + FIRST_SECONDS
+        self.started = time.monotonic()
+        self.next = self.started + FIRST_SECONDS
 
     def due(self) -> bool:
         """Whether it is time for a line. If so, schedules the next one."""
@@ -38,7 +38,7 @@ class LogInterval:
     def reset(self) -> None:
         """Schedule the next line, because one was just printed."""
         now = time.monotonic()
-        self.next = now + min(LONGEST_SECONDS, max(FIRST_SECONDS, (now - self.begun) / SHARE))
+        self.next = now + min(LONGEST_SECONDS, max(FIRST_SECONDS, (now - self.started) / SHARE))
 
 
 def can_redraw(console: Console) -> bool:
@@ -67,7 +67,7 @@ class ProgressBar:
     ) -> None:
         self.words, self.line, self.silent = words, line, silent
         self.console = console or screen.stderr_console()
-        self.done, self.at = 0.0, time.monotonic()
+        self.done, self.updated = 0.0, time.monotonic()
         self.lines = LogInterval()
         self.live: Live | None = None
         self.ended = threading.Event()
@@ -90,12 +90,12 @@ class ProgressBar:
 
     def _log(self) -> None:
         """Print a line whenever one is due, even without updates."""
-        while not self.ended.wait(LOOK_SECONDS):
+        while not self.ended.wait(POLL_SECONDS):
             if self.lines.due():
                 self.line(self._text())
 
     def _text(self) -> str:
-        silent = self.silent(time.monotonic() - self.at)
+        silent = self.silent(time.monotonic() - self.updated)
         return f"{self.words}, {silent}" if silent else self.words
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +115,7 @@ class ProgressBar:
             done: The fraction that is done, 0 to 1.
             words: The progress in words.
         """
-        self.done, self.words, self.at = done, words, time.monotonic()
+        self.done, self.words, self.updated = done, words, time.monotonic()
 
     def _render(self) -> Any:
         from rich.progress_bar import ProgressBar

@@ -36,7 +36,7 @@ def test_a_bar_is_one_line_at_any_width(width):
 
 def test_a_log_gets_lines_instead_of_a_bar(monkeypatch):
     """Also without updates: the work may hang, or a batch may take long."""
-    monkeypatch.setattr(display, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(display, "POLL_SECONDS", 0.001)
     lines: list[str] = []
     console = Console(file=io.StringIO())
     with ProgressBar("starting", lines.append, lambda _: "no update", console) as bar:

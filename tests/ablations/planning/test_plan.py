@@ -265,7 +265,7 @@ def test_every_shipped_sweep_is_planned_on_every_recipe(unprobed, tmp_path, caps
         (["none.yaml"], "none.yaml cannot be read"),
         (["sweeps/pool_size.yaml", "--std=0"], "--std 0.0 must be above 0"),
         (["sweeps/pool_size.yaml", "--std=many"], "invalid float value"),
-        (["sweeps/pool_size.yaml", "--workers=0"], "--workers 0 must be 1 or more"),
+        (["sweeps/pool_size.yaml", "--workers=0"], "--workers: '0' must be a whole number"),
         (["sweeps/pool_size.yaml", "--seeds=a"], "must be numbers"),
         (["sweeps/pool_size.yaml", "--system.accelerator=gpu"], "this machine has none"),
         (["sweeps/pool_size.yaml", "--data.batch_size=9000"], "above the 8000"),
@@ -353,7 +353,7 @@ def test_variants_that_are_not_probed_are_estimated_by_their_macs(slow_probes, t
     )
     assert message in " ".join(capsys.readouterr().out.split())
     assert main(["plan", *words, "--probes=0"]) == 2
-    assert "--probes 0 must be 1 or more" in capsys.readouterr().err
+    assert "--probes: '0' must be a whole number" in capsys.readouterr().err
 
 
 def test_an_interrupted_plan_does_not_promise_to_resume(tmp_path, capsys, monkeypatch):

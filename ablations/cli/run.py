@@ -148,7 +148,7 @@ def _end_event(outcome: Outcome, runs: int) -> dict[str, Any]:
 
 def _problems(outcome: Outcome, results: Path) -> Iterator[str]:
     """A line for each run without a usable result, and for each excluded device or node."""
-    from ablations.scheduling.retry import with_hostname
+    from ablations.scheduling.quarantine import with_hostname
     from ablations.store.failures import keeps_failure
     from ablations.store.load import NO_PRECISION_MESSAGE
     from ablations.store.reuse_check import RETRAIN_HINT

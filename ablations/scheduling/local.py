@@ -77,7 +77,6 @@ class LocalWorker:
         cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         reason = f"its worker ended with {cause}"
         self.connection.close()
-        self.run = None
         if code == -signal.SIGKILL and self.oom_kills < count_oom_kills():
             return OutOfMemory(
                 run_id, f"{reason}: the system killed a process because memory ran out"
@@ -165,8 +164,5 @@ class LocalLauncher:
         for worker in busy:
             worker.process.join(max(0.0, deadline - time.monotonic()))
         for worker in self.workers:
-            worker.process.kill()
-        for worker in self.workers:
-            worker.process.join()
-            worker.connection.close()
+            worker.shut_down()
         self.workers.clear()

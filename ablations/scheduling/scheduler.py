@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,12 @@ from ablations.scheduling import events
 from ablations.scheduling.events import Event, RunEnd, RunEvent
 from ablations.scheduling.launcher import GRACE_SECONDS, Launcher, Slot
 from ablations.scheduling.observer import Observer
-from ablations.scheduling.retry import MAX_LOSSES, Attempts, Quarantine, with_hostname
+from ablations.scheduling.quarantine import Quarantine, with_hostname
 from ablations.store import failures, leases, records
 from ablations.store.records import FileStamp, Record, record_stamp
 from ablations.text.phrases import pluralize
 
+MAX_LOSSES = 3  # processes that a run may lose in a row without finishing an epoch
 NO_SLOT_SECONDS = 600.0  # how long a cluster may have no usable slot before the study ends
 LEASE_POLL_SECONDS = 2.0  # how often to look after runs that other runners train
 
@@ -99,7 +100,8 @@ class Scheduler:
         self.results, self.launcher = results, launcher
         self.observer, self.outcome = observer, outcome
         self.run_timeout, self.on_unsynced = run_timeout, on_unsynced
-        self.attempts = Attempts()
+        self.losses = Counter[str]()  # run id -> processes lost since its last epoch
+        self.alone: set[str] = set()  # runs that ran out of memory and get a device for themselves
         self.quarantine = Quarantine(quarantined=outcome.quarantined)
         self.stamps = dict(before)  # a record with another stamp was written by another runner
         self.polled = self.had_slot = time.monotonic()
@@ -138,13 +140,13 @@ class Scheduler:
     def _fill(self, slot: Slot) -> None:
         """Submit the next run to a slot, unless another run has or needs its device alone."""
         on_device = self._runs_on(slot.device)
-        if self.attempts.alone.intersection(on_device):
+        if self.alone.intersection(on_device):
             return
         alone = self._reserve(slot)
         if alone and on_device:
             return  # the device empties first
         for run_id in list(self.waiting):
-            if (run_id in self.attempts.alone) != alone:
+            if (run_id in self.alone) != alone:
                 continue
             self.waiting.remove(run_id)
             if not self._taken_by_another_runner(run_id):
@@ -155,7 +157,7 @@ class Scheduler:
 
     def _reserve(self, slot: Slot) -> bool:
         """Whether a slot's device is reserved for a waiting run that needs a device alone."""
-        if not self.attempts.alone.intersection(self.waiting):
+        if not self.alone.intersection(self.waiting):
             self.reserved = None
             return False
         devices = {slot.device, *(each.device for each in self._usable_slots())}
@@ -230,7 +232,7 @@ class Scheduler:
                 if isinstance(event, events.BatchDone):
                     self.observer.batch(event.run_id, event.progress)
                 else:
-                    self.attempts.reset_losses(event.run_id)
+                    del self.losses[event.run_id]
                     self.observer.epoch(event.run_id, event.metrics)
             case RunEnd():
                 del self.running[event.run_id]
@@ -256,7 +258,8 @@ class Scheduler:
                 reason = f"longer than --cell-timeout, {self.run_timeout:g} seconds"
                 self._record_failure(run, "timeout", reason, location)
             case events.WorkerDied():
-                if self.attempts.retry_after_loss(run.run_id):
+                self.losses[run.run_id] += 1
+                if self.losses[run.run_id] < MAX_LOSSES:
                     self._retry(run, event.reason)
                 else:
                     reason = f"{event.reason}, {MAX_LOSSES} times in a row"
@@ -264,9 +267,7 @@ class Scheduler:
             case events.NotStarted():
                 self._retry(run, event.reason)
             case events.OutOfMemory():
-                if self.attempts.retry_after_oom(run.run_id):
-                    self._retry(run, event.reason)
-                else:
+                if not self._retry_alone(run, event.reason):
                     self._record_failure(run, "oom", event.reason, location)
             case events.Failed():
                 self._record_failure(run, "error", event.reason, location)
@@ -275,12 +276,19 @@ class Scheduler:
         failure = record.failure
         if record.done:
             self.quarantine.succeeded(location)
-        elif failure and failure["kind"] == "oom" and self.attempts.retry_after_oom(run.run_id):
-            self._retry(run, failure["message"])
+        elif failure and failure["kind"] == "oom" and self._retry_alone(run, failure["message"]):
             return
         self._add_record(record)
         if not record.done:
             self._count_failure(run, location)
+
+    def _retry_alone(self, run: RunConfig, reason: str) -> bool:
+        """Retry a run that ran out of memory, once and alone on its device; whether it is."""
+        if run.run_id in self.alone:
+            return False
+        self.alone.add(run.run_id)
+        self._retry(run, reason)
+        return True
 
     def _retry(self, run: RunConfig, reason: str) -> None:
         # If it has a failed record, that is not another runner's.
@@ -321,7 +329,7 @@ class Scheduler:
             self.outcome.records = [r for r in self.outcome.records if r.run_id not in run_ids]
             for run_id in run_ids:
                 self.outcome.refused.pop(run_id, None)
-                self.attempts.reset_losses(run_id)
+                del self.losses[run_id]
                 self._retry(self.runs[run_id], f"failed on {name}, which is quarantined")
 
     def _other_runners(self) -> bool:

@@ -13,7 +13,6 @@ import os
 import pickle
 import secrets
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +59,7 @@ class RayLauncher:
         self.per_gpu, self.memory = workers_per_gpu or 1, memory
         self.max_runs = 0
         self._nodes: Nodes | None = None  # until it has connected
-        self._events = deque[Event]()
+        self._ends: list[tuple[RaySlot, RunEnd]] = []  # that are not reported yet
         self._context = contextlib.ExitStack()
 
     def check(self, runs: Sequence[RunConfig]) -> None:
@@ -126,11 +125,9 @@ class RayLauncher:
             try:
                 slot.lease = leases.acquire_lease(self.results, run.run_id)
                 files = file_sync.resume_files(self.results, run.run_id)
-            except BusyError as busy:
-                self._events.append(events.Busy(run.run_id, str(busy), location=slot.location))
-                return
-            except (OSError, LeaseError) as error:
-                self._events.append(events.Refused(run.run_id, str(error), location=slot.location))
+            except (BusyError, OSError, LeaseError) as error:
+                kind = events.Busy if isinstance(error, BusyError) else events.Refused
+                self._ends.append((slot, kind(run.run_id, str(error))))
                 return
         job = RemoteJob(
             key=slot.key,
@@ -150,7 +147,7 @@ class RayLauncher:
             slot.ref = task.options(**options, **resources.options()).remote(job, self._mailbox)
         except Exception as error:  # for example, Ray's memory has no room for its files
             reason = f"it cannot be sent to {slot.location}: {one_line(error)}"
-            self._events.append(events.Refused(run.run_id, reason, location=slot.location))
+            self._ends.append((slot, events.Refused(run.run_id, reason)))
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
@@ -166,17 +163,14 @@ class RayLauncher:
             lost = isinstance(end, events.WorkerDied | events.NotStarted)
             if lost and self._nodes.inspect_again(slot.node) and isinstance(end, events.NotStarted):
                 reason = f"Ray starts no task on {slot.location}"  # it is alive: this counts
-                end = events.WorkerDied(end.run_id, reason, location=slot.location)
-            self._events.append(end)
-        self._events.extend(self._nodes.unusable)
+                end = events.WorkerDied(end.run_id, reason)
+            self._ends.append((slot, end))
+        while self._ends:
+            slot, end = self._ends.pop(0)
+            self._release(slot)
+            yield replace(end, location=slot.location)
+        yield from self._nodes.unusable
         self._nodes.unusable.clear()
-        while self._events:
-            event = self._events.popleft()
-            if isinstance(event, RunEnd):
-                for slot in list(self._nodes.slots):
-                    if slot.run and slot.run.run_id == event.run_id:
-                        self._release(slot)
-            yield event
 
     def _tasks(self) -> dict[Any, RaySlot]:
         slots = self._nodes.slots if self._nodes else []
@@ -227,11 +221,11 @@ class RayLauncher:
             if slot.lease and files is not None:
                 slot.lease.check(now=True)
                 file_sync.replace_files(files, self.results, run_id)
+            return end
         except LeaseLostError as lost:
-            end = events.Busy(run_id, str(lost))
+            return events.Busy(run_id, str(lost))
         except Exception as error:
-            end = end_of_failed_task(error, run_id, slot.location)
-        return replace(end, location=slot.location)
+            return end_of_failed_task(error, run_id, slot.location)
 
     def cancel(self, run_id: str, kill: bool = False) -> None:
         """Ask the run's task to end, or ``kill`` its process."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from ablations.scheduling.events import NotStarted, Refused, WorkerDied
-from ablations.scheduling.retry import MAX_LOSSES, QUARANTINE_AFTER, Attempts, Quarantine
+from ablations.scheduling.quarantine import QUARANTINE_AFTER, Quarantine
 from ablations.scheduling.runner import run_study
+from ablations.scheduling.scheduler import MAX_LOSSES
 from ablations.store import leases
 from ablations.store.records import Record
 from tests.factories.launchers import ScriptedLauncher
@@ -241,10 +242,3 @@ def test_a_failing_machine_leaves_its_runs_to_other_runners(play, tmp_path):
     assert len(submitted) == QUARANTINE_AFTER
     assert list(outcome.quarantined) == ["cpu"]
     assert (outcome.left, outcome.complete) == (8 - QUARANTINE_AFTER, False)
-
-
-def test_attempts_are_counted_per_run():
-    attempts = Attempts()
-    assert [attempts.retry_after_loss("a") for _ in range(3)] == [True, True, False]
-    assert attempts.retry_after_loss("b")
-    assert [attempts.retry_after_oom("a"), attempts.retry_after_oom("a")] == [True, False]

@@ -20,8 +20,8 @@ from ablations.scheduling.ray.launcher import RayLauncher
 from ablations.scheduling.ray.nodes import Node, RaySlot
 from ablations.scheduling.ray.remote_job import NodeInfo, RemoteJob
 from ablations.scheduling.ray.resources import Resources
-from ablations.scheduling.retry import MAX_LOSSES
 from ablations.scheduling.runner import run_study
+from ablations.scheduling.scheduler import MAX_LOSSES
 from ablations.store.records import SCHEMA_VERSION, Record
 from ablations.training import code_hash
 

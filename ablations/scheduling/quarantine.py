@@ -1,12 +1,10 @@
-"""Which failed runs are tried again, and which devices or nodes get no more runs."""
+"""Which devices or nodes get no more runs, because runs failed there."""
 
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from dataclasses import dataclass, field
 
-MAX_LOSSES = 3  # processes that a run may lose in a row without finishing an epoch
 QUARANTINE_AFTER = 3  # consecutive failed runs on a device or node
 
 
@@ -69,26 +67,3 @@ class Quarantine:
         for location, runs in list(self.quarantined.items()):
             if len(runs) < QUARANTINE_AFTER:
                 self.failing[location] = self.quarantined.pop(location)
-
-
-@dataclass
-class Attempts:
-    """Counts the attempts of each run within one ``ablations run``."""
-
-    losses: Counter[str] = field(default_factory=Counter)
-    alone: set[str] = field(default_factory=set)  # runs that get a device for themselves
-
-    def retry_after_loss(self, run_id: str) -> bool:
-        """Count a lost process; whether to try the run again."""
-        self.losses[run_id] += 1
-        return self.losses[run_id] < MAX_LOSSES
-
-    def retry_after_oom(self, run_id: str) -> bool:
-        """Whether to try a run that ran out of memory again: once, alone on its device."""
-        retry = run_id not in self.alone
-        self.alone.add(run_id)
-        return retry
-
-    def reset_losses(self, run_id: str) -> None:
-        """The run finished an epoch, or moves to another location."""
-        self.losses.pop(run_id, None)

@@ -220,11 +220,12 @@ def pivot_table(grid: Grid) -> Table:
     rows = [row for row in grid.variants.values() if row.records]
     absent = [(grid.label(*pair), grid.command(*pair)) for pair in grid.missing]
     return Table(
-        f"Pivot: {down} by {across}{other}: {study_title(grid.study)}",
+        f"Pivot: {down} by {across}{other}",
         columns,
         lines,
         csv_lines=[_line(grid, *p) for p in product(grid.down_values, grid.across_values)],
         footnotes=[
+            f"Study: {study_title(grid.study)}.",
             "Top-1 (%) of the last epoch, mean ± standard deviation (n seeds).",
             *_interaction_notes(grid),
             *(CommandNote(f"Missing {label}: `{command}`") for label, command in absent),

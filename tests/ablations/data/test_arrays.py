@@ -1,4 +1,4 @@
-"""A data set from Python arrays: registered by a plugin, identified by its content."""
+"""Data sets from Python arrays: registered by a plugin, identified by their content."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def register(name: str = "clothes", **changed) -> data_sources.DataSource:
     return data_sources.DATA_SOURCES[name]
 
 
-def test_batches_have_the_images_that_were_registered():
+def test_batches_contain_the_registered_images():
     register()
     config = resolve("mini", {"data.name": "clothes", "data.batch_size": 4, "data.image_size": 28})
     dataset = data.load_dataset(config.data)
@@ -76,7 +76,7 @@ def test_batches_have_the_images_that_were_registered():
     assert np.allclose(restored[:, 0].numpy() * 255, expected["val"], atol=1e-3)
 
 
-def test_the_run_id_follows_from_the_images():
+def test_other_images_give_another_run_id():
     fields = {"data.name": "clothes", "data.batch_size": 4}
     register()
     first = resolve("mini", fields)
@@ -127,18 +127,18 @@ def test_colour_images_work_with_either_pipeline():
         ({"classes": ("one", "two")}, "labels must be 0 to 1"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(changed, message):
+def test_invalid_arrays_are_refused(changed, message):
     with pytest.raises(ConfigError, match=f"clothes: .*{message}"):
         register(**changed)
 
 
 @pytest.mark.parametrize("name", ["mini", "two words", "1st", ""])
-def test_names_that_are_taken_or_invalid_are_refused(name):
+def test_taken_and_invalid_names_are_refused(name):
     with pytest.raises(ConfigError, match="data source"):
         register(name)
 
 
-def test_a_source_with_a_loader_of_its_own():
+def test_a_registered_source_may_load_its_images_later():
     calls = []
 
     def load(root, training):
@@ -156,7 +156,7 @@ def test_a_source_with_a_loader_of_its_own():
     assert calls == [("somewhere", True)]
 
 
-def test_a_plugin_registers_images_that_the_command_line_trains_on(tmp_path, monkeypatch, capsys):
+def test_the_command_line_trains_on_images_of_a_plugin(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "my_clothes", raising=False)
     np.savez("images.npz", **real_images())
@@ -176,6 +176,6 @@ def test_a_plugin_registers_images_that_the_command_line_trains_on(tmp_path, mon
     capsys.readouterr()
 
 
-def test_a_data_set_that_nobody_registered_is_named(capsys):
+def test_an_unknown_data_set_is_reported_by_name(capsys):
     assert main(["train", "--data.name", "clothez"]) == 2
     assert "clothez" in capsys.readouterr().err

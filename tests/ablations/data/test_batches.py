@@ -1,4 +1,4 @@
-"""What an epoch shows follows from (seed, epoch) alone, and is a picture of the data set."""
+"""The batches of an epoch follow from (seed, epoch) alone; augmentation; errors of files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ablations.training.error_summary import failure_kind, summarize_error
 TENSOR = resolve("mini", {"data.crop_padding": 3, "data.hflip": 0.5, "data.batch_size": 400}).data
 
 
-def epoch_of(config, seed: int, epoch: int, workers: int = 0, starting: int = 0):
+def epoch_of(config, seed: int, epoch: int, workers: int = 0, first_epoch: int = 0):
     """All training batches of an epoch, joined."""
-    train, _ = create_loaders(data.load_dataset(config), config, seed, workers, starting)
+    train, _ = create_loaders(data.load_dataset(config), config, seed, workers, first_epoch)
     train.sampler.set_epoch(epoch)
     dataset, labels = zip(*train, strict=True)
     return torch.cat(dataset), torch.cat(labels)
 
 
 @pytest.fixture
-def files(image_folder) -> DataConfig:
+def folder_config(image_folder) -> DataConfig:
     overrides = {
         "data.root": str(image_folder),
         "data.name": "folder",
@@ -40,7 +40,7 @@ def files(image_folder) -> DataConfig:
 
 def test_an_epoch_does_not_depend_on_earlier_ones():
     one = epoch_of(TENSOR, seed=1, epoch=4)
-    again = epoch_of(TENSOR, seed=1, epoch=4, starting=2)
+    again = epoch_of(TENSOR, seed=1, epoch=4, first_epoch=2)
     assert torch.equal(one[0], again[0])
     assert torch.equal(one[1], again[1])
     for seed, epoch in ((1, 5), (2, 4)):
@@ -53,7 +53,7 @@ def test_every_image_appears_once_per_epoch():
 
 
 def test_augmentation_is_shift_and_flip_of_the_original():
-    """Undone by brute force: each shown picture is one of the 98 versions of its original."""
+    """Each image of a batch is one of the 98 shifted and flipped versions of its original."""
     config = replace(TENSOR, batch_size=8)
     dataset = data.load_dataset(config)
     train, _ = create_loaders(dataset, config, seed=3)
@@ -61,9 +61,9 @@ def test_augmentation_is_shift_and_flip_of_the_original():
     shown = next(iter(train))[0]
     padded = np.pad(dataset.train.images, ((0, 0), (5, 5), (5, 5), (0, 0)))
     seen = set()
-    for (_, index), picture in zip(keys, shown, strict=True):
+    for (_, index), image in zip(keys, shown, strict=True):
         mean, std = dataset.mean[0], dataset.std[0]
-        whole = ((picture * std + mean) * 255).round().to(torch.uint8).squeeze(0).numpy()
+        whole = ((image * std + mean) * 255).round().to(torch.uint8).squeeze(0).numpy()
         matches = [
             (row, column, flip)
             for row in range(7)
@@ -108,17 +108,17 @@ def test_images_are_padded_or_resized():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_files_do_not_depend_on_the_number_of_loaders(files, workers):
-    one = epoch_of(files, seed=1, epoch=3)
-    other = epoch_of(files, seed=1, epoch=3, workers=workers)
+def test_batches_of_files_do_not_depend_on_the_number_of_loader_processes(folder_config, workers):
+    one = epoch_of(folder_config, seed=1, epoch=3)
+    other = epoch_of(folder_config, seed=1, epoch=3, workers=workers)
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
     assert one[0].shape == (48, 3, 32, 32)
-    assert not torch.equal(one[0], epoch_of(files, seed=1, epoch=4)[0])
+    assert not torch.equal(one[0], epoch_of(folder_config, seed=1, epoch=4)[0])
 
 
-def test_augmentation_leaves_the_global_generators_alone(files):
-    train, _ = create_loaders(data.load_dataset(files), files, seed=0)
+def test_augmentation_does_not_change_the_global_random_state(folder_config):
+    train, _ = create_loaders(data.load_dataset(folder_config), folder_config, seed=0)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -126,7 +126,7 @@ def test_augmentation_leaves_the_global_generators_alone(files):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_images_in_memory_go_through_timms_transforms_too():
+def test_images_in_memory_can_use_the_timm_pipeline():
     overrides = {"data.pipeline": "timm", "data.fit": "pad", "data.image_size": 24}
     config = replace(resolve("mini", overrides).data, batch_size=16)
     train, val = create_loaders(data.load_dataset(config), config, seed=0)
@@ -136,13 +136,13 @@ def test_images_in_memory_go_through_timms_transforms_too():
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("content", [b"this is no image", None])
-def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers):
-    dataset = data.load_dataset(files)
+def test_an_image_that_cannot_be_decoded_is_reported_with_its_file(folder_config, content, workers):
+    dataset = data.load_dataset(folder_config)
     path = dataset.train.images[5]
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:200] if content is None else content)
-        train, _ = create_loaders(dataset, files, seed=0, workers=workers)
+        train, _ = create_loaders(dataset, folder_config, seed=0, workers=workers)
         with pytest.raises(DataError, match=f"^{path} cannot be decoded: .*") as caught:
             list(train)
         assert failure_kind(caught.value) == "data"
@@ -152,9 +152,9 @@ def test_an_image_that_cannot_be_decoded_names_its_file(files, content, workers)
         path.write_bytes(whole)
 
 
-def test_every_strength_of_the_papers_augmentation_works(files):
-    """RandAugment draws its magnitude anew for each picture; the rare ones count too."""
-    dataset = data.load_dataset(files)
+def test_every_magnitude_of_the_papers_augmentation_works(folder_config):
+    """RandAugment draws a magnitude per image; 30 epochs include the rare ones."""
+    dataset = data.load_dataset(folder_config)
     for epoch in range(30):
-        train, _ = create_loaders(dataset, files, seed=0, workers=0, epoch=epoch)
+        train, _ = create_loaders(dataset, folder_config, seed=0, workers=0, epoch=epoch)
         assert sum(len(labels) for _, labels in train) == len(dataset.train)

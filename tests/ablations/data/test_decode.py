@@ -1,4 +1,4 @@
-"""Files of every mode and format come out as an 8-bit copy does, upright, or are named."""
+"""Decoding: every mode and format gives the image of an 8-bit copy, upright, or an error."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def wide(dtype: str = "<u2") -> np.ndarray:
     return (GREY.astype(np.int64) * 257).astype(dtype)
 
 
-def shown(path: Path) -> np.ndarray:
-    """(H, W, 3) of a file."""
+def decoded(path: Path) -> np.ndarray:
+    """The decoded image (H, W, 3) of a file."""
     image = decode_image(path)
     assert image.mode == "RGB"
     return np.asarray(image)
@@ -61,29 +61,29 @@ def tiff(rows: bytes, bits: int, width: int, photometric: int = 1) -> bytes:
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "pgm", "pnm"])
 @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
-def test_16_bits_of_grey_are_what_their_8_bit_copy_is(tmp_path, suffix, mode):
+def test_16_bit_grey_is_decoded_as_its_8_bit_copy(tmp_path, suffix, mode):
     path = tmp_path / f"image.{suffix}"
     values = wide("<u2" if mode == "I;16" else ">u2")
     image = Image.frombytes(mode, (20, 28), values.tobytes())
     if suffix in ("pgm", "pnm"):
         image = Image.fromarray(wide("i4"))  # Pillow's mode for it
     image.save(path)
-    assert np.array_equal(shown(path), GREY[..., None].repeat(3, axis=2))
+    assert np.array_equal(decoded(path), GREY[..., None].repeat(3, axis=2))
     assert decoding_changed(path)
 
 
-def test_16_bits_of_a_tiff_whose_white_is_zero_are_inverted_as_its_8_bits_are(tmp_path):
+def test_a_16_bit_tiff_with_white_as_zero_is_inverted_as_an_8_bit_one(tmp_path):
     rows = {8: GREY[3].tobytes(), 16: wide()[3].tobytes()}
     images = {}
     for bits, row in rows.items():
         path = tmp_path / f"{bits}.tif"
         path.write_bytes(tiff(row, bits, 20, photometric=0))
-        images[bits] = shown(path)
+        images[bits] = decoded(path)
     assert np.array_equal(images[8], images[16])
     assert np.array_equal(images[8][0, :, 0], 255 - GREY[3])
 
 
-def test_12_bits_of_a_tiff_are_scaled_by_12(tmp_path):
+def test_a_12_bit_tiff_is_scaled_from_12_bits(tmp_path):
     path = tmp_path / "image.tif"
     pairs = [
         (first << 4 | first >> 4, second << 4 | second >> 4)
@@ -91,7 +91,7 @@ def test_12_bits_of_a_tiff_are_scaled_by_12(tmp_path):
     ]
     packed = b"".join((first << 12 | second).to_bytes(3) for first, second in pairs)
     path.write_bytes(tiff(packed, 12, 20))
-    assert np.array_equal(shown(path)[0, :, 0], GREY[3])
+    assert np.array_equal(decoded(path)[0, :, 0], GREY[3])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_12_bits_of_a_tiff_are_scaled_by_12(tmp_path):
         ("im", wide()),
     ],
 )
-def test_values_without_an_agreed_scale_are_refused_by_name(tmp_path, suffix, values):
+def test_values_without_an_agreed_scale_are_refused(tmp_path, suffix, values):
     path = tmp_path / f"image.{suffix}"
     Image.fromarray(values).save(path)
     with pytest.raises(DataError, match=rf"image\.{suffix} has Pillow's mode .* no agreed scale"):
@@ -111,27 +111,27 @@ def test_values_without_an_agreed_scale_are_refused_by_name(tmp_path, suffix, va
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "LAB"])
-def test_8_bits_are_as_pillow_converts_them(tmp_path, mode):
+def test_8_bit_modes_are_converted_as_pillow_does(tmp_path, mode):
     path = tmp_path / "image.tif"
     image = Image.fromarray(GREY)
     image = image.convert("RGB") if mode == "LAB" else image
     image.convert(mode).save(path)
     with Image.open(path) as there:
         assert there.mode == mode
-        assert np.array_equal(shown(path), np.asarray(there.convert("RGB")))
+        assert np.array_equal(decoded(path), np.asarray(there.convert("RGB")))
     assert not decoding_changed(path)
 
 
-def test_transparency_of_a_palette_is_dropped_silently(tmp_path):
+def test_the_transparency_of_a_palette_is_ignored(tmp_path):
     path = tmp_path / "image.png"
     image = Image.fromarray(GREY).convert("P")
     image.save(path, transparency=bytes(range(256)))
-    assert np.array_equal(shown(path)[..., 0], GREY)
+    assert np.array_equal(decoded(path)[..., 0], GREY)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif", "mpo", "apng"])
 @pytest.mark.parametrize("orientation", range(9))
-def test_images_are_turned_as_their_exif_data_says(tmp_path, suffix, orientation):
+def test_images_are_turned_by_their_exif_orientation(tmp_path, suffix, orientation):
     path = tmp_path / f"image.{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -140,28 +140,28 @@ def test_images_are_turned_as_their_exif_data_says(tmp_path, suffix, orientation
     with Image.open(path) as image:
         plain = np.asarray(image.convert("RGB"))
         turned = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    assert np.array_equal(shown(path), turned)
+    assert np.array_equal(decoded(path), turned)
     before = not np.array_equal(plain, turned)
     assert before == (orientation > 1 and suffix != "tif")  # which Pillow turns itself
     assert decoding_changed(path) == before
 
 
-def test_orientation_of_xmp_data_counts_and_damaged_exif_data_is_none(tmp_path):
+def test_xmp_orientation_counts_and_damaged_exif_data_is_ignored(tmp_path):
     image = Image.fromarray(GREY).convert("RGB")
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     image.save(tmp_path / "xmp.jpg", xmp=xmp)
-    assert shown(tmp_path / "xmp.jpg").shape == (20, 28, 3)
+    assert decoded(tmp_path / "xmp.jpg").shape == (20, 28, 3)
     assert decoding_changed(tmp_path / "xmp.jpg")
     image.save(tmp_path / "damaged.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xffnonsense")
-    assert shown(tmp_path / "damaged.jpg").shape == (28, 20, 3)
+    assert decoded(tmp_path / "damaged.jpg").shape == (28, 20, 3)
     assert not decoding_changed(tmp_path / "damaged.jpg")
 
 
-def test_16_bits_are_turned_too(tmp_path):
+def test_16_bit_images_are_turned_too(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(wide()).save(tmp_path / "image.png", exif=exif)
-    assert np.array_equal(shown(tmp_path / "image.png")[..., 0], np.rot90(GREY, 3))
+    assert np.array_equal(decoded(tmp_path / "image.png")[..., 0], np.rot90(GREY, 3))
 
 
 def whole() -> list[tuple[str, bytes]]:
@@ -182,7 +182,7 @@ def whole() -> list[tuple[str, bytes]]:
     st.floats(0, 1),
 )
 def test_a_damaged_file_is_reported_by_name(file, edits, kept):
-    """Some damage leaves an image; else there is one line with the name, and no other error."""
+    """A damaged file decodes to an image, or gives one line with its name; no other error."""
     content = bytearray(file[1])
     for where, new in edits:
         where %= len(content)
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_reported_by_name(file, edits, kept):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_any_error_of_a_decoder_is_a_data_error_with_a_reason(tmp_path, monkeypatch, error):
+def test_every_error_of_a_decoder_becomes_a_data_error_with_a_reason(tmp_path, monkeypatch, error):
     path = tmp_path / "image.png"
     Image.fromarray(GREY).save(path)
     monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(error))
@@ -220,17 +220,17 @@ def test_any_error_of_a_decoder_is_a_data_error_with_a_reason(tmp_path, monkeypa
     assert "\n" not in str(caught.value)
 
 
-def test_an_image_of_too_many_pixels_is_refused_and_a_large_one_is_not(tmp_path, monkeypatch):
+def test_only_images_above_pillows_limit_of_pixels_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "image.png"
     Image.fromarray(GREY).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size * 2 // 3)  # Pillow warns here
-    assert shown(path).shape == (28, 20, 3)
+    assert decoded(path).shape == (28, 20, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size // 3)
     with pytest.raises(DataError, match=r"image.png cannot be decoded: Image size \(560 pixels\)"):
         decode_image(path)
 
 
-def test_warnings_of_pillow_stay_on_for_others(tmp_path):
+def test_decoding_does_not_silence_later_warnings(tmp_path):
     path = tmp_path / "image.png"
     Image.fromarray(GREY).save(path)
     decode_image(path)
@@ -238,7 +238,7 @@ def test_warnings_of_pillow_stay_on_for_others(tmp_path):
         warnings.warn("mine", stacklevel=1)
 
 
-def test_a_data_error_is_one_clean_line_also_out_of_a_loader_process():
+def test_a_data_error_from_a_loader_process_is_one_clean_line():
     error = DataError(f"{os.fsdecode(NOT_UTF8)} is empty")
     assert str(error) == r"/data/caf\udce9\n.jpg is empty"
     try:
@@ -250,7 +250,7 @@ def test_a_data_error_is_one_clean_line_also_out_of_a_loader_process():
     assert str(caught.value) == str(error)
 
 
-def test_suffixes_are_those_that_this_pillow_decodes_itself():
+def test_supported_suffixes_are_those_that_pillow_decodes_itself():
     assert {
         ".jpg",
         ".jpeg",
@@ -262,15 +262,15 @@ def test_suffixes_are_those_that_this_pillow_decodes_itself():
         ".tiff",
         ".mpo",
     } <= supported_suffixes()
-    # Drawn by another program, named but not drawn, or written only.
+    # Decoded by another program, identified but not decoded, or only written.
     assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt"} & supported_suffixes()
 
 
-def test_a_file_that_needs_another_program_is_refused_whatever_its_name(tmp_path, monkeypatch):
-    def gone(*_, **__):
+def test_a_file_that_needs_another_program_is_refused_whatever_its_suffix(tmp_path, monkeypatch):
+    def fail(*_, **__):
         raise AssertionError("a program was started")
 
-    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", gone)
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", fail)
     buffer = io.BytesIO()
     Image.fromarray(GREY).convert("RGB").save(buffer, "EPS")
     path = tmp_path / "x.jpg"
@@ -279,7 +279,7 @@ def test_a_file_that_needs_another_program_is_refused_whatever_its_name(tmp_path
         decode_image(path)
 
 
-def test_any_changed_looks_at_all_files(tmp_path):
+def test_any_decoding_changed_checks_all_files(tmp_path):
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"{number}.png")

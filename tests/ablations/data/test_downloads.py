@@ -1,4 +1,4 @@
-"""Downloads through torchvision, from a server of this machine."""
+"""Progress of downloads through torchvision, from a local server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ablations.data import download_progress
 
 
 @pytest.fixture
-def served(tmp_path):
+def server_url(tmp_path):
     """The address of a folder with one file of 200,000 bytes."""
     (tmp_path / "set.bin").write_bytes(b"x" * 200_000)
 
@@ -35,13 +35,13 @@ def served(tmp_path):
         server.shutdown()
 
 
-def test_a_log_has_a_line_at_the_start_and_one_at_the_end(served, tmp_path, capsys):
-    theirs = utils.tqdm
+def test_a_log_has_a_first_and_a_last_line(server_url, tmp_path, capsys):
+    original = utils.tqdm
     with download_progress.show_download_progress("Set", "data"):
         for name in ("one", "two"):
-            utils.download_url(f"{served}set.bin", str(tmp_path / name))
+            utils.download_url(f"{server_url}set.bin", str(tmp_path / name))
         print("Extracting")
-    assert utils.tqdm is theirs
+    assert utils.tqdm is original
     out, err = capsys.readouterr()
     assert out == ""
     first, last = err.splitlines()
@@ -49,27 +49,27 @@ def test_a_log_has_a_line_at_the_start_and_one_at_the_end(served, tmp_path, caps
     assert last.startswith("downloaded 400.0 kB of Set in ")
 
 
-def test_a_terminal_has_a_bar_with_bytes(served, tmp_path, capsys, monkeypatch):
+def test_a_terminal_shows_a_bar_with_bytes(server_url, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with download_progress.show_download_progress("Set", "data"):
-        utils.download_url(f"{served}set.bin", str(tmp_path / "there"))
+        utils.download_url(f"{server_url}set.bin", str(tmp_path / "there"))
     err = capsys.readouterr().err
     assert "downloading Set: 200.0 kB of 200.0 kB, " in err
     assert "B/s, 0 s left" in err
 
 
-def test_without_a_network_nothing_is_printed(tmp_path, capsys):
+def test_a_download_that_cannot_start_prints_nothing(tmp_path, capsys):
     with pytest.raises(URLError), download_progress.show_download_progress("Set", "data"):
         utils.download_url("http://127.0.0.1:9/set.bin", str(tmp_path))
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_interrupted_download_restores_torchvision(served, tmp_path, capsys):
-    theirs = utils.tqdm
+def test_an_interrupted_download_restores_torchvision(server_url, tmp_path, capsys):
+    original = utils.tqdm
 
-    def ended() -> None:
+    def interrupt() -> None:
         with (
             download_progress.show_download_progress("Set", "data"),
             utils.tqdm(total=10, unit="B", unit_scale=True) as bar,
@@ -78,6 +78,6 @@ def test_an_interrupted_download_restores_torchvision(served, tmp_path, capsys):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ended()
-    assert utils.tqdm is theirs
+        interrupt()
+    assert utils.tqdm is original
     assert "downloaded 4 bytes of Set" in capsys.readouterr().err

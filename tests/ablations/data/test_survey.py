@@ -1,4 +1,4 @@
-"""`ablations data check` finds all that is wrong with a folder, and training refuses the same."""
+"""`ablations data check` reports every problem of a folder, those that training refuses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def root(image_folder, tmp_path) -> Path:
 
 
 @pytest.fixture
-def spoilt(root) -> Path:
-    """A folder with some of all that goes wrong."""
+def broken_folder(root) -> Path:
+    """A folder with every kind of problem."""
     trouser = root / "train" / "Trouser"
     some = sorted(trouser.iterdir())[0]
     whole = some.read_bytes()
@@ -40,7 +40,7 @@ def spoilt(root) -> Path:
     Path(os.fsdecode(os.fsencode(trouser) + b"/caf\xe9\n.jpg")).write_bytes(whole[:300])
     Image.fromarray(np.zeros((9, 8), np.float32)).save(trouser / "float.tif")
     Image.new("1", (20_000, 20_000)).save(trouser / "huge.png")
-    # Beside the broken ones: what can be used, and what is left out.
+    # Beside the broken files: usable ones, and files that are skipped.
     Image.fromarray(np.zeros((9, 8), np.uint16)).save(trouser / "wide.png")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -51,24 +51,24 @@ def spoilt(root) -> Path:
     return root
 
 
-def test_a_usable_folder_is_counted(root, capsys):
+def test_the_images_of_a_usable_folder_are_counted(root, capsys):
     assert main(["data", "check", str(root)]) == 0
-    shown = capsys.readouterr()
-    assert f"{root}: 72 images of 3 classes, none broken\n" in shown.out
+    printed = capsys.readouterr()
+    assert f"{root}: 72 images of 3 classes, none broken\n" in printed.out
     for words in (
         ["images", "48", "24"],
         ["Trouser", "16", "8"],
         ["modes", "RGB", "48", "RGB", "24"],
     ):
-        assert words in [line.split() for line in shown.out.splitlines()]
-    assert shown.err == ""
+        assert words in [line.split() for line in printed.out.splitlines()]
+    assert printed.err == ""
 
 
-def test_all_broken_files_are_listed_each_in_a_line_with_its_reason(spoilt, capsys):
-    assert main(["data", "check", str(spoilt)]) == 1
-    told = capsys.readouterr().out.splitlines()
-    within = f"broken: {spoilt}/train/Trouser"
-    assert sorted(line for line in told if line.startswith("broken: ")) == [
+def test_every_broken_file_is_listed_with_its_reason(broken_folder, capsys):
+    assert main(["data", "check", str(broken_folder)]) == 1
+    output = capsys.readouterr().out.splitlines()
+    within = f"broken: {broken_folder}/train/Trouser"
+    assert sorted(line for line in output if line.startswith("broken: ")) == [
         rf"{within}/caf\udce9\n.jpg: cannot be decoded: Truncated File Read",
         f"{within}/cut.jpg: cannot be decoded: Truncated File Read",
         f"{within}/empty.jpg: is empty",
@@ -79,16 +79,16 @@ def test_all_broken_files_are_listed_each_in_a_line_with_its_reason(spoilt, caps
         f"{within}/lost.jpg: cannot be read: No such file or directory",
         f"{within}/text.jpg: cannot be decoded: it is no image that Pillow can read",
     ]
-    assert told[-1] == f"{spoilt}: 75 images of 3 classes, 7 broken"
+    assert output[-1] == f"{broken_folder}: 75 images of 3 classes, 7 broken"
     assert any(
-        line.startswith("left out of train: 1 .txt (train/Trouser/notes.txt), 1") for line in told
+        line.startswith("left out of train: 1 .txt (train/Trouser/notes.txt), 1") for line in output
     )
-    assert any(line.startswith("1 image of train with 16 bits will be black") for line in told)
-    assert any(line.startswith("1 image of val also in train, byte by byte") for line in told)
+    assert any(line.startswith("1 image of train with 16 bits will be black") for line in output)
+    assert any(line.startswith("1 image of val also in train, byte by byte") for line in output)
 
 
-def test_json_has_every_file(spoilt, capsys):
-    assert main(["data", "check", str(spoilt), "--json"]) == 1
+def test_json_output_lists_every_file(broken_folder, capsys):
+    assert main(["data", "check", str(broken_folder), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     train = found["splits"]["train"]
     assert found["sound"] is False
@@ -102,17 +102,17 @@ def test_json_has_every_file(spoilt, capsys):
         "hidden": ["train/Trouser/._1.jpg"],
     }
     assert len(train["broken"]) == 7
-    assert all(os.path.lexists(spoilt / each["file"]) for each in train["broken"])
+    assert all(os.path.lexists(broken_folder / each["file"]) for each in train["broken"])
     assert [each[1] for each in found["twice"]] == ["val/Pullover/same.jpg"]
 
 
-def test_exactly_the_broken_files_fail_in_training(spoilt):
-    broken = {path for path, _ in survey_folder(spoilt, lambda *_: None).broken}
-    config = DataConfig(name="folder", root=str(spoilt), pipeline="timm")
+def test_training_fails_on_exactly_the_broken_files(broken_folder):
+    broken = {path for path, _ in survey_folder(broken_folder, lambda *_: None).broken}
+    config = DataConfig(name="folder", root=str(broken_folder), pipeline="timm")
     with pytest.raises(DataError, match="is empty, and 1 more: `ablations data check"):
         folder.load_folder(config.root)
     for name in ("empty.jpg", "lost.jpg"):
-        (spoilt / "train" / "Trouser" / name).unlink()
+        (broken_folder / "train" / "Trouser" / name).unlink()
     dataset = folder.load_folder(config.root)
     images = TransformedImages(dataset.train, dataset, config, seed=0, training=True)
     for index, path in enumerate(dataset.train.images):
@@ -123,7 +123,7 @@ def test_exactly_the_broken_files_fail_in_training(spoilt):
             assert images.image(index).mode == "RGB"
 
 
-def test_splits_that_do_not_fit_each_other_are_problems(root, capsys):
+def test_splits_with_different_classes_are_problems(root, capsys):
     (root / "train" / "more").mkdir()
     for path in (root / "val" / "Trouser").iterdir():
         path.unlink()
@@ -139,8 +139,8 @@ def test_splits_that_do_not_fit_each_other_are_problems(root, capsys):
     assert "problem: there is no train folder" in capsys.readouterr().out
 
 
-def test_a_wrong_folder_is_wrong_input(root, capsys):
-    for name, told in (
+def test_an_invalid_folder_gives_exit_code_2(root, capsys):
+    for name, output in (
         ("none", "no folder .*none/train or .*none/val: put the images there as train/<class>"),
         ("train/Trouser", "no folder .*Trouser/train"),
         ("", "an empty name is no folder"),
@@ -149,7 +149,7 @@ def test_a_wrong_folder_is_wrong_input(root, capsys):
         line = capsys.readouterr().err
         assert line.startswith("ablations: ")
         assert line.count("\n") == 1
-        assert re.search(told, line)
+        assert re.search(output, line)
     (root / "val" / "a.jpg").touch()
     for path in (root / "val").iterdir():
         shutil.rmtree(path, ignore_errors=True)

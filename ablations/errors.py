@@ -23,6 +23,8 @@ All derive from `PoolformerError`, so that a caller catches them with one class:
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ablations.text.escape import terminal
 from poolformer.errors import CheckpointError, ConfigError, PoolformerError
 
@@ -45,6 +47,11 @@ __all__ = [
     "StatisticsError",
     "TrackerError",
 ]
+
+
+# Why a run failed, in its record: not enough memory of a GPU or the machine; missing or broken
+# images; a process that crashed or was ended from outside; --cell-timeout; any other error.
+FailureKind = Literal["oom", "data", "killed", "timeout", "error"]
 
 
 class DataError(PoolformerError, ValueError):
@@ -118,12 +125,12 @@ class RankError(PoolformerError):
     """Another process of a distributed run has failed.
 
     Args:
-        kind: One of ``failures.FAILURE_KINDS``.
+        kind: The kind of its failure.
         message: What happened, in one line.
     """
 
     exit_code = 1
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind

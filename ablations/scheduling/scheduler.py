@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablations.config.schema import RunConfig
-from ablations.errors import ConfigError, RecordError
+from ablations.errors import ConfigError, FailureKind, RecordError
 from ablations.scheduling import events
 from ablations.scheduling.events import Event, RunEnd, RunEvent
 from ablations.scheduling.launcher import GRACE_SECONDS, Launcher, Slot
@@ -296,7 +296,9 @@ class Scheduler:
         self.waiting.appendleft(run.run_id)
         self.observer.retried(run, reason)
 
-    def _record_failure(self, run: RunConfig, kind: str, message: str, location: str) -> None:
+    def _record_failure(
+        self, run: RunConfig, kind: FailureKind, message: str, location: str
+    ) -> None:
         # Another runner may have taken over the lease. A lease of another machine counts as alive
         # for two minutes, and may be that of the process that has just ended.
         holder = leases.active_leases(self.results).get(run.run_id)

@@ -1,4 +1,4 @@
-"""Why runs fail: the kinds of failure, and the record of a run that could not write its own."""
+"""Failures of runs in their records, also where the run could not write its own."""
 
 from __future__ import annotations
 
@@ -6,31 +6,21 @@ import contextlib
 from pathlib import Path
 
 from ablations.config.schema import RunConfig
+from ablations.errors import FailureKind
 from ablations.store import previous_results, records, run_state
 from ablations.store.records import Record
 from ablations.text.escape import redact_credentials
 
-# The values of failure["kind"].
-FAILURE_KINDS = {
-    "oom": "memory, of a GPU or of the machine, was not enough",
-    "data": "images are missing or broken",
-    "killed": "its process ended from outside, or crashed",
-    "timeout": "it took longer than --cell-timeout",
-    "error": "the code failed",
-}
-# `ablations run` trains these again without --retry-failed: the cause may be gone, and the run
-# continues from its checkpoint.
-RETRIED_KINDS = ["killed"]
 _LOG_TAIL_LINES = 20  # in the record
 
 
-def write_failed_record(run: RunConfig, results: Path, kind: str, message: str) -> Record:
+def write_failed_record(run: RunConfig, results: Path, kind: FailureKind, message: str) -> Record:
     """Write the record of a run whose process could not write one.
 
     Args:
         run: The run.
         results: The results folder.
-        kind: One of ``FAILURE_KINDS``.
+        kind: The kind of failure.
         message: Details in one line.
     """
     folder = results / run.run_id
@@ -50,11 +40,11 @@ def write_failed_record(run: RunConfig, results: Path, kind: str, message: str) 
     return record
 
 
-def describe_failure(kind: str, message: str, folder: Path) -> dict[str, str]:
+def describe_failure(kind: FailureKind, message: str, folder: Path) -> dict[str, str]:
     """The failure of a record: kind, message, and the last lines of the run's log.
 
     Args:
-        kind: One of ``FAILURE_KINDS``.
+        kind: The kind of failure.
         message: Details in one line.
         folder: The folder of the run.
     """
@@ -69,9 +59,11 @@ def describe_failure(kind: str, message: str, folder: Path) -> dict[str, str]:
 def keeps_failure(record: Record, retry: bool) -> bool:
     """Whether a failed run is not trained again.
 
+    A killed one always is: the cause may be gone, and it continues from its checkpoint.
+
     Args:
         record: Its record, with status failed.
         retry: Whether the user asked to retry all failed runs.
     """
     assert record.failure is not None
-    return not retry and record.failure["kind"] not in RETRIED_KINDS
+    return not retry and record.failure["kind"] != "killed"

@@ -51,7 +51,7 @@ class Record:
         data: ``fingerprint``, ``classes``, and the sizes of both splits.
         environment: Commit, versions, device, precision, threads, versions of plugins.
         tracker: Ids of the W&B run, if there is one.
-        failure: On ``failed``: ``kind`` (one of ``failures.FAILURE_KINDS``) and ``message``.
+        failure: On ``failed``: ``kind`` (an ``errors.FailureKind``) and ``message``.
         schema: The version of this schema.
     """
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from ablations.data.memory import loader_death, memory_shortage
-from ablations.errors import DataError, RankError
+from ablations.errors import DataError, FailureKind, RankError
 
 
-def failure_kind(error: Exception) -> str:
-    """oom, data, killed or error."""
+def failure_kind(error: Exception) -> FailureKind:
+    """The kind of failure that an exception is."""
     if isinstance(error, RankError):
         return error.kind
     if isinstance(error, torch.OutOfMemoryError) or memory_shortage(error):

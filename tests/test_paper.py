@@ -7,8 +7,6 @@ except three that it rounds the wrong way. A user's own mixer gets its row, as i
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from ablations.paper import published
 from poolformer import MODELS, SIZES, create, load_checkpoint
 from tests.factories.configs import TINY_FLAGS
 from tests.factories.models import perturbed, write_weights
+from tests.factories.processes import run
 from tests.factories.readme import write_files
 
 # arXiv 2111.11418, at 1000 classes; timm counts the same.
@@ -170,9 +169,7 @@ def test_a_custom_mixer_gets_its_row(tmp_path):
     readme = Path("README.md").read_text()
     (command,) = re.findall(r"^ablations (run my_mixer\.yaml .*?)(?: +#.*)?$", readme, re.MULTILINE)
     words = [*command.split(), "--seeds=0", *TINY_FLAGS, "--optim.epochs=1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ablations", *words], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run("ablations", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "shift" in line]
     assert ["Pooling -> shift" in rows[0], "[Pool,Pool,shift,shift]" in rows[1]] == [True, True]

@@ -303,17 +303,14 @@ def test_unusable_records_are_left_out_and_reported(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_keeps_the_checkpoint_and_prints_how_to_continue(tmp_path, how, code):
+def test_a_signal_keeps_the_checkpoint_and_prints_how_to_continue(start, tmp_path, how, code):
     words = [*TINY_FLAGS, "--optim.epochs=300", f"--results={tmp_path}"]
-    command = [sys.executable, "-m", "ablations", "train", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()  # the first epoch
-    process.stdout.readline()
+    process = start("ablations", "train", *words)
+    process.wait_for_line("epoch 2/")
     process.send_signal(how)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "interrupted; the same command goes on" in err
-    assert "Traceback" not in err
+    done = process.finish()
+    assert done.returncode == code
+    assert "interrupted; the same command goes on" in done.stderr
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.glob("*/last.ckpt"))
     assert not list(tmp_path.glob("*/record.json"))

@@ -25,6 +25,7 @@ from ablations.text.phrases import format_duration
 from ablations.training.cost import model_cost
 from tests.factories.configs import TINY_FLAGS
 from tests.factories.plans import EXPECTED, ran
+from tests.factories.processes import run
 from tests.factories.records import BASE
 
 CPU = "cpu (Z80)"
@@ -150,9 +151,7 @@ def test_variants_that_cannot_be_probed_are_reported(tmp_path):
         "method: grid\nparameters:\n  model.token_mixers: {values: [pool, broken, deadly]}\n"
     )
     words = ["plan", "odd.yaml", "--plugins=odd_mixers", "--workers=1", *TINY_FLAGS, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ablations", *words], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run("ablations", *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     plan = json.loads(done.stdout)
     failures = {each["variant"]: each["failure"] for each in plan["variants"]}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -50,13 +48,8 @@ def test_two_runs_of_one_process_have_different_ids_and_names(tmp_path, sweep):
     """In a process of its own: the client reads its variables once."""
     if sweep == {"WANDB_RUN_ID": ""}:
         sweep = {"WANDB_RUN_ID": "", "WANDB_SWEEP_ID": "abandoned"}
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_RUNS, tmp_path],
-        env={**os.environ, **EXPORTED, **sweep},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run("python", "-c", TWO_RUNS, tmp_path, variables={**EXPORTED, **sweep})
+    assert done.returncode == 0, done.stderr
     one, two = map(json.loads, done.stdout.splitlines())
     assert len({one["run_id"], two["run_id"], "batchjob"}) == 3
     assert (one["run_name"], two["run_name"]) == ("Baseline, seed 0", "Baseline, seed 1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -19,6 +18,7 @@ from ablations.tracking import client
 from ablations.tracking.reading import read_offline
 from ablations.tracking.tracker import GuardedTracker, Tracker
 from ablations.training.train import train
+from tests.factories.processes import run
 
 pytestmark = pytest.mark.usefixtures("no_account")
 KEY = "0123456789" * 4
@@ -47,14 +47,8 @@ def test_the_mode_is_online_with_an_api_key_and_offline_without(variables, mode)
         "from ablations.tracking import client\n"
         "try:\n    print(client.mode())\nexcept ValueError as error:\n    print(error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-        stdin=subprocess.DEVNULL,
-    )
+    done = run("python", "-c", code, variables=variables)
+    assert done.returncode == 0, done.stderr
     assert mode in done.stdout
     assert done.stdout.count("\n") == 1
     assert not done.stderr

@@ -6,9 +6,6 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,26 +109,18 @@ def test_other_seeds_are_other_runs(trained, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.3])
-def test_a_killed_run_resumes_exactly(tiny, tmp_path, drop_path):
+def test_a_killed_run_resumes_exactly(start, tiny, tmp_path, drop_path):
     overrides = {"model.drop_path": drop_path, "data.crop_padding": 2, "data.mixup": 0.2}
     overrides["optim.epochs"] = 4
     config = tiny(**overrides)
     whole = train(config, tmp_path / "whole")
     flags = [*TINY_FLAGS, *(f"--{name}={value}" for name, value in overrides.items())]
-    command = [sys.executable, "-m", "ablations.train", *flags, "--results", tmp_path / "cut"]
     folder = tmp_path / "cut" / config.run_id
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        for line in process.stdout:
-            if line.startswith("epoch 2"):
-                break
-        deadline = time.monotonic() + 60
-        while not (folder / CHECKPOINT_FILE).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process = start("python", "-m", "ablations.train", *flags, "--results", tmp_path / "cut")
+    process.wait_for_line("epoch 2")
+    process.wait_until((folder / CHECKPOINT_FILE).exists)
+    process.send_signal(signal.SIGKILL)
+    assert process.finish().returncode == -signal.SIGKILL
     assert not (folder / "record.json").exists()
     epochs = []
     resumed = train(config, tmp_path / "cut", lambda body: epochs.append(body["epoch"]))

@@ -14,8 +14,11 @@ from torch._subclasses import FakeTensorMode
 
 from ablations.config.resolve import resolve, size_name
 from ablations.config.schema import RunConfig
+from ablations.training.error_summary import summarize_error
 from poolformer.config import MetaFormerConfig
 from poolformer.metaformer import MetaFormer
+
+log = logging.getLogger("ablations")
 
 
 def _attention_macs(inputs: list[Any], _outputs: list[Any]) -> int:
@@ -34,22 +37,18 @@ def macs(model: torch.nn.Module, image_size: int, channels: int) -> int:
     """
     device = next(model.parameters()).device
     image = torch.zeros(1, channels, image_size, image_size, device=device)
-    # fvcore warns about each operator that it does not count, and torch about fvcore's tracing.
-    logger = logging.getLogger("fvcore.nn.jit_analysis")
-    level, training = logger.level, model.training
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            from fvcore.nn import FlopCountAnalysis
+    training = model.training
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's, about fvcore's tracing
+        from fvcore.nn import FlopCountAnalysis
 
-            count = FlopCountAnalysis(model.eval(), image)
+        try:
+            count = FlopCountAnalysis(model.eval(), image).unsupported_ops_warnings(False)
             count.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
             count.set_op_handle("aten::layer_norm", lambda inputs, outputs: 0)
-            return int(count.total())
-    finally:
-        logger.setLevel(level)
-        model.train(training)
+            return int(count.uncalled_modules_warnings(False).total())
+        finally:
+            model.train(training)
 
 
 @functools.lru_cache(maxsize=256)
@@ -122,6 +121,13 @@ def _defaults(recipe: str, preset: str | None = None) -> MetaFormerConfig:
 
 
 def run_cost(run: RunConfig) -> dict[str, Any]:
-    """The cost of a run's model, and under ``paper`` that of its counterpart in the paper."""
-    paper = at_paper_size(run)
-    return {**model_cost(run.model), "paper": model_cost(paper) if paper else None}
+    """The cost of a run's model, and under ``paper`` that of its counterpart in the paper.
+
+    Empty, with a warning in the log, where it cannot be counted: such a model can still be trained.
+    """
+    try:
+        paper = at_paper_size(run)
+        return {**model_cost(run.model), "paper": model_cost(paper) if paper else None}
+    except Exception as error:  # whatever fvcore raises for a new operator
+        log.warning("the cost cannot be counted: %s", summarize_error(error))
+        return {}

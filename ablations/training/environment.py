@@ -7,22 +7,26 @@ import os
 import platform
 import re
 import subprocess
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ablations.config import plugins
+from ablations.config.schema import RunConfig
+
 PACKAGES = ["torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "numpy"]
 
 
-def describe(device: dict[str, Any], threads: int) -> dict[str, Any]:
-    """The environment of a record; ``device`` adds what the run knows of its devices."""
+def describe(config: RunConfig) -> dict[str, Any]:
+    """The environment of a record, without its devices and its date."""
     return {
-        **_versions(),
         **_commit(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
         "platform": platform.machine(),
-        "threads": threads,
-        **device,
+        "threads": config.system.threads,
+        "processes": config.system.world_size,
+        "plugins": plugins.mixer_versions(config.model.mixers),
     }
 
 
@@ -36,17 +40,6 @@ def cpu_model() -> str:
     named = (line.partition(":")[2] for line in lines if line.startswith("model name"))
     name = next(named, "") or platform.processor() or platform.machine()
     return " ".join(re.sub(r"\((R|TM)\)", "", name).split())
-
-
-def end_date() -> dict[str, str]:
-    """The date of a record: when the run ended, ISO 8601 in UTC."""
-    return {"date": datetime.now(UTC).isoformat(timespec="seconds")}
-
-
-@functools.cache
-def _versions() -> dict[str, Any]:
-    versions = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "versions": versions}
 
 
 @functools.cache
@@ -71,9 +64,7 @@ def _commit() -> dict[str, Any]:
         return done.stdout.strip()
 
     try:
-        tracked = bool(git("ls-files", "--", Path(__file__).name))
-        if not tracked:
-            return {"commit": None, "dirty": None}
+        git("ls-files", "--error-unmatch", "--", Path(__file__).name)
         dirty = git("status", "--porcelain", "--untracked-files=no", "--", "..")
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
     except (OSError, subprocess.SubprocessError):

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassAccuracy
 
 from ablations import data
 from ablations.config import plugins
@@ -25,6 +24,7 @@ from ablations.machine.cores import usable_cores
 from ablations.store import records
 from ablations.store.records import Record
 from ablations.training.devices import uses_gpu
+from ablations.training.tasks.classification import create_accuracy, percent
 from poolformer.checkpoints import (
     convert_layout,
     detect_layout,
@@ -259,10 +259,7 @@ def evaluate_model(
     model = subject.model.eval().to(device).to(memory_format=torch.channels_last)
     if system.compile:
         model.compile()
-    top1, top5 = (
-        MulticlassAccuracy(classes, top_k=min(k, classes), average="micro").to(device)
-        for k in (1, 5)
-    )
+    accuracy = create_accuracy(classes).to(device)
     size = VALIDATION_BATCH
     if device.type == "cpu":
         # Fit the caches: on 2 cores, S12 at 224 takes twice as long in batches of 120.
@@ -277,11 +274,10 @@ def evaluate_model(
             inputs = batch.to(device, non_blocking=True, memory_format=torch.channels_last)
             logits, labels = model(inputs).float(), labels.to(device, non_blocking=True)
             nonfinite += (~logits.isfinite()).any(dim=1).sum()
-            top1.update(logits, labels)
-            top5.update(logits, labels)
+            accuracy.update(logits, labels)
             seen += len(labels)
-    first, fifth = (round(100 * metric.compute().item(), 4) for metric in (top1, top5))
-    return Accuracy(first, fifth, seen, seen / (time.perf_counter() - start), int(nonfinite))
+    speed = seen / (time.perf_counter() - start)
+    return Accuracy(**percent(accuracy), images=seen, speed=speed, nonfinite=int(nonfinite))
 
 
 def evaluation_precision(config: RunConfig) -> str:

@@ -60,12 +60,14 @@ class History(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         assert isinstance(pl_module, Task)
-        checkpoint["run_id"] = pl_module.run.run_id
-        checkpoint.update(self.identity)
-        checkpoint["diverged"] = pl_module.diverged
-        checkpoint["code"] = code_hash.current_hashes()
-        checkpoint["precision"] = str(trainer.precision)
-        checkpoint["plugins"] = plugins.mixer_versions(pl_module.run.model.mixers)
+        checkpoint |= {
+            **self.identity,
+            "run_id": pl_module.run.run_id,
+            "diverged": pl_module.diverged,
+            "code": code_hash.current_hashes(),
+            "precision": str(trainer.precision),
+            "plugins": plugins.mixer_versions(pl_module.run.model.mixers),
+        }
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Now, because Lightning moves the model back to the CPU at the end.
@@ -81,25 +83,16 @@ class History(pl.Callback):
         for row in self.rows:
             self._mirror(row)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, *_: Any) -> None:
         self.images, self.start = 0, time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self.lr = trainer.optimizers[0].param_groups[0]["lr"]
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
         self.images += len(batch[1]) * trainer.world_size  # the same number on all ranks
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, *_: Any) -> None:
         self.train_seconds = time.perf_counter() - self.start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -32,14 +32,23 @@ from poolformer.checkpoints import encode_weights
 Batches = tuple[DataLoader[Any], DataLoader[Any]]
 
 
-class CheckpointCallback(pl.Callback):
+class LoopCallback(pl.Callback):
     """Writes a checkpoint after each epoch, and checks after each batch whether to go on.
 
-    Lightning's ModelCheckpoint looks at every step whether a checkpoint is due.
+    Lightning's ModelCheckpoint looks at every step whether a checkpoint is due. Its handler of
+    SIGTERM would broadcast the signal to the other ranks, in the middle of whatever collective is
+    running. Here rank 0 alone decides on signals: this process's handler stays.
     """
 
     def __init__(self, checkpoint: Path, check: Callable[[], None]) -> None:
         self.checkpoint, self.check = checkpoint, check
+
+    def on_fit_start(self, *_: Any) -> None:
+        self.sigterm_handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, *_: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.sigterm_handler)
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.check()
@@ -49,21 +58,6 @@ class CheckpointCallback(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.save_checkpoint(self.checkpoint)  # on all ranks: they wait for each other there
-
-
-class SigtermCallback(pl.Callback):
-    """Keeps this process's handler of SIGTERM in place of Lightning's.
-
-    Lightning's would broadcast the signal to the other ranks, in the middle of whatever collective
-    is running. Here rank 0 alone decides on signals.
-    """
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.handler = signal.getsignal(signal.SIGTERM)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self.handler)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -111,11 +105,14 @@ def fit(
         Interrupted: A signal.
     """
     progress = ProgressCallback(folder, *batches, on_progress)
-    with quiet_lightning(), progress.removed():
-        callbacks = [progress, history, CheckpointCallback(folder / CHECKPOINT_FILE, check)]
+    with quiet_lightning(), progress:
+        callbacks = [progress, history, LoopCallback(folder / CHECKPOINT_FILE, check)]
         task, trainer = _build(config, callbacks, info)
-        if state and has_diverged(state):
-            _restore_diverged(state, task, trainer, history)
+        if state and state["diverged"]:  # it has ended and only lacks its record
+            task.load_state_dict(state["state_dict"])
+            history.load_state_dict(state["callbacks"][history.state_key])
+            history.on_fit_start(trainer, task)
+            task.diverged = True
         else:
             try:
                 with signals.deferred():
@@ -143,23 +140,8 @@ def fit_worker(
     """
     checkpoint = folder / CHECKPOINT_FILE
     with quiet_lightning():
-        task, trainer = _build(config, [CheckpointCallback(checkpoint, lambda: None)], info)
+        task, trainer = _build(config, [LoopCallback(checkpoint, lambda: None)], info)
         trainer.fit(task, *batches, ckpt_path=checkpoint if resume else None)
-
-
-def has_diverged(state: dict[str, Any] | None) -> bool:
-    """Whether a checkpoint is of a run that has diverged: there is nothing left to train."""
-    return bool(state and state["diverged"])
-
-
-def _restore_diverged(
-    state: dict[str, Any], task: Classification, trainer: pl.Trainer, history: History
-) -> None:
-    """Restore a run that has ended and only lacks its record."""
-    task.load_state_dict(state["state_dict"])
-    history.load_state_dict(state["callbacks"][history.state_key])
-    history.on_fit_start(trainer, task)
-    task.diverged = True
 
 
 @contextlib.contextmanager
@@ -185,7 +167,7 @@ def _build(
     options["plugins"].append(AtomicCheckpointIO())
     trainer = pl.Trainer(
         **options,
-        callbacks=[SigtermCallback(), *callbacks],
+        callbacks=callbacks,
         enable_checkpointing=False,  # Lightning's own
     )
     if info.world_size > 1:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ TRAINING_COST = 3  # training on an image takes about as long as validating thre
 class ProgressCallback(pl.Callback):
     """Reports progress at the end of a batch; most batches only read the clock.
 
+    As a context manager it removes ``progress.json`` at the end.
+
     Args:
         folder: The folder of the run, for ``progress.json``.
         train: The training loader of this process.
@@ -43,50 +44,41 @@ class ProgressCallback(pl.Callback):
         self.folder, self.on_progress = folder, on_progress
         self.batches = {TRAINING: len(train), VALIDATING: len(val)}
         self.batch_size = train.batch_size or 1
-        # The cost of a batch of each phase, and of an epoch, in validation images.
+        # The cost of a batch of each phase, and of each phase, in validation images.
         self.cost = {TRAINING: TRAINING_COST * self.batch_size, VALIDATING: val.batch_size or 1}
         self.training_cost = self.cost[TRAINING] * len(train)
         self.validation_cost = max(1, len(val.sampler))  # type: ignore[arg-type]
         self.next_report = self.next_write = 0.0
         self.first: tuple[float, float] | None = None  # the first report: time, share of the run
-        self.marks: deque[tuple[float, int]] = deque(maxlen=SPEED_REPORTS)  # time, batches
+        self.marks: deque[tuple[float, int]] = deque(
+            maxlen=SPEED_REPORTS
+        )  # time, images of the epoch
         self.speed: float | None = None
 
-    @contextlib.contextmanager
-    def removed(self) -> Iterator[None]:
-        """Remove the file when the block ends, unless another process has taken the run over."""
-        try:
-            yield
-        except LeaseLostError:
-            raise
-        except BaseException:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is not LeaseLostError:  # then another process writes the file
             run_progress.remove_progress(self.folder)
-            raise
-        run_progress.remove_progress(self.folder)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.marks.clear()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
-        if (now := time.monotonic()) >= self.next_report:
-            batches: int = given[3] + 1
-            self._update_speed(now, batches, trainer.world_size)
-            self._report(trainer, now, TRAINING, batches, self.cost[TRAINING] * batches)
+        self._report(trainer, TRAINING, given[3] + 1)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
-        if (now := time.monotonic()) >= self.next_report:
-            batches: int = given[3] + 1
-            validated = min(self.validation_cost, self.cost[VALIDATING] * batches)
-            self._report(trainer, now, VALIDATING, batches, self.training_cost + validated)
+        self._report(trainer, VALIDATING, given[3] + 1)
 
-    def _update_speed(self, now: float, batches: int, world_size: int) -> None:
-        self.marks.append((now, batches))
-        then, before = self.marks[0]
-        if batches > before:
-            images = (batches - before) * self.batch_size * world_size
-            self.speed = images / max(now - then, 1e-9)
-
-    def _report(self, trainer: pl.Trainer, now: float, phase: str, batches: int, cost: int) -> None:
+    def _report(self, trainer: pl.Trainer, phase: str, batches: int) -> None:
+        if (now := time.monotonic()) < self.next_report:
+            return
+        cost = self.cost[phase] * batches
+        if phase == TRAINING:
+            self._update_speed(now, batches * self.batch_size * trainer.world_size)
+        else:
+            cost = self.training_cost + min(self.validation_cost, cost)
         fraction = round(min(1.0, cost / (self.training_cost + self.validation_cost)), 4)
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
         of_phase = self.batches[phase]
@@ -101,3 +93,9 @@ class ProgressCallback(pl.Callback):
             self.next_write = time.monotonic() + WRITE_SECONDS
         if self.on_progress:
             self.on_progress(progress)
+
+    def _update_speed(self, now: float, images: int) -> None:
+        self.marks.append((now, images))
+        then, before = self.marks[0]
+        if images > before:
+            self.speed = (images - before) / max(now - then, 1e-9)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from io import TextIOWrapper
 from pathlib import Path
 
 from ablations.console import screen
@@ -22,12 +21,6 @@ LEVELS = {
 }
 
 
-class _AppendingHandler(logging.FileHandler):
-    def _open(self) -> TextIOWrapper:
-        # A full disk must not end a run through its log; the run's own files report it.
-        return screen.lenient_stream(files.open_append(Path(self.baseFilename)), closefd=True)
-
-
 class _RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact_credentials(super().format(record))
@@ -40,7 +33,9 @@ def log_to_file(path: Path) -> Iterator[None]:
     Raises:
         OSError: The file cannot be written, or is a link to another file.
     """
-    handler = _AppendingHandler(path)
+    # A full disk must not end a run through its log; the run's own files report it.
+    stream = screen.lenient_stream(files.open_append(path), closefd=True)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in LEVELS]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
@@ -55,4 +50,4 @@ def log_to_file(path: Path) -> Iterator[None]:
         for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
-        handler.close()
+        stream.close()

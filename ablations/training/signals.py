@@ -14,14 +14,11 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
         code: The exit code for the signal: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
-
-    Attributes:
-        reported: Whether the tracker knows of the signal.
     """
 
     def __init__(self, code: int) -> None:
         super().__init__()
-        self.code, self.reported = code, False
+        self.code = code
 
 
 class Signals:

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ from ablations.training.distributed.ranks import SINGLE_PROCESS, RankInfo, launc
 from ablations.training.distributed.store import RankContext
 from ablations.training.error_summary import failure_kind, summarize_error
 from ablations.training.history import EpochReport, History, summarize
-from ablations.training.loop import Batches, fit, has_diverged
+from ablations.training.loop import Batches, fit
 from ablations.training.run_log import log_to_file
-from ablations.training.signals import Interrupted, Signals
+from ablations.training.signals import Signals
 
 log = logging.getLogger("ablations")
 
@@ -116,8 +117,8 @@ def train(
                 return _Training(
                     config, results, images, batches, signals, lease, rank, *hooks
                 ).run()
-            except OSError as error:
-                raise storage.storage_error(error, results / config.run_id) or error from error
+            except (OSError, AccessError) as error:
+                raise storage.storage_error(error, results / config.run_id) or error from None
 
 
 def _load_images(config: RunConfig, rank: RankContext | None) -> data.ImageDataset:
@@ -164,21 +165,14 @@ class _Training:
     def __post_init__(self) -> None:
         self.start = time.perf_counter()
         self.folder = self.results / self.config.run_id
-        versions = plugins.mixer_versions(self.config.model.mixers)
-        found = {"plugins": versions, "processes": self.config.system.world_size}
-        self.environment = environment.describe(found, self.config.system.threads)
+        self.environment = environment.describe(self.config)
         self.previous = records.find_record(self.results, self.config.run_id)
-        self.state = self._load_state()
-
-    def _load_state(self) -> dict[str, Any] | None:
-        """The checkpoint to continue from, after a check that it may be continued."""
         checkpoint = self.folder / CHECKPOINT_FILE
-        state = load_run_checkpoint(checkpoint, self.config.run_id)
-        if state:
-            reuse_check.check_checkpoint(state, self.config, checkpoint)
-            code_hash.check_unchanged(checkpoint, state.get("code", {}))
-            set_first_epoch(self.batches[0], state["epoch"] + 1)
-        return state
+        self.state = load_run_checkpoint(checkpoint, self.config.run_id)
+        if self.state:
+            reuse_check.check_checkpoint(self.state, self.config, checkpoint)
+            code_hash.check_unchanged(checkpoint, self.state.get("code", {}))
+            set_first_epoch(self.batches[0], self.state["epoch"] + 1)
 
     def run(self) -> Record:
         """Train and write the record, with the log, the run state and the tracker."""
@@ -201,7 +195,9 @@ class _Training:
                 previous_results.write_or_restore(results, record)
             if record.done:
                 (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-            tracker.finish(record, self._tracked_files())
+            kept = [records.RECORD_FILE, records.HISTORY_FILE]
+            kept += [WEIGHTS_FILE] if config.system.log_model else []
+            tracker.finish(record, [folder / name for name in kept if (folder / name).is_file()])
         self._report_unsent(tracker)
         return record
 
@@ -221,16 +217,11 @@ class _Training:
             yield
         except KeyboardInterrupt as interrupt:
             tracker.interrupt(getattr(interrupt, "code", 130))
-            if isinstance(interrupt, Interrupted):
-                interrupt.reported = True
             self._report_unsent(tracker)
             raise
-        except (LeaseLostError, ProcessLostError):
+        except Exception:
             tracker.interrupt(1)
             raise
-        except (OSError, AccessError) as error:
-            tracker.interrupt(1)
-            raise storage.storage_error(error, self.folder) or error from None
 
     def _train_or_fail(self, tracker: Tracker) -> Record:
         """Train to the end; the record, of a failure too.
@@ -239,30 +230,19 @@ class _Training:
             LeaseLostError, ProcessLostError: Another process has the run, or one was lost.
             OSError, AccessError: The folder of the run cannot be written.
         """
-        fields: dict[str, Any] = {
-            "run_id": self.config.run_id,
-            "config": self.config.to_json(),
-            "data": {
-                **self.images.identity,
-                "classes": len(self.images.classes),
-                "train": len(self.images.train),
-                "val": len(self.images.val),
-            },
-            "tracker": tracker.ids,
-            "cost": _cost_or_none(self.config),
-        }
+        fields: dict[str, Any]
+        history = History(self.folder, self.images, tracker, self.on_epoch)
+        cost = run_cost(self.config)
         try:
-            history = History(self.folder, self.images, tracker, self.on_epoch)
             with self._other_ranks() as info:
                 given = self.config, self.batches, self.folder, history, self.signals
                 status = fit(*given, self._check, self.state, info, self.on_progress)
-            return Record(
-                status=status,
-                metrics=summarize(history.rows),
-                timing=history.timing(time.perf_counter() - self.start),
-                environment=self.environment | history.device | environment.end_date(),
-                **fields,
-            )
+            fields = {
+                "status": status,
+                "metrics": summarize(history.rows),
+                "timing": history.timing(time.perf_counter() - self.start),
+            }
+            device = history.device
         except (LeaseLostError, ProcessLostError):
             raise
         except Exception as error:
@@ -270,16 +250,27 @@ class _Training:
             if storage_error := storage.storage_error(error, self.folder):
                 raise storage_error from error
             kind, message = failure_kind(error), summarize_error(error)
-            return Record(
-                status="failed",
-                failure=failures.describe_failure(kind, message, self.folder),
-                environment=self.environment | environment.end_date(),
-                **fields,
-            )
+            failure = failures.describe_failure(kind, message, self.folder)
+            fields, device = {"status": "failed", "failure": failure}, {}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Record(
+            run_id=self.config.run_id,
+            config=self.config.to_json(),
+            data={
+                **self.images.identity,
+                "classes": len(self.images.classes),
+                "train": len(self.images.train),
+                "val": len(self.images.val),
+            },
+            tracker=tracker.ids,
+            cost=cost,
+            environment={**self.environment, **device, "date": now},
+            **fields,
+        )
 
     def _other_ranks(self) -> contextlib.AbstractContextManager[RankInfo]:
         """The other processes of the run train along inside the block."""
-        if self.config.system.world_size == 1 or has_diverged(self.state):
+        if self.config.system.world_size == 1 or (self.state and self.state["diverged"]):
             return contextlib.nullcontext(SINGLE_PROCESS)
         epoch = self.state["epoch"] + 1 if self.state else 0
         identity = self.images.identity
@@ -289,21 +280,6 @@ class _Training:
         """Called after each batch: raise if a signal has come or the lease is lost."""
         self.signals.check()
         self.lease.check()
-
-    def _tracked_files(self) -> list[Path]:
-        """The files of the run that the tracker keeps, as far as they exist."""
-        names = [records.RECORD_FILE, records.HISTORY_FILE]
-        names += [WEIGHTS_FILE] if self.config.system.log_model else []
-        return [self.folder / name for name in names if (self.folder / name).is_file()]
-
-
-def _cost_or_none(config: RunConfig) -> dict[str, Any]:
-    """The cost of a run. A model whose cost cannot be counted can still be trained."""
-    try:
-        return run_cost(config)
-    except Exception as error:  # whatever fvcore raises for a new operator
-        log.warning("the cost cannot be counted: %s", summarize_error(error))
-        return {}
 
 
 def load_run_checkpoint(checkpoint: Path, run_id: str) -> dict[str, Any] | None:

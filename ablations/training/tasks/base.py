@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info
+from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
@@ -83,13 +83,11 @@ class Task(pl.LightningModule):
 
     def sum_over_ranks(self, *values: Tensor | float) -> list[float]:
         """Sum each value over all processes, in one collective."""
-        if self.trainer.world_size == 1:
-            return [float(value) for value in values]
-        sums = torch.stack(
-            [torch.as_tensor(value, device=self.device).double() for value in values]
-        )
-        torch.distributed.all_reduce(sums)
-        return [float(value) for value in sums]
+        sums = torch.tensor([float(value) for value in values], dtype=torch.double)
+        if self.trainer.world_size > 1:
+            sums = sums.to(self.device)
+            torch.distributed.all_reduce(sums)
+        return sums.tolist()
 
     def check_loss(self, loss: float) -> None:
         """Stop training if a loss has exploded."""
@@ -98,20 +96,18 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optim = self.run.optim
-        info = get_optimizer_info(optim.optimizer)
-        options: dict[str, Any] = {"eps": optim.eps} if info.has_eps else {}
-        if info.has_betas:
-            options["betas"] = optim.betas
         # One kernel for all weights: a tenth off a small model's step on a CPU. Lightning refuses
         # to clip gradients together with it under mixed precision.
         clipped_mixed = optim.grad_clip is not None and self.trainer.precision != "32-true"
-        if optim.optimizer in FUSED and not clipped_mixed:
-            options["fused"] = True
+        fused = optim.optimizer in FUSED and not clipped_mixed
+        options: dict[str, Any] = {"fused": True} if fused else {}
         optimizer = create_optimizer_v2(
             self.model,
             opt=optim.optimizer,
             lr=optim.lr,
             weight_decay=optim.weight_decay,
+            eps=optim.eps,  # timm ignores these two where the optimizer has none
+            betas=optim.betas,
             **options,
         )
         steps = int(self.trainer.estimated_stepping_batches) // optim.total_epochs

@@ -9,12 +9,28 @@ import torch
 from timm.data import Mixup
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from ablations.config.schema import RunConfig
 from ablations.config.seeding import derive_seed
 from ablations.training.tasks.base import Task
 from poolformer.metaformer import MetaFormer
+
+
+def create_accuracy(classes: int) -> MetricCollection:
+    """The metrics ``top1`` and ``top5`` (fewer than five if there are fewer classes)."""
+    # Our labels and logits are valid; validating them takes as long as counting the hits.
+    options: dict[str, Any] = {"average": "micro", "validate_args": False}
+    return MetricCollection(
+        {f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), **options) for k in (1, 5)},
+        compute_groups=False,  # torchmetrics would merge metrics with equal first batches
+    )
+
+
+def percent(accuracy: MetricCollection) -> dict[str, float]:
+    """The value of each metric in percent; more digits would be noise of float32."""
+    return {name: round(100 * value.item(), 4) for name, value in accuracy.compute().items()}
 
 
 class Classification(Task):
@@ -29,8 +45,11 @@ class Classification(Task):
         if config.system.compile:
             model.compile()
         smoothing = config.optim.label_smoothing
-        self.mixup = (
-            Mixup(
+        self.mixup: Mixup | None = None
+        self.loss: nn.Module = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        if data.mixing:
+            self.loss = SoftTargetCrossEntropy()
+            self.mixup = Mixup(
                 mixup_alpha=data.mixup,
                 cutmix_alpha=data.cutmix,
                 prob=data.mixup_prob,
@@ -38,18 +57,7 @@ class Classification(Task):
                 label_smoothing=smoothing,
                 num_classes=classes,
             )
-            if data.mixing
-            else None
-        )
-        self.loss = (
-            SoftTargetCrossEntropy()
-            if self.mixup
-            else nn.CrossEntropyLoss(label_smoothing=smoothing)
-        )
-        # Our labels and logits are valid; validating them takes as long as counting the hits.
-        options: dict[str, Any] = {"average": "micro", "validate_args": False}
-        self.top1 = MulticlassAccuracy(classes, top_k=1, **options)
-        self.top5 = MulticlassAccuracy(classes, top_k=min(5, classes), **options)
+        self.accuracy = create_accuracy(classes)
         self.val_loss, self.seen = torch.zeros(()), 0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -64,8 +72,7 @@ class Classification(Task):
         return self.record_loss(self.loss(self(images), labels), batch_idx)
 
     def on_validation_epoch_start(self) -> None:
-        self.top1.reset()
-        self.top5.reset()
+        self.accuracy.reset()
         self.val_loss, self.seen = torch.zeros((), device=self.device), 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -73,8 +80,7 @@ class Classification(Task):
         logits = self(images).float()
         self.val_loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
         self.seen += len(labels)
-        self.top1.update(logits, labels)
-        self.top5.update(logits, labels)
+        self.accuracy.update(logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         val_loss, seen, train_loss = self.sum_over_ranks(self.val_loss, self.seen, self.train_loss)
@@ -82,8 +88,5 @@ class Classification(Task):
         # A loss that exploded in the last step, or on a GPU between two checks, shows only here.
         self.check_loss(val_loss / seen)
         self.check_loss(self.epoch_loss / max(1, int(self.trainer.num_training_batches)))
-        self.validation_metrics = {
-            "val/top1": round(100 * self.top1.compute().item(), 4),  # percent; below: float32 noise
-            "val/top5": round(100 * self.top5.compute().item(), 4),
-            "val/loss": val_loss / seen,
-        }
+        accuracies = {f"val/{name}": value for name, value in percent(self.accuracy).items()}
+        self.validation_metrics = {**accuracies, "val/loss": val_loss / seen}

@@ -145,10 +145,10 @@ def test_the_progress_file_stays_when_another_process_took_the_run_over(tmp_path
     made = progress_callback.ProgressCallback.__new__(progress_callback.ProgressCallback)
     made.folder = tmp_path
     run_progress.write_progress(tmp_path, HERE)
-    with pytest.raises(LeaseLostError), made.removed():
+    with pytest.raises(LeaseLostError), made:
         raise LeaseLostError
     assert run_progress.read_progress(tmp_path)
-    with pytest.raises(ZeroDivisionError), made.removed():
+    with pytest.raises(ZeroDivisionError), made:
         raise ZeroDivisionError
     assert run_progress.read_progress(tmp_path) is None
 

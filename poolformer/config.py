@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,50 +51,26 @@ def _nearest(name: str, valid: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def _to_int(value: Any) -> int:
-    if isinstance(value, bool):
+def _to(kind: type | None, value: Any) -> Any:
+    """``value`` as a bool, str, int or float; TypeError if it is none."""
+    if kind in (bool, str):
+        valid = isinstance(value, kind)
+    else:
+        valid = not isinstance(value, bool | str)
+    if kind is None or not valid:
         raise TypeError
-    return operator.index(value)  # also numpy's integers
+    return operator.index(value) if kind is int else kind(value)  # index: also numpy's integers
 
 
-def _to_float(value: Any) -> float:
-    if isinstance(value, bool | str):
-        raise TypeError
-    return float(value)
-
-
-def _to_bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _to_str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _to_tuple(convert: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def convert_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple):
-            raise TypeError
-        return tuple(convert(item) for item in value)
-
-    return convert_all
-
-
-# Annotation of a field -> the function that converts its values, and what to call a valid value.
-_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "int": (_to_int, "a whole number"),
-    "float": (_to_float, "a number"),
-    "bool": (_to_bool, "true or false"),
-    "str": (_to_str, "a name"),
-    "tuple[int, ...]": (_to_tuple(_to_int), "a list of whole numbers"),
-    "str | tuple[str, ...]": (
-        lambda value: value if isinstance(value, str) else _to_tuple(_to_str)(value),
-        "a name or a list of names",
-    ),
+# Annotation of a field -> the type of a single value, that of the items of a list, and what to call
+# a valid value.
+_TYPES: dict[str, tuple[type | None, type | None, str]] = {
+    "int": (int, None, "a whole number"),
+    "float": (float, None, "a number"),
+    "bool": (bool, None, "true or false"),
+    "str": (str, None, "a name"),
+    "tuple[int, ...]": (None, int, "a list of whole numbers"),
+    "str | tuple[str, ...]": (str, str, "a name or a list of names"),
 }
 
 
@@ -104,12 +80,20 @@ def _convert(annotation: str, name: str, value: Any) -> Any:
     optional = base != annotation
     if value is None and optional:
         return None
-    convert, valid = _TYPES[base]
+    single, item, valid = _TYPES[base]
     try:
-        return convert(value)
+        if item and isinstance(value, list | tuple):
+            return tuple(_to(item, each) for each in value)
+        return _to(single, value)
     except (TypeError, ValueError, OverflowError) as error:
         null = ", or null" if optional else ""
         raise ConfigError(f"{name} {value!r} must be {valid}{null}") from error
+
+
+# Field -> its smallest value.
+_LEAST = dict.fromkeys(["head_dim", "stem_kernel", "stem_stride", "down_kernel", "down_stride"], 1)
+_LEAST |= {"in_channels": 1, "image_size": 1, "stem_padding": 0, "down_padding": 0}
+_LEAST |= {"num_classes": 0}
 
 
 @dataclass(frozen=True)
@@ -195,19 +179,20 @@ class MetaFormerConfig:
         object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def _check_names(self) -> None:
-        mixers = (self.token_mixers,) if isinstance(self.token_mixers, str) else self.token_mixers
-        for mixer in mixers:
-            if mixer not in MIXER_NAMES:
-                raise ConfigError(unknown_name("token mixer", mixer, MIXER_NAMES))
-        if not isinstance(self.token_mixers, str) and len(mixers) != len(self.depths):
+        named = isinstance(self.token_mixers, str)
+        mixers = (self.token_mixers,) if named else self.token_mixers
+        for what, name, valid in (
+            *(("token mixer", mixer, MIXER_NAMES) for mixer in mixers),
+            ("norm", self.norm, NORM_NAMES),
+            ("activation", self.activation, ACTIVATION_NAMES),
+        ):
+            if name not in valid:
+                raise ConfigError(unknown_name(what, name, valid))
+        if not named and len(mixers) != len(self.depths):
             raise ConfigError(
                 f"token_mixers has {len(mixers)} names for {len(self.depths)} stages: "
                 "give one name, or one per stage"
             )
-        if self.norm not in NORM_NAMES:
-            raise ConfigError(unknown_name("norm", self.norm, NORM_NAMES))
-        if self.activation not in ACTIVATION_NAMES:
-            raise ConfigError(unknown_name("activation", self.activation, ACTIVATION_NAMES))
 
     def _check_numbers(self) -> None:
         if not self.depths or len(self.depths) != len(self.dims):
@@ -237,15 +222,9 @@ class MetaFormerConfig:
                 f"position_embedding {self.position_embedding} must be a stage from 1 to {stages}, "
                 "or null"
             )
-        for name in ("head_dim", "stem_kernel", "stem_stride", "down_kernel", "down_stride"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 1 or more")
-        for name in ("in_channels", "image_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 1 or more")
-        for name in ("stem_padding", "down_padding", "num_classes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or more")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} {getattr(self, name)} must be {least} or more")
 
     def _check_shapes(self) -> None:
         for stage, side in enumerate(self.grids, start=1):

@@ -65,13 +65,13 @@ def _run_distributed(
 
     from ablations.training.distributed.rank_zero import run_rank_zero
     from ablations.training.distributed.ranks import rank_from_launcher
-    from ablations.training.distributed.store import RankContext, connect_store
+    from ablations.training.distributed.store import connect
     from ablations.training.distributed.workers import run_launched_worker
 
     info = rank_from_launcher(config.system)
     if info is None:
         return _run(arguments, config, signals, unsynced)
-    rank = RankContext(info, connect_store(info))
+    rank = connect(info)
     if info.rank:
         return run_launched_worker(config, arguments.results, rank)
     return run_rank_zero(rank, lambda: _run(arguments, config, signals, unsynced, rank))

@@ -92,8 +92,6 @@ def activation_bytes(config: MetaFormerConfig) -> int:
 
 # Fields that belong to the scale of a recipe, not to the variant.
 _SCALE = ["depths", "dims", "head_dim", "in_channels", "num_classes", "image_size"]
-_GEOMETRY = ["stem_kernel", "stem_stride", "stem_padding"]
-_GEOMETRY += ["down_kernel", "down_stride", "down_padding"]
 
 
 def at_paper_size(run: RunConfig) -> MetaFormerConfig | None:
@@ -110,7 +108,7 @@ def at_paper_size(run: RunConfig) -> MetaFormerConfig | None:
         for item in fields(run.model)
         if item.name not in _SCALE and getattr(run.model, item.name) != getattr(base, item.name)
     }
-    if size is None or not changed.keys().isdisjoint(_GEOMETRY):
+    if size is None or any(name.startswith(("stem_", "down_")) for name in changed):
         return None
     return replace(_defaults("imagenet", size), **changed)
 

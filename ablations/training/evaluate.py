@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def model_from_checkpoint(
         raise ConfigError(_class_mismatch(source, classes, head.shape[0]))
     name = arch or names[0]
     model = model_config(name, num_classes=head.shape[0])
-    stated = {**_model_fields(model), "data.crop_pct": _crop(model)}
+    stated = {**_overrides_of({"model": asdict(model)}), "data.crop_pct": _crop(model)}
     config = resolve(RECIPE, {**stated, **overrides}, study_overrides=stated)
     built = MetaFormer(config.model)
     notes = [f"{layout} layout", *_override_notes(overrides)]
@@ -145,27 +145,21 @@ def _class_mismatch(source: str, found: int, expected: int) -> str:
     )
 
 
-def _model_fields(model: MetaFormerConfig) -> dict[str, Any]:
-    """A model as overrides of a recipe."""
-    values = {f"model.{item.name}": getattr(model, item.name) for item in fields(model)}
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if name not in DERIVED_FIELDS
-    }
+def _overrides_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups of fields as overrides of a recipe."""
+    return {name: value for name, value in flatten(tree).items() if name not in DERIVED_FIELDS}
 
 
 def _crop(model: MetaFormerConfig) -> float:
     """The paper's validation crop for this model, or for a released model of the same widths."""
-    released = [resolve(RECIPE, preset=preset) for preset in RELEASED]
 
-    def same(run: RunConfig) -> bool:
-        return replace(run.model, drop_path=0.0, num_classes=model.num_classes) == model
+    def similarity(run: RunConfig) -> tuple[bool, bool]:
+        released = replace(run.model, drop_path=0.0, num_classes=model.num_classes)
+        return released == model, released.dims == model.dims
 
-    same_width = (run for run in released if run.model.dims == model.dims)
-    exact = (run for run in released if same(run))
-    closest = next(exact, None) or next(same_width, None) or resolve(RECIPE)
-    return closest.data.crop_pct
+    # Of the equally similar ones the first, which is the recipe's own model.
+    released = (resolve(RECIPE, preset=preset) for preset in RELEASED)
+    return max(released, key=similarity).data.crop_pct
 
 
 def model_from_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> EvaluatedModel:
@@ -189,8 +183,7 @@ def model_from_run(run_id: str, results: Path, overrides: Mapping[str, Any]) -> 
         raise ConfigError(
             f"run {run_id} ({record.status}) has no {records.WEIGHTS_FILE} in {results / run_id}"
         )
-    stored = {name: record.config[name] for name in ("model", "data", "optim")}
-    values = {name: value for name, value in flatten(stored).items() if name not in DERIVED_FIELDS}
+    values = _overrides_of({name: record.config[name] for name in ("model", "data", "optim")})
     values["seed"] = record.config["seed"]
     _load_plugins(record, overrides)
     config = resolve(record.config["recipe"], {**values, **overrides}, study_overrides=values)

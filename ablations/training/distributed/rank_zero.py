@@ -26,9 +26,8 @@ from ablations.training.devices import uses_gpu
 from ablations.training.distributed.ranks import RankInfo
 from ablations.training.distributed.store import (
     POLL_SECONDS,
-    MessageStore,
     RankContext,
-    connect_store,
+    connect,
 )
 from ablations.training.distributed.strategy import (
     abort_process_group,
@@ -97,8 +96,8 @@ def ddp_workers(
         ProcessLostError: A rank was ended from outside.
         RankError: A rank has failed.
     """
-    info = rank.info if rank else RankInfo(world_size=config.system.world_size)
-    store = rank.store if rank else connect_store(info)
+    this = rank or connect(RankInfo(world_size=config.system.world_size))
+    info, store = this.info, this.store
     store.set(
         "start",
         {
@@ -109,8 +108,11 @@ def ddp_workers(
             "epoch": epoch,
         },
     )
-    workers = DDPWorkers(config, results, info, store, start=rank is None)
+    workers = DDPWorkers(this)
     try:
+        if rank is None:
+            workers.start_processes(config, results)
+        workers.watcher.start()
         with contextlib.ExitStack() as stack, workers.report_first_failure(signals):
             workers.wait_until_ready(signals)
             gpu = uses_gpu(config.system.accelerator)
@@ -125,35 +127,26 @@ class DDPWorkers:
     """The other ranks of a run, as rank 0 sees them.
 
     Args:
-        config: The run.
-        results: The results folder.
-        info: Rank 0.
-        store: The connection to all ranks.
-        start: Whether to start the processes here, on this node.
+        rank_zero: This process.
     """
 
-    def __init__(
-        self, config: RunConfig, results: Path, info: RankInfo, store: MessageStore, start: bool
-    ) -> None:
+    def __init__(self, rank_zero: RankContext) -> None:
         # Rank 0 waits for the group in its own connection, and must still hear of a lost rank.
-        self.world_size, self.store = info.world_size, store.clone()
+        self.info, self.store = rank_zero.info, rank_zero.store.clone()
+        self.ranks = range(1, self.info.world_size)
         self.processes: dict[int, SpawnProcess] = {}
         self.closed = threading.Event()
         self.watcher = threading.Thread(target=self._watch, name="ddp-workers", daemon=True)
+
+    def start_processes(self, config: RunConfig, results: Path) -> None:
+        """Start the other ranks, all on this node."""
         context = multiprocessing.get_context("spawn")
-        try:
-            for rank in range(1, info.world_size) if start else ():
-                worker = replace(info, rank=rank, local_rank=rank, port=store.port)
-                # Not daemonic, so that it can have loader workers.
-                process = context.Process(
-                    target=ddp_worker_main, args=(config, results, worker), daemon=False
-                )
-                process.start()
-                self.processes[rank] = process
-            self.watcher.start()
-        except BaseException:
-            self.close()
-            raise
+        for rank in self.ranks:
+            arguments = config, results, replace(self.info, rank=rank, local_rank=rank)
+            # Not daemonic, so that it can have loader workers.
+            process = context.Process(target=ddp_worker_main, args=arguments, daemon=False)
+            process.start()
+            self.processes[rank] = process
 
     def wait_until_ready(self, signals: Signals) -> None:
         """Wait until all ranks have loaded their images. In a process group, nothing else is heard.
@@ -162,7 +155,7 @@ class DDPWorkers:
             ProcessLostError: A rank was ended from outside.
             RankError: A rank has failed.
         """
-        while not all(self.store.get(f"ready {rank}") for rank in range(1, self.world_size)):
+        while not all(self.store.get(f"ready {rank}") for rank in self.ranks):
             signals.check()
             if failure := self.find_failure():
                 raise failure
@@ -170,18 +163,20 @@ class DDPWorkers:
 
     def find_failure(self) -> Exception | None:
         """The error of the rank that failed first; None if all ranks are well."""
-        reports = {rank: self.store.get(f"failed {rank}") for rank in range(1, self.world_size)}
-        for rank, process in self.processes.items():
-            if process.exitcode and not reports[rank]:
-                how = _describe_exit(process.exitcode)
-                return ProcessLostError(f"process {rank} of {self.world_size} {how}")
+        reports = {rank: self.store.get(f"failed {rank}") for rank in self.ranks}
         failed = {rank: report for rank, report in reports.items() if report}
+        for rank, process in self.processes.items():
+            if (code := process.exitcode) and rank not in failed:
+                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                return ProcessLostError(
+                    f"process {rank} of {self.info.world_size} ended with {how}"
+                )
         if not failed:
             return None
         # A rank that failed by itself comes before the ranks that lost their connection to it.
         rank = min(failed, key=lambda rank: failed[rank]["kind"] == LOST)
         kind = failed[rank]["kind"]
-        message = f"{failed[rank]['message']} (in process {rank} of {self.world_size})"
+        message = f"{failed[rank]['message']} (in process {rank} of {self.info.world_size})"
         return ProcessLostError(message) if kind == LOST else RankError(kind, message)
 
     @contextlib.contextmanager
@@ -206,7 +201,7 @@ class DDPWorkers:
             time.sleep(POLL_SECONDS)
         if failure is None and is_lost_connection(error):
             return ProcessLostError(
-                f"one of {self.world_size} processes is gone: {summarize_error(error)}"
+                f"one of {self.info.world_size} processes is gone: {summarize_error(error)}"
             )
         return failure or error
 
@@ -250,9 +245,3 @@ class DDPWorkers:
         for process in self.processes.values():
             process.join()
             process.close()
-
-
-def _describe_exit(exitcode: int) -> str:
-    if exitcode < 0:
-        return f"ended with signal {signal.Signals(-exitcode).name}"
-    return f"ended with exit code {exitcode}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,26 +44,20 @@ class MessageStore:
             time.sleep(POLL_SECONDS)
         return value
 
-    @property
-    def port(self) -> int:
-        """The port of the underlying TCP store."""
-        store = self.backend
-        while isinstance(store, dist.PrefixStore):
-            store = store.underlying_store
-        assert isinstance(store, dist.TCPStore)
-        return store.port
-
 
 @dataclass(frozen=True)
 class RankContext:
-    """A process that a launcher started: its rank, and its connection to the other ranks."""
+    """A process of a run: its rank, and its connection to the other ranks."""
 
     info: RankInfo
     store: MessageStore
 
 
-def connect_store(info: RankInfo) -> MessageStore:
+def connect(info: RankInfo) -> RankContext:
     """Connect to the store of a run. Rank 0 hosts it, unless the launcher does.
+
+    Returns:
+        The connection, and the info with the port of the store.
 
     Raises:
         ConfigError: There is no store at that address.
@@ -83,4 +77,5 @@ def connect_store(info: RankInfo) -> MessageStore:
             f"{info.address}:{info.port} (MASTER_ADDR and MASTER_PORT): "
             f"{str(error).splitlines()[0]}"
         ) from error
-    return MessageStore(dist.PrefixStore(f"ablations {info.attempt}", store))
+    messages = MessageStore(dist.PrefixStore(f"ablations {info.attempt}", store))
+    return RankContext(replace(info, port=store.port), messages)

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from ablations.training.distributed.ranks import RankInfo
@@ -20,39 +20,20 @@ from ablations.training.distributed.ranks import RankInfo
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # rank 0 may have a slow disk or network
 
 
-class RankEnvironment(ClusterEnvironment):
-    """Gives Lightning a rank, whatever the environment variables say."""
+class RankEnvironment(TorchElasticEnvironment):
+    """Gives Lightning a rank, whatever the environment variables say.
+
+    Lightning does not ask for the address and port: the process group exists already.
+    """
 
     def __init__(self, info: RankInfo) -> None:
         self.info = info
 
-    @property
-    def creates_processes_externally(self) -> bool:
-        return True
-
-    @property
-    def main_address(self) -> str:
-        return self.info.address
-
-    @property
-    def main_port(self) -> int:
-        return self.info.port
-
-    @staticmethod
-    def detect() -> bool:
-        return False
-
     def world_size(self) -> int:
         return self.info.world_size
 
-    def set_world_size(self, size: int) -> None:
-        assert size == self.info.world_size
-
     def global_rank(self) -> int:
         return self.info.rank
-
-    def set_global_rank(self, rank: int) -> None:
-        """Ignore Lightning's own count."""
 
     def local_rank(self) -> int:
         return self.info.local_rank

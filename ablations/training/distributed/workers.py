@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ablations.store import run_state
 from ablations.training import code_hash
 from ablations.training.devices import check_devices, uses_gpu
 from ablations.training.distributed.ranks import RankInfo
-from ablations.training.distributed.store import RankContext, connect_store
+from ablations.training.distributed.store import RankContext, connect
 from ablations.training.distributed.strategy import (
     abort_process_group,
     is_lost_connection,
@@ -85,31 +84,20 @@ def _create_batches(config: RunConfig, info: RankInfo, start: dict[str, Any]) ->
     if why := plugins.changed_mixers(start["plugins"], config.model.mixers):
         raise ConfigError(f"{why}: this process has other code of it than rank 0")
     if start["images"] != images.identity:
-        raise DataError(
-            f"the images of this process have {_describe(images.identity)}, those of rank 0 "
-            f"{_describe(start['images'])}"
+        mine, other = (
+            ", ".join(f"{name} {value}" for name, value in each.items())
+            for each in (images.identity, start["images"])
         )
-    return create_loaders(
-        images,
-        config.data,
-        config.seed,
-        config.system.loader_workers,
-        start["epoch"],
-        info.rank,
-        info.world_size,
-    )
-
-
-def _describe(identity: Mapping[str, str]) -> str:
-    """``fingerprint 0123, contents 4567``."""
-    return ", ".join(f"{name} {value}" for name, value in identity.items())
+        raise DataError(f"the images of this process have {mine}, those of rank 0 {other}")
+    workers, share = config.system.loader_workers, (info.rank, info.world_size)
+    return create_loaders(images, config.data, config.seed, workers, start["epoch"], *share)
 
 
 def ddp_worker_main(config: RunConfig, results: Path, info: RankInfo) -> None:
     """The main function of a process that rank 0 started on its node."""
     log_file = results / config.run_id / run_state.LOG_FILE
     set_up_child(log_file, ignore=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    exit_code = train_worker(config, results, RankContext(info, connect_store(info)))
+    exit_code = train_worker(config, results, connect(info))
     os._exit(exit_code)  # at once: rank 0 waits, and there is nothing left to write
 
 

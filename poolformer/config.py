@@ -53,10 +53,7 @@ def _nearest(name: str, valid: Iterable[str]) -> str | None:
 
 def _to(kind: type | None, value: Any) -> Any:
     """``value`` as a bool, str, int or float; TypeError if it is none."""
-    if kind in (bool, str):
-        valid = isinstance(value, kind)
-    else:
-        valid = not isinstance(value, bool | str)
+    valid = isinstance(value, kind) if kind in (bool, str) else not isinstance(value, bool | str)
     if kind is None or not valid:
         raise TypeError
     return operator.index(value) if kind is int else kind(value)  # index: also numpy's integers

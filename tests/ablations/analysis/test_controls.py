@@ -1,4 +1,4 @@
-"""Controls: the shipped ones of every recipe, and how they are found."""
+"""Controls: those that the recipes ship, and how the controls of a row are found."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ COUNTED = [
 ]
 ROWS = ["s12", "pppf", "ppff", "pppa", "ppaa"]
 CONTROLS = [
-    cell["preset"]
-    for cell in sweep_grid(Path("sweeps/controls.yaml"))
-    if cell["seed"] == 0 and cell["preset"] != "s12"
+    run["preset"]
+    for run in sweep_grid(Path("sweeps/controls.yaml"))
+    if run["seed"] == 0 and run["preset"] != "s12"
 ]
 # Kind -> preset, where the baseline is not the control already.
 PPAA = dict(zip(KINDS, ["attention_recipe", "ppaa_size", "ppaa_recipe_size"], strict=True))
@@ -47,7 +47,7 @@ SHIPPED |= {"fashion": SHIPPED["mini"], "imagenet-fast": SHIPPED["imagenette"]}
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant, as far as controls depend on it."""
+    """What controls depend on of a variant."""
 
     changed: diff.Changes
     macs: int | None
@@ -76,15 +76,15 @@ def candidates(recipe: str, presets: list[str]) -> dict[str, Candidate]:
 
 
 @pytest.mark.parametrize("recipe", COUNTED)
-def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
+def test_the_hybrids_have_their_controls_in_every_recipe(recipe):
     variants = candidates(recipe, [*ROWS, *CONTROLS])
     names, listed = list(variants), list(variants.values())
     assigned, only_controls = assign_controls(listed)
-    told = {
+    found_controls = {
         names[row]: {control.kind: names[control.index] for control in controls}
         for row, controls in assigned.items()
     }
-    assert told == SHIPPED[recipe]
+    assert found_controls == SHIPPED[recipe]
     # Every control is used, and no row of the table counts as a control.
     used = {names[index] for index in only_controls}
     assert used == set(names) - set(ROWS)
@@ -93,7 +93,7 @@ def test_the_hybrids_find_their_controls_on_every_recipe(recipe):
 
 @pytest.mark.parametrize("recipe", recipe_names())
 @pytest.mark.parametrize("preset", CONTROLS)
-def test_a_control_changes_what_its_name_says_and_no_more(recipe, preset):
+def test_a_control_changes_exactly_what_its_name_says(recipe, preset):
     row, _, rest = preset.partition("_")
     row = "ppaa" if row == "attention" else row
     changed, of_row = changes(recipe, preset), changes(recipe, row)
@@ -106,13 +106,13 @@ def test_a_control_changes_what_its_name_says_and_no_more(recipe, preset):
 
 @pytest.mark.parametrize("recipe", COUNTED)
 @pytest.mark.parametrize("preset", size_matched.PRESETS)
-def test_a_size_matched_preset_is_what_the_script_finds(recipe, preset):
+def test_a_size_matched_preset_is_the_one_that_the_script_finds(recipe, preset):
     model, row = size_matched.matched(recipe, preset)
     assert resolve(recipe, preset=preset).model == model
     assert macs_match(model_cost(model)["macs"], model_cost(row)["macs"])
 
 
-def test_the_script_prints_what_the_recipes_have(monkeypatch, capsys):
+def test_the_script_prints_the_presets_of_the_recipes(monkeypatch, capsys):
     monkeypatch.setattr(size_matched, "recipe_names", lambda: ["mini"])
     size_matched.main()
     lines = capsys.readouterr().out.splitlines()
@@ -120,7 +120,7 @@ def test_the_script_prints_what_the_recipes_have(monkeypatch, capsys):
     assert "  pppa_recipe_size: {model.dims: [16, 34, 82, 132]} # 1.392 M MACs, +0.62%" in lines
 
 
-def test_the_closest_shape_is_taken_from_either_side():
+def test_the_closest_shape_may_be_smaller_or_larger():
     # (8, 16) widens to (8, 17), (9, 17), ... (16, 32): products 128, 136, 153, ... 512.
     for target, dims in [(0, (8, 16)), (131, (8, 16)), (133, (8, 17)), (144, (8, 17))]:
         assert size_matched.closest((8, 16), math.prod, target) == dims
@@ -146,7 +146,7 @@ def found(row: Candidate, *others: Candidate) -> dict[str, int]:
     return {control.kind: control.index for control in controls}
 
 
-def test_a_row_finds_all_three_kinds_of_controls():
+def test_a_row_has_all_three_kinds_of_controls():
     others = [
         Candidate({**NORM, **LR, **WIDE}, 1490),
         ROW,
@@ -179,11 +179,11 @@ def test_a_size_control_is_used_only_where_it_is_needed():
         Candidate(WIDE, 1030),
         Candidate({**NORM, **LR, **WIDE}, 1030),
     )
-    # The baseline is within 3%, the recipe is not; then it is.
+    # The baseline is within 3% and the recipe control is not; then both are.
     assert found(small, BASE, recipe, wide, both) == {"recipe": 1, "recipe and size": 3}
     near_recipe = replace(recipe, macs=1000)
     assert found(small, BASE, near_recipe, wide, both) == {"recipe": 1}
-    # Without the baseline, as in a study that has none, it is not known to be near.
+    # Without a baseline its size is unknown, so the size control is needed.
     assert found(small, recipe, wide, both) == {"recipe": 0, "size": 1, "recipe and size": 2}
 
 
@@ -208,7 +208,7 @@ def test_a_row_of_any_axis_has_controls():
     }
 
 
-def test_a_mixer_change_of_another_axis_stays_in_its_control():
+def test_a_position_embedding_stays_in_the_control_of_a_row_of_another_axis():
     row = Candidate({**NORM, **EMBEDDING}, 1000)
     assert found(row, BASE, Candidate(EMBEDDING, 1000)) == {"recipe": 1}
 
@@ -257,6 +257,6 @@ def test_an_ablation_used_as_a_control_stays_in_its_section():
         5: [Control("recipe", 2)],
         6: [Control("recipe", 3)],
     }
-    assert only_controls == set()  # a grid of mixers and learning rates
-    without = [BASE, s24, mlp, lr, *rows[1:]]  # the mixer is nowhere alone
+    assert only_controls == set()  # a grid of mixers and other fields
+    without = [BASE, s24, mlp, lr, *rows[1:]]  # no row changes the mixer alone
     assert assign_controls(without)[1] == {3}

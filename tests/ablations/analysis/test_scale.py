@@ -1,4 +1,4 @@
-"""Scales cover the bulk of the values, whatever the distant ones are."""
+"""Axis ranges cover the bulk of the values, without distant outliers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts: by hand for every kind of claim, and their properties."""
+"""Verdicts on claims: computed by hand for every kind of claim, and their properties."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SEEN = {"fingerprint": "f" * 16, "classes": 10, "val": 2000}
         (5, POOL5, (2, 2.1, 1.9), "contradicts"),  # 2 ± 0.248 at 95%
         (5, POOL5, (-2, -2.1, -1.9), "contradicts"),
         (5, POOL5, (0.6, 0.3, 0), "undetermined"),  # 0.3 ± 0.506
-        (5, POOL5, (2, 1, 3), "undetermined"),  # sure to be above 0? no, and 0.5 is inside
+        (5, POOL5, (2, 1, 3), "undetermined"),  # the interval contains 0 and 0.5
         (12, "GELU -> SiLU", (0.1, 0, -0.1), "agrees"),
     ],
 )
@@ -87,21 +87,21 @@ def test_one_seed_is_undetermined_and_says_so():
     assert found.paper_in_interval is None
 
 
-def test_no_spread_is_undetermined_even_for_the_same():
+def test_seeds_without_spread_are_undetermined():
     for own, variant, by in ((1, IDENTITY, -2), (5, POOL5, 0)):
         found = verdict(own, *BASE, *runs(variant, *shifted(by, by, by)))
         assert (found.verdict, found.p, found.seeds) == ("undetermined", None, None)
         assert "no spread" in found.reason
 
 
-def test_other_seeds_are_compared_by_welch():
+def test_rows_with_different_seeds_are_compared_by_welch():
     found = verdict(1, *BASE, *runs(IDENTITY, 70.0, 71.0, 73.0, first=7))
     assert (found.verdict, found.delta.paired, found.delta.n) == ("agrees", False, 3)
     # Equal spreads, s² = 7/3 each: t = 10 / sqrt(14/9) with 4 degrees of freedom.
     assert found.p == pytest.approx(2 * student.cdf(-10 / (14 / 9) ** 0.5, 4))
 
 
-def test_a_missing_row_or_result_is_reported():
+def test_a_claim_without_records_or_results_is_not_run_with_the_reason():
     found = verdict(1, *BASE)
     assert (found.verdict, found.reason) == ("not run", f"no record of {IDENTITY}")
     failed = runs(IDENTITY, None, None, status="failed")
@@ -114,7 +114,7 @@ def test_a_missing_row_or_result_is_reported():
     assert (found.delta, found.p, found.seeds) == (None, None, None)
 
 
-def test_without_a_baseline_its_claims_are_not_run():
+def test_without_a_baseline_claims_about_it_are_not_run():
     lone = runs(IDENTITY, 70.0, 71.0)
     found = verdict(1, *lone)
     assert (found.verdict, found.reason) == ("not run", "no baseline among these records")
@@ -128,8 +128,8 @@ def test_without_a_baseline_its_claims_are_not_run():
     assert f"--baseline RUN_ID, one of {lost[0].run_id} (" in render_claims(lost, "md")
 
 
-def test_another_baseline_decides_no_claim_about_its_own_field():
-    """Chosen with --baseline: "9 in place of 5" is none of the paper's claims."""
+def test_with_another_baseline_claims_about_its_field_are_not_run():
+    """With --baseline pool size 5, a row compares 9 with 5, which is not a claim of the paper."""
     base = runs("Pooling size 3 -> 5", 80.0, 81.0, 83.0)
     five = {"model.pool_size": 5}
     found = [
@@ -163,8 +163,8 @@ def test_a_chosen_baseline_can_be_a_row_of_the_paper():
 # Rows that did not learn
 
 
-def test_two_rows_that_did_not_learn_are_not_the_same():
-    """Both at 10% of ten classes: "within 0.5" would agree."""
+def test_two_rows_that_did_not_learn_are_undetermined():
+    """Both are at 10% of ten classes: the claim "within 0.5" would agree."""
     base = runs(BASELINE, 10.0, 10.1, 9.9, status="diverged")
     found = verdict(5, *base, *runs(POOL5, 9.9, 10.0, 10.0, status="diverged"))
     assert (found.verdict, found.reason) == ("undetermined", "neither row learned")
@@ -180,7 +180,7 @@ def test_two_rows_that_did_not_learn_are_not_the_same():
     assert judge_difference(WITHIN, found.delta)[0] == "agrees"
 
 
-def test_one_row_that_did_not_learn_is_an_outcome():
+def test_one_row_that_did_not_learn_decides_the_claim():
     lost = "Residual connection -> None"
     found = verdict(13, *BASE, *runs(lost, 10.0, 10.0, 10.0, status="diverged"))
     assert (found.verdict, found.notes) == ("agrees", (f"{lost}: 3 of 3 runs diverged.",))
@@ -190,7 +190,7 @@ def test_one_row_that_did_not_learn_is_an_outcome():
         assert len(verdict(13, *run).notes) == notes
 
 
-def test_a_record_without_counts_counts_as_learned():
+def test_a_record_without_valid_counts_counts_as_learned():
     odd = [
         replace(run, data={**SEEN, "val": "many"})
         for run in (*BASE, *runs(POOL5, *shifted(0, 1, 0)))
@@ -204,7 +204,7 @@ differences = st.lists(
     st.integers(-400, 400).map(lambda hundredths: hundredths / 100), min_size=2, max_size=8
 )
 kinds = st.sampled_from([ABOVE, BELOW, WITHIN])
-patiently = settings(deadline=None)
+no_deadline = settings(deadline=None)
 
 
 def delta(found):
@@ -212,16 +212,16 @@ def delta(found):
 
 
 @given(differences, kinds)
-@patiently
-def test_a_verdict_is_given_exactly_where_p_is_below_5_percent(found, kind):
+@no_deadline
+def test_a_claim_is_decided_exactly_where_p_is_below_5_percent(found, kind):
     verdict, p, _ = judge_difference(kind, delta(found))
     assume(p is None or abs(p - 0.05) > 1e-9)
     assert (verdict != "undetermined") == (p is not None and p < 0.05)
 
 
 @given(differences, kinds)
-@patiently
-def test_the_opposite_outcomes_give_the_opposite_verdict(found, kind):
+@no_deadline
+def test_opposite_differences_give_the_opposite_verdict(found, kind):
     opposite = {"agrees": "contradicts", "contradicts": "agrees", "undetermined": "undetermined"}
     verdict, p, _ = judge_difference(kind, delta(found))
     other, p_other, _ = judge_difference(kind, delta([-value for value in found]))
@@ -230,8 +230,8 @@ def test_the_opposite_outcomes_give_the_opposite_verdict(found, kind):
 
 
 @given(differences, kinds, st.floats(1, 20))
-@patiently
-def test_more_noise_never_decides_a_claim(found, kind, factor):
+@no_deadline
+def test_more_noise_does_not_decide_an_undetermined_claim(found, kind, factor):
     before = delta(found)
     assume(not before.constant)
     noisy = [before.mean + factor * (value - before.mean) for value in found]
@@ -242,7 +242,7 @@ def test_more_noise_never_decides_a_claim(found, kind, factor):
 
 
 @given(differences, st.floats(0.1, 3), st.floats(1, 5))
-@patiently
+@no_deadline
 def test_a_wider_margin_keeps_agreement_and_adds_no_contradiction(found, margin, factor):
     seen = delta(found)
     narrow, wide = (judge_difference(WITHIN, seen, width)[0] for width in (margin, margin * factor))

@@ -103,19 +103,19 @@ def test_other_errors_pass_unchanged(error):
 
 
 @pytest.mark.parametrize(
-    ("signal", "kind", "messages"),
+    ("signal", "kind", "message"),
     [
         ("Bus error", "oom", "--system.loader_workers 0, or a larger /dev/shm"),
         ("Killed", "killed", "a loader process was killed by signal: Killed"),
         ("", "killed", "a loader process ended unexpectedly"),
     ],
 )
-def test_killed_loader_processes_are_reported_with_their_signal(signal, kind, messages):
+def test_killed_loader_processes_are_reported_with_their_signal(signal, kind, message):
     before = f"DataLoader worker (pid 7) is killed by signal: {signal}. It is"
     error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     error.__cause__ = RuntimeError(before if signal else "Empty")
     assert failure_kind(error) == kind
-    assert messages in summarize_error(error)
+    assert message in summarize_error(error)
     with pytest.raises(DataError, match="x: "), memory.memory_guard("x"):
         raise error
 

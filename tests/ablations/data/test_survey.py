@@ -140,7 +140,7 @@ def test_splits_with_different_classes_are_problems(root, capsys):
 
 
 def test_an_invalid_folder_gives_exit_code_2(root, capsys):
-    for name, output in (
+    for name, message in (
         ("none", "no folder .*none/train or .*none/val: put the images there as train/<class>"),
         ("train/Trouser", "no folder .*Trouser/train"),
         ("", "an empty name is no folder"),
@@ -149,7 +149,7 @@ def test_an_invalid_folder_gives_exit_code_2(root, capsys):
         line = capsys.readouterr().err
         assert line.startswith("ablations: ")
         assert line.count("\n") == 1
-        assert re.search(output, line)
+        assert re.search(message, line)
     (root / "val" / "a.jpg").touch()
     for path in (root / "val").iterdir():
         shutil.rmtree(path, ignore_errors=True)

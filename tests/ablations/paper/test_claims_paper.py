@@ -1,4 +1,4 @@
-"""The paper's claims: every line of the file, and the rows that they compare."""
+"""The paper's claims: the lines of the CSV file, and the rows that they compare."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_the_numbers_of_a_claim_agree_with_the_ablation_table(claim):
     }[claim.kind]
 
 
-def test_the_papers_words_decide_the_kinds():
+def test_the_kind_of_a_claim_follows_from_the_papers_words():
     kinds = {claim.id: (claim.kind, claim.margin) for claim in load_claims()}
-    assert {own for own, kind in kinds.items() if kind == (WITHIN, MARGIN)} == {5, 6, 12}
-    above = {own for own, kind in kinds.items() if kind == (ABOVE, None)}
+    assert {number for number, kind in kinds.items() if kind == (WITHIN, MARGIN)} == {5, 6, 12}
+    above = {number for number, kind in kinds.items() if kind == (ABOVE, None)}
     assert above == {2, 4, 8, 9, *range(15, 19)}
     assert kinds[7] == (BELOW, None)  # pool size 9 is a drop
     words = {claim.id: claim.summary for claim in load_claims()}
@@ -54,7 +54,7 @@ def test_the_papers_words_decide_the_kinds():
     assert words[9] == "GroupNorm(1)/MLN above BatchNorm"
 
 
-def test_every_claim_finds_its_rows_in_the_study_of_the_sweeps():
+def test_every_claim_has_its_rows_in_a_study_of_the_sweeps():
     runs = expand_sweeps([Path(f"sweeps/{name}.yaml") for name in SWEEPS], "mini", seeds=[0])
     found = [
         replace(

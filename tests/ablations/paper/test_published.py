@@ -1,4 +1,4 @@
-"""The paper's files: their hashes, what they may contain, and the rows that are read from them."""
+"""The paper's CSV files: hashes, valid values, and the rows that are read from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ablations.errors import SchemaError
 from ablations.paper import published
 from poolformer import SIZES
 
-# The files as they were given: changing one changes the facts.
+# The hashes of the files: changing one changes the paper's numbers.
 HASHES = {
     "SOURCES.md": "71874f72bc834fa50d7f2f8437238900081a5d52138268ffa316854339c8b43a",
     "ablation.csv": "cd9b7940bffe54751c3353a43c26aa169409dc33ec6d2cdadcd135a458541cf9",
@@ -53,7 +53,7 @@ RANGES = {
     "AP": (0, 100),
     "mIoU": (0, 100),
 }
-# Columns that state one thing twice, and how far rounding moves them apart (SOURCES.md).
+# Columns with the same quantity, and how much they may differ by rounding (SOURCES.md).
 AGREEING = [
     ("ablation.csv", "params_m", "params_m_recomputed", 0.05),
     ("ablation.csv", "macs_g", "macs_g_fvcore_recomputed", 0.05),
@@ -64,7 +64,7 @@ AGREEING = [
 
 
 def frame(name: str) -> pd.DataFrame:
-    """A file with its cells as text."""
+    """A file as a table of texts."""
     return pd.read_csv(published.PAPER_DIR / name, dtype=str, keep_default_na=False)
 
 
@@ -78,7 +78,7 @@ def test_the_files_are_unchanged():
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_lines_are_whole_and_unique(name):
+def test_lines_are_complete_and_unique(name):
     with (published.PAPER_DIR / name).open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file, strict=True)
     count, key = LINES[name]
@@ -92,7 +92,7 @@ def test_lines_are_whole_and_unique(name):
 
 
 @pytest.mark.parametrize("name", [name for name in LINES if name != "claims.csv"])
-def test_numbers_are_in_their_range(name):
+def test_numbers_are_within_their_range(name):
     for column, cells in frame(name).items():
         bounds = next((RANGES[part] for part in RANGES if part in column), None)
         if bounds and column not in ("source", "second_source"):
@@ -101,7 +101,7 @@ def test_numbers_are_in_their_range(name):
 
 
 @pytest.mark.parametrize(("name", "column", "other", "rounding"), AGREEING)
-def test_columns_that_state_one_thing_twice_agree(name, column, other, rounding):
+def test_columns_with_the_same_quantity_agree(name, column, other, rounding):
     table = frame(name)[[column, other]].apply(pd.to_numeric)
     assert ((table[column] - table[other]).abs() <= rounding + 1e-9).all()
 
@@ -113,7 +113,7 @@ def test_the_differences_of_the_ablation_table_imply_one_baseline():
         assert row.top1 - row.delta == pytest.approx(rows[published.BASELINE].top1, abs=0.1001)
 
 
-def test_rows_as_the_paper_prints_them():
+def test_rows_have_the_numbers_that_the_paper_prints():
     """One row per file, compared by hand with the sources in SOURCES.md."""
     row = published.ablation_rows()["Pooling -> Global random matrix"]
     assert (row.axis, row.params_m, row.macs_g, row.top1) == ("Token mixers", 11.9, 3.3, 75.8)
@@ -174,7 +174,7 @@ def test_an_edited_file_is_an_error_that_names_the_line(tmp_path, monkeypatch):
         published.ade20k_rows()
 
 
-def test_reading_the_files_needs_the_standard_library_only():
+def test_reading_the_files_needs_only_the_standard_library():
     code = (
         "import sys, ablations.paper.published as p; p.ablation_rows(); "
         "sys.exit(str({'torch', 'pandas', 'numpy', 'yaml', 'scipy'} & set(sys.modules) or ''))"

@@ -18,12 +18,12 @@ def test_spread_by_hand():
     assert stats.spread(np.array([2.0, 4.0])).std == pytest.approx(math.sqrt(2))
 
 
-def test_five_values_or_fewer_are_shown():
+def test_up_to_five_values_are_kept():
     assert stats.spread([1.0, 2.0, 3.0, 4.0, 5.0]).few_values == (1.0, 2.0, 3.0, 4.0, 5.0)
     assert stats.spread([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).few_values == ()
 
 
-def test_rounding_is_no_spread():
+def test_rounding_errors_are_not_spread():
     """In floating point the mean of three times 80.1 is 80.09999999999998."""
     assert stats.spread([80.1] * 3).std == 0
     single = [float(np.float32(value)) for value in (80.1, 80.1 + 1e-9)]

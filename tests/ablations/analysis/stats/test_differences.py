@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from ablations.analysis import stats
-from tests.factories.samples import CLOSE, both, by_seed, outcomes, pairs, patiently, percent
+from tests.factories.samples import CLOSE, both, by_seed, no_deadline, outcomes, pairs, percentages
 
 
 def approximately(value):
-    """None stays None."""
+    """pytest.approx, and None for None."""
     return value if value is None else pytest.approx(value, rel=1e-6, abs=1e-9)
 
 
@@ -36,7 +36,7 @@ def test_a_paired_difference_by_hand():
     assert found.correlation == pytest.approx((16 - 2 + 10) / math.sqrt(24 * 42))
 
 
-@patiently
+@no_deadline
 @given(pairs)
 def test_paired_agrees_with_scipy(found):
     row, baseline = both(found)
@@ -49,7 +49,7 @@ def test_paired_agrees_with_scipy(found):
     assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), **CLOSE)
 
 
-@patiently
+@no_deadline
 @given(pairs.filter(lambda found: len(found) > 2))
 def test_correlation_agrees_with_scipy(found):
     row, baseline = both(found)
@@ -76,8 +76,8 @@ def test_an_unpaired_difference_by_hand():
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # of a side that is constant
-@patiently
-@given(st.lists(percent, min_size=2, max_size=9), st.lists(percent, min_size=2, max_size=9))
+@no_deadline
+@given(st.lists(percentages, min_size=2, max_size=9), st.lists(percentages, min_size=2, max_size=9))
 def test_welch_agrees_with_scipy(row, baseline):
     ours = stats.unpaired_difference(by_seed(row), by_seed(baseline), 0.99)
     assume(not ours.constant)
@@ -96,7 +96,7 @@ def test_welch_agrees_with_scipy(row, baseline):
     [
         ([0, 1, 2], [0, 1, 2], True, 3, 3, True),
         ([0, 1, 2], [1, 2, 3, 4], True, 2, 2, True),  # over the common ones
-        ([0, 1, 2], [2, 3, 4, 5], False, 3, 4, True),  # one common seed is no pairing
+        ([0, 1, 2], [2, 3, 4, 5], False, 3, 4, True),  # one common seed is not enough to pair
         ([0, 1], [5, 6, 7], False, 2, 3, True),
         ([0], [0], True, 1, 1, False),
         ([0], [0, 1, 2], True, 1, 1, False),
@@ -105,14 +105,14 @@ def test_welch_agrees_with_scipy(row, baseline):
         ([7], [8], False, 1, 1, False),
     ],
 )
-def test_the_seeds_alone_choose_the_test(row, baseline, paired, n, n_baseline, interval):
+def test_the_test_depends_on_the_seeds_only(row, baseline, paired, n, n_baseline, interval):
     ours = {seed: 70 + seed**1.5 for seed in row}
     theirs = {seed: 60 + seed**0.5 for seed in baseline}
     found = stats.difference(ours, theirs)
     assert (found.paired, found.n, found.n_baseline) == (paired, n, n_baseline)
     assert found.constant is False
-    told = [found.low, found.high, found.half_width, found.p, found.df, found.standard_error]
-    assert all(item is not None for item in told) if interval else told == [None] * 6
+    computed = [found.low, found.high, found.half_width, found.p, found.df, found.standard_error]
+    assert all(number is not None for number in computed) if interval else computed == [None] * 6
     if paired:
         common = sorted(set(row) & set(baseline))
         mean = sum(ours[seed] - theirs[seed] for seed in common) / len(common)
@@ -121,7 +121,7 @@ def test_the_seeds_alone_choose_the_test(row, baseline, paired, n, n_baseline, i
     assert found.mean == pytest.approx(mean)
 
 
-def test_no_seed_on_a_side_is_no_difference():
+def test_without_seeds_on_one_side_there_is_no_difference():
     for make in (stats.difference, stats.paired_difference, stats.unpaired_difference):
         assert make({}, {}) is None
         assert make({}, {0: 1.0}) is None
@@ -163,7 +163,7 @@ def test_a_constant_side_has_no_correlation():
 # Properties of both
 
 
-@patiently
+@no_deadline
 @given(outcomes, outcomes, st.integers(-50, 50))
 def test_a_common_shift_changes_nothing_and_a_shift_of_the_row_only_the_mean(row, baseline, shift):
     found = stats.difference(row, baseline)
@@ -184,25 +184,25 @@ def test_a_common_shift_changes_nothing_and_a_shift_of_the_row_only_the_mean(row
     assert same.p == approximately(found.p)
 
 
-@patiently
+@no_deadline
 @given(outcomes, outcomes)
 def test_swapping_the_sides_changes_the_sign(row, baseline):
-    found, turned = stats.difference(row, baseline), stats.difference(baseline, row)
+    found, swapped = stats.difference(row, baseline), stats.difference(baseline, row)
     assume(found is not None)
-    assert turned.mean == pytest.approx(-found.mean)
-    assert (turned.n, turned.n_baseline) == (found.n_baseline, found.n)
-    assert turned.p == approximately(found.p)
-    assert turned.correlation == approximately(found.correlation)
+    assert swapped.mean == pytest.approx(-found.mean)
+    assert (swapped.n, swapped.n_baseline) == (found.n_baseline, found.n)
+    assert swapped.p == approximately(found.p)
+    assert swapped.correlation == approximately(found.correlation)
     if found.low is not None:
-        assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
-        assert stats.equivalence_p_value(turned, 1.0) == pytest.approx(
+        assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
+        assert stats.equivalence_p_value(swapped, 1.0) == pytest.approx(
             stats.equivalence_p_value(found, 1.0)
         )
 
 
-@patiently
+@no_deadline
 @given(outcomes, outcomes, st.floats(0.5, 0.999))
-def test_the_interval_holds_zero_where_p_is_above_alpha(row, baseline, confidence):
+def test_the_interval_contains_zero_where_p_is_above_alpha(row, baseline, confidence):
     found = stats.difference(row, baseline, confidence)
     assume(found is not None and found.p is not None)
     assume(abs(found.p - (1 - confidence)) > 1e-9)
@@ -212,9 +212,9 @@ def test_the_interval_holds_zero_where_p_is_above_alpha(row, baseline, confidenc
     assert stats.difference(row, baseline, (1 + confidence) / 2).half_width >= found.half_width
 
 
-@patiently
+@no_deadline
 @given(outcomes, outcomes)
-def test_nothing_is_ever_nan(row, baseline):
+def test_all_numbers_are_finite(row, baseline):
     found = stats.difference(row, baseline)
     if found is not None:
         numbers = [value for value in vars(found).values() if value is not None]

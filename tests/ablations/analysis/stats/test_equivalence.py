@@ -1,4 +1,4 @@
-"""Equivalence tests: by hand, against statsmodels, against the 90% interval."""
+"""Equivalence tests: computed by hand, against statsmodels, against the 90% interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import stats as reference
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from ablations.analysis import stats
-from tests.factories.samples import CLOSE, both, by_seed, outcomes, pairs, patiently
+from tests.factories.samples import CLOSE, both, by_seed, no_deadline, outcomes, pairs
 
 
 def test_equivalence_by_hand():
@@ -25,7 +25,7 @@ def test_equivalence_by_hand():
     assert stats.equivalence_p_value(one, 1.0) is None
 
 
-@patiently
+@no_deadline
 @given(pairs, st.floats(0.01, 100))
 def test_equivalence_agrees_with_statsmodels(found, margin):
     row, baseline = both(found)
@@ -40,7 +40,7 @@ def test_equivalence_agrees_with_statsmodels(found, margin):
         assert stats.equivalence_p_value(unpaired, margin) == pytest.approx(p, **CLOSE)
 
 
-@patiently
+@no_deadline
 @given(outcomes, outcomes, st.floats(0.1, 100))
 def test_equivalence_is_a_90_percent_interval_within_the_margin(row, baseline, margin):
     found = stats.difference(row, baseline, 0.9)

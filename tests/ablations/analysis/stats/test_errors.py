@@ -1,4 +1,4 @@
-"""Errors of the statistics, and what importing them does not import."""
+"""Errors of the statistics; importing them does not import scipy.stats or pandas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ablations.analysis import stats
 from ablations.errors import StatisticsError
 
 NAN, INF = math.nan, math.inf
-BAD = {
+INVALID = {
     "value 2 of 3 is nan": lambda: stats.spread([1.0, NAN, 2.0]),
     "value 1 of 1 is inf": lambda: stats.spread([INF]),
     "row, seed 3 is nan": lambda: stats.difference({3: NAN, 4: 1.0}, {3: 1.0, 4: 2.0}),
@@ -39,14 +39,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("told", BAD)
-def test_invalid_arguments_are_errors_that_name_the_value(told):
-    with pytest.raises(StatisticsError, match=told) as caught:
-        BAD[told]()
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_arguments_are_errors_that_name_the_value(message):
+    with pytest.raises(StatisticsError, match=message) as caught:
+        INVALID[message]()
     assert "\n" not in str(caught.value)
-
-
-# Time
 
 
 def test_importing_is_light():

@@ -1,4 +1,4 @@
-"""Holm's correction: by hand, its properties, against statsmodels."""
+"""Holm's correction: computed by hand, its properties, against statsmodels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from ablations.analysis import stats
-from tests.factories.samples import CLOSE, patiently
+from tests.factories.samples import CLOSE, no_deadline
 
 p_values = st.lists(st.none() | st.floats(0, 1), max_size=20)
 
@@ -24,15 +24,15 @@ def test_holm_by_hand():
     assert stats.holm_correction([]) == []
 
 
-@patiently
+@no_deadline
 @given(p_values)
 def test_holm_never_lowers_a_p_value_nor_changes_their_order(values):
     corrected = stats.holm_correction(values)
     assert [item is None for item in corrected] == [item is None for item in values]
     raw = [p for p in values if p is not None]
-    held = [p for p in corrected if p is not None]
-    assert all(p <= q <= 1 for p, q in zip(raw, held, strict=True))
-    in_order = [q for _, q in sorted(zip(raw, held, strict=True))]
+    kept = [p for p in corrected if p is not None]
+    assert all(p <= q <= 1 for p, q in zip(raw, kept, strict=True))
+    in_order = [q for _, q in sorted(zip(raw, kept, strict=True))]
     assert in_order == sorted(in_order)
     assert stats.holm_correction(values[::-1]) == corrected[::-1]
 

@@ -12,7 +12,7 @@ from scipy import stats as reference
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from ablations.analysis import stats
-from tests.factories.samples import CLOSE, few, patiently
+from tests.factories.samples import CLOSE, few_examples, no_deadline
 
 deviations = st.floats(0.01, 50)
 counts = st.integers(2, 60)
@@ -30,7 +30,7 @@ def test_power_agrees_with_textbook_tables():
     assert stats.detection_power(0.0, 1.0, 5) == pytest.approx(0.05)
 
 
-@patiently
+@no_deadline
 @given(st.floats(0.05, 5), st.floats(0.1, 2), counts, st.none() | counts)
 def test_power_agrees_with_statsmodels(effect, std, n, n_baseline):
     if n_baseline is None:
@@ -43,7 +43,7 @@ def test_power_agrees_with_statsmodels(effect, std, n, n_baseline):
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 10, 50])
-def test_minimum_effect_and_seeds_agree_with_what_statsmodels_solves(n):
+def test_minimum_effect_and_seeds_agree_with_statsmodels(n):
     paired = TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8)
     apart = TTestIndPower().solve_power(nobs1=n, alpha=0.05, power=0.8)
     assert stats.minimum_effect(1.0, n) == pytest.approx(paired, rel=1e-5)
@@ -57,8 +57,8 @@ def test_minimum_effect_and_seeds_agree_with_what_statsmodels_solves(n):
 
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 13, 1e-5, 1e-8])
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
-def test_minimum_effect_holds_for_alphas_that_statsmodels_does_not_solve(n, alpha):
-    """By the definition: a normal number beyond the critical value times a chi over sqrt(df)."""
+def test_minimum_effect_is_correct_for_alphas_that_statsmodels_does_not_solve(n, alpha):
+    """By definition, with a normal and a chi distribution."""
     shift = stats.minimum_effect(1.0, n, alpha=alpha) * math.sqrt(n)
     df, critical = n - 1, reference.t.isf(alpha / 2, n - 1)
 
@@ -72,7 +72,7 @@ def test_minimum_effect_holds_for_alphas_that_statsmodels_does_not_solve(n, alph
     assert sum(parts) == pytest.approx(0.8, abs=2e-5)
 
 
-@patiently
+@no_deadline
 @given(deviations, counts, st.booleans())
 def test_minimum_effect_falls_with_n_and_scales_with_the_deviation(std, n, paired):
     effect = stats.minimum_effect(std, n, None if paired else n)
@@ -84,7 +84,7 @@ def test_minimum_effect_falls_with_n_and_scales_with_the_deviation(std, n, paire
     assert power == pytest.approx(0.8, abs=1e-9)
 
 
-@patiently
+@no_deadline
 @given(deviations, counts, st.booleans())
 def test_seeds_needed_for_the_minimum_effect_of_n_seeds_are_n(std, n, paired):
     effect = stats.minimum_effect(std, n, None if paired else n)
@@ -93,7 +93,7 @@ def test_seeds_needed_for_the_minimum_effect_of_n_seeds_are_n(std, n, paired):
 
 
 @given(st.floats(0.02, 20), st.floats(0.1, 5), st.booleans())
-@few
+@few_examples
 def test_seeds_needed_are_the_fewest(effect, std, paired):
     n = stats.seeds_needed(effect, std, paired)
     assert n >= 2
@@ -102,7 +102,7 @@ def test_seeds_needed_are_the_fewest(effect, std, paired):
         assert stats.minimum_effect(std, n - 1, None if paired else n - 1) > effect
 
 
-def test_no_plan_without_spread_or_effect():
+def test_without_spread_or_effect_there_is_no_plan():
     assert stats.minimum_effect(0.0, 5) is None
     assert stats.minimum_effect(1.0, 1) is None
     assert stats.minimum_effect(1.0, 5, 1) is None

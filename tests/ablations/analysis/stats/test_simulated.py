@@ -20,10 +20,10 @@ def studies(n, effect=0.0, n_baseline=None, seed=0):
     """Studies of n seeds, with shared noise (0.4 points) and noise of each run (0.3)."""
     generator = np.random.default_rng(seed)
     for _ in range(STUDIES):
-        luck = generator.normal(77.0, 0.4, n)
-        row = by_seed(luck + effect + generator.normal(0, 0.3, n))
+        shared = generator.normal(77.0, 0.4, n)
+        row = by_seed(shared + effect + generator.normal(0, 0.3, n))
         if n_baseline is None:
-            yield row, by_seed(luck + generator.normal(0, 0.3, n))
+            yield row, by_seed(shared + generator.normal(0, 0.3, n))
         else:
             yield row, by_seed(generator.normal(77.0, 1.5, n_baseline), first=n)
 

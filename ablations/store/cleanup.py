@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ablations.config.schema import RUN_ID
 from ablations.errors import RecordError
+from ablations.machine.files import PARTIAL
 from ablations.store import leases, previous_results, records
 from ablations.store.leases import Holder
 
@@ -49,25 +51,45 @@ def _removable_of_run(results: Path, folder: Path, held: dict[str, Holder]) -> I
         record = records.find_record(results, folder.name)
     except RecordError:
         return
-    yield from (("leftover", path) for path in sorted(records.find_leftovers(folder)))
+    yield from (("leftover", path) for path in sorted(find_leftovers(folder)))
     if (folder / records.BROKEN_CHECKPOINT_FILE).is_file():
         yield "broken", folder / records.BROKEN_CHECKPOINT_FILE
     aside = folder / previous_results.PREVIOUS_FOLDER
     if record and record.done:
         if (aside / records.RECORD_FILE).is_file():
             yield from (("previous", path) for path in [*sorted(aside.iterdir()), aside])
-        for path in records.files_of_unfinished_cleanup(results, folder.name):
+        for path in files_of_unfinished_cleanup(results, folder.name):
             yield "checkpoint" if path.name == records.CHECKPOINT_FILE else "leftover", path
+
+
+def find_leftovers(folder: Path) -> list[Path]:
+    """Partial files, and the progress file, that a killed process left in the folder of a run."""
+    return [*folder.glob(f"*{PARTIAL}"), *folder.glob(records.PROGRESS_FILE)]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what ``find_leftovers`` finds; the caller holds the lease of the run."""
+    for path in find_leftovers(folder):
+        path.unlink(missing_ok=True)
+
+
+def files_of_unfinished_cleanup(results: Path, run_id: str) -> list[Path]:
+    """The files that a process did not remove because it was killed just after the record."""
+    folder = results / run_id
+    if not os.path.isfile(folder / records.RECORD_FILE):
+        return []
+    names = (records.CHECKPOINT_FILE, records.RUN_STATE_FILE)
+    return [folder / name for name in names if os.path.isfile(folder / name)]
 
 
 def remove_finished_leftovers(results: Path, run_ids: Iterable[str]) -> None:
     """Remove the files that killed processes left in the folders of done runs."""
     for run_id in run_ids:
-        if records.files_of_unfinished_cleanup(results, run_id):
+        if files_of_unfinished_cleanup(results, run_id):
             # Skip runs that another process trains, or that this user may not write.
             with contextlib.suppress(RecordError, OSError), leases.hold_lease(results, run_id):
                 if (known := records.find_record(results, run_id)) and known.done:
-                    for path in records.files_of_unfinished_cleanup(results, run_id):
+                    for path in files_of_unfinished_cleanup(results, run_id):
                         path.unlink(missing_ok=True)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from ablations.config.schema import RUN_ID, variant_key, with_defaults
 from ablations.errors import AccessError, MissingFileError, RecordError, SchemaError
-from ablations.machine.files import PARTIAL
 from ablations.store.storage import read_file, write_atomically
 
 SCHEMA_VERSION = 1
@@ -133,26 +132,6 @@ def _parse_record(content: bytes, path: str | Path) -> Record:
     except SchemaError as error:
         raise RecordError(f"{path}: {error}") from error
     return Record(**tree | {"config": with_defaults(tree["config"])})
-
-
-def find_leftovers(folder: Path) -> list[Path]:
-    """Partial files, and the progress file, that a killed process left in the folder of a run."""
-    return [*folder.glob(f"*{PARTIAL}"), *folder.glob(PROGRESS_FILE)]
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what ``find_leftovers`` finds; the caller holds the lease of the run."""
-    for path in find_leftovers(folder):
-        path.unlink(missing_ok=True)
-
-
-def files_of_unfinished_cleanup(results: Path, run_id: str) -> list[Path]:
-    """The files that a process did not remove because it was killed just after the record."""
-    folder = results / run_id
-    if not os.path.isfile(folder / RECORD_FILE):
-        return []
-    names = (CHECKPOINT_FILE, RUN_STATE_FILE)
-    return [folder / name for name in names if os.path.isfile(folder / name)]
 
 
 def find_record(results: Path, run_id: str) -> Record | None:

@@ -55,7 +55,7 @@ class WandbTracker(Tracker):
     ) -> None:
         super().__init__()
         mode = client.mode()
-        self.fallen_back = mode == "online" and WandbTracker.unreachable
+        self.online = mode == "online" and not WandbTracker.unreachable
         own = client.agent_run_id() or previous.get("wandb")
         again = own is not None and own == previous.get("wandb")
         options = run_options(config) | {
@@ -70,10 +70,9 @@ class WandbTracker(Tracker):
             options |= {name: previous.get(name) for name in ("entity", "project")}
         seconds = client.WEIGHTS_SECONDS if config.system.log_model else client.FINISH_SECONDS
         try:
-            self.run = client.init("offline" if self.fallen_back else mode, seconds, **options)
+            self.run = client.init("online" if self.online else "offline", seconds, **options)
         except TrackerError as error:
-            self.run, self.fallen_back = self._fall_back(error, again, seconds, options)
-        self.online = mode == "online" and not self.fallen_back
+            self.run = self._start_otherwise(error, again, seconds, options)
         WandbTracker.reached |= self.online
         # Rows below this one are in W&B already.
         self.first_step, self.logged_epochs = self.run.starting_step, set[int]()
@@ -83,7 +82,7 @@ class WandbTracker(Tracker):
         for pattern in ("train/*", "val/*"):
             self.run.define_metric(pattern, step_metric="epoch")
         self.folder = Path(self.run.dir).parent
-        if self.fallen_back:
+        if mode == "online" and not self.online:
             self.unsent = self.folder
         self.ids = {
             "wandb": self.run.id,
@@ -93,10 +92,10 @@ class WandbTracker(Tracker):
             "sweep": self.run.sweep_id,
         }
 
-    def _fall_back(
+    def _start_otherwise(
         self, error: TrackerError, again: bool, seconds: float, options: dict[str, Any]
-    ) -> tuple[Any, bool]:
-        """Start the run in another way after ``error``; returns it and whether it is offline.
+    ) -> Any:
+        """Start the run as a new one, or offline, after ``error``.
 
         Raises:
             TrackerError: W&B refuses it, and has accepted no other run of this process.
@@ -107,10 +106,10 @@ class WandbTracker(Tracker):
             # The earlier run may have been deleted, and W&B does not reuse ids.
             log.warning("%s; a new run replaces it", error)
             options |= {"id": None, "resume": None}
-            return client.init("online", seconds, **options), False
+            return client.init("online", seconds, **options)
         log.warning("%s; this run goes on offline", error)
-        WandbTracker.unreachable = True
-        return client.init("offline", seconds, **{**options, "resume": None}), True
+        WandbTracker.unreachable, self.online = True, False
+        return client.init("offline", seconds, **{**options, "resume": None})
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.logged_epochs.add(epoch)

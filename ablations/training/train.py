@@ -177,7 +177,7 @@ class _Training:
     def run(self) -> Record:
         """Train and write the record, with the log, the run state and the tracker."""
         config, results = self.config, self.results
-        records.remove_leftovers(self.folder)
+        cleanup.remove_leftovers(self.folder)
         with (
             run_state.run_folder(results, config.run_id) as folder,
             log_to_file(folder / run_state.LOG_FILE),

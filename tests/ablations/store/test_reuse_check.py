@@ -16,6 +16,7 @@ from ablations.config.precision import resolve_precision
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
 from ablations.errors import DataError, RecordError
+from ablations.machine import files
 from ablations.scheduling.runner import select_runs
 from ablations.store import previous_results, records, reuse_check
 from ablations.store.records import Record
@@ -317,7 +318,7 @@ def test_clean_keeps_the_previous_results_of_an_unfinished_retraining(tiny, tmp_
     (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
     previous_results.move_to_previous(tmp_path, config.run_id)
     (folder / records.CHECKPOINT_FILE).write_bytes(b"?")
-    (folder / f"{records.CHECKPOINT_FILE}{records.PARTIAL}").write_bytes(b"?")
+    (folder / f"{records.CHECKPOINT_FILE}{files.PARTIAL}").write_bytes(b"?")
     assert main(["clean", "--yes", "--results", str(tmp_path)]) == 0
     assert sorted(path.name for path in folder.iterdir()) == [
         records.CHECKPOINT_FILE,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ablations.cli.main import main
 from ablations.errors import LeaseLostError
-from ablations.store import leases, records, run_progress, run_state
+from ablations.store import cleanup, leases, records, run_progress, run_state
 from ablations.store.run_progress import RunProgress, describe_progress, describe_stall
 from ablations.training import progress_callback
 from ablations.training.train import train
@@ -155,8 +155,8 @@ def test_the_progress_file_stays_when_another_process_took_the_run_over(tmp_path
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     run_progress.write_progress(tmp_path, HERE)
-    assert records.find_leftovers(tmp_path) == [tmp_path / records.PROGRESS_FILE]
-    records.remove_leftovers(tmp_path)
+    assert cleanup.find_leftovers(tmp_path) == [tmp_path / records.PROGRESS_FILE]
+    cleanup.remove_leftovers(tmp_path)
     assert not os.listdir(tmp_path)
 
 

@@ -229,4 +229,4 @@ def _contradiction(one: Record, other: Record) -> str | None:
         "images": tuple(each.data.get("fingerprint") for each in (one, other)),
         "precision": tuple(each.environment.get("precision") for each in (one, other)),
     }
-    return next((name for name, (mine, theirs) in pairs.items() if mine != theirs), None)
+    return next((name for name, (first, second) in pairs.items() if first != second), None)

@@ -1,7 +1,7 @@
 """The state of a run that has no record yet: ``<results>/<run_id>/begun.json``.
 
 It is written when training starts and removed when the record is written. A state without a
-record, where nobody holds the lease of the run, tells a stopped run from one that crashed.
+record and without a lease means that the run was stopped, or that it crashed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def track_run_state(
     """Write the state of a run for the block; remove it afterwards, or mark it as stopped.
 
     Yields:
-        A function that tells whether the state on disk is still the one of this process.
+        A function: whether the state on disk is still that of this process.
     """
     state = RunState(config.run_id, config.to_json(), tracker=dict(tracker))
     state.write(results)

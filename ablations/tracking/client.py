@@ -90,7 +90,7 @@ def mode() -> str:
         return chosen if chosen != "online" or with_account else "offline"
     if not with_account:
         raise TrackerError(
-            "W&B online needs an API key: `wandb login`, or set WANDB_API_KEY, or go on with "
+            "W&B online needs an API key: `wandb login`, or set WANDB_API_KEY, or continue with "
             "WANDB_MODE=offline"
         )
     return "online"

@@ -107,7 +107,7 @@ class WandbTracker(Tracker):
             log.warning("%s; a new run replaces it", error)
             options |= {"id": None, "resume": None}
             return client.init("online", seconds, **options)
-        log.warning("%s; this run goes on offline", error)
+        log.warning("%s; this run continues offline", error)
         WandbTracker.unreachable, self.online = True, False
         return client.init("offline", seconds, **{**options, "resume": None})
 
@@ -157,7 +157,7 @@ class WandbTracker(Tracker):
             WandbTracker.unreachable |= client.is_unreachable(error)
 
     def interrupt(self, code: int) -> None:
-        self.run.write_logs(f"interrupted with exit code {code}; the next start goes on from here")
+        self.run.write_logs(f"interrupted with exit code {code}; the next start continues it")
         self.run.mark_preempting()
         self._finish_run(code)
         client.limit_exit(code)
@@ -241,10 +241,10 @@ def config_for_wandb(config: RunConfig) -> dict[str, Any]:
     """
     whole = config.to_json()
     locked = client.sweep_parameters()
-    ours = {"run_id": config.run_id, **{k: v for k, v in whole.items() if k not in locked}}
+    logged = {"run_id": config.run_id, **{k: v for k, v in whole.items() if k not in locked}}
     if any(whole[name] != value for name, value in locked.items() if name in whole):
-        ours["resolved"] = whole
-    return ours
+        logged["resolved"] = whole
+    return logged
 
 
 def start_tracker(config: RunConfig, results: Path, previous: Mapping[str, Any]) -> Tracker:
@@ -256,7 +256,7 @@ def start_tracker(config: RunConfig, results: Path, previous: Mapping[str, Any])
         previous: The tracker ids of an earlier start of the run.
 
     Raises:
-        TrackerError: W&B refuses the run. If it does not answer, the run goes on offline.
+        TrackerError: W&B refuses the run. If it does not answer, the run continues offline.
     """
     if config.system.tracker == "none" or client.mode() == "disabled":
         return Tracker()

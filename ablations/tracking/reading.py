@@ -65,8 +65,8 @@ def read_project(
         for sweep in sweeps:
             with client.client_errors(f"sweep {path}/{sweep}"):
                 api.sweep(f"{path}/{sweep}")
-        theirs = {"sweep": {"$in": list(sweeps)}}
-        asked = {"$and": [asked, theirs]} if asked else theirs
+        of_sweeps = {"sweep": {"$in": list(sweeps)}}
+        asked = {"$and": [asked, of_sweeps]} if asked else of_sweeps
     found = WandbRecords()
     for run in list_runs(api, path, asked):
         source = "/".join(run.path)

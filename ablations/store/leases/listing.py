@@ -33,7 +33,7 @@ def expired_leases(results: Path) -> list[Path]:
 
 
 def check_leases_work(results: Path) -> None:
-    """Raise LeaseError where no lease can be acquired, or where another version is at work.
+    """Raise LeaseError where no lease can be acquired, or where another version writes records.
 
     Args:
         results: The folder; it exists.

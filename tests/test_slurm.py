@@ -20,7 +20,7 @@ from tests.factories.processes import (
     record_stamps,
     study_configs,
 )
-from tests.factories.slurm import ENDED, NO_SLURM, Job, SlurmCluster, missing
+from tests.factories.slurm import ENDED, NO_SLURM, Job, SlurmCluster, slurm_is_missing
 
 pytestmark = pytest.mark.slow
 FILES = sorted(Path("slurm").glob("*.sbatch"))
@@ -29,14 +29,14 @@ PAGES = Path("README.md").read_text() + Path("docs/guide/cluster.md").read_text(
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[SlurmCluster]:
-    if missing():
+    if slurm_is_missing():
         pytest.skip(NO_SLURM)
     with SlurmCluster(tmp_path_factory.mktemp("slurm")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def six(tmp_path_factory) -> Path:
+def six_runs(tmp_path_factory) -> Path:
     """A study of six short runs: three pool sizes, two seeds."""
     grid = {"model.pool_size": {"values": [3, 5, 7]}, "seed": {"values": [0, 1]}}
     path = tmp_path_factory.mktemp("six") / "six.yaml"
@@ -44,16 +44,18 @@ def six(tmp_path_factory) -> Path:
     return path
 
 
-def words(sweep: Path, results: Path, count: int = 4) -> list[str]:
+def run_arguments(sweep: Path, results: Path, count: int = 4) -> list[str]:
     """The arguments of ``ablations run``, with a number of epochs per run."""
     flags = ["--model.drop_path=0.1", f"--optim.epochs={count}", "--workers=1"]
     return [str(sweep), *TINY_FLAGS, *flags, f"--results={results}"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(six, train_undisturbed) -> dict[str, dict]:
+def undisturbed(six_runs, train_undisturbed) -> dict[str, dict]:
     """The metrics of the six runs without SLURM, by run."""
-    return train_undisturbed(study_configs(["ablations", "run", *words(six, Path("unused"))]))
+    return train_undisturbed(
+        study_configs(["ablations", "run", *run_arguments(six_runs, Path("unused"))])
+    )
 
 
 def trained(output: str) -> dict[str, int]:
@@ -87,9 +89,11 @@ def test_slurm_accepts_each_command_of_the_readme_and_the_guide(cluster):
         assert done.returncode == 0, done.stderr
 
 
-def test_two_nodes_share_a_study_and_a_second_job_reuses_it(cluster, six, undisturbed, tmp_path):
+def test_two_nodes_share_a_study_and_a_second_job_reuses_it(
+    cluster, six_runs, undisturbed, tmp_path
+):
     results = tmp_path / "runs"
-    job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    job = cluster.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
     assert job.wait() == "COMPLETED", job.output
     counts = trained(job.output)
     assert counts.keys() == {"0", "1"}, job.output
@@ -99,16 +103,16 @@ def test_two_nodes_share_a_study_and_a_second_job_reuses_it(cluster, six, undist
     assert metrics(results) == undisturbed
     assert_tidy(results)
     before = record_stamps(results)
-    again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    again = cluster.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
     assert again.wait() == "COMPLETED", again.output
     assert again.output.count(": 6 runs: 0 trained, 6 reused, 0 failed") == 2
     assert record_stamps(results) == before
 
 
 @pytest.mark.parametrize("how", ["asked to stop", "killed", "requeued"])
-def test_a_stopped_job_resumes_with_the_same_results(cluster, six, undisturbed, tmp_path, how):
+def test_a_stopped_job_resumes_with_the_same_results(cluster, six_runs, undisturbed, tmp_path, how):
     results = tmp_path / "runs"
-    job = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+    job = cluster.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
     cluster.until(lambda: list(results.glob("*/last.ckpt")), "a run has finished an epoch")
     if how == "requeued":  # as SLURM does when another job preempts it
         assert cluster.run("scontrol", "requeue", job.number).returncode == 0
@@ -121,7 +125,7 @@ def test_a_stopped_job_resumes_with_the_same_results(cluster, six, undisturbed, 
         if how == "asked to stop":
             assert_stopped_gracefully(job)
             assert not list(results.glob(".leases/*"))
-        again = cluster.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+        again = cluster.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
     assert again.wait() == "COMPLETED", again.output
     assert metrics(results) == undisturbed
     assert_tidy(results)
@@ -131,17 +135,17 @@ def assert_stopped_gracefully(job: Job) -> None:
     """Both runners stopped gracefully."""
     line = r"^[01]: interrupted with \d of 6 runs done; the same command goes on from here"
     assert len(re.findall(line, job.output, re.MULTILINE)) == 2, job.output
-    assert job.facts()["ExitCode"] == "143:0"
+    assert job.fields()["ExitCode"] == "143:0"
 
 
-def test_a_job_at_its_time_limit_keeps_the_last_epoch_of_each_run(cluster, six, tmp_path):
+def test_a_job_at_its_time_limit_keeps_the_last_epoch_of_each_run(cluster, six_runs, tmp_path):
     """The study is too long for either of two jobs."""
     results = tmp_path / "runs"
-    submit = ["--nodes=2", "slurm/share.sbatch", *words(six, results, count=5000)]
+    submit = ["--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results, count=5000)]
     job = cluster.submit(*submit)
     cluster.until(lambda: len(list(results.glob("*/last.ckpt"))) == 2, "both nodes train")
     # Set only now, so that both nodes train when the warning comes, however slow this machine is.
-    hours, minutes, _ = job.facts()["RunTime"].rsplit("-")[-1].split(":")
+    hours, minutes, _ = job.fields()["RunTime"].rsplit("-")[-1].split(":")
     limit = f"TimeLimit={60 * int(hours) + int(minutes) + 2}"
     done = cluster.run("scontrol", "update", f"JobId={job.number}", limit)
     assert done.returncode == 0, done.stderr
@@ -159,23 +163,23 @@ def test_a_job_at_its_time_limit_keeps_the_last_epoch_of_each_run(cluster, six, 
         assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_a_job_survives_the_loss_of_a_node(six, undisturbed, tmp_path, tmp_path_factory):
+def test_a_job_survives_the_loss_of_a_node(six_runs, undisturbed, tmp_path, tmp_path_factory):
     """The other node takes its run over once the lease had no heartbeat for two minutes."""
-    if missing():
+    if slurm_is_missing():
         pytest.skip(NO_SLURM)
     results = tmp_path / "runs"
     with SlurmCluster(tmp_path_factory.mktemp("slurm")) as own:
-        job = own.submit("--nodes=2", "slurm/share.sbatch", *words(six, results))
+        job = own.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
         own.until(lambda: len(list(results.glob("*/last.ckpt"))) == 2, "both nodes train")
         own.lose("n2")
         assert job.wait() == "COMPLETED", job.output
-        assert job.facts()["NodeList"] == "n1"
+        assert job.fields()["NodeList"] == "n1"
         assert trained(job.output).keys() == {"0"}, job.output
     assert metrics(results) == undisturbed
     assert_tidy(results)
 
 
-WITHOUT_RAY = pytest.mark.skipif(not find_spec("ray"), reason="Ray is an extra: uv pip install ray")
+NEEDS_RAY = pytest.mark.skipif(not find_spec("ray"), reason="Ray is an extra: uv pip install ray")
 
 
 def ray_processes(cluster: SlurmCluster) -> list[str]:
@@ -184,14 +188,14 @@ def ray_processes(cluster: SlurmCluster) -> list[str]:
     return re.findall("raylet|gcs_server", command_lines)
 
 
-@WITHOUT_RAY
+@NEEDS_RAY
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_ray_starts_on_all_nodes_and_ends_with_the_job(cluster, nodes):
     """Also when the command refuses its arguments, as here."""
     job = cluster.submit(f"--nodes={nodes}", "slurm/ray.sbatch", "nowhere.yaml", "--no-such-flag")
     assert job.wait() == "FAILED", job.output
     assert f"Ray is up on {nodes} nodes" in job.output
-    assert job.facts()["ExitCode"] == "2:0", job.output
+    assert job.fields()["ExitCode"] == "2:0", job.output
     assert not ray_processes(cluster)
 
 
@@ -218,7 +222,7 @@ while True:
 """
 
 
-@WITHOUT_RAY
+@NEEDS_RAY
 def test_a_stopped_job_on_ray_lets_its_runner_end_first(cluster, tmp_path):
     (tmp_path / "bin").mkdir()
     stub = tmp_path / "bin" / "ablations"
@@ -233,14 +237,14 @@ def test_a_stopped_job_on_ray_lets_its_runner_end_first(cluster, tmp_path):
     job.cancel("--batch", "--signal=TERM")
     assert job.wait() == "FAILED", job.output
     assert "at the end 2 nodes\n" in job.output
-    assert job.facts()["ExitCode"] == "143:0"
+    assert job.fields()["ExitCode"] == "143:0"
     assert not ray_processes(cluster)
 
 
-@WITHOUT_RAY
-def test_a_study_on_ray_has_the_same_records(cluster, six, undisturbed, tmp_path):
+@NEEDS_RAY
+def test_a_study_on_ray_has_the_same_records(cluster, six_runs, undisturbed, tmp_path):
     results = tmp_path / "runs"
-    job = cluster.submit("--nodes=2", "slurm/ray.sbatch", *words(six, results))
+    job = cluster.submit("--nodes=2", "slurm/ray.sbatch", *run_arguments(six_runs, results))
     assert job.wait() == "COMPLETED", job.output
     assert "6 runs: 6 trained, 0 reused, 0 failed" in job.output
     assert metrics(results) == undisturbed

@@ -1,4 +1,4 @@
-"""A launcher that trains nothing and plays a script, for tests of the scheduler."""
+"""A launcher that trains nothing and follows a script, for tests of the scheduler."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ def time_out_after_epochs(count: int) -> Callable[[Scheduler, Event], None]:
 
 
 class ScriptedLauncher:
-    """A launcher that plays a script: seed, location and number of tries -> what happens.
+    """A launcher for which a function decides what happens to each run.
 
     Args:
         results: The folder of all runs.
         locations: The location of each slot.
-        fate: What happens to a run: None (it never ends), "epoch then death", "done", the kind of a
-            failed record ("oom", "data", "error"), or a class of event.
+        script: Seed, location and number of earlier tries -> what happens to the run: None (it
+            never ends), "epoch then death", "done", the kind of a failed record ("oom", "data",
+            "error"), or a class of event.
         later: Locations that appear one by one.
         max_runs: How many runs at once.
     """
@@ -52,12 +53,13 @@ class ScriptedLauncher:
     on_this_machine = True
 
     def __init__(
-        self, results: Path, locations: list[str], fate, later: Sequence[str], max_runs: int
+        self, results: Path, locations: list[str], script, later: Sequence[str], max_runs: int
     ) -> None:
-        self.results, self.fate, self.later, self.max_runs = results, fate, list(later), max_runs
+        self.results, self.script, self.max_runs = results, script, max_runs
+        self.later = list(later)
         self.all_slots = [ScriptedSlot(location) for location in locations]
         self.submitted: list[tuple[int, str, bool]] = []  # seed, location, alone
-        self.happened: deque[Event] = deque()
+        self.pending: deque[Event] = deque()
 
     @property
     def may_grow(self) -> bool:
@@ -78,36 +80,36 @@ class ScriptedLauncher:
         return self.all_slots
 
     def cancel(self, run_id: str, kill: bool = False) -> None:
-        self.happened.append(WorkerDied(run_id, "its worker ended with exit code 143"))
+        self.pending.append(WorkerDied(run_id, "its worker ended with exit code 143"))
 
     def submit(self, slot, run, alone=False) -> None:
         assert not (alone and any(s.run for s in self.all_slots if s.location == slot.location))
         slot.run = run
         tries = sum(seed == run.seed for seed, _, _ in self.submitted)
         self.submitted.append((run.seed, slot.location, alone))
-        self.happened.append(Started(run.run_id))
-        match self.fate(run.seed, slot.location, tries):
+        self.pending.append(Started(run.run_id))
+        match self.script(run.seed, slot.location, tries):
             case None:
                 pass
             case "done":
                 images = {"fingerprint": data.load_dataset(run.data).fingerprint}
                 self._record(Record(run.run_id, "finished", run.to_json(), data=images))
             case "epoch then death":
-                self.happened.append(EpochDone(run.run_id, {}))
-                self.happened.append(WorkerDied(run.run_id, "a reason"))
+                self.pending.append(EpochDone(run.run_id, {}))
+                self.pending.append(WorkerDied(run.run_id, "a reason"))
             case str(kind):
                 failure = failures.describe_failure(kind, "a reason", self.results / run.run_id)
                 self._record(Record(run.run_id, "failed", run.to_json(), failure=failure))
             case kind:
-                self.happened.append(kind(run.run_id, "a reason"))
+                self.pending.append(kind(run.run_id, "a reason"))
 
     def _record(self, record: Record) -> None:
         record.write(self.results)
-        self.happened.append(Recorded(record.run_id, record))
+        self.pending.append(Recorded(record.run_id, record))
 
     def events(self, timeout):
-        while self.happened:
-            event = self.happened.popleft()
+        while self.pending:
+            event = self.pending.popleft()
             for slot in self.all_slots:
                 if slot.run and slot.run.run_id == event.run_id:
                     event = dataclasses.replace(event, location=slot.location)

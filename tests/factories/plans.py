@@ -1,4 +1,4 @@
-"""Plans and runs to hold against them, written by hand."""
+"""A planned run, and records to compare with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ablations.planning.plan_file import ExpectedRun
 
-CPU = "cpu (Z80)"
+CPU = "cpu (Xeon)"
 
 
 EXPECTED = ExpectedRun(
@@ -14,6 +14,7 @@ EXPECTED = ExpectedRun(
 )
 
 
-def ran(each, seconds=150.0, device=CPU, threads=1):
-    where = {**each.environment, "device": device, "threads": threads}
-    return replace(each, timing={"epoch_seconds": seconds}, environment=where)
+def with_timing(record, seconds=150.0, device=CPU, threads=1):
+    """A record as if its run had taken so long on this device."""
+    environment = {**record.environment, "device": device, "threads": threads}
+    return replace(record, timing={"epoch_seconds": seconds}, environment=environment)

@@ -26,7 +26,7 @@ NO_SLURM = (
 )
 PROGRAMS = ["slurmctld", "slurmd", "sbatch", "munged", "ip", "unshare", "nsenter", "setpriv"]
 NEW_MACHINE = ["--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
-PATIENCE_SECONDS = 300.0  # whatever takes longer hangs
+WAIT_SECONDS = 300.0  # whatever takes longer hangs
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
 
 # Without cgroups and accounting, which a test machine may not have. A requeued job starts when
@@ -96,7 +96,7 @@ while true; do wait; sleep 1; done
 """
 
 
-def missing() -> bool:
+def slurm_is_missing() -> bool:
     """Whether this machine cannot run such a cluster."""
     if not all(map(shutil.which, PROGRAMS)):
         return True
@@ -168,7 +168,7 @@ class SlurmCluster:
             ["nsenter", *inside, f"--wd={Path.cwd()}", *words],
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=WAIT_SECONDS,
             env=self.environment(**environment),
         )
 
@@ -183,7 +183,7 @@ class SlurmCluster:
 
     def until(self, true: Callable[[], Any], what: str) -> None:
         """Wait until something is true; else raise AssertionError with the logs of the daemons."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + WAIT_SECONDS
         while not true():
             gone = self.machine.poll() is not None
             if gone or time.monotonic() > deadline:
@@ -213,7 +213,7 @@ class Job:
     def __init__(self, cluster: SlurmCluster, number: str) -> None:
         self.cluster, self.number = cluster, number
 
-    def facts(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str]:
         """The fields of ``scontrol show job``: JobState, ExitCode, ..."""
         shown = self.cluster.run("scontrol", "show", "job", "--oneliner", self.number).stdout
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
@@ -221,7 +221,7 @@ class Job:
     @property
     def state(self) -> str:
         """PENDING, RUNNING, COMPLETED, ..."""
-        return self.facts().get("JobState", "")
+        return self.fields().get("JobState", "")
 
     @property
     def output(self) -> str:

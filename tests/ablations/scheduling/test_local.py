@@ -26,8 +26,8 @@ def sweep(tmp_path) -> str:
     return str(path)
 
 
-def run_command(sweep: str, results: Path, *words: str) -> int:
-    return main(["run", sweep, *TINY_FLAGS, "--results", str(results), *words])
+def run_command(sweep: str, results: Path, *arguments: str) -> int:
+    return main(["run", sweep, *TINY_FLAGS, "--results", str(results), *arguments])
 
 
 def test_a_model_too_large_for_memory_fails_as_oom(sweep, tmp_path, capsys):
@@ -46,8 +46,8 @@ def test_a_model_too_large_for_memory_fails_as_oom(sweep, tmp_path, capsys):
 def test_a_timeout_keeps_the_checkpoint(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Scheduler, "_handle", time_out_after_epochs(2))
     results = tmp_path / "runs"
-    words = ["--optim.epochs=400", "--workers=1", "--seeds=0", "--cell-timeout=1h"]
-    assert run_command(sweep, results, *words) == 1
+    arguments = ["--optim.epochs=400", "--workers=1", "--seeds=0", "--cell-timeout=1h"]
+    assert run_command(sweep, results, *arguments) == 1
     (record,) = records.read_records([results])[0]
     assert record.failure["kind"] == "timeout"
     assert "epoch 1/400" in record.failure["log"]
@@ -82,7 +82,7 @@ def test_events_as_json_lines(sweep, tmp_path, capsys):
     assert done["metrics"]["val/top1"]["last"] > 20
 
 
-def test_only_a_run_with_a_checkpoint_of_other_code_is_refused(sweep, tiny, tmp_path, capsys):
+def test_a_run_with_a_checkpoint_of_other_code_is_refused(sweep, tiny, tmp_path, capsys):
     """The other run is trained, and nothing is overwritten."""
     import torch
 
@@ -133,8 +133,8 @@ def test_a_worker_killed_because_memory_ran_out_counts_as_oom(sweep, tmp_path, m
 def test_more_gpus_per_run_than_there_are_is_refused(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr("ablations.scheduling.gpus.DEVICES", [tmp_path])
-    words = ["--system.devices=4", "--data.batch_size=252", "--system.accelerator=gpu"]
-    assert run_command(sweep, tmp_path / "runs", *words) == 2
+    arguments = ["--system.devices=4", "--data.batch_size=252", "--system.accelerator=gpu"]
+    assert run_command(sweep, tmp_path / "runs", *arguments) == 2
     assert "system.devices 4: this machine has 2 GPUs (0, 1)" in capsys.readouterr().err
 
 

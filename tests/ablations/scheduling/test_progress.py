@@ -62,7 +62,7 @@ def test_the_time_of_a_resumed_run_is_scaled_to_a_full_run(tiny, clock):
     assert shown.seconds_left() == pytest.approx(30)
 
 
-def at(epoch: int, fraction: float, epochs: int = 3, **more) -> RunProgress:
+def progress_at(epoch: int, fraction: float, epochs: int = 3, **more) -> RunProgress:
     return RunProgress(epoch, epochs, "training", round(100 * fraction), 100, fraction, **more)
 
 
@@ -72,17 +72,17 @@ def test_the_time_left_is_known_within_the_first_epoch(tiny, clock):
     shown = Progress(runs, runs, Console(file=io.StringIO()))
     shown.started(runs[0], "cpu")
     clock.now = 50.0  # the time to load images does not count
-    shown.batch(runs[0].run_id, at(2, 0.4))
+    shown.batch(runs[0].run_id, progress_at(2, 0.4))
     assert shown.seconds_left() is None
     clock.now = 53.0
-    shown.batch(runs[0].run_id, at(2, 0.7))
+    shown.batch(runs[0].run_id, progress_at(2, 0.7))
     assert shown.seconds_left() == pytest.approx(30 * (1 - 1.7 / 3) + 30)
 
 
-LONG = ["token_mixers=[pool,pool,attention,attention]", "lr=[/red] \x1b[31m0.1"]
+LONG_NAMES = ["token_mixers=[pool,pool,attention,attention]", "lr=[/red] \x1b[31m0.1"]
 
 
-def screen_of(shown: Progress, width: int, height: int = 24) -> list[str]:
+def rendered_lines(shown: Progress, width: int, height: int = 24) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     shown.console = console
     console.print(shown._table())
@@ -91,14 +91,14 @@ def screen_of(shown: Progress, width: int, height: int = 24) -> list[str]:
 
 
 @pytest.fixture
-def busy(tiny, clock):
-    """``busy(count)``: progress with so many runs in their second epoch, with long names."""
+def running_study(tiny, clock):
+    """``running_study(count)``: the progress of so many runs with long names, in epoch 2."""
 
     def make(count: int) -> Progress:
         runs = [tiny(seed=seed) for seed in range(count)]
         shown = Progress(runs, runs, Console(file=io.StringIO()))
         for number, run in enumerate(runs):
-            shown.names[run.run_id] = terminal(f"{LONG[number % 2]}, seed {number}, 3 epochs")
+            shown.names[run.run_id] = terminal(f"{LONG_NAMES[number % 2]}, seed {number}, 3 epochs")
             shown.started(run, "node trainer-0123 (abcdef)" if number % 2 else "cpu")
         shown.short_names = dict(
             zip(shown.names, drop_common_parts([*shown.names.values()]), strict=True)
@@ -106,7 +106,7 @@ def busy(tiny, clock):
         for step in (0.40, 0.45):
             clock.now += 3.0
             for run in runs:
-                shown.batch(run.run_id, at(2, step, images_per_second=1024.0))
+                shown.batch(run.run_id, progress_at(2, step, images_per_second=1024.0))
         return shown
 
     return make
@@ -114,18 +114,18 @@ def busy(tiny, clock):
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
 @pytest.mark.parametrize("count", [1, 18, 200])
-def test_the_live_table_is_readable_on_any_screen(busy, width, count):
-    lines = screen_of(busy(count), width)
+def test_the_live_table_is_readable_on_any_screen(running_study, width, count):
+    lines = rendered_lines(running_study(count), width)
     assert len(lines) < 24
     assert max(map(len, lines)) <= width
     assert not any("\x1b" in line for line in lines)
     rows = [line for line in lines if "2/3 45%" in line]
     for number, row in enumerate(rows[:9] if count > 1 else []):
         assert re.match(rf".*\b{number}(, |\b).*2/3", row), row  # its seed
-    words = " ".join(lines)
-    assert f"0/{count} run" in words
+    text = " ".join(lines)
+    assert f"0/{count} run" in text
     if len(rows) < count:
-        assert f"and {count - len(rows)} more running" in words
+        assert f"and {count - len(rows)} more running" in text
     if width >= 80:
         assert "1,024" in rows[0]
         assert "left" in lines[0]
@@ -134,13 +134,13 @@ def test_the_live_table_is_readable_on_any_screen(busy, width, count):
         assert r"lr=[/red]" in rows[1]
 
 
-def test_a_silent_run_shows_for_how_long(busy, clock):
-    shown = busy(1)
+def test_a_silent_run_shows_for_how_long(running_study, clock):
+    shown = running_study(1)
     clock.now += 180
-    assert "2/3 45% (3 min ago)" in screen_of(shown, 120)[1]
+    assert "2/3 45% (3 min ago)" in rendered_lines(shown, 120)[1]
     shown.quarantined("gpu 0", "3 runs failed there one after another")
     shown.with_others.add("elsewhere")
-    text = " ".join(screen_of(shown, 80))
+    text = " ".join(rendered_lines(shown, 80))
     assert "1 with other runners, 1 device quarantined" in text
 
 
@@ -155,7 +155,7 @@ def test_log_lines_become_rarer(tiny, clock):
     for second in [*range(120), *range(120, 24 * 3600, 10)]:
         clock.now = float(second)
         for number, run in enumerate(runs[:2]):
-            shown.running[run.run_id].batch_done(at(1 + number, second / 86_400))
+            shown.running[run.run_id].batch_done(progress_at(1 + number, second / 86_400))
         shown.tick()
         if second in (29, 59, 119):
             lines.append(len(shown.console.file.getvalue().splitlines()))
@@ -180,7 +180,7 @@ def test_a_live_table_needs_a_terminal_that_can_draw(tiny, monkeypatch):
 
 def test_json_lines_have_the_progress_within_an_epoch(capsys):
     shown = JsonLines([], [])
-    shown.batch("abc", at(2, 0.45, images_per_second=1024.0, seconds_left=9.5))
+    shown.batch("abc", progress_at(2, 0.45, images_per_second=1024.0, seconds_left=9.5))
     shown.tick()
     (line,) = capsys.readouterr().out.splitlines()
     text = json.loads(line)

@@ -17,27 +17,29 @@ from tests.factories.launchers import ScriptedLauncher
 
 
 @pytest.fixture
-def play(tiny, tmp_path):
-    """``play(count, locations, fate)``: the outcome of a study, and the runs it submitted."""
+def run_scripted(tiny, tmp_path):
+    """``run_scripted(count, locations, script)``: its outcome and submitted runs."""
 
     def run(
         count: int,
         locations: list[str],
-        fate,
+        script,
         later: Sequence[str] = (),
         max_runs: int = 100,
         **options,
     ):
         runs = [tiny(seed=seed) for seed in range(count)]
-        launcher = ScriptedLauncher(tmp_path, locations, fate, later, max_runs)
+        launcher = ScriptedLauncher(tmp_path, locations, script, later, max_runs)
         outcome = run_study(runs, tmp_path, launcher, **options)
         return outcome, launcher.submitted
 
     return run
 
 
-def test_a_killed_run_is_tried_three_times_and_the_others_go_on(play):
-    outcome, submitted = play(3, ["cpu"], lambda seed, *_: WorkerDied if seed == 1 else "done")
+def test_a_killed_run_is_tried_three_times_and_the_others_go_on(run_scripted):
+    outcome, submitted = run_scripted(
+        3, ["cpu"], lambda seed, *_: WorkerDied if seed == 1 else "done"
+    )
     assert [seed for seed, *_ in submitted].count(1) == MAX_LOSSES
     (failed,) = outcome.failed
     assert failed.failure["kind"] == "killed"
@@ -45,28 +47,32 @@ def test_a_killed_run_is_tried_three_times_and_the_others_go_on(play):
     assert (outcome.trained, outcome.complete) == (2, False)
 
 
-def test_an_epoch_resets_the_count_of_lost_processes(play):
-    """On spot instances for days, a run that makes progress is not submitted up."""
+def test_an_epoch_resets_the_count_of_lost_processes(run_scripted):
+    """On spot instances for days, a run that makes progress is not given up."""
 
-    def fate(seed, location, tries):
+    def script(seed, location, tries):
         return "epoch then death" if tries < 5 else "done"
 
-    outcome, submitted = play(1, ["cpu"], fate)
+    outcome, submitted = run_scripted(1, ["cpu"], script)
     assert (len(submitted), outcome.trained) == (6, 1)
 
 
-def test_an_attempt_that_no_process_began_does_not_count(play):
+def test_an_attempt_that_no_process_began_does_not_count(run_scripted):
     """Nor does it reset the count of those that do."""
-    outcome, submitted = play(1, ["cpu"], lambda _, __, tries: NotStarted if tries < 5 else "done")
+    outcome, submitted = run_scripted(
+        1, ["cpu"], lambda _, __, tries: NotStarted if tries < 5 else "done"
+    )
     assert (len(submitted), outcome.trained) == (6, 1)
     alternating = [NotStarted, WorkerDied]
-    outcome, submitted = play(1, ["cpu"], lambda _, __, tries: alternating[tries % 2], reuse=False)
+    outcome, submitted = run_scripted(
+        1, ["cpu"], lambda _, __, tries: alternating[tries % 2], reuse=False
+    )
     assert (len(submitted), outcome.failed[0].failure["kind"]) == (2 * MAX_LOSSES, "killed")
 
 
-def test_a_run_out_of_memory_is_retried_once_alone_on_its_device(play):
+def test_a_run_out_of_memory_is_retried_once_alone_on_its_device(run_scripted):
     """Two slots share the GPU; the third run fails beside another and succeeds alone."""
-    outcome, submitted = play(
+    outcome, submitted = run_scripted(
         5, ["gpu 0", "gpu 0"], lambda seed, _, tries: "oom" if (seed, tries) == (2, 0) else "done"
     )
     assert not outcome.failed
@@ -74,15 +80,17 @@ def test_a_run_out_of_memory_is_retried_once_alone_on_its_device(play):
     assert sum(alone for *_, alone in submitted) == 1
 
 
-def test_one_device_is_reserved_for_a_run_that_needs_it_alone(play):
+def test_one_device_is_reserved_for_a_run_that_needs_it_alone(run_scripted):
     """Three devices with two slots each; run 1 needs a device alone, run 0 never ends."""
 
-    def fate(seed, location, tries):
+    def script(seed, location, tries):
         if seed == 1 and tries == 0:
             return "oom"
         return None if seed == 0 else "done"  # it occupies gpu 0
 
-    outcome, submitted = play(9, [f"gpu {n}" for n in (0, 1, 2, 0, 1, 2)], fate, run_timeout=1.0)
+    outcome, submitted = run_scripted(
+        9, [f"gpu {n}" for n in (0, 1, 2, 0, 1, 2)], script, run_timeout=1.0
+    )
     (alone,) = [(seed, location) for seed, location, alone in submitted if alone]
     assert alone[0] == 1
     assert alone[1] != "gpu 0"
@@ -90,21 +98,21 @@ def test_one_device_is_reserved_for_a_run_that_needs_it_alone(play):
     assert [record.failure["kind"] for record in outcome.failed] == ["timeout"]
 
 
-def test_a_record_of_another_runner_is_taken_over(play, tmp_path, tiny):
+def test_a_record_of_another_runner_is_taken_over(run_scripted, tmp_path, tiny):
     """It took over the lease of a killed process before this runner noticed the death."""
 
-    def fate(seed, location, tries):
+    def script(seed, location, tries):
         if tries == MAX_LOSSES - 1:
             Record(tiny(seed=seed).run_id, "finished", tiny(seed=seed).to_json()).write(tmp_path)
         return WorkerDied
 
-    outcome, submitted = play(1, ["cpu"], fate)
+    outcome, submitted = run_scripted(1, ["cpu"], script)
     assert len(submitted) == MAX_LOSSES
     assert (outcome.failed, outcome.elsewhere, outcome.complete) == ([], 1, True)
 
 
-def test_a_run_that_another_runner_trains_is_left_to_it(play, tmp_path, tiny):
-    def fate(seed, location, tries):
+def test_a_run_that_another_runner_trains_is_left_to_it(run_scripted, tmp_path, tiny):
+    def script(seed, location, tries):
         if tries == MAX_LOSSES - 1:
             run = tiny(seed=seed)
             lease = leases.acquire_lease(tmp_path, run.run_id)
@@ -116,13 +124,13 @@ def test_a_run_that_another_runner_trains_is_left_to_it(play, tmp_path, tiny):
             threading.Timer(0.5, finish).start()
         return WorkerDied
 
-    outcome, submitted = play(1, ["cpu"], fate)
+    outcome, submitted = run_scripted(1, ["cpu"], script)
     assert len(submitted) == MAX_LOSSES
     assert (outcome.failed, outcome.elsewhere, outcome.complete) == ([], 1, True)
 
 
-def test_a_run_out_of_memory_twice_fails(play):
-    outcome, submitted = play(
+def test_a_run_out_of_memory_twice_fails(run_scripted):
+    outcome, submitted = run_scripted(
         2, ["gpu 0", "gpu 0"], lambda seed, *_: "oom" if seed == 0 else "done"
     )
     assert [record.failure["kind"] for record in outcome.failed] == ["oom"]
@@ -130,24 +138,24 @@ def test_a_run_out_of_memory_twice_fails(play):
 
 
 @pytest.mark.parametrize("kind", ["data", "error"])
-def test_errors_are_retried_only_with_retry_failed(play, kind):
-    outcome, submitted = play(2, ["cpu"], lambda seed, *_: kind if seed == 0 else "done")
+def test_errors_are_retried_only_with_retry_failed(run_scripted, kind):
+    outcome, submitted = run_scripted(2, ["cpu"], lambda seed, *_: kind if seed == 0 else "done")
     assert len(submitted) == 2
     assert [record.failure["kind"] for record in outcome.failed] == [kind]
-    outcome, submitted = play(2, ["cpu"], lambda *_: "done")
+    outcome, submitted = run_scripted(2, ["cpu"], lambda *_: "done")
     assert (submitted, len(outcome.failed), outcome.reused) == ([], 1, 1)
-    outcome, submitted = play(2, ["cpu"], lambda *_: "done", retry_failed=True)
+    outcome, submitted = run_scripted(2, ["cpu"], lambda *_: "done", retry_failed=True)
     assert (len(submitted), outcome.complete) == (1, True)
 
 
-def test_a_killed_run_is_tried_again_by_the_next_runner(play):
-    play(1, ["cpu"], lambda *_: WorkerDied)
-    outcome, submitted = play(1, ["cpu"], lambda *_: "done")
+def test_a_killed_run_is_tried_again_by_the_next_runner(run_scripted):
+    run_scripted(1, ["cpu"], lambda *_: WorkerDied)
+    outcome, submitted = run_scripted(1, ["cpu"], lambda *_: "done")
     assert (len(submitted), outcome.complete) == (1, True)
 
 
-def test_a_run_that_takes_too_long_is_cancelled(play):
-    outcome, submitted = play(
+def test_a_run_that_takes_too_long_is_cancelled(run_scripted):
+    outcome, submitted = run_scripted(
         2, ["cpu"], lambda seed, *_: None if seed == 0 else "done", run_timeout=0.01
     )
     (failed,) = outcome.failed
@@ -158,17 +166,17 @@ def test_a_run_that_takes_too_long_is_cancelled(play):
     assert len(submitted) == 2
 
 
-def test_a_refused_run_has_no_record_and_the_others_go_on(play, tmp_path):
-    outcome, submitted = play(3, ["cpu"], lambda seed, *_: Refused if seed == 1 else "done")
+def test_a_refused_run_has_no_record_and_the_others_go_on(run_scripted, tmp_path):
+    outcome, submitted = run_scripted(3, ["cpu"], lambda seed, *_: Refused if seed == 1 else "done")
     assert list(outcome.refused.values()) == ["a reason"]
     assert len(list(tmp_path.glob("*/record.json"))) == 2
-    outcome, submitted = play(3, ["cpu"], lambda *_: "done")
+    outcome, submitted = run_scripted(3, ["cpu"], lambda *_: "done")
     assert (len(submitted), outcome.complete) == (1, True)
 
 
-def test_a_device_is_quarantined_after_consecutive_failures(play):
+def test_a_device_is_quarantined_after_consecutive_failures(run_scripted):
     """Its runs succeed elsewhere."""
-    outcome, submitted = play(
+    outcome, submitted = run_scripted(
         9, ["gpu 0", "gpu 1"], lambda _, location, __: "error" if location == "gpu 1" else "done"
     )
     assert outcome.complete
@@ -177,30 +185,30 @@ def test_a_device_is_quarantined_after_consecutive_failures(play):
     assert outcome.trained == 9
 
 
-def test_all_runs_of_a_quarantined_node_are_tried_elsewhere(play):
+def test_all_runs_of_a_quarantined_node_are_tried_elsewhere(run_scripted):
     """Eight train there at once; three failures are enough to quarantine it."""
 
-    def fate(_, location, __):
+    def script(_, location, __):
         return "error" if location == "node a" else "done"
 
-    outcome, submitted = play(12, ["node a"] * 8 + ["node b"], fate)
+    outcome, submitted = run_scripted(12, ["node a"] * 8 + ["node b"], script)
     assert (outcome.trained, outcome.complete) == (12, True)
     assert sum(location == "node a" for _, location, _ in submitted) >= 8
     assert len(outcome.quarantined["node a"]) >= 8
 
 
-def test_a_bad_location_is_quarantined_however_few_runs_train_at_once(play):
-    def fate(_, location, __):
+def test_a_bad_location_is_quarantined_however_few_runs_train_at_once(run_scripted):
+    def script(_, location, __):
         return "error" if location == "node a" else "done"
 
-    outcome, _ = play(6, ["node a", "node b"], fate, max_runs=1)
+    outcome, _ = run_scripted(6, ["node a", "node b"], script, max_runs=1)
     assert outcome.complete
     assert list(outcome.quarantined) == ["node a"]
 
 
-def test_bad_runs_count_against_no_device(play):
+def test_bad_runs_count_against_no_device(run_scripted):
     """Three seeds of a variant that cannot be trained: no GPU is lost to them."""
-    outcome, submitted = play(
+    outcome, submitted = run_scripted(
         12, ["gpu 0", "gpu 1"], lambda seed, *_: "error" if seed % 4 == 1 else "done"
     )
     assert len(outcome.failed) == 3
@@ -224,21 +232,21 @@ def test_a_quarantine_ends_when_its_runs_fail_elsewhere_too():
     assert [quarantine.failed("b", run, others=False) for run in "56789"] == [[]] * 5
 
 
-def test_the_runner_waits_for_slots_only_if_they_may_appear(play):
-    outcome, submitted = play(2, [], lambda *_: "done", later=["node b"])
+def test_the_runner_waits_for_slots_only_if_they_may_appear(run_scripted):
+    outcome, submitted = run_scripted(2, [], lambda *_: "done", later=["node b"])
     assert ([location for _, location, _ in submitted], outcome.complete) == (["node b"] * 2, True)
-    outcome, submitted = play(4, [], lambda *_: "done")
+    outcome, submitted = run_scripted(4, [], lambda *_: "done")
     assert (submitted, outcome.left, outcome.complete) == ([], 2, False)
 
 
-def test_the_last_device_is_never_quarantined(play):
-    outcome, submitted = play(5, ["cpu"], lambda *_: "error")
+def test_the_last_device_is_never_quarantined(run_scripted):
+    outcome, submitted = run_scripted(5, ["cpu"], lambda *_: "error")
     assert (len(submitted), len(outcome.failed), outcome.quarantined) == (5, 5, {})
 
 
-def test_a_failing_machine_leaves_its_runs_to_other_runners(play, tmp_path):
+def test_a_failing_machine_leaves_its_runs_to_other_runners(run_scripted, tmp_path):
     with leases.hold_lease(tmp_path, "a run of another runner"):
-        outcome, submitted = play(8, ["cpu"], lambda *_: "error")
+        outcome, submitted = run_scripted(8, ["cpu"], lambda *_: "error")
     assert len(submitted) == QUARANTINE_AFTER
     assert list(outcome.quarantined) == ["cpu"]
     assert (outcome.left, outcome.complete) == (8 - QUARANTINE_AFTER, False)

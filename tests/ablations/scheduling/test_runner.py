@@ -127,8 +127,8 @@ def test_a_run_that_always_kills_its_worker_fails_alone(sweeps, tmp_path, monkey
         yield from real_events(self, timeout)
 
     monkeypatch.setattr(LocalLauncher, "events", events)
-    words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
-    assert main(words) == 1
+    arguments = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main(arguments) == 1
     found, _ = records.read_records([tmp_path])
     failed = [record for record in found if record.status == "failed"]
     assert [record.config["model"]["norm"] for record in failed] == ["batch"]
@@ -136,7 +136,7 @@ def test_a_run_that_always_kills_its_worker_fails_alone(sweeps, tmp_path, monkey
     assert "SIGKILL" in failed[0].failure["message"]
     assert sum(record.done for record in found) == 2
     monkeypatch.setattr(LocalLauncher, "events", real_events)
-    assert main(words) == 0  # killed runs are retried
+    assert main(arguments) == 0  # killed runs are retried
 
 
 @pytest.mark.slow
@@ -182,8 +182,8 @@ def test_no_reuse_trains_finished_runs_again_with_the_same_result(study, sweeps,
     _, results, _ = study
     shutil.copytree(results, tmp_path / "runs")
     before = {path: path.stat().st_ino for path in (tmp_path / "runs").glob("*/record.json")}
-    words = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
-    assert main([*words, "--no-reuse"]) == 0
+    arguments = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
+    assert main([*arguments, "--no-reuse"]) == 0
     assert "2 runs: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
     assert metrics(tmp_path / "runs") == metrics(results)
     written = [path for path, inode in before.items() if path.stat().st_ino != inode]
@@ -211,8 +211,8 @@ def test_no_more_workers_than_runs_are_started(sweeps, tmp_path, monkeypatch):
         counts.append(len(self.workers))
 
     monkeypatch.setattr(LocalLauncher, "start", counting)
-    words = ["run", sweeps[0], *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
-    assert main([*words, "--workers", "5"]) == 0
+    arguments = ["run", sweeps[0], *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main([*arguments, "--workers", "5"]) == 0
     assert counts == [2]
 
 
@@ -229,8 +229,8 @@ def test_a_worker_that_dies_before_it_receives_its_run_loses_nothing(
         submit(self, run)
 
     monkeypatch.setattr(LocalWorker, "submit", kill_then_submit)
-    words = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
-    assert main(words) == 0
+    arguments = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
+    assert main(arguments) == 0
     assert killed
     assert metrics(tmp_path) == metrics(study[1])
 
@@ -239,8 +239,8 @@ def test_one_bad_run_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):
     """A folder where the log of a run belongs: that run fails, the others finish."""
     bad = tiny(**{"optim.epochs": 1, "model.norm": "batch"}).run_id
     (tmp_path / bad / "log.txt").mkdir(parents=True)
-    words = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
-    assert main(words) == 1
+    arguments = ["run", *sweeps, *TINY_FLAGS, "--optim.epochs=1", "--results", str(tmp_path)]
+    assert main(arguments) == 1
     out, err = capsys.readouterr()
     assert "3 runs: 2 trained, 0 reused, 1 failed" in err
     assert "IsADirectoryError" in err

@@ -1,4 +1,4 @@
-"""Runs on a real Ray cluster: nodes that die, lack the results folder, or are too small."""
+"""Runs on a real Ray cluster: lost nodes, nodes without the results folder, unsuitable nodes."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def node(cluster, cpus: int = 1):
     return cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000, memory=4_000_000_000)
 
 
-def command(study: Path, results: Path, *words: str) -> list[str]:
+def command(study: Path, results: Path, *arguments: str) -> list[str]:
     """A fresh process, not a fork of the test harness: it has to start Ray."""
-    return [sys.executable, "-m", *study_command(study, results, *words)]
+    return [sys.executable, "-m", *study_command(study, results, *arguments)]
 
 
-def start(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def read_events(runner: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> list[dict]:
@@ -95,44 +95,52 @@ def read_events(runner: subprocess.Popen[str], wanted: Callable[[dict], bool]) -
 @pytest.mark.slow
 def test_a_removed_node_does_not_change_the_results(cluster, study, tmp_path, train_undisturbed):
     results = tmp_path / "runs"
-    words = study_command(study, results, "--optim.epochs=6")
+    arguments = study_command(study, results, "--optim.epochs=6")
     nodes = [node(cluster), node(cluster)]
     runner = start(
-        [sys.executable, "-m", *words, "--ray-address", cluster.address, "--json", "--workers=4"]
+        [
+            sys.executable,
+            "-m",
+            *arguments,
+            "--ray-address",
+            cluster.address,
+            "--json",
+            "--workers=4",
+        ]
     )
-    begun: dict[str, str] = {}
+    locations: dict[str, str] = {}
 
-    def both_work(event: dict) -> bool:
+    def both_nodes_train(event: dict) -> bool:
         if event["event"] == "started":
-            begun[event["run_id"]] = event["place"]
-        return event["event"] == "epoch" and len(set(begun.values())) == 2
+            locations[event["run_id"]] = event["place"]
+        return event["event"] == "epoch" and len(set(locations.values())) == 2
 
-    read_events(runner, both_work)
-    (location,) = {location for location in begun.values() if nodes[1].node_id[:6] in location}
+    read_events(runner, both_nodes_train)
+    (removed,) = {name for name in locations.values() if nodes[1].node_id[:6] in name}
     done = record_stamps(results)
     cluster.remove_node(nodes[1])
     events = read_events(runner, lambda event: event["event"] == "end")
     _, stderr = runner.communicate(timeout=100)
     assert runner.returncode == 0, (events, stderr)
-    assert any(event["event"] == "again" and location in event["why"] for event in events), events
+    assert any(event["event"] == "again" and removed in event["why"] for event in events), events
     assert not [event for event in events if event["event"] == "aside"], events  # no run failed
     assert events[-1]["trained"] == 4
-    assert metrics(results) == train_undisturbed(study_configs(words))
+    assert metrics(results) == train_undisturbed(study_configs(arguments))
     assert {path: record_stamps(results)[path] for path in done} == done  # none was written again
     assert_tidy(results)
 
 
 @pytest.mark.slow
-def test_a_killed_runner_takes_its_tasks_with_it_and_the_next_one_resumes(cluster, study, tmp_path):
+def test_tasks_end_with_a_killed_runner_and_the_next_one_resumes(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
-    words += ["--optim.epochs=6"]
-    first = start(words)
+    arguments = command(study, results, "--seeds=0", "--ray-address", cluster.address, "--json")
+    arguments += ["--optim.epochs=6"]
+    first = start(arguments)
     read_events(first, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
     first.kill()
     first.communicate()
-    again = subprocess.run(words, capture_output=True, text=True, timeout=500)
+    again = subprocess.run(arguments, capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again
     events = [json.loads(line) for line in again.stdout.splitlines()]  # it has only JSON lines
     assert events[-1]["trained"] == 2
@@ -144,8 +152,8 @@ def test_a_killed_runner_takes_its_tasks_with_it_and_the_next_one_resumes(cluste
 @pytest.mark.slow
 def test_a_cluster_on_this_machine_alone(study, tmp_path):
     results = tmp_path / "runs"
-    words = command(study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json")
-    done = subprocess.run(words, capture_output=True, text=True, timeout=500)
+    arguments = command(study, results, "--launcher=ray", "--seeds=0", "--optim.epochs=1", "--json")
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert events[-1]["trained"] == 2
@@ -158,8 +166,8 @@ def test_a_cluster_on_this_machine_alone(study, tmp_path):
 def test_ctrl_c_stops_tasks_gracefully(cluster, study, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
-    words = command(study, results, "--ray-address", cluster.address, "--json")
-    runner = start([*words, "--optim.epochs=50"])
+    arguments = command(study, results, "--ray-address", cluster.address, "--json")
+    runner = start([*arguments, "--optim.epochs=50"])
     read_events(runner, lambda event: event["event"] == "epoch")
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=100)
@@ -177,10 +185,10 @@ def test_a_run_that_takes_too_long_is_cancelled(cluster, tmp_path):
     results = tmp_path / "runs"
     node(cluster)
     one_run = write_grid(tmp_path / "one.yaml", seed=[0])
-    words = study_command(one_run, results, "--ray-address", cluster.address)[1:]
-    words += ["--optim.epochs=4000", "--cell-timeout=1h"]
+    arguments = study_command(one_run, results, "--ray-address", cluster.address)[1:]
+    arguments += ["--optim.epochs=4000", "--cell-timeout=1h"]
     done = subprocess.run(
-        [sys.executable, "-c", TIME_OUT, *words], capture_output=True, text=True, timeout=500
+        [sys.executable, "-c", TIME_OUT, *arguments], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 1, done.stderr
     (record,) = records.read_records([results])[0]
@@ -192,8 +200,8 @@ def test_a_run_that_takes_too_long_is_cancelled(cluster, tmp_path):
 
 
 @pytest.fixture
-def blind_node(cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """``blind_node()`` adds a node that does not see the results folder of this machine."""
+def unmounted_node(cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """``unmounted_node()`` adds a node that does not mount the results folder."""
     started = []
 
     def add() -> subprocess.Popen[bytes]:
@@ -201,10 +209,14 @@ def blind_node(cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[byte
         join = [*RAY, "start", f"--address={cluster.address}", "--num-cpus=1", "--block"]
         join += ["--object-store-memory=80000000", "--memory=4000000000"]
         hide = 'mount -t tmpfs none "$0" && exec "$@"'
-        words = ["unshare", "--mount", "sh", "-c", hide, str(tmp_path / "runs"), *join]
+        arguments = ["unshare", "--mount", "sh", "-c", hide, str(tmp_path / "runs"), *join]
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(
-            words, stdout=quiet, stderr=quiet, env={**os.environ, **QUIET}, start_new_session=True
+            arguments,
+            stdout=quiet,
+            stderr=quiet,
+            env={**os.environ, **QUIET},
+            start_new_session=True,
         )
         started.append(process)
         return process
@@ -225,23 +237,25 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_a_node_without_the_results_folder_sends_its_files_back(
-    cluster, blind_node, tmp_path, train_undisturbed
+def test_a_node_that_does_not_mount_the_results_folder_sends_its_files(
+    cluster, unmounted_node, tmp_path, train_undisturbed
 ):
     """It dies in the middle; the next one resumes from the checkpoint that was sent back."""
     results = tmp_path / "runs"
-    words = study_command(write_grid(tmp_path / "one.yaml", seed=[0]), results, "--optim.epochs=12")
-    first = blind_node()
+    arguments = study_command(
+        write_grid(tmp_path / "one.yaml", seed=[0]), results, "--optim.epochs=12"
+    )
+    first = unmounted_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    runner = start([sys.executable, "-m", *words, "--ray-address", cluster.address, "--json"])
+    runner = start([sys.executable, "-m", *arguments, "--ray-address", cluster.address, "--json"])
     events = read_events(runner, lambda event: event["event"] == "epoch")
     run = events[-1]["run_id"]
     assert list(leases.active_leases(results)) == [run]  # the runner holds it for the node
     while not (results / run / "last.ckpt").is_file():
         assert runner.poll() is None
         time.sleep(0.05)
-    blind_node()
+    unmounted_node()
     end(first)
     events = read_events(runner, lambda event: event["event"] == "end")
     _, stderr = runner.communicate(timeout=100)
@@ -249,20 +263,20 @@ def test_a_node_without_the_results_folder_sends_its_files_back(
     epochs = [e["epoch"] for e in events if e["event"] == "epoch" and e["run_id"] == run]
     assert any(e["event"] == "again" and e["run_id"] == run for e in events), events
     assert epochs[-12:] != list(range(1, 13))  # it did not start again from the first epoch
-    assert metrics(results) == train_undisturbed(study_configs(words))
+    assert metrics(results) == train_undisturbed(study_configs(arguments))
     assert_tidy(results)
 
 
 @pytest.mark.slow
-def test_ctrl_c_fetches_the_files_of_a_node_without_the_results_folder(
-    cluster, blind_node, study, tmp_path
+def test_ctrl_c_fetches_the_files_of_a_node_that_does_not_mount_the_folder(
+    cluster, unmounted_node, study, tmp_path
 ):
     results = tmp_path / "runs"
-    blind_node()
+    unmounted_node()
     while len(alive(cluster)) < 2:
         time.sleep(0.2)
-    words = command(study, results, "--ray-address", cluster.address, "--json")
-    runner = start([*words, "--optim.epochs=50"])
+    arguments = command(study, results, "--ray-address", cluster.address, "--json")
+    runner = start([*arguments, "--optim.epochs=50"])
     events = read_events(runner, lambda event: event["event"] == "epoch" and event["epoch"] == 3)
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=100)
@@ -287,14 +301,14 @@ def alive(cluster) -> list[dict]:
 @pytest.mark.slow
 def test_a_run_too_large_for_every_node_is_refused(cluster, study, tmp_path):
     node(cluster)
-    words = command(study, tmp_path / "runs", "--ray-address", cluster.address)
-    for more, line in (
+    arguments = command(study, tmp_path / "runs", "--ray-address", cluster.address)
+    for flags, message in (
         (["--memory-per-cell=100TB"], "has what a run takes, 1 CPU, 100.0 TB of memory"),
         (["--system.accelerator=gpu"], "has what a run takes, 1 CPU, 1 GPU"),
     ):
-        done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*arguments, *flags], capture_output=True, text=True, timeout=300)
         assert done.returncode == 2, done
-        assert line in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
 
 
@@ -308,10 +322,10 @@ def test_a_node_with_other_code_gets_no_runs(cluster, study, tmp_path):
     layers.write_text(layers.read_text() + "\nOTHER = 1\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(copy))
-        odd = node(cluster)
+        other = node(cluster)
     results = tmp_path / "runs"
-    words = command(study, results, "--ray-address", cluster.address)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    arguments = command(study, results, "--ray-address", cluster.address)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 2, done
-    assert odd.node_id[:6] in done.stderr
+    assert other.node_id[:6] in done.stderr
     assert "other code of this package than this machine (layers)" in done.stderr

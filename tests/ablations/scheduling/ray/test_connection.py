@@ -9,7 +9,7 @@ from ablations.scheduling.ray.connection import end_of_failed_task
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "words"),
+    ("name", "kind", "message"),
     [
         ("OutOfMemoryError", OutOfMemory, "node a ran out of memory"),
         ("WorkerCrashedError", WorkerDied, "its process on node a ended"),
@@ -19,31 +19,31 @@ from ablations.scheduling.ray.connection import end_of_failed_task
         ("OwnerDiedError", WorkerDied, "node a is gone"),
     ],
 )
-def test_each_error_of_ray_is_one_kind_of_event(name, kind, words):
+def test_each_error_of_ray_is_one_kind_of_event(name, kind, message):
     from ray import exceptions
 
     error = getattr(exceptions, name)
     end = end_of_failed_task(error.__new__(error), "abc", "node a")
     assert type(end) is kind
     assert end.run_id == "abc"
-    assert words in end.reason
+    assert message in end.reason
 
 
 @pytest.mark.parametrize(
-    ("cause", "kind", "words"),
+    ("cause", "kind", "message"),
     [
         (OSError(28, "No space left on device"), Refused, "No space left on device"),
         (ModuleNotFoundError("No module named 'timm'"), Failed, "ModuleNotFoundError: No module"),
     ],
 )
-def test_an_error_on_a_node_is_one_line_with_the_name_of_the_node(cause, kind, words):
+def test_an_error_on_a_node_is_one_line_with_the_name_of_the_node(cause, kind, message):
     from ray.exceptions import RayTaskError
 
     error = RayTaskError("job", "Traceback\n many\n lines", cause).as_instanceof_cause()
     end = end_of_failed_task(error, "abc", "node a")
     assert type(end) is kind
     assert end.reason.startswith("on node a: ")
-    assert words in end.reason
+    assert message in end.reason
     assert "\n" not in end.reason
 
 

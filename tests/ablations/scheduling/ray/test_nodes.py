@@ -27,7 +27,7 @@ from ablations.training import code_hash
 
 DIED = exceptions.NodeDiedError("the node it was running on is dead")
 # What Ray raises at once for a task on a node that it knows to be dead.
-NOWHERE = exceptions.TaskUnschedulableError("the node doesn't exist any more")
+UNSCHEDULABLE = exceptions.TaskUnschedulableError("the node doesn't exist any more")
 
 
 @dataclass(eq=False)
@@ -45,16 +45,16 @@ class FakeRay:
     Args:
         listed: Nodes that Ray lists as alive, whether they are or not.
         cpus: CPUs of each node; a run takes one.
-        fate: Run and node -> the result of the run's task there; None: it goes on.
+        result_of: Run and node -> the result of the run's task there; None: it goes on.
         dead: The nodes that are dead.
         refusal: The result of a task on a dead node; None: none yet.
     """
 
     listed: list[str]
     cpus: float = 2
-    fate: Callable[[Any, str], Any] = lambda run, node: None
+    result_of: Callable[[Any, str], Any] = lambda run, node: None
     dead: set[str] = field(default_factory=set)
-    refusal: Exception | None = NOWHERE
+    refusal: Exception | None = UNSCHEDULABLE
     tasks: list[Task] = field(default_factory=list)
     submitted: list[tuple[int, str]] = field(default_factory=list)
 
@@ -112,7 +112,7 @@ class _Remote:
         if self.node in self.ray.dead:
             task.answer = self.ray.refusal
         elif run:
-            task.answer = self.ray.fate(run, self.node) or task.answer
+            task.answer = self.ray.result_of(run, self.node) or task.answer
         else:
             task.answer = NodeInfo(True, code_hash.current_hashes(), SCHEMA_VERSION)
         return task
@@ -143,14 +143,14 @@ def launcher_on(monkeypatch) -> Callable[[FakeRay], RayLauncher]:
 
 
 @pytest.fixture
-def play(launcher_on, tiny, tmp_path) -> Callable:
-    """``play(ray, kills)``: the outcome of a study of eight runs.
+def run_eight(launcher_on, tiny, tmp_path) -> Callable:
+    """``run_eight(ray, kills)``: the outcome of a study of eight runs.
 
     A run finishes, unless ``kills(seed, node)``: then its node dies.
     """
 
     def run(ray: FakeRay, kills: Callable[[int, str], bool], listed: bool = False) -> Any:
-        def fate(run: Any, node: str) -> Any:
+        def result_of(run: Any, node: str) -> Any:
             if kills(run.seed, node):
                 return ray.die(node, listed)
             images = {"fingerprint": data.load_dataset(run.data).fingerprint}
@@ -158,7 +158,7 @@ def play(launcher_on, tiny, tmp_path) -> Callable:
             record.write(tmp_path)
             return Recorded(run.run_id, record), None
 
-        ray.fate = fate
+        ray.result_of = result_of
         return run_study([tiny(seed=seed) for seed in range(8)], tmp_path, launcher_on(ray))
 
     return run
@@ -181,24 +181,26 @@ def slots_on(launcher: RayLauncher, node: str) -> list[RaySlot]:
     return [slot for slot in launcher.slots() if slot.node.id == node]
 
 
-def ends(launcher: RayLauncher) -> list[tuple[type, str]]:
+def reported_ends(launcher: RayLauncher) -> list[tuple[type, str]]:
     return [(type(event), event.reason) for event in launcher.events(timeout=0)]
 
 
 @pytest.mark.parametrize("listed", [False, True], ids=["unlisted", "listed"])
-@pytest.mark.parametrize("refusal", [NOWHERE, DIED, None], ids=["nowhere", "died", "silent"])
-def test_a_dead_node_gets_no_more_runs_and_costs_its_run_one_attempt(play, listed, refusal):
+@pytest.mark.parametrize(
+    "refusal", [UNSCHEDULABLE, DIED, None], ids=["unschedulable", "died", "no answer"]
+)
+def test_a_dead_node_gets_no_more_runs_and_costs_its_run_one_attempt(run_eight, listed, refusal):
     """Between two polls of the nodes, a dead one used up all attempts of one run after another."""
     ray = FakeRay(["a", "b"], cpus=1, refusal=refusal)
-    outcome = play(ray, lambda seed, node: (seed, node) == (0, "a"), listed)
+    outcome = run_eight(ray, lambda seed, node: (seed, node) == (0, "a"), listed)
     assert (outcome.trained, outcome.complete) == (8, True)
     assert (outcome.quarantined, outcome.unusable) == ({}, {})
     assert [node for seed, node in ray.submitted if seed == 0] == ["a", "b"]
 
 
-def test_a_run_that_kills_each_node_it_gets_is_given_up(play):
+def test_a_run_whose_nodes_all_die_fails_after_three(run_eight):
     ray = FakeRay(list("abcde"))
-    outcome = play(ray, lambda seed, node: seed == 1)
+    outcome = run_eight(ray, lambda seed, node: seed == 1)
     (failed,) = outcome.failed
     assert failed.failure["kind"] == "killed"
     assert failed.config["seed"] == 1
@@ -212,7 +214,7 @@ def test_a_run_submitted_to_a_dead_node_has_not_lost_a_process(start, tiny):
     slot, _ = slots_on(launcher, "b")
     ray.die("b")
     launcher.submit(slot, tiny())
-    assert ends(launcher) == [(NotStarted, "node vm (b) is gone")]
+    assert reported_ends(launcher) == [(NotStarted, "node vm (b) is gone")]
     assert not slots_on(launcher, "b")
     assert len(slots_on(launcher, "a")) == 2
     launcher.stop()
@@ -220,10 +222,10 @@ def test_a_run_submitted_to_a_dead_node_has_not_lost_a_process(start, tiny):
 
 def test_a_live_node_that_refuses_a_run_counts_as_a_loss(start, tiny):
     """Otherwise a run for which no process ever starts would be tried for ever."""
-    ray = FakeRay(["a"], fate=lambda run, node: NOWHERE)
+    ray = FakeRay(["a"], result_of=lambda run, node: UNSCHEDULABLE)
     launcher = start(ray)
     launcher.submit(slots_on(launcher, "a")[0], tiny())
-    assert ends(launcher) == [(WorkerDied, "Ray starts no task on node vm (a)")]
+    assert reported_ends(launcher) == [(WorkerDied, "Ray starts no task on node vm (a)")]
     launcher.stop()
 
 
@@ -235,7 +237,7 @@ def test_a_node_that_lost_a_run_gets_the_next_one_after_it_answers(start, tiny):
     launcher.submit(second, tiny(seed=1))
     ray.dead.add("a")  # it does not answer for a while; one of its processes has crashed
     ray.tasks[-1].answer = exceptions.WorkerCrashedError()
-    assert ends(launcher) == [(WorkerDied, "its process on node vm (a) ended")]
+    assert reported_ends(launcher) == [(WorkerDied, "its process on node vm (a) ended")]
     assert slots_on(launcher, "a") == [first]  # which has its run
     inspection = ray.tasks[-1]
     inspection.answer = DIED  # the inspection is lost, and repeated

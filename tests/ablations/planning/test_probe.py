@@ -44,11 +44,11 @@ def test_the_bytes_are_those_of_a_real_run(tiny, tmp_path):
     config = tiny(**{"model.dims": [32, 64, 64, 128]})
     sizes = []
 
-    def look(row):
+    def keep_size(row):
         if row["epoch"] == 2:  # the checkpoint of the first is there
             sizes.append((tmp_path / config.run_id / CHECKPOINT_FILE).stat().st_size)
 
-    train(config, tmp_path, look)
+    train(config, tmp_path, keep_size)
     found = probed(config)
     assert found.checkpoint_bytes == pytest.approx(sizes[0], rel=0.05)
     weights = (tmp_path / config.run_id / WEIGHTS_FILE).stat().st_size
@@ -81,8 +81,8 @@ def test_photographs_are_probed_with_the_pipeline_of_a_run(pipeline, image_folde
     fields |= {"data.root": str(image_folder), "data.image_size": 32, **pipeline}
     fields |= {"system.loader_workers": 0, **pipeline}
     config = resolve("imagenet", fields, count_classes=data.count_classes)
-    here = dataset_size(config)
-    assert (here.train, here.val) == (48, 24)
+    size = dataset_size(config)
+    assert (size.train, size.val) == (48, 24)
     assert probed(config).loading
 
 
@@ -114,15 +114,15 @@ def test_a_failed_probe_returns_its_reason(tiny, monkeypatch):
 
 def test_images_are_counted_if_present_and_published_if_not(image_folder, tmp_path):
     fields = {"data.root": str(image_folder), "data.batch_size": 4}
-    there = resolve("imagenet", fields, count_classes=data.count_classes)
-    assert dataset_size(there).train == 48
-    nowhere = {"data.root": str(tmp_path)}
+    present = resolve("imagenet", fields, count_classes=data.count_classes)
+    assert dataset_size(present).train == 48
+    empty_folder = {"data.root": str(tmp_path)}
     for name, overrides, expected in (
         ("imagenet", {}, IMAGENET_SIZE),
         ("imagenet-fast", {}, IMAGENET_SIZE),
-        ("cifar10", nowhere, DATA_SOURCES["cifar10"].images),
-        ("fashion", nowhere, DATA_SOURCES["fashion"].images),
-        ("imagenette", nowhere, DATA_SOURCES["imagenette"].images),
+        ("cifar10", empty_folder, DATA_SOURCES["cifar10"].images),
+        ("fashion", empty_folder, DATA_SOURCES["fashion"].images),
+        ("imagenette", empty_folder, DATA_SOURCES["imagenette"].images),
     ):
         found = dataset_size(resolve(name, overrides))
         assert (found.train, found.val, found.images) == (*expected, None)
@@ -132,7 +132,7 @@ def test_images_are_counted_if_present_and_published_if_not(image_folder, tmp_pa
     with pytest.raises(ConfigError, match="is not known"):
         dataset_size(resolve("imagenet", {"model.num_classes": 12}))
     with pytest.raises(ConfigError, match="above the 50000 training images"):
-        dataset_size(resolve("cifar10", {"data.batch_size": 60_000, **nowhere}))
+        dataset_size(resolve("cifar10", {"data.batch_size": 60_000, **empty_folder}))
 
 
 def test_available_files_are_found_without_loading(tmp_path):

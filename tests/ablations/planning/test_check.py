@@ -11,20 +11,20 @@ from ablations.cli.main import main
 from ablations.planning.check import compare_with_records
 from ablations.planning.plan_file import PLAN_FILE, read_plan, write_plan
 from poolformer import ConfigError
-from tests.factories.plans import EXPECTED, ran
+from tests.factories.plans import EXPECTED, with_timing
 from tests.factories.records import BASE, record
 
-ODD = replace(EXPECTED, variant="Activation: GELU -> ReLU")
+RELU = replace(EXPECTED, variant="Activation: GELU -> ReLU")
 
 
 def test_the_ratio_is_real_over_expected_time_per_variant_and_in_total():
     plan = {each.run_id: EXPECTED for each in BASE}
     relu = [record(seed, model__activation="relu") for seed in range(4)]
-    plan |= {each.run_id: ODD for each in relu}
-    known = [ran(each, seconds) for each, seconds in zip(BASE, (50, 150, 400), strict=True)]
+    plan |= {each.run_id: RELU for each in relu}
+    known = [with_timing(each, seconds) for each, seconds in zip(BASE, (50, 150, 400), strict=True)]
     known += [
-        ran(relu[0], device="NVIDIA H200"),
-        ran(relu[1], threads=2),
+        with_timing(relu[0], device="NVIDIA H200"),
+        with_timing(relu[1], threads=2),
         record(2, model__activation="relu", status="failed", top1=None),
     ]
     first, second, whole = compare_with_records(plan, known)
@@ -33,7 +33,7 @@ def test_the_ratio_is_real_over_expected_time_per_variant_and_in_total():
     assert (first["expected_seconds"], first["took_seconds"]) == (300, 600)
     assert second["ratio"] is None
     assert second["not_compared"] == {
-        "ran on NVIDIA H200, planned for cpu (Z80)": 1,
+        "ran on NVIDIA H200, planned for cpu (Xeon)": 1,
         "ran on 2 threads, planned for 1": 1,
         "failed": 1,
         "no record yet": 1,
@@ -44,8 +44,8 @@ def test_the_ratio_is_real_over_expected_time_per_variant_and_in_total():
 
 def test_a_plan_adds_to_an_earlier_one_and_replaces_the_same_runs(tmp_path):
     write_plan(tmp_path, {"a": EXPECTED, "b": EXPECTED})
-    write_plan(tmp_path, {"b": ODD, "c": ODD})
-    assert read_plan(tmp_path) == {"a": EXPECTED, "b": ODD, "c": ODD}
+    write_plan(tmp_path, {"b": RELU, "c": RELU})
+    assert read_plan(tmp_path) == {"a": EXPECTED, "b": RELU, "c": RELU}
     assert [path.name for path in tmp_path.iterdir()] == [PLAN_FILE]
 
 
@@ -92,7 +92,7 @@ def test_the_command_reports_missing_and_unreadable_records(tmp_path, capsys):
     write_plan(tmp_path, {each.run_id: replace(EXPECTED, loading=False) for each in BASE})
     assert main(["plan", "--check", str(tmp_path)]) == 2
     assert "no records in" in capsys.readouterr().err
-    ran(BASE[0]).write(tmp_path)
+    with_timing(BASE[0]).write(tmp_path)
     assert main(["plan", "--check", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "1 of 3 planned runs are compared (2 no record yet)" in out

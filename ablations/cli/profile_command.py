@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rich.progress import track
 
-    from ablations.tables.model_costs import cost_frame, cost_markdown, models_to_count
+    from ablations.tables import render_tables
+    from ablations.tables.model_costs import cost_table, models_to_count
 
     progress = functools.partial(
         track,
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    frame = cost_frame(models_to_count(arguments.recipe, runs, arguments.fields_set), progress)
-    text = cost_markdown(frame) if arguments.format == "md" else escape.csv(frame)
+    table = cost_table(models_to_count(arguments.recipe, runs, arguments.fields_set), progress)
+    text = escape.csv(table.values) if arguments.format == "csv" else render_tables([table], "md")
     write_output(text, arguments.output)
     return 0

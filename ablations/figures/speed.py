@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -52,19 +53,18 @@ def training_speed(study: Study) -> StyledFigure:
     The number beside a row is its mean over the baseline's. The runs of a study may share a
     machine, so that the spread over seeds reflects the machine as much as the variant.
     """
-    rows = [row for row in study.rows if _speeds(row)]
-    labels, positions, height = stack_labels([*map(row_label, rows)], STYLE["ytick.labelsize"])
-    figure = new_figure(1.75 + 0.2 * max(3, height), _title(study), _notes(study))
+    speeds = {row: found for row in study.rows if (found := _speeds(row))}
+    means = {row: fmean(values) for row, values in speeds.items()}
+    usual = means.get(study.baseline) if study.baseline else None
+    labels, positions, height = stack_labels([*map(row_label, speeds)], STYLE["ytick.labelsize"])
+    figure = new_figure(1.75 + 0.2 * max(3, height), _title(study, means), _notes(study))
     axes = figure.add_subplot()
     axes.set_ylim(height - 0.4, -0.6)
     axes.set_yticks(positions, labels)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    usual = _mean(study.baseline)
-    for y, row in zip(positions, rows, strict=True):
-        color = BLACK if row is study.baseline else BLUE
-        values = _speeds(row)
-        mean = fmean(values)
+    for y, (row, values) in zip(positions, speeds.items(), strict=True):
+        color, mean = BLACK if row is study.baseline else BLUE, means[row]
         axes.plot(values, [y] * len(values), "o", color=color, alpha=0.55, gid=row.label)
         axes.plot([mean], [y], "|", color=color, markersize=12, markeredgewidth=2, gid="mean")
         if usual:
@@ -72,7 +72,7 @@ def training_speed(study: Study) -> StyledFigure:
     dotted: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": ":"}
     if usual:
         axes.axvline(usual, zorder=1, **dotted)
-    most = max((value for row in rows for value in _speeds(row)), default=1.0)
+    most = max(itertools.chain(*speeds.values()), default=1.0)
     axes.set_xlim(0, 1.05 * most)
     axes.set_xlabel("Training speed (images/s)")
     look: dict[str, Any] = {"color": BLUE, "linestyle": "none"}
@@ -93,21 +93,16 @@ def _speeds(row: Row) -> list[float]:
     return [float(value) for value in found if value]
 
 
-def _mean(row: Row | None) -> float | None:
-    values = _speeds(row) if row else []
-    return fmean(values) if values else None
-
-
-def _title(study: Study) -> str:
-    usual = _mean(study.baseline)
-    speeds = {row.label: _mean(row) for row in study.rows if row is not study.baseline}
-    known = {label: mean for label, mean in speeds.items() if mean}
-    if not usual or len(known) < 2:
+def _title(study: Study, means: Mapping[Row, float]) -> str:
+    base = study.baseline
+    others = sorted((row for row in means if row is not base), key=means.__getitem__)
+    if base is None or base not in means or len(others) < 2:
         return "Training speed"
-    slowest, *_, fastest = sorted(known, key=lambda label: known[label])
+    slow, *_, fast = others
+    usual = means[base]
     return (
-        f"Fastest: {plot_label(fastest)}, {known[fastest] / usual:.2f}× the baseline; slowest: "
-        f"{plot_label(slowest)}, {known[slowest] / usual:.2f}×"
+        f"Fastest: {plot_label(fast.label)}, {means[fast] / usual:.2f}× the baseline; slowest: "
+        f"{plot_label(slow.label)}, {means[slow] / usual:.2f}×"
     )
 
 

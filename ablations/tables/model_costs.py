@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import pandas as pd
-
 from ablations.analysis import rows
 from ablations.config import diff, naming
 from ablations.config.resolve import preset_names, resolve
@@ -21,8 +19,7 @@ from ablations.paper import matching, published
 from ablations.paper.published import PaperRow
 from ablations.tables import cells
 from ablations.tables.csv_values import fields_of
-from ablations.tables.formats import render_markdown
-from ablations.tables.table import Column, Table, word_columns
+from ablations.tables.table import Column, RowNotes, Table, Values, word_columns
 from ablations.training.cost import activation_bytes, at_paper_size, model_cost
 from poolformer.config import MetaFormerConfig
 
@@ -146,10 +143,10 @@ def _check_memory(model: Model) -> None:
         )
 
 
-def cost_frame(
+def cost_table(
     models: Sequence[Model], progress: Callable[[Sequence[Model]], Iterable[Model]] = iter
-) -> pd.DataFrame:
-    """A row a model, raw numbers: counts, bytes, and under ``paper_`` the published values.
+) -> Table:
+    """A row a model. Its values: counts, bytes, and under ``paper_`` the published ones.
 
     Args:
         models: What to count.
@@ -160,22 +157,31 @@ def cost_frame(
     """
     for model in models:
         _check_memory(model)
+    table = Table("", section="Ablation")
     try:
-        return pd.DataFrame([_line(model) for model in progress(models)])
+        table.lines = [_line(model, table.row_notes) for model in progress(models)]
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         raise ConfigError("this machine has too little memory to count these models") from error
+    # An embedded recipe's models: millions, not billions.
+    small = max(line["macs"] for line in table.lines) < 1e8
+    columns = _columns("M" if small else "G", 2 if small else 1)
+    table.columns = [c for c in columns if set(c.texts(table.lines)) != {cells.EMPTY}]
+    table.footnotes = _footnotes(table.lines)
+    return table
 
 
-def _line(model: Model) -> dict[str, object]:
+def _line(model: Model, notes: RowNotes) -> Values:
     cost, paper = model_cost(model.config), model.paper
     params_off = cost["params"] / 1e6 - paper.params_m if paper else None
     macs_off = cost["macs"] / 1e9 - paper.macs_g if paper else None
     differs = any(off and abs(off) > TOLERANCE + 1e-9 for off in (params_off, macs_off))
+    note = paper.note if paper and differs else ""
     return {
         "ablation": model.axis,
         "variant": model.label,
+        "_label": model.label + notes.mark(f"{model.label}: {note}." if note else ""),
         **cost,
         "activation_bytes": activation_bytes(model.config),
         **fields_of(paper, "params_m", "macs_g", prefix="paper_"),
@@ -183,48 +189,40 @@ def _line(model: Model) -> dict[str, object]:
         **fields_of(paper, "frozen_params_m", prefix="paper_"),
         "params_off_m": params_off,
         "macs_off_g": macs_off,
-        "note": paper.note if paper and differs else "",
+        "note": note,
     }
 
 
-def cost_markdown(frame: pd.DataFrame) -> str:
-    """A GitHub table of a ``cost_frame``, with footnotes."""
-    small = frame["macs"].max() < 1e8  # an embedded recipe's models: millions, not billions
-    unit = "M" if small else "G"
-
+def _columns(macs_unit: str, activation_digits: int) -> list[Column]:
     count = partial(cells.number, unit=1e6, digits=3)
     signed = partial(cells.signed, digits=3)
-    columns = [
+    activations = partial(count, digits=activation_digits)
+    return [
         *word_columns(ablation="Ablation", _label="Variant"),
         Column("Params (M)", "params", count),
         Column("Paper params", "paper_params_m", cells.number),
         Column("Δ params", "params_off_m", signed),
         Column("Frozen (M)", "frozen_params", count),
         Column("Paper frozen", "paper_frozen_params_m", partial(cells.number, digits=0)),
-        Column(f"MACs ({unit})", "macs", partial(count, unit=cells.UNITS[unit])),
+        Column(f"MACs ({macs_unit})", "macs", partial(count, unit=cells.UNITS[macs_unit])),
         Column("Paper MACs", "paper_macs_g", cells.number),
         Column("Δ MACs", "macs_off_g", signed),
         Column("Paper v2 MACs", "paper_macs_before_g", cells.number),
-        Column("Activations (MB)", "activation_bytes", partial(count, digits=2 if small else 1)),
+        Column("Activations (MB)", "activation_bytes", activations),
     ]
-    table = Table("", section="Ablation", footnotes=_footnotes(frame))
-    lines: list[Any] = frame.to_dict("records")
-    for line in lines:
-        note = f"{line['variant']}: {line['note']}." if line["note"] else ""
-        table.lines.append(line | {"_label": line["variant"] + table.row_notes.mark(note)})
-    table.columns = [c for c in columns if set(c.texts(table.lines)) != {cells.EMPTY}]
-    return render_markdown(table)
 
 
-def _footnotes(frame: pd.DataFrame) -> list[str]:
-    sides = " and ".join(f"{side}x{side}" for side in sorted(set(frame["image_size"])))
+def _footnotes(lines: Sequence[Values]) -> list[str]:
+    sides = " and ".join(
+        f"{side}x{side}" for side in sorted({line["image_size"] for line in lines})
+    )
     notes = [
         f"An image has {sides} pixels. MACs are of one image, counted by fvcore; activations are "
         "what one training image keeps for the backward pass in float32 (1 MB = 10⁶ bytes)."
     ]
-    if frame["paper_params_m"].notna().any():
+    if any(line["paper_params_m"] for line in lines):
         notes.append(
             "Paper: arXiv 2111.11418 v3, rounded as printed; Δ is ours minus the paper's, at most "
             f"{TOLERANCE} if only the rounding differs."
         )
-    return notes + [PAPER_V2_NOTE] * bool(frame["paper_macs_before_g"].notna().any())
+    return notes + [PAPER_V2_NOTE] * any(line["paper_macs_before_g"] for line in lines)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from ablations.analysis.rows import Row
@@ -130,19 +131,19 @@ def merge_rows(
         published: Section, model and row, in the paper's order.
         our_rows: Rows of ours.
     """
-    models = {model for _, model, _ in published}
+    first: dict[str, int] = {}
+    for number, (_, model, _) in enumerate(published):
+        first.setdefault(model, number)
     last = {section: number for number, (section, _, _) in enumerate(published)}
-    rows: list[Published | OurRow] = []
-    seen = set()
-    for number, (section, model, row) in enumerate(published):
-        rows.append(row)
-        if model not in seen:
-            rows += [ours for ours in our_rows if ours.model == model]
-        seen.add(model)
-        if last[section] == number:
-            rows += [o for o in our_rows if o.section == section and o.model not in models]
-    others = [o for o in our_rows if o.model not in models and o.section not in last]
-    return rows + sorted(others, key=lambda ours: ours.section)
+    placed: list[tuple[tuple[int, int, str], Published | OurRow]]
+    placed = [((number, 0, ""), row) for number, (_, _, row) in enumerate(published)]
+    for ours in our_rows:
+        if ours.model in first:
+            place = (first[ours.model], 1, "")
+        else:
+            place = (last.get(ours.section, len(published)), 2, ours.section)
+        placed.append((place, ours))
+    return [row for _, row in sorted(placed, key=itemgetter(0))]
 
 
 def merged_lines(

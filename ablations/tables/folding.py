@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from rich.cells import cell_len
 
-from ablations.tables.table import CommandNote
 from ablations.text import escape
 
 MIN_WIDTH = 14  # of a folded column, in characters
@@ -67,9 +66,12 @@ def align_table(frame: pd.DataFrame, text_columns: Sequence[str]) -> str:
 
 
 def fold_footnote(note: str, width: int | None) -> str:
-    """A footnote as a list item, folded to a width; one with a command stays on one line."""
+    """A footnote as a list item, folded to a width; one with code stays on one line.
+
+    Folded code could begin a line with markup, such as ``<script>``, which ends it.
+    """
     line = escape.markdown(note, cell=False)
-    if width is None or isinstance(note, CommandNote):
+    if width is None or "`" in line:
         return f"- {line}"
     return "- " + "\n  ".join(map(escape.escape_line_start, _pieces(line, width - 2, "(?<= )")))
 

@@ -71,17 +71,12 @@ class EpochOrder(Sampler[SampleKey]):
         )
 
 
-class InOrder(Sampler[SampleKey]):
+def validation_keys(size: int, rank: int = 0, world: int = 1) -> list[SampleKey]:
     """The validation images in order; each rank gets a contiguous part."""
-
-    def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
-        self.part = range(size * rank // world, size * (rank + 1) // world)
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def __iter__(self) -> Iterator[SampleKey]:
-        return ((VALIDATION_EPOCH, index) for index in self.part)
+    return [
+        (VALIDATION_EPOCH, index)
+        for index in range(size * rank // world, size * (rank + 1) // world)
+    ]
 
 
 class TensorImages(Dataset[tuple[Tensor, Tensor]]):
@@ -263,14 +258,14 @@ def create_validation_loader(
     world: int = 1,
 ) -> DataLoader[Any]:
     """Batches of the validation images, in order and without augmentation."""
-    in_order = InOrder(len(dataset.val), rank, world)
-    return _create_loader(dataset, data, in_order, batch, workers, seed=0, training=False)
+    keys = validation_keys(len(dataset.val), rank, world)
+    return _create_loader(dataset, data, keys, batch, workers, seed=0, training=False)
 
 
 def _create_loader(
     dataset: ImageDataset,
     data: DataConfig,
-    order: EpochOrder | InOrder,
+    order: EpochOrder | list[SampleKey],
     batch: int,
     workers: int,
     seed: int,

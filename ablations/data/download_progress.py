@@ -30,22 +30,16 @@ class _Download:
         self.name, self.root = name, root
         self.total, self.all_bytes, self.started = 0, 0, 0.0
 
-    def __call__(self, total: int | None = None, **_: Any) -> Self:
-        """Start a file of ``total`` bytes."""
+    @contextlib.contextmanager
+    def __call__(self, total: int | None = None, **_: Any) -> Iterator[Self]:
+        """Show the progress of a file of ``total`` bytes."""
         self.total, self.bytes, self.file_started = total or 0, 0, time.monotonic()
         if not self.started:
             self.started = self.file_started
             if not can_redraw(screen.stderr_console()):
                 screen.note(f"downloading {self.name} to {self.root}")
-        return self
-
-    def __enter__(self) -> Self:
-        self.bar = ProgressBar(f"downloading {self.name}", line=lambda _: None)
-        self.bar.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.__exit__(*error)
+        with ProgressBar(f"downloading {self.name}", line=lambda _: None) as self.bar:
+            yield self
 
     def update(self, count: int) -> None:
         """Add ``count`` downloaded bytes."""
@@ -85,3 +79,19 @@ def show_download_progress(name: str, root: str | Path) -> Iterator[None]:
     finally:
         utils.tqdm = original
         download.finish()
+
+
+def try_download(name: str, root: str | Path, dataset: str, **options: Any) -> None:
+    """Download a data set of torchvision to ``root``; any failure leaves no files there.
+
+    Args:
+        name: Its name in messages.
+        root: The folder.
+        dataset: Its class in ``torchvision.datasets``.
+        options: Arguments of the class.
+    """
+    from torchvision import datasets
+
+    # Networks and archives fail in many ways.
+    with contextlib.suppress(Exception), show_download_progress(name, root):
+        getattr(datasets, dataset)(str(root), download=True, **options)

@@ -6,7 +6,6 @@ torchvision's FashionMNIST/raw), or downloaded through torchvision.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import zlib
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ablations.data.dataset import FASHION_STATS, ImageDataset, dataset_from_arrays
-from ablations.data.download_progress import show_download_progress
+from ablations.data.download_progress import try_download
 from ablations.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -78,7 +77,7 @@ def load_fashion(root: str | None, training: bool = True) -> ImageDataset:  # no
     """
     files = find_fashion_files(root)
     if files is None:
-        _download(root or "data")
+        try_download("Fashion-MNIST", root or "data", "FashionMNIST")
         files = find_fashion_files(root)
     if files is None:
         raise DataError(
@@ -99,12 +98,3 @@ def load_fashion(root: str | None, training: bool = True) -> ImageDataset:  # no
         CLASSES,
         FASHION_STATS,
     )
-
-
-def _download(root: str) -> None:
-    """Download to ``root``/FashionMNIST/raw; any failure leaves no files there."""
-    from torchvision.datasets import FashionMNIST
-
-    # Networks and archives fail in many ways.
-    with contextlib.suppress(Exception), show_download_progress("Fashion-MNIST", root):
-        FashionMNIST(root, download=True)

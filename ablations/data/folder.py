@@ -100,10 +100,10 @@ def _raise_if_unusable(found: ImageFiles) -> None:
         path, why = found.broken[0]
         more = f", and {len(found.broken) - 1:,} more" if found.broken[1:] else ""
         raise DataError(f"{path} {why}{more}: `ablations data check DIR` lists all such files")
-    if empty := found.empty_classes():
+    if empty := {*range(len(found.classes))} - {label for label, _, _ in found.images}:
         skipped = describe_skipped(found.skipped, found.folder)
         raise DataError(
-            f"{found.folder / empty[0]} has no images"
+            f"{found.folder / found.classes[min(empty)]} has no images"
             + (f"; left out: {skipped}" if skipped else "")
         )
 

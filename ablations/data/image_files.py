@@ -36,11 +36,6 @@ class ImageFiles:
     broken: list[tuple[Path, str]] = field(default_factory=list)
     skipped: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
-    def empty_classes(self) -> list[str]:
-        """The classes without a usable image."""
-        filled = {label for label, _, _ in self.images}
-        return [name for label, name in enumerate(self.classes) if label not in filled]
-
 
 def list_class_folders(folder: Path) -> tuple[str, ...]:
     """The names of the class folders in a folder, in order; not those of systems and programs.

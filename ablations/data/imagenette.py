@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from ablations.data.dataset import ImageDataset
-from ablations.data.download_progress import show_download_progress
+from ablations.data.download_progress import try_download
 from ablations.data.folder import load_folder
 from ablations.errors import DataError
 
@@ -22,7 +21,7 @@ def load_imagenette(root: str | None, training: bool = True) -> ImageDataset:
     where = Path(root or "data")
     folder = find_imagenette(root)
     if folder is None:
-        _download(where)
+        try_download("Imagenette", where, "Imagenette", size="320px")
         folder = find_imagenette(root)
     if folder is None:
         for archive in filter(Path.is_file, (where / f"{name}.tgz" for name in FOLDER_NAMES)):
@@ -43,12 +42,3 @@ def find_imagenette(root: str | None) -> Path | None:
     """The folder of both splits in ``root``, or ``root`` itself; None where there is none."""
     folders = (Path(root or "data", name) for name in ("", *FOLDER_NAMES))
     return next((folder for folder in folders if (folder / "train").is_dir()), None)
-
-
-def _download(root: Path) -> None:
-    """Download to ``root``; any failure leaves no folder, and ``load_imagenette`` reports that."""
-    from torchvision.datasets import Imagenette
-
-    # Networks and archives fail in many ways.
-    with contextlib.suppress(Exception), show_download_progress("Imagenette", root):
-        Imagenette(str(root), size="320px", download=True)

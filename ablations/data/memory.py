@@ -18,6 +18,7 @@ from ablations.errors import DataError, InsufficientMemoryError
 from ablations.machine.cores import control_groups
 
 log = logging.getLogger("ablations")
+_warn_once = functools.lru_cache(maxsize=16)(log.warning)  # each message once per process
 SHARED_MEMORY = Path("/dev/shm")  # where loader processes put batches, on Linux
 _MARGIN_BYTES = 1_000_000  # semaphores and partly filled pages
 _LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of control groups, versions 2 and 1
@@ -82,17 +83,12 @@ def workers_within_shared_memory(workers: int, batch: int, batches: int) -> int:
     fit = next(count for count in range(workers, -1, -1) if kept(count) <= free)
     if fit < workers:
         _warn_once(
+            "%s",
             f"{SHARED_MEMORY} has {decimal(free)} free, and {workers} loader processes may fill "
             f"{decimal(kept(workers))}: using {fit} of them, which may be slower; provide "
-            f"{_LARGER_HINT}, or set --system.loader_workers {fit}"
+            f"{_LARGER_HINT}, or set --system.loader_workers {fit}",
         )
     return fit
-
-
-@functools.lru_cache(maxsize=16)
-def _warn_once(message: str) -> None:
-    """Log a warning, once per process."""
-    log.warning("%s", message)
 
 
 def memory_shortage(error: BaseException) -> str | None:

@@ -180,7 +180,12 @@ def survey_folder(root: Path, progress: Callable[[int, int, int], None]) -> Surv
                 broken += 1
             else:
                 split.classes[each.classes[label]] += 1
-                _count(split, info, size)
+                split.sizes[info.size] += 1
+                split.formats[info.format] += 1
+                split.modes[info.mode] += 1
+                split.turned += info.turned
+                split.black += info.black
+                split.file_bytes += size
                 if name == "train":
                     digests.setdefault(info.digest, path)
                 elif info.digest in digests:
@@ -220,15 +225,6 @@ def inspect_image(path: Path) -> ImageInfo | str:
         black = wide and rgb.getbbox() is None
         digest = hashlib.sha256(content).digest()
         return ImageInfo(image.format or "?", mode, image.size, turned, black, digest)
-
-
-def _count(split: SplitSurvey, info: ImageInfo, size: int) -> None:
-    split.sizes[info.size] += 1
-    split.formats[info.format] += 1
-    split.modes[info.mode] += 1
-    split.turned += info.turned
-    split.black += info.black
-    split.file_bytes += size
 
 
 def _problems(survey: Survey) -> Iterator[str]:

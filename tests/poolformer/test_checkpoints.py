@@ -1,4 +1,4 @@
-"""Weights in three layouts: there and back is exact, and timm's own model agrees."""
+"""Weights in three layouts: converting is exact, and timm's model reads them."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_converting_back_is_exact(name, layout):
+def test_converting_to_a_layout_and_back_is_exact(name, layout):
     own = perturbed(MetaFormer(VARIANTS[name])).state_dict()
     if layout == "timm" and VARIANTS[name].position_embedding:
         with pytest.raises(CheckpointError, match="the timm layout has no name for"):
             convert_layout(own, layout)
         return
-    theirs = convert_layout(own, layout)
-    assert detect_layout(theirs) == layout
-    back = convert_layout(theirs, "own")
+    converted = convert_layout(own, layout)
+    assert detect_layout(converted) == layout
+    back = convert_layout(converted, "own")
     assert list(back) == list(own)
     assert all(torch.equal(back[key], own[key]) for key in own)
 
@@ -63,22 +63,22 @@ def test_converting_back_is_exact(name, layout):
 @pytest.mark.parametrize("size", SIZES)
 def test_the_timm_layout_has_the_keys_and_shapes_of_timms_model(size):
     with torch.device("meta"):
-        theirs = timm.create_model(f"poolformer_{size}").state_dict()
-        ours = convert_layout(MetaFormer(SIZES[size]).state_dict(), "timm")
-    assert {key: value.shape for key, value in ours.items()} == {
-        key: value.shape for key, value in theirs.items()
+        expected = timm.create_model(f"poolformer_{size}").state_dict()
+        converted = convert_layout(MetaFormer(SIZES[size]).state_dict(), "timm")
+    assert {key: value.shape for key, value in converted.items()} == {
+        key: value.shape for key, value in expected.items()
     }
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_timm_reads_the_official_layout(size):
-    """Its own filter for the released files is a second renaming, written by others."""
-    theirs = timm.create_model(f"poolformer_{size}")
+    """timm's filter for the released files is an independent conversion."""
+    model = timm.create_model(f"poolformer_{size}")
     own = MetaFormer(SIZES[size]).state_dict()
-    read = checkpoint_filter_fn(convert_layout(own, "official"), theirs)
-    ours = convert_layout(own, "timm")
-    assert read.keys() == ours.keys()
-    assert all(torch.equal(read[key], ours[key]) for key in ours)
+    read = checkpoint_filter_fn(convert_layout(own, "official"), model)
+    converted = convert_layout(own, "timm")
+    assert read.keys() == converted.keys()
+    assert all(torch.equal(read[key], converted[key]) for key in converted)
 
 
 def test_the_head_order_follows_the_layout(tmp_path):
@@ -89,15 +89,15 @@ def test_the_head_order_follows_the_layout(tmp_path):
         features, 1, source.norm.weight, source.norm.bias, eps=1e-5
     ).mean(dim=(2, 3)))  # fmt: skip
     pooled = features.mean(dim=(2, 3))
-    timms = source.head(
+    timm_order = source.head(
         F.layer_norm(pooled, pooled.shape[1:], source.norm.weight, source.norm.bias, eps=1e-6)
     )
-    assert (official - timms).abs().max() > 0.01
+    assert (official - timm_order).abs().max() > 0.01
     model = MetaFormer(SMALL).eval()
     for layout, expected in (
-        ("timm", timms),
+        ("timm", timm_order),
         ("own", official),
-        ("timm", timms),
+        ("timm", timm_order),
         ("official", official),
     ):
         write_weights(convert_layout(source.state_dict(), layout), tmp_path / "w.pt")
@@ -168,13 +168,13 @@ def test_a_position_embedding_is_resized_only_on_request(tmp_path):
     (notes,) = load_checkpoint(target, tmp_path / "w.pt", resize_position_embedding=True)
     assert "resized from [4, 4] to [8, 8]" in notes
     key = "stages.2.position_embedding.embedding"
-    for odd in (torch.zeros(2, 16, 4, 4), torch.zeros(1, 16, 0, 4), torch.zeros(16, 4)):
-        write_weights({**source.state_dict(), key: odd}, tmp_path / "odd.pt")
+    for wrong in (torch.zeros(2, 16, 4, 4), torch.zeros(1, 16, 0, 4), torch.zeros(16, 4)):
+        write_weights({**source.state_dict(), key: wrong}, tmp_path / "wrong.pt")
         with pytest.raises(CheckpointError, match="1 of another shape"):
-            load_checkpoint(target, tmp_path / "odd.pt", resize_position_embedding=True)
+            load_checkpoint(target, tmp_path / "wrong.pt", resize_position_embedding=True)
 
 
-def test_a_misfit_is_named_and_nothing_is_loaded(tmp_path):
+def test_weights_of_another_model_are_refused_and_nothing_is_loaded(tmp_path):
     target = MetaFormer(SMALL)
     before = {key: value.clone() for key, value in target.state_dict().items()}
     for other in (replace(SMALL, norm="none"), replace(SMALL, token_mixers="depthwise"), PPAA):
@@ -195,7 +195,7 @@ class Hostile:
     def __reduce__(self):
         import os
 
-        return os.system, ("touch /tmp/poolformer-was-here",)
+        return os.system, ("touch /tmp/poolformer-pickle-ran",)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ def test_a_file_without_weights_is_refused(tmp_path, content, message, suffix):
     with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(MetaFormer(SMALL), path)
     assert "\n" not in str(caught.value)
-    assert not Path("/tmp/poolformer-was-here").exists()
+    assert not Path("/tmp/poolformer-pickle-ran").exists()
 
 
-def test_missing_files_folders_and_foreign_weights_are_named(tmp_path):
+def test_missing_files_folders_and_other_weights_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is missing"):
         read_weights(tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
@@ -261,7 +261,7 @@ def test_an_unknown_suffix_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("change", "message"),
     [
         (lambda weights: {}, "is empty"),
         (lambda weights: {k: v.to("meta") for k, v in weights.items()}, "of dense tensors"),
@@ -301,10 +301,10 @@ def test_an_unknown_suffix_is_refused(name):
         ),
     ],
 )
-def test_invalid_weights_are_refused_and_nothing_is_loaded(tmp_path, spoil, message):
+def test_invalid_weights_are_refused_and_nothing_is_loaded(tmp_path, change, message):
     model = MetaFormer(SMALL)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    torch.save(spoil(convert_layout(before, "official")), tmp_path / "w.pth")
+    torch.save(change(convert_layout(before, "official")), tmp_path / "w.pth")
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(model, tmp_path / "w.pth", new_head=True, resize_position_embedding=True)
     assert "\n" not in str(caught.value)

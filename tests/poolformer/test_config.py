@@ -1,4 +1,4 @@
-"""Model configs: what is valid, and what an invalid one says."""
+"""Model configs: valid ones, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_unknown_field_is_an_error():
         MetaFormerConfig(pool_sise=7)
 
 
-def test_one_model_has_one_spelling():
+def test_the_same_mixer_in_all_stages_becomes_one_name():
     assert MetaFormerConfig(token_mixers=["pool"] * 4) == MetaFormerConfig(token_mixers="pool")
     assert MetaFormerConfig(token_mixers=["pool"] * 4).mixers == ("pool",) * 4
 

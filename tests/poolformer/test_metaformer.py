@@ -30,7 +30,7 @@ def images(config: MetaFormerConfig, batch: int = 3) -> torch.Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def test_every_name_is_registered_and_nothing_else():
+def test_the_names_are_those_of_the_registries():
     assert list(MIXERS) == MIXER_NAMES
     assert list(NORMS) == NORM_NAMES
     assert list(ACTIVATIONS) == ACTIVATION_NAMES
@@ -76,7 +76,7 @@ def test_every_trainable_parameter_has_a_gradient(mixer, norm, activation):
 
 
 @pytest.mark.parametrize("fields", [{"residual": False}, {"channel_mlp": False}])
-def test_components_can_be_left_out(fields):
+def test_residuals_and_channel_mlps_can_be_left_out(fields):
     config = replace(SMALL, **fields)
     logits = MetaFormer(config)(images(config))
     assert logits.isfinite().all()
@@ -95,7 +95,7 @@ def test_pooling_is_the_mean_of_real_neighbours_minus_the_input(size):
     torch.testing.assert_close(Pool(size)(x), expected)
 
 
-def test_a_random_matrix_mixes_positions_by_its_rows_and_stays_as_drawn():
+def test_a_random_matrix_mixes_positions_by_its_rows_and_is_not_trained():
     torch.manual_seed(0)
     mixer = RandomMatrix(side=3)
     matrix = mixer.random_matrix
@@ -126,7 +126,7 @@ def test_a_spatial_fc_is_a_linear_layer_over_flat_positions_without_bias():
 )
 def test_a_fixed_grid_refuses_another_resolution(fields, part):
     model = MetaFormer(replace(SMALL, **fields))
-    # The last has as many positions in every stage as the right one.
+    # The last has as many positions in each stage as 64x64.
     for height, width in ((32, 32), (64, 96), (128, 32)):
         for call in (model, model.pyramid):
             with pytest.raises(ConfigError, match="built for 64x64 images") as caught:

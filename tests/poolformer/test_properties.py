@@ -1,4 +1,4 @@
-"""Any valid config builds, keeps its shapes and trains; any other raises our own error."""
+"""Any valid config builds and trains; any other raises ConfigError."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def small_configs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-slowly = settings(max_examples=150, deadline=None)
+many_examples = settings(max_examples=150, deadline=None)
 
 
-@slowly
+@many_examples
 @given(small_configs(), st.integers(0, 2**31))
 def test_a_valid_config_builds_and_has_finite_gradients(given_fields, seed):
     try:
@@ -79,7 +79,7 @@ def test_a_valid_config_builds_and_has_finite_gradients(given_fields, seed):
             assert parameter.grad.isfinite().all(), name
 
 
-ODD = (
+ANY_VALUE = (
     st.none()
     | st.booleans()
     | st.integers(-(10**12), 10**12)
@@ -91,10 +91,10 @@ ODD = (
 
 
 @settings(max_examples=1000, deadline=None)
-@example("mlp_ratio", 2.9e306)  # finite, and times the width it is not
-@given(st.sampled_from([item.name for item in fields(MetaFormerConfig)]), ODD)
+@example("mlp_ratio", 2.9e306)  # finite, but not when multiplied by the width
+@given(st.sampled_from([item.name for item in fields(MetaFormerConfig)]), ANY_VALUE)
 def test_an_invalid_value_raises_config_error(name, value):
-    """Nothing is built here: a value that passes may well ask for more memory than there is."""
+    """No model is built: a valid value may need more memory than there is."""
     try:
         config = MetaFormerConfig(**{name: value})
     except ConfigError as error:

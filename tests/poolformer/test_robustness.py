@@ -1,4 +1,4 @@
-"""What a user does to a module: compile, export, copy, store, change its layout or precision."""
+"""A model can be compiled, exported, copied, stored, and used in another layout or precision."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def fresh_compiler():
 
 
 @every_variant
-def test_it_compiles_to_one_graph(config):
-    """In training with drop path and in evaluation; what makes code of the graph is torch's."""
+def test_a_model_compiles_to_one_graph(config):
+    """In training with drop path and in evaluation. The eager backend only captures the graph."""
     model = MetaFormer(config).train()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of its own internals
+        warnings.simplefilter("ignore")  # of torch, about its internals
         compiled = torch.compile(model, fullgraph=True, backend="eager")
         compiled(images()).square().mean().backward()
         assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -59,7 +59,7 @@ def test_it_compiles_to_one_graph(config):
 
 @pytest.mark.slow
 @every_variant
-def test_it_compiles_with_the_default_compiler(config):
+def test_a_model_compiles_with_the_default_compiler(config):
     model = perturbed(MetaFormer(config))
     expected = model(images())
     with warnings.catch_warnings():
@@ -69,7 +69,7 @@ def test_it_compiles_with_the_default_compiler(config):
 
 
 @every_variant
-def test_it_can_be_exported(config):
+def test_a_model_can_be_exported(config):
     model = perturbed(MetaFormer(config))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -89,7 +89,7 @@ def test_channels_last_changes_nothing_but_the_layout(config):
 
 
 @every_variant
-def test_it_trains_in_bfloat16(config):
+def test_a_model_trains_in_bfloat16(config):
     model = perturbed(MetaFormer(config))
     expected = model(images())
     with torch.autocast("cpu", torch.bfloat16):
@@ -105,7 +105,7 @@ def test_it_trains_in_bfloat16(config):
 
 
 @every_variant
-def test_it_can_be_copied_pickled_and_stored(config):
+def test_a_model_can_be_copied_pickled_and_stored(config):
     model = perturbed(MetaFormer(config))
     model.set_head_order("timm")
     expected = model(images())

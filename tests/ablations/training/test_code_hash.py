@@ -23,24 +23,24 @@ def hash_of(tmp_path):
 DOUBLE = 'def f(x):\n    """Twice."""\n    return 2 * x\n'
 
 
-def test_comments_and_layout_do_not_count(hash_of):
+def test_comments_and_layout_do_not_change_the_hash(hash_of):
     assert hash_of(DOUBLE) == hash_of("# 2 times\ndef f(x):\n    return (2 * x)\n")
 
 
 @pytest.mark.parametrize(
     "text", ["def f(x):\n    return 3 * x\n", "def f(y):\n    return 2 * y\n", ""]
 )
-def test_what_the_code_does_counts(hash_of, text):
+def test_other_code_changes_the_hash(hash_of, text):
     assert hash_of(text) != hash_of(DOUBLE)
 
 
-def test_a_module_that_moves_does_not_change_its_importers(hash_of):
+def test_moving_a_module_does_not_change_the_hash_of_its_importers(hash_of):
     old, new = (f"from {path} import x\n{DOUBLE}" for path in ("ablations.a", "poolformer.b.c"))
     assert hash_of(old) == hash_of(new) == hash_of(DOUBLE)
     assert hash_of(f"from torch import x\n{DOUBLE}") != hash_of(DOUBLE)
 
 
-def test_the_version_of_a_plugin_counts_all_imports(hash_of):
+def test_the_hash_of_a_plugin_includes_all_imports(hash_of):
     text = f"from ablations.a import x\n{DOUBLE}"
     assert hash_of(text, source_hash) != hash_of(DOUBLE, source_hash)
     assert hash_of(DOUBLE, source_hash) == "ea9385e86a88"  # as in the records that exist

@@ -14,13 +14,13 @@ from poolformer import SIZES, MetaFormer
 from tests.factories.configs import TABLE_SWEEPS, sweep_grid
 
 
-def rows() -> list[tuple[dict, str | None]]:
+def table_rows() -> list[tuple[dict, str | None]]:
     found = []
     for path in TABLE_SWEEPS:
-        for cell in sweep_grid(path):
-            preset, seed = cell.pop("preset", None), cell.pop("seed")
-            if seed == 0 and (cell, preset) not in found:
-                found.append((cell, preset))
+        for fields in sweep_grid(path):
+            preset, seed = fields.pop("preset", None), fields.pop("seed")
+            if seed == 0 and (fields, preset) not in found:
+                found.append((fields, preset))
     return found
 
 
@@ -29,16 +29,16 @@ def recomputed(variant: str) -> dict[str, str]:
         return next(line for line in csv.DictReader(file) if line["variant"] == variant)
 
 
-@pytest.mark.parametrize(("cell", "preset"), rows(), ids=str)
-def test_each_row_at_the_papers_size_has_the_papers_cost(cell, preset):
+@pytest.mark.parametrize(("fields", "preset"), table_rows(), ids=str)
+def test_each_row_at_the_papers_size_has_the_papers_cost(fields, preset):
     from ablations.config import diff
 
-    run = resolve("mini", cell, preset)
+    run = resolve("mini", fields, preset)
     base = diff.flat_config(resolve("mini").to_json())
     paper = matching.find_paper_row(diff.changed_fields(base, diff.flat_config(run.to_json())))
     assert paper is not None
     config = at_paper_size(run)
-    assert config == at_paper_size(resolve("cifar10", cell, preset))
+    assert config == at_paper_size(resolve("cifar10", fields, preset))
     cost = model_cost(config)
     assert round(cost["params"] / 1e6, 1) == paper.params_m
     assert round(cost["macs"] / 1e9, 1) == paper.macs_g

@@ -1,4 +1,4 @@
-"""What a record says of where it was made."""
+"""The environment in a record: the commit of the code."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def fresh():
 
 
 @pytest.mark.parametrize("user", [None, 12345])
-def test_the_commit_of_a_checkout_whoever_owns_it(tmp_path, monkeypatch, user):
+def test_the_commit_of_a_checkout_of_any_owner(tmp_path, monkeypatch, user):
     if user and os.getuid():
         pytest.skip("only root gives files away")
     (tmp_path / "package").mkdir()
     file = shutil.copy(environment.__file__, tmp_path / "package")
-    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x"]):
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "x"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     if user:
         for path in [tmp_path, *tmp_path.rglob("*")]:
             os.chown(path, user, user)
     monkeypatch.setattr(environment, "__file__", file)
-    monkeypatch.setenv("GIT_DIR", "/of/a/hook")
+    monkeypatch.setenv("GIT_DIR", "/another/checkout")
     found = environment._commit()
     assert (len(found["commit"] or ""), found["dirty"]) == (40, False)
 

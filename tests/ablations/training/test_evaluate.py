@@ -1,4 +1,4 @@
-"""`ablations eval`: the accuracy that timm's own code finds, and that a run's record has."""
+"""`ablations eval`: the accuracy is that of timm's code, and of a run's record."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from tests.factories.models import perturbed, write_weights
 
 
 @pytest.fixture(scope="module")
-def timms() -> torch.nn.Module:
+def timm_model() -> torch.nn.Module:
     return perturbed(timm.create_model("poolformer_s12", num_classes=3))
 
 
 @pytest.fixture(scope="module")
-def timms_answers(timms, image_folder) -> list[int]:
-    """The class that timm's model and transform give each validation image, in order."""
+def timm_predictions(timm_model, image_folder) -> list[int]:
+    """The class that timm predicts for each validation image, in order."""
     transform = create_transform(
         (3, 224, 224), interpolation="bicubic", crop_pct=0.9, is_training=False
     )
     files = sorted((image_folder / "val").rglob("*.jpg"))
     batch = torch.stack([transform(Image.open(file)) for file in files])
     with torch.no_grad():
-        return timms(batch).argmax(dim=1).tolist()
+        return timm_model(batch).argmax(dim=1).tolist()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_checkpoint_has_the_accuracy_of_timms_code(
-    layout, timms, timms_answers, image_folder, tmp_path, capsys
+def test_a_checkpoint_has_the_accuracy_of_timms_model(
+    layout, timm_model, timm_predictions, image_folder, tmp_path, capsys
 ):
-    """Our own layout and the paper's have the paper's head: almost the same answers."""
+    """Our own layout and the paper's have the paper's head: almost the same predictions."""
     labels = [label for label in range(3) for _ in range(8)]
-    right = sum(a == b for a, b in zip(timms_answers, labels, strict=True))
-    write_weights(convert_layout(timms.state_dict(), layout), tmp_path / "poolformer_s12.pth")
+    right = sum(a == b for a, b in zip(timm_predictions, labels, strict=True))
+    write_weights(convert_layout(timm_model.state_dict(), layout), tmp_path / "poolformer_s12.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "poolformer_s12.pth"), "--data.name", "folder"]
     assert main([*words, "--data.root", str(image_folder), "--system.accelerator=cpu"]) == 0
     out, err = capsys.readouterr()
@@ -111,9 +111,9 @@ def test_weights_determine_the_model_and_the_file_name_breaks_ties(name):
     )
 
 
-def test_validation_images_are_enough(timms, image_folder, tmp_path):
+def test_evaluation_needs_no_training_images(timm_model, image_folder, tmp_path):
     shutil.copytree(image_folder / "val", tmp_path / "only" / "val")
-    write_weights(timms.state_dict(), tmp_path / "w.safetensors")
+    write_weights(timm_model.state_dict(), tmp_path / "w.safetensors")
     fields = {"data.root": str(tmp_path / "only"), "system.accelerator": "cpu"}
     subject = model_from_checkpoint(tmp_path / "w.safetensors", fields, arch="metaformer_id_s12")
     assert subject.model.config.token_mixers == "identity"
@@ -134,11 +134,13 @@ def test_a_position_embedding_is_resized_when_asked_for(image_folder, tmp_path, 
     assert "at 96x96, crop 0.95" in out
 
 
-def test_wrong_input_is_one_line_and_exit_2(timms, image_folder, tmp_path, capsys, monkeypatch):
+def test_wrong_input_is_one_line_and_exit_2(
+    timm_model, image_folder, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     root = f"--data.root={image_folder}"
-    write_weights(timms.state_dict(), "w.pth")
+    write_weights(timm_model.state_dict(), "w.pth")
     write_weights(create("poolformer_s12").state_dict(), "thousand.pth")
     write_weights(create("poolformer_s12", num_classes=0).state_dict(), "headless.pth")
     write_weights(create("poolformer_s12", dims=(8, 8, 8, 8)).state_dict(), "small.pth")
@@ -179,11 +181,11 @@ def test_wrong_input_is_one_line_and_exit_2(timms, image_folder, tmp_path, capsy
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_image_is_named(timms, image_folder, tmp_path, capsys, workers):
+def test_a_broken_image_is_named(timm_model, image_folder, tmp_path, capsys, workers):
     shutil.copytree(image_folder / "val", tmp_path / "val")
     broken = next((tmp_path / "val").rglob("*.jpg"))
     broken.write_bytes(b"not an image")
-    write_weights(timms.state_dict(), tmp_path / "w.pth")
+    write_weights(timm_model.state_dict(), tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={tmp_path}"]
     assert main([*words, "--system.accelerator=cpu", f"--system.loader_workers={workers}"]) == 2
     err = capsys.readouterr().err
@@ -191,16 +193,16 @@ def test_a_broken_image_is_named(timms, image_folder, tmp_path, capsys, workers)
     assert err.count("\n") == 1
 
 
-def test_logits_that_are_not_finite_are_reported(timms, image_folder, tmp_path, capsys):
-    weights = {key: value * float("nan") for key, value in timms.state_dict().items()}
+def test_logits_that_are_not_finite_are_reported(timm_model, image_folder, tmp_path, capsys):
+    weights = {key: value * float("nan") for key, value in timm_model.state_dict().items()}
     write_weights(weights, tmp_path / "w.pth")
     words = ["eval", "--checkpoint", str(tmp_path / "w.pth"), f"--data.root={image_folder}"]
     assert main([*words, "--system.accelerator=cpu"]) == 1
     assert "24 images gave logits that are NaN" in capsys.readouterr().err
 
 
-def test_changed_fields_of_the_model_are_noted(timms, image_folder, tmp_path):
-    write_weights(timms.state_dict(), tmp_path / "w.pth")
+def test_changed_fields_of_the_model_are_noted(timm_model, image_folder, tmp_path):
+    write_weights(timm_model.state_dict(), tmp_path / "w.pth")
     fields = {"data.root": str(image_folder), "model.pool_size": "5"}
     subject = model_from_checkpoint(tmp_path / "w.pth", fields)
     assert subject.config.model.pool_size == 5

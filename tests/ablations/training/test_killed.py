@@ -39,7 +39,7 @@ def study(tmp_path) -> Path:
 def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
     study, start, tmp_path, train_undisturbed
 ):
-    """SIGKILL to the runner, to a worker, or to all, some epochs and a moment on."""
+    """SIGKILL to the runner, a worker or all, after a random number of epochs."""
     results, choose = tmp_path / "runs", random.Random(6)
     command = study_command(study, results, "--optim.epochs=6")
     done = dict[Path, tuple[int, int]]()
@@ -51,18 +51,18 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
         runner.wait_until(lambda goal=goal: count_epochs(results) >= goal)
         time.sleep(choose.uniform(0, 0.5))
         workers = runner.children()
-        whom = choose.choice(["a worker", "the runner", "all"])
-        if whom == "a worker":
+        target = choose.choice(["a worker", "the runner", "all"])
+        if target == "a worker":
             kill(choose.sample(workers, min(1, len(workers))))
         else:
-            kill([runner.pid, *(workers if whom == "all" else [])])
+            kill([runner.pid, *(workers if target == "all" else [])])
             runner.process.wait()
-        # No finished run is trained, or its record written, once more.
+        # No finished run is trained again, and no record written again.
         now = record_stamps(results)
         assert {path: now.get(path) for path in done} == done
         done = now
     kill(runner.descendants())
-    assert len(done) < 4  # each time there was something to kill
+    assert len(done) < 4  # the runner was killed before the study was done
     again = run(*command)
     assert again.returncode == 0, again.stderr
     assert {path: record_stamps(results)[path] for path in done} == done
@@ -87,7 +87,7 @@ def test_two_runners_on_one_folder_train_each_run_once(study, start, tmp_path):
 
 
 def test_a_runner_takes_over_the_run_of_one_that_was_killed(start, tmp_path):
-    """The first is killed while it trains a run; the second, already waiting, finishes it."""
+    """The second runner waits for the run of the first, and finishes it after the kill."""
     results, one = tmp_path / "runs", write_grid(tmp_path / "one.yaml", seed=[0])
     command = study_command(one, results, "--workers=1", "--optim.epochs=12")
     first = start(*command)
@@ -116,26 +116,26 @@ def small_disk(tmp_path) -> Iterator[Path]:
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system takes a machine's root")
+        pytest.skip("mounting a file system needs root")
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-# Space for nothing, for a lease, for one run.
+# No free space, space for a lease, space for one run.
 @pytest.mark.parametrize("free", [0, 40_000, 150_000])
 def test_a_full_disk_is_reported_and_the_study_ends_once_there_is_space(
     study, small_disk, tmp_path, train_undisturbed, free
 ):
-    results, ballast = small_disk / "runs", small_disk / "ballast"
+    results, filler = small_disk / "runs", small_disk / "filler"
     command = study_command(study, results, "--seeds=0", "--workers=1", "--optim.epochs=1")
-    ballast.write_bytes(b"0" * (shutil.disk_usage(small_disk).free - free))
+    filler.write_bytes(b"0" * (shutil.disk_usage(small_disk).free - free))
     full = run(*command)
     assert full.returncode in (1, 2), full
     assert "No space left on device" in full.stderr
     assert "Traceback" not in full.stderr
     for path in results.glob("*/record.json"):
-        assert records.Record.read(path).status == "finished"  # whole, or not there
-    ballast.unlink()
+        assert records.Record.read(path).status == "finished"  # complete, or not written
+    filler.unlink()
     again = run(*command)
     assert again.returncode == 0, again
     assert metrics(results) == train_undisturbed(study_configs(command))
@@ -143,7 +143,7 @@ def test_a_full_disk_is_reported_and_the_study_ends_once_there_is_space(
 
 
 def test_a_file_size_limit_is_reported_like_a_full_disk(study, tmp_path):
-    """RLIMIT_FSIZE: what a quota does to the checkpoint, while small files can be written."""
+    """RLIMIT_FSIZE, like a quota, stops the checkpoint but not the small files."""
     results = tmp_path / "runs"
     command = study_command(study, results, "--seeds=0", "--workers=1", "--optim.epochs=1")
 
@@ -153,7 +153,9 @@ def test_a_file_size_limit_is_reported_like_a_full_disk(study, tmp_path):
 
     full = run(*command, preexec=limit)
     assert full.returncode == 1, full
-    assert full.stderr.count("File too large") == 4  # of each run as it happens, and at the end
+    assert (
+        full.stderr.count("File too large") == 4
+    )  # for each of the two runs, at once and at the end
     assert "0 failed, 2 refused" in full.stderr
     assert not list(results.glob("*/*.json.*"))
     assert not list(results.glob("*/record.json"))

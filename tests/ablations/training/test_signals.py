@@ -1,4 +1,4 @@
-"""Signals end a run in an orderly way; what somebody ignores stays ignored."""
+"""Signals end a run in an orderly way; ignored signals stay ignored."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ def test_a_run_is_reproducible_to_the_last_digit(trained, tmp_path):
     config, results, record, _ = trained
     again = train(config, tmp_path)
     assert again.metrics == record.metrics
-    ours, theirs = (history(folder, config.run_id) for folder in (results, tmp_path))
-    assert without_clocks(ours) == without_clocks(theirs)
+    first, second = (history(folder, config.run_id) for folder in (results, tmp_path))
+    assert without_clocks(first) == without_clocks(second)
 
 
 def test_a_done_run_is_not_trained_again(trained):
@@ -128,8 +128,8 @@ def test_a_killed_run_resumes_exactly(start, tiny, tmp_path, drop_path):
     assert epochs[0] in (2, 3, 4)  # not from the start
     assert epochs[-1] == 4
     assert resumed.metrics == whole.metrics
-    ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
-    assert without_clocks(ours) == without_clocks(theirs)
+    cut_rows, whole_rows = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
+    assert without_clocks(cut_rows) == without_clocks(whole_rows)
     weights = [
         torch.load(tmp_path / name / config.run_id / WEIGHTS_FILE, weights_only=True)
         for name in ("cut", "whole")
@@ -192,7 +192,7 @@ def interrupted(*_):
 
 
 @pytest.mark.parametrize("change", [{}, {**EXPLODING, "optim.lr": 1e30}])
-def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, monkeypatch, change):
+def test_a_trained_run_without_a_record_only_writes_the_record(tiny, tmp_path, monkeypatch, change):
     config = tiny(**change)
     whole = train(config, tmp_path / "whole")
     with monkeypatch.context() as patched:
@@ -203,8 +203,8 @@ def test_a_run_killed_before_its_record_only_writes_the_record(tiny, tmp_path, m
     resumed = train(config, tmp_path / "cut", lambda body: pytest.fail("trained on"))
     assert (resumed.status, resumed.metrics) == (whole.status, whole.metrics)
     assert resumed.environment["precision"] == "32-true"
-    ours, theirs = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
-    assert without_clocks(ours) == without_clocks(theirs)
+    cut_rows, whole_rows = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
+    assert without_clocks(cut_rows) == without_clocks(whole_rows)
 
 
 def test_a_run_started_on_other_images_is_not_continued(image_folder, tmp_path, tiny, monkeypatch):
@@ -308,7 +308,7 @@ def test_a_tracker_that_fails_does_not_fail_the_run(tiny, tmp_path, monkeypatch)
     assert "no tracker today" in (tmp_path / record.run_id / "log.txt").read_text()
 
 
-# Whose run it is, and by which code
+# Leases, links, checkpoints of other code
 
 
 def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
@@ -323,28 +323,28 @@ def test_a_run_that_another_process_trains_is_refused(tiny, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["log.txt", ""])
-def test_a_planted_link_is_refused(tiny, tmp_path, name):
+def test_a_run_folder_or_log_that_is_a_link_is_refused(tiny, tmp_path, name):
     config = tiny(**{"optim.epochs": 1})
     target = tmp_path / "target"
     target.mkdir()
-    (target / "victim").touch()
+    (target / "file").touch()
     results = tmp_path / "runs"
     link = results / config.run_id / name
     link.parent.mkdir(parents=True)
-    link.symlink_to(target / "victim" if name else target)
+    link.symlink_to(target / "file" if name else target)
     with pytest.raises(AccessError, match="is a symbolic link"):
         train(config, results)
-    assert [path.name for path in target.iterdir()] == ["victim"]
-    assert not (target / "victim").read_text()
+    assert [path.name for path in target.iterdir()] == ["file"]
+    assert not (target / "file").read_text()
     assert not list(results.glob("*/record.json"))
 
 
-ODD_CHECKPOINTS = {
+INVALID_CHECKPOINTS = {
     "without its epoch": lambda state: state.pop("epoch"),
     "with a word for its epoch": lambda state: state.update(epoch="1"),
     "with an epoch below 0": lambda state: state.update(epoch=-1),
-    "with odd versions": lambda state: state.update(code={"torch": 2}),
-    "with an odd history": lambda state: state["callbacks"]["History"].update(rows=[[1]]),
+    "with an invalid code hash": lambda state: state.update(code={"torch": 2}),
+    "with an invalid history": lambda state: state["callbacks"]["History"].update(rows=[[1]]),
     "without a fingerprint": lambda state: state.update(fingerprint=None),
 }
 
@@ -367,13 +367,13 @@ def test_a_valid_checkpoint_is_loaded(checkpoint):
     assert load_run_checkpoint(checkpoint, checkpoint.parent.name)["epoch"] == 0
 
 
-@pytest.mark.parametrize("name", ODD_CHECKPOINTS)
+@pytest.mark.parametrize("name", INVALID_CHECKPOINTS)
 def test_an_invalid_checkpoint_is_renamed(checkpoint, tmp_path, name, capsys):
     state = torch.load(checkpoint, weights_only=True)
-    ODD_CHECKPOINTS[name](state)
-    odd = tmp_path / CHECKPOINT_FILE
-    torch.save(state, odd)
-    assert load_run_checkpoint(odd, state["run_id"]) is None
+    INVALID_CHECKPOINTS[name](state)
+    invalid = tmp_path / CHECKPOINT_FILE
+    torch.save(state, invalid)
+    assert load_run_checkpoint(invalid, state["run_id"]) is None
     assert "cannot be read (SchemaError: " in capsys.readouterr().err
     assert (tmp_path / records.BROKEN_CHECKPOINT_FILE).is_file()
 
@@ -404,7 +404,7 @@ def test_only_errors_in_the_runs_folder_are_storage_errors(tmp_path):
     assert storage.storage_error(OSError(28, "No space left"), folder).errno == 28
 
 
-def test_a_run_whose_lease_was_removed_goes_on(tiny, tmp_path):
+def test_a_run_continues_when_its_lease_is_removed(tiny, tmp_path):
     def remove(body):
         shutil.rmtree(tmp_path / leases.LEASE_FOLDER, ignore_errors=True)
 
@@ -416,16 +416,16 @@ def test_a_run_that_was_taken_over_stops_writing(tiny, tmp_path):
     config = tiny(**{"optim.epochs": 3})
     folder = tmp_path / config.run_id
 
-    def follow(body):
+    def take_over(body):
         """Another process finds this one gone, and takes the run over."""
         if body["epoch"] == 1:
             (lease,) = (tmp_path / leases.LEASE_FOLDER).iterdir()
             lease.unlink()
-            (folder / records.RUN_STATE_FILE).write_text("theirs")
+            (folder / records.RUN_STATE_FILE).write_text("of another process")
 
     with pytest.raises(LeaseLostError):
-        train(config, tmp_path, follow, signals=None)
-    assert (folder / records.RUN_STATE_FILE).read_text() == "theirs"
+        train(config, tmp_path, take_over)
+    assert (folder / records.RUN_STATE_FILE).read_text() == "of another process"
     assert records.find_record(tmp_path, config.run_id) is None
 
 

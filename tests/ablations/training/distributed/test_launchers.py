@@ -28,7 +28,7 @@ def torchrun(*words: object, **options: object) -> list[object]:
 
 @pytest.mark.slow
 def test_torchrun_starts_the_ranks(start, tmp_path, two):
-    config, ours, record = two
+    config, expected, record = two
     results = tmp_path / "runs"
     words = torchrun(*flags(**TWO), "--results", results, standalone="1", nproc_per_node=2)
     words.remove("--standalone=1")
@@ -36,7 +36,7 @@ def test_torchrun_starts_the_ranks(start, tmp_path, two):
     code, stdout, stderr = start(*words).ends()
     assert code == 0, stderr
     assert stdout.count("epoch 1/2") == 1
-    assert_same(results, ours, config.run_id)
+    assert_same(results, expected, config.run_id)
     assert records.find_record(results, config.run_id).metrics == record.metrics
     code, stdout, stderr = start(*words).ends()
     assert code == 0, stderr
@@ -77,7 +77,7 @@ def test_a_failure_of_one_of_torchruns_ranks_is_in_the_record(start, tmp_path, i
 @pytest.mark.slow
 def test_two_nodes_train_a_run(start, tmp_path, two):
     """Two agents on one machine, with a process each."""
-    config, ours, _ = two
+    config, expected, _ = two
     results, at = tmp_path / "runs", f"127.0.0.1:{port()}"
     words = torchrun(
         *(*flags(**{"system.nodes": 2}), "--results", results),
@@ -89,7 +89,7 @@ def test_two_nodes_train_a_run(start, tmp_path, two):
     agents = [start(*words), start(*words)]
     said = [agent.ends() for agent in agents]
     assert [code for code, _, _ in said] == [0, 0], said
-    assert_same(results, ours, config.run_id)
+    assert_same(results, expected, config.run_id)
 
 
 STEP = {

@@ -28,16 +28,16 @@ def test_two_processes_give_the_numbers_of_one(two, tiny, tmp_path):
     assert record.environment["processes"] == 2
     whole = train(alone, tmp_path)
     assert whole.environment["processes"] == 1
-    for ours, theirs in zip(
+    for two_ranks, one_rank in zip(
         history(results, config.run_id), history(tmp_path, config.run_id), strict=True
     ):
-        assert ours.keys() == theirs.keys()
+        assert two_ranks.keys() == one_rank.keys()
         for name in ("epoch", "lr", "pictures"):
-            assert ours[name] == theirs[name]
+            assert two_ranks[name] == one_rank[name]
         for name in ("train/loss", "val/loss"):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-5)
+            assert float(two_ranks[name]) == pytest.approx(float(one_rank[name]), rel=1e-5)
         for name in ("val/top1", "val/top5"):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=0.1)
+            assert float(two_ranks[name]) == pytest.approx(float(one_rank[name]), abs=0.1)
 
 
 def test_two_processes_leave_the_files_of_one(two):
@@ -52,11 +52,9 @@ def test_two_processes_leave_the_files_of_one(two):
 @pytest.mark.slow
 def test_each_rank_draws_its_own_mixup_and_drop_path(tiny, tmp_path):
     drawn = {"model.drop_path": 0.3, "data.mixup": 0.2, "data.batch_size": 200}
-    records_of = [
-        train(tiny(**drawn, **TWO), tmp_path / name).metrics for name in ("once", "again")
-    ]
-    assert records_of[0] == records_of[1]
-    assert records_of[0] != train(tiny(**drawn), tmp_path / "alone").metrics
+    repeated = [train(tiny(**drawn, **TWO), tmp_path / name).metrics for name in ("once", "again")]
+    assert repeated[0] == repeated[1]
+    assert repeated[0] != train(tiny(**drawn), tmp_path / "alone").metrics
 
 
 def test_an_exploding_loss_stops_both_ranks(tiny, tmp_path):
@@ -71,7 +69,7 @@ def test_an_exploding_loss_stops_both_ranks(tiny, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_every_mixer_trains_on_two_processes(mixer, tiny, image_folder, tmp_path):
-    few = {
+    overrides = {
         "data.name": "folder",
         "data.root": str(image_folder),
         "data.pipeline": "timm",
@@ -81,11 +79,13 @@ def test_every_mixer_trains_on_two_processes(mixer, tiny, image_folder, tmp_path
         "model.token_mixers": mixer,
         "model.num_classes": 3,
     }
-    ours = train(tiny(**few, **TWO), tmp_path / "two")
-    alone = train(tiny(**few), tmp_path / "one")
-    assert ours.status == "finished", ours.failure
+    together = train(tiny(**overrides, **TWO), tmp_path / "two")
+    alone = train(tiny(**overrides), tmp_path / "one")
+    assert together.status == "finished", together.failure
     for name in ("train/loss", "val/loss"):
-        assert ours.metrics[name]["last"] == pytest.approx(alone.metrics[name]["last"], rel=1e-4)
+        assert together.metrics[name]["last"] == pytest.approx(
+            alone.metrics[name]["last"], rel=1e-4
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_every_mixer_trains_on_two_processes(mixer, tiny, image_folder, tmp_path
 @pytest.mark.slow
 def test_clipping_schedules_and_precisions_match_one_process(tiny, tmp_path, change):
     change = {**change, "optim.epochs": 3}
-    ours, alone = (
+    together, alone = (
         train(tiny(**change, **more), tmp_path / name) for name, more in (("2", TWO), ("1", {}))
     )
     rel = 1e-2 if "system.precision" in change else 1e-4
     rows = [history(tmp_path / name, alone.run_id) for name in ("2", "1")]
     assert [row["lr"] for row in rows[0]] == [row["lr"] for row in rows[1]]
     for name in ("train/loss", "val/loss"):
-        assert ours.metrics[name]["last"] == pytest.approx(alone.metrics[name]["last"], rel=rel)
+        assert together.metrics[name]["last"] == pytest.approx(alone.metrics[name]["last"], rel=rel)
 
 
 def test_a_broken_file_of_another_rank_is_named_in_the_failure(image_folder, tiny, tmp_path):

@@ -73,7 +73,8 @@ def fold_footnote(note: str, width: int | None) -> str:
     line = escape.markdown(note, cell=False)
     if width is None or "`" in line:
         return f"- {line}"
-    return "- " + "\n  ".join(map(escape.escape_line_start, _pieces(line, width - 2, "(?<= )")))
+    pieces = _pieces(" ".join(line.split()), width - 2, "(?<= )")
+    return "- " + "\n  ".join(map(escape.escape_line_start, pieces))
 
 
 def table_width(frame: pd.DataFrame) -> int:

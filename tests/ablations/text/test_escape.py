@@ -98,8 +98,9 @@ def test_a_markdown_line_is_one_list_item(text):
 
 @given(ANY, st.integers(3, 40))
 @example("$", 3)
+@example(" 0", 3)
 def test_a_folded_markdown_line_is_one_list_item(text, width):
-    source = fold_footnote(escape.markdown(f"Row {text}", cell=False), width)
+    source = fold_footnote(f"Row {text}", width)
     blocks = MarkdownIt("commonmark").enable("table").parse(source)
     assert [block.type for block in blocks][2:-2] == ["paragraph_open", "inline", "paragraph_close"]
 

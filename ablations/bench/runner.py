@@ -59,12 +59,7 @@ def bench_study(config: RunConfig, rounds: int, report: Report) -> BenchResult:
     )
     machine = describe_machine()
     title = f"runner: {SEEDS} runs of recipe {config.recipe}, {workers} workers, {machine}"
-    one, several = (
-        compare(title, {name: seconds[name] for name in (warm, peer)}, limit)
-        for peer, limit in ((agent, 1 / SPEEDUP), (agents, 1.0))
-    )
-    # The second comparison repeats the title and the times of the warm workers.
-    return BenchResult([*one.lines, *several.lines[2:]], one.passed and several.passed)
+    return compare(title, seconds, {agent: 1 / SPEEDUP, agents: 1.0})
 
 
 def bench_overhead(config: RunConfig, rounds: int, report: Report) -> BenchResult:
@@ -76,21 +71,18 @@ def bench_overhead(config: RunConfig, rounds: int, report: Report) -> BenchResul
     from ablations.bench.bare import train_bare
     from ablations.training.train import train
 
-    accuracies: set[float] = set()
-
-    def run(results: Path) -> None:
-        accuracies.add(train(config, results).metric() or 0.0)
-
-    def bare() -> None:
-        accuracies.add(train_bare(config))
-
-    seconds = time_in_turns({"a run": in_scratch_folder(run), "bare loop": bare}, rounds, report)
+    accuracies: set[float | None] = set()
+    calls = {
+        "a run": in_scratch_folder(lambda folder: accuracies.add(train(config, folder).metric())),
+        "bare loop": lambda: accuracies.add(train_bare(config)),
+    }
+    seconds = time_in_turns(calls, rounds, report)
     if len(accuracies) != 1:
         raise RuntimeError(
-            f"the run and the bare loop trained different models: top-1 {sorted(accuracies)}"
+            f"the run and the bare loop trained different models: top-1 {accuracies}"
         )
     title = f"overhead: one run of recipe {config.recipe}, {describe_machine()}"
-    return compare(title, seconds, OVERHEAD)
+    return compare(title, seconds, {"bare loop": OVERHEAD})
 
 
 def _flags(config: RunConfig) -> list[str]:

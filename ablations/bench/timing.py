@@ -34,26 +34,27 @@ class BenchResult:
     passed: bool
 
 
-def compare(title: str, seconds: Mapping[str, Sequence[float]], limit: float) -> BenchResult:
-    """Compare the times of a subject with those of its peer, round by round.
+def compare(
+    title: str, seconds: Mapping[str, Sequence[float]], limits: Mapping[str, float]
+) -> BenchResult:
+    """Compare the times of a subject with those of its peers, round by round.
 
     Args:
         title: The first line of the result.
-        seconds: Name -> times in the order of the rounds: the subject, then its peer.
-        limit: The highest accepted median of the ratios of the subject's time to the peer's.
+        seconds: Name -> times in the order of the rounds: the subject, then its peers.
+        limits: Peer -> the highest accepted median of the ratios of the subject's time to its.
     """
-    ratios = [subject / peer for subject, peer in zip(*seconds.values(), strict=True)]
-    ratio = statistics.median(ratios)
-    passed = ratio <= limit
-    return BenchResult(
-        [
-            title,
-            *(f"  {name:12} {format_spread(times)}" for name, times in seconds.items()),
-            f"  {' / '.join(seconds)}: median {ratio:.3f} ({min(ratios):.3f} to "
-            f"{max(ratios):.3f}), {format_limit(passed, f'{limit:g}')}",
-        ],
-        passed,
-    )
+    lines = [title, *(f"  {name:12} {format_spread(times)}" for name, times in seconds.items())]
+    subject, kept = next(iter(seconds)), True
+    for peer, limit in limits.items():
+        ratios = [a / b for a, b in zip(seconds[subject], seconds[peer], strict=True)]
+        ratio = statistics.median(ratios)
+        kept &= ratio <= limit
+        lines.append(
+            f"  {subject} / {peer}: median {ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f}), "
+            f"{format_limit(ratio <= limit, f'{limit:g}')}"
+        )
+    return BenchResult(lines, kept)
 
 
 def time_in_turns(

@@ -9,13 +9,13 @@ import re
 from ablations.tables import Table, render
 from tests.factories.records import BASE, record
 
-PICTURES = (1_281_167, 50_000)
+IMAGES = (1_281_167, 50_000)
 
 
-def big(seed=0, top1=77.0, recipe="imagenet", classes=1000, pictures=PICTURES, **overrides):
+def big(seed=0, top1=77.0, recipe="imagenet", classes=1000, images=IMAGES, **overrides):
     """A run on ImageNet-1K that was never trained."""
     run = record(seed, top1, recipe=recipe, **overrides)
-    run.data.update(classes=classes, train=pictures[0], val=pictures[1])
+    run.data.update(classes=classes, train=images[0], val=images[1])
     side = run.config["data"]["image_size"]
     run.cost.update(params=11_915_176, macs=1_822_678_528, image_size=side)
     return run
@@ -38,7 +38,7 @@ def plain(name: str) -> str:
     return re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹ ]+$", "", name)
 
 
-def tidy(records, of: str) -> list[dict[str, str]]:
+def csv_rows(records, of: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(render(records, "csv", of=of))))
 
 

@@ -143,8 +143,8 @@ def test_the_cost_of_a_study_is_that_of_its_models(mini, drawn):
             assert values(line) == [row.cost[cost] / 1e6]
             bottom = axes.get_ylim()[0]
             assert values(line, "y") == [bottom if off else row.top1.mean]
-    told = [text.get_text().replace("\n", " ") for text in left.texts]
-    assert "Residual connection → None: 10.00%" in told
+    texts = [text.get_text().replace("\n", " ") for text in left.texts]
+    assert "Residual connection → None: 10.00%" in texts
     assert drawn["cost"].get_suptitle().startswith("3 of 17 variants")
 
 

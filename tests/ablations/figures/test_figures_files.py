@@ -53,11 +53,11 @@ def test_a_notebook_shows_the_figure_at_its_size():
     study, _ = made_up([*BASE, *OTHER])
     figure = figures.forest_plot(study)
     shown, size = figure._repr_png_()
-    with Image.open(io.BytesIO(shown)) as picture:
-        assert picture.size == tuple(1.5 * pixels for pixels in size.values())
-        few = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(io.BytesIO(shown)) as image:
+        assert image.size == tuple(1.5 * pixels for pixels in size.values())
+        few = np.asarray(image.convert("RGB")).astype(int)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=1.5 * drawing.DPI)
-    with Image.open(file) as picture:
-        exact = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(file) as image:
+        exact = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(few - exact).mean() < 0.5  # of 255: the fewer colours are not seen

@@ -37,13 +37,13 @@ def words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
 
 
-def told(*found) -> str:
+def summary(*found) -> str:
     (study,) = build_studies(found)
     return " ".join(summary_sentences(study))
 
 
 def test_the_summary_counts_runs_variants_and_seeds():
-    text = told(*BASE, *IDENTITY)
+    text = summary(*BASE, *IDENTITY)
     assert "6 runs of 2 variants with seeds 0 to 2: 6 finished." in text
     assert "The baseline reaches 81.33 ± 1.53% top-1 (n = 3, the last epoch's)." in text
     # -2, -1, -3: t = -2 sqrt(3), p = 0.074
@@ -55,14 +55,14 @@ def test_the_summary_counts_runs_variants_and_seeds():
 
 def test_the_summary_names_what_differs_beyond_chance():
     sure = [record(s, 70.0 + s / 10, model__norm="layer") for s in range(3)]
-    text = told(*(record(s, 80.0 + s / 20) for s in range(3)), *sure, *IDENTITY)
+    text = summary(*(record(s, 80.0 + s / 20) for s in range(3)), *sure, *IDENTITY)
     assert "1 of 2 variants differs from the baseline" in text
     assert ": Modified LayerNorm -> LayerNorm (-9.95 points)." in text
     assert "The other one does not with these seeds" in text
 
 
-def test_the_summary_tells_what_went_wrong_and_what_is_missing():
-    text = told(
+def test_the_summary_has_failed_and_missing_runs():
+    text = summary(
         *BASE,
         *IDENTITY[:2],
         record(0, 12.0, model__norm="none", status="diverged"),
@@ -76,24 +76,24 @@ def test_the_summary_tells_what_went_wrong_and_what_is_missing():
 
 
 def test_without_a_baseline_nothing_is_said_to_differ():
-    text = told(*IDENTITY)
+    text = summary(*IDENTITY)
     assert "no baseline among these runs" in text
     assert "differ" not in text
 
 
 def test_one_seed_is_no_test():
-    assert "No variant could be tested against the baseline" in told(BASE[0], IDENTITY[0])
+    assert "No variant could be tested against the baseline" in summary(BASE[0], IDENTITY[0])
 
 
 @pytest.mark.parametrize(
     ("seeds", "text"),
     [([0, 1, 2], "0 to 2"), ([5], "5"), ([0, 1, 4], "0, 1, 4"), ([9, 1, 2, 3], "1 to 3, 9")],
 )
-def test_seeds_are_told_shortly(seeds, text):
+def test_consecutive_seeds_are_a_range(seeds, text):
     assert seed_ranges(seeds) == text
 
 
-def test_a_report_has_all_its_parts_and_a_row_leads_to_its_runs(bare):
+def test_a_report_has_all_parts_and_links_rows_to_runs(bare):
     made = build_report(placed(*BASE, *IDENTITY))
     assert made.problems == []
     text = words(made.page)
@@ -112,7 +112,7 @@ def test_a_report_has_all_its_parts_and_a_row_leads_to_its_runs(bare):
         assert f"runs/{each.run_id}/record.json" in text
 
 
-def test_a_run_tells_its_record(bare):
+def test_a_run_shows_its_record(bare):
     failed = record(7, None, model__norm="layer", status="failed")
     text = words(build_report(placed(*BASE, failed)).page)
     for line in (
@@ -135,14 +135,14 @@ def test_the_same_records_give_the_same_page(bare):
     assert build_report(found).page == build_report(found).page
 
 
-def test_claims_are_told_where_there_are_any(bare):
+def test_claims_are_shown_if_there_are_any(bare):
     page = build_report(placed(*BASE, *IDENTITY)).page
     assert "Claims: recipe mini" in page
     assert "claims on ablations: undetermined 1, not run 17." in page
     assert "Claims:" not in build_report(placed(*BASE)).page
 
 
-def test_the_runs_of_a_claims_two_rows_stand_apart(bare):
+def test_the_runs_of_a_claims_two_rows_are_separate(bare):
     rows = Cells(build_report(placed(*BASE, *IDENTITY)).page).rows
     shown = {row[0]: row[7] for row in rows if len(row) == 12}
     assert shown["identity token mixer below pooling baseline"] == "0 1 2 against 0 1 2"
@@ -151,7 +151,7 @@ def test_the_runs_of_a_claims_two_rows_stand_apart(bare):
     assert shown["hybrid [P,P,P,A] above pooling baseline"] == "– against 0 1 2"
 
 
-def test_what_is_missing_is_told_once_with_its_command(bare):
+def test_missing_runs_are_listed_once_with_their_command(bare):
     page = build_report(placed(*BASE, *IDENTITY[:2])).page
     line = "Missing Pooling → Identity mapping, seed 2:"
     assert words(page).count(line) == 1
@@ -200,7 +200,7 @@ def test_studies_do_not_share_ids(bare):
     assert len(ids) == len(set(ids))
 
 
-def test_very_many_runs_are_told_shortly_and_the_page_says_so(bare, monkeypatch):
+def test_very_many_runs_are_shortened_and_the_page_says_so(bare, monkeypatch):
     found = placed(*BASE, *IDENTITY)
     long = build_report(found).page
     monkeypatch.setattr(runs, "MAX_FULL_RUNS", 5)
@@ -212,7 +212,7 @@ def test_very_many_runs_are_told_shortly_and_the_page_says_so(bare, monkeypatch)
     assert "token_mixers=identity" in short
 
 
-def test_histories_are_drawn_and_broken_ones_told(bare, tmp_path):
+def test_histories_are_drawn_and_broken_ones_reported(bare, tmp_path):
     for each in BASE:
         folder = each.write(tmp_path).parent
         (folder / records.HISTORY_FILE).write_text("epoch,val/top1,train/loss\n1,70,2\n2,80,nan\n")
@@ -225,15 +225,15 @@ def test_histories_are_drawn_and_broken_ones_told(bare, tmp_path):
     assert "Not on this page, because it could not be read" in made.page
 
 
-def test_a_curve_stands_where_its_numbers_are_and_has_gaps():
+def test_a_curve_is_where_its_numbers_are_and_has_gaps():
     history = [
         {"epoch": 1, "m": 10.0},
         {"epoch": 2, "m": 20.0},
         {"epoch": 3, "m": float("nan")},
         {"epoch": 5, "m": 30.0},
     ]
-    picture = curve_svg(history, "m")
-    (path,) = re.findall(r'class="line" d="([^"]*)"', picture)
+    plot = curve_svg(history, "m")
+    (path,) = re.findall(r'class="line" d="([^"]*)"', plot)
     # 44 to 252 pixels for epochs 1 to 5, 78 to 10 for 10 to 30.
     assert path == "M44.0 78.0L96.0 44.0M252.0 10.0"
     assert curve_svg(history, "other") == ""
@@ -241,8 +241,8 @@ def test_a_curve_stands_where_its_numbers_are_and_has_gaps():
 
 
 def test_a_long_history_is_thinned_and_keeps_its_ends():
-    picture = curve_svg([{"epoch": e, "m": float(e)} for e in range(1, 1001)], "m")
-    (path,) = re.findall(r'class="line" d="([^"]*)"', picture)
+    plot = curve_svg([{"epoch": e, "m": float(e)} for e in range(1, 1001)], "m")
+    (path,) = re.findall(r'class="line" d="([^"]*)"', plot)
     assert 60 < path.count("L") < 125
     assert path.endswith("252.0 10.0")
 
@@ -254,7 +254,7 @@ def test_figures_get_ids_of_their_own_and_lose_addresses():
         'd="M0.123456 1"/></defs><style>*{x}</style><g id="b" clip-path="url(#c)">'
         '<use xlink:href="#a"/><text>&lt;b&gt;</text></g><clipPath id="c"/></svg>'
     )
-    made = inline_svg(drawn, "f1", "told & said")
+    made = inline_svg(drawn, "f1", "one & two")
     assert 'id="f1-a"' in made
     assert 'href="#f1-a"' in made
     assert 'clip-path="url(#f1-c)"' in made
@@ -262,7 +262,7 @@ def test_figures_get_ids_of_their_own_and_lose_addresses():
     assert "http" not in made
     assert "style" not in made
     assert 'd="M0.12 1"' in made
-    assert 'aria-label="told &amp; said"' in made
+    assert 'aria-label="one &amp; two"' in made
     assert "&lt;b&gt;" in made
 
 
@@ -280,7 +280,7 @@ def test_the_command_writes_the_page_and_says_what_is_left_out(bare, tmp_path, c
 
 
 @pytest.mark.parametrize("command", ["report", "table"])
-def test_a_pipe_or_device_is_written_into_and_never_replaced(bare, tmp_path, command):
+def test_a_pipe_or_device_is_written_to_and_never_replaced(bare, tmp_path, command):
     """As root, `-o /dev/null` would else leave a file in the place of the device."""
     BASE[0].write(tmp_path)
     pipe = tmp_path / "pipe"

@@ -1,4 +1,4 @@
-"""The table of claims: what stands beside a verdict, and the command that prints it."""
+"""The table of claims: what is beside a verdict, and the command that prints it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.factories.claims import (
 from tests.factories.records import record
 
 
-def test_a_verdict_that_holms_correction_takes_back_is_marked():
+def test_a_verdict_that_does_not_survive_holm_is_marked():
     # t = -1.5 / (0.5 / sqrt(3)) with 2 degrees of freedom: p = 0.035, of two claims 0.070.
     lone = [*BASE, *runs(IDENTITY, *shifted(-1.5, -1, -2))]
     both = [*lone, *runs(DEPTHWISE, *shifted(2, 1, 3))]
@@ -53,7 +53,7 @@ def test_the_papers_difference_may_lie_in_our_interval():
     assert verdict(1, *BASE, *runs(IDENTITY, *shifted(-2, -2.1, -1.9))).paper_in_interval is False
 
 
-def test_seeds_that_would_settle_a_claim():
+def test_seeds_needed_to_decide_a_claim():
     # A difference of two deviations; one of 0.2 deviations from the margin of 0.5 at 10%.
     found = verdict(1, *BASE, *runs(IDENTITY, *shifted(-2, -1, -3)))
     assert found.seeds == stats.seeds_needed(2.0, 1.0) == 5
@@ -67,7 +67,7 @@ def test_seeds_that_would_settle_a_claim():
     assert seeds_to_decide(WITHIN, border) is None
 
 
-def test_a_row_that_changes_more_than_its_axis_is_told_and_the_papers_own_is_held():
+def test_a_claim_uses_the_papers_own_row_and_notes_its_other_changes():
     full = [record(seed, top1, preset="ppaa") for seed, top1 in enumerate((85.0, 86.0, 88.5))]
     bare = runs("[Pool,Pool,Attention,Attention]", 20.0, 21.0, 23.0)
     found = verdict(16, *BASE, *full, *bare)
@@ -106,7 +106,7 @@ def test_the_badge_of_a_row_is_that_of_its_claim_against_the_baseline():
 # The table
 
 
-def test_the_table_reads_as_the_paper_counts():
+def test_claims_are_numbered_as_in_the_paper():
     found = [*BASE, *runs(IDENTITY, *shifted(-3, -2.5, -3.5)), *runs(POOL5, *shifted(0.6, 0.3, 0))]
     (study,) = build_studies(found)
     table = claims_table(study)
@@ -128,7 +128,7 @@ def test_the_table_reads_as_the_paper_counts():
     assert table.all_footnotes[-1].startswith("Made from 9 records")
 
 
-def test_the_tidy_table_has_raw_numbers():
+def test_csv_of_claims_has_raw_numbers():
     found = [*BASE, *runs(IDENTITY, *shifted(-2, -1, -3)), *runs(POOL5, *shifted(0.1, 0, -0.1))]
     (study,) = build_studies(found)
     frame = claims_table(study).values.set_index("claim")
@@ -147,7 +147,7 @@ def test_the_tidy_table_has_raw_numbers():
     assert {line["verdict"] for line in lines[:18]} == {"not run"}
 
 
-def test_latex_has_all_of_it():
+def test_latex_has_the_claims():
     text = render_claims([*BASE, *runs(IDENTITY, *shifted(-3, -2.5, -3.5))], "tex")
     assert "identity token mixer below pooling baseline & agrees & $-$3.00" in text
     assert text.count("{") == text.count("}")
@@ -156,7 +156,7 @@ def test_latex_has_all_of_it():
 # The command
 
 
-def test_verdicts_come_without_torch_and_pandas():
+def test_verdicts_import_neither_torch_nor_pandas():
     heavy = "{'torch', 'pandas'} & {*sys.modules}"
     code = f"import sys, ablations.analysis.verdicts as _; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -187,7 +187,7 @@ def test_the_baseline_can_be_chosen(tmp_path, capsys):
     assert line["why"] == "the baseline has token_mixers=identity, the paper's token_mixers=pool"
 
 
-def test_a_record_that_cannot_be_used_is_left_out_and_told(tmp_path, capsys):
+def test_a_broken_record_is_left_out_and_reported(tmp_path, capsys):
     for run in BASE:
         run.write(tmp_path)
     (tmp_path / "broken").mkdir()
@@ -200,7 +200,7 @@ def test_a_record_that_cannot_be_used_is_left_out_and_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--format", "markdown"], "valid are md, csv, tex"),
         (["--baseline", "none"], "is not the id of a run here"),
@@ -209,10 +209,10 @@ def test_a_record_that_cannot_be_used_is_left_out_and_told(tmp_path, capsys):
         (["--style=paper"], "unknown flag '--style'"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_2(words, told, tmp_path, capsys):
+def test_wrong_input_is_one_line_and_exit_2(words, message, tmp_path, capsys):
     for run in BASE:
         run.write(tmp_path)
     assert main(["claims", str(tmp_path), *words]) == 2
     out, err = capsys.readouterr()
-    assert told in err
+    assert message in err
     assert (out, err.count("\n")) == ("", 1)

@@ -13,7 +13,7 @@ from tests.factories.records import BASE, IDENTITY, record
 
 @pytest.fixture
 def folders(tmp_path):
-    """The same cells twice, the second time with other code and a tenth more."""
+    """The same runs twice, the second time with other code and a tenth more."""
     for each in (*BASE, *IDENTITY):
         each.write(tmp_path / "old")
         other = record(
@@ -64,7 +64,7 @@ def test_two_recipes_are_compared_by_their_differences_only(tmp_path, folders, c
     assert rows["Baseline"]["change_mean"] == ""
 
 
-def test_a_row_that_one_side_lacks_is_missing_there(tmp_path, capsys):
+def test_a_row_of_one_side_is_missing_on_the_other(tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path / "a")
         each.write(tmp_path / "b")
@@ -75,7 +75,7 @@ def test_a_row_that_one_side_lacks_is_missing_there(tmp_path, capsys):
     assert "70.00" in line
 
 
-def test_folders_of_the_same_name_are_told_apart(tmp_path, capsys):
+def test_folders_of_the_same_name_are_shown_with_their_paths(tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path / "a" / "runs")
         each.write(tmp_path / "b" / "runs")
@@ -90,7 +90,7 @@ def test_compare_takes_two_folders(words, tmp_path, capsys):
     assert "--compare takes two folders" in capsys.readouterr().err
 
 
-def test_a_study_without_a_counterpart_is_told(tmp_path, capsys):
+def test_a_study_without_a_counterpart_is_reported(tmp_path, capsys):
     for each in BASE:
         each.write(tmp_path / "a")
         each.write(tmp_path / "b")
@@ -115,7 +115,7 @@ def test_explain_lists_the_runs_behind_a_row(folders, capsys):
     assert [row["Δ"] for row in rows] == ["-2.00", "-1.00", "-3.00"]
 
 
-def test_explain_tells_why_a_run_failed(tmp_path, capsys):
+def test_explain_shows_why_a_run_failed(tmp_path, capsys):
     BASE[0].write(tmp_path)
     record(0, None, model__norm="none", status="failed").write(tmp_path)
     text = printed(capsys, tmp_path, "--explain", "Modified LayerNorm -> None")
@@ -123,13 +123,13 @@ def test_explain_tells_why_a_run_failed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [("idendity mapping", "unknown row"), ("a", "fits several rows"), ("", "fits several rows")],
 )
-def test_explain_wants_the_name_of_a_row(row, told, folders, capsys):
+def test_explain_needs_the_name_of_one_row(row, message, folders, capsys):
     assert main(["table", str(folders[0]), "--explain", row]) == 2
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert "Pooling -> Identity mapping" in err, "the rows are listed"
 
 
@@ -153,7 +153,7 @@ def test_explain_finds_rows_by_a_part_of_their_name_or_of_what_they_change(words
     assert all(line.startswith(title) for line, title in zip(found, titles, strict=True))
 
 
-def test_what_else_a_row_changes_is_told_and_a_control_meets_itself(tmp_path, capsys):
+def test_compare_notes_other_changes_and_matches_controls(tmp_path, capsys):
     """A variant is a control only beside its row; it is the same variant in both."""
     runs = [*BASE, record(0, 83.0, preset="attention_recipe")]
     for each in runs:
@@ -190,17 +190,17 @@ def test_studies_of_other_settings_are_compared_by_their_differences(tmp_path, c
 
 
 @pytest.mark.parametrize("flag", ["--style=paper", "--bootstrap=1", "--explain=x", "--publish"])
-def test_compare_refuses_what_it_does_not_read(flag, folders, capsys):
+def test_compare_rejects_flags_that_it_does_not_read(flag, folders, capsys):
     assert main(["table", *map(str, folders), "--compare", flag]) == 2
     assert f"{flag.split('=')[0]} is not for --compare" in capsys.readouterr().err
 
 
-def test_explain_ends_with_what_its_own_runs_are_from(folders, capsys):
+def test_explain_ends_with_the_origin_of_its_runs(folders, capsys):
     record(0, 50.0, model__norm="none").write(folders[0])
     assert "Made from 6 records" in printed(capsys, folders[0], "--explain", "identity")
 
 
-def test_hybrids_of_two_recipes_meet_though_their_batches_differ(tmp_path, capsys):
+def test_hybrids_of_two_recipes_match_although_their_batches_differ(tmp_path, capsys):
     for recipe in ("mini", "imagenette"):
         for preset in ("s12", "ppaa", "s24"):
             record(0, 60.0, preset, recipe).write(tmp_path / recipe)

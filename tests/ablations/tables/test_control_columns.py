@@ -1,4 +1,4 @@
-"""A row's difference from its control stands beside its difference from the baseline."""
+"""A row's difference from its control is beside its difference from the baseline."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SIZE = rows_of("ppaa_size", 1_737_000, 80.5, 81.0, 83.0)
 BOTH = rows_of("ppaa_recipe_size", 1_706_000, 82.0, 84.0, 85.0)
 
 
-def tidy(*found):
+def csv_rows(*found):
     rows = csv.DictReader(io.StringIO(render(list(found), "csv")))
     return {row["variant"]: row for row in rows if row["run_ids"]}
 
 
 def test_controls_have_a_section_and_their_row_a_difference_from_each():
-    rows = tidy(*BASE, *ROW, *RECIPE, *SIZE, *BOTH)
+    rows = csv_rows(*BASE, *ROW, *RECIPE, *SIZE, *BOTH)
     controls = [row for row in rows.values() if row["ablation"] == "Controls"]
     assert len(controls) == 3
     assert all(row["also_changes"] == "" for row in controls)  # the name has them all
@@ -52,7 +52,7 @@ def test_controls_have_a_section_and_their_row_a_difference_from_each():
     assert rows["Baseline"]["control_size"] == ""
 
 
-def test_the_table_shows_the_control_that_shares_most_and_tells_all():
+def test_the_table_shows_the_closest_control_and_notes_all():
     text = render([*BASE, *ROW, *RECIPE, *SIZE, *BOTH], "md", columns=EVERY)
     (line,) = [line for line in text.splitlines() if HYBRID in line and line.startswith("|")]
     assert "+2.50 [+1.26, +3.74]" in line

@@ -75,7 +75,7 @@ def test_what_is_bold_is_bold_in_every_line():
     assert all(name.count("**") == 2 for name in found["Name"][:-1])
 
 
-def test_columns_without_anything_in_them_are_left_out():
+def test_empty_columns_are_left_out():
     text = render([BASE[0], record(0, 70.0, model__mlp_ratio=2.0)], "md")
     shown = [cell.strip() for cell in lines(text)[0].split("|")[1:-1]]
     assert shown == ["Variant", "Top-1 (%)", "n", "Δ", "Params", "MACs"]
@@ -83,7 +83,7 @@ def test_columns_without_anything_in_them_are_left_out():
     assert "Paper" not in text
 
 
-def test_all_columns_or_those_that_are_named(tmp_path, capsys):
+def test_columns_can_be_chosen(tmp_path, capsys):
     for run in (*BASE, *IDENTITY):
         run.write(tmp_path)
     command = ["table", str(tmp_path), "--columns"]
@@ -115,7 +115,7 @@ def test_every_column_has_a_name_that_can_be_typed():
         parse_columns("n,x")
 
 
-def test_a_table_without_a_width_is_as_wide_as_its_words():
+def test_a_table_without_a_width_is_not_folded():
     columns, lines = word_columns(name="Name"), [{"name": "x" * 150}]
     text = render_markdown(Table("T", columns, lines, footnotes=["y " * 80]))
     assert "x" * 150 in text

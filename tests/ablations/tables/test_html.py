@@ -44,7 +44,7 @@ def test_the_same_cells_as_in_markdown():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     expected = [row[1:] for row in (rows[0], *rows[2:])]
     shown = [row for row in Cells(render(found, "html")).rows if len(row) > 1]
-    place = rows[0].index("95% CI")  # the drawing and the verdict stand right of it
+    place = rows[0].index("95% CI")  # the plot and the verdict are right of it
     assert shown[0][place : place + 2] == [PLOT, VERDICT]
     assert {row[place + 1] for row in shown[1:]} == {"", "undetermined"}
     shown = [row[:place] + row[place + 2 :] for row in shown]
@@ -64,8 +64,8 @@ def test_every_string_is_escaped_once(text):
     whole = html_page([made])
     cells = Cells(html_table(made, links=[[[Link(text, text, text)]], []]))
     assert cells.rows[0] == ["Name", text, VERDICT, PLOT, RUNS]
-    told = [text, f"{text} ¹", ""]
-    assert cells.rows[1:] == [[text], [text, *told, text], ["b", *told, ""]]
+    texts = [text, f"{text} ¹", ""]
+    assert cells.rows[1:] == [[text], [text, *texts, text], ["b", *texts, ""]]
     for name in ("script", "b", "strong"):
         assert cells.count(name) == 0
     assert [name for name, _ in Cells(whole).elements].count("script") == 1
@@ -74,7 +74,7 @@ def test_every_string_is_escaped_once(text):
     assert links == [{"href": f"#{text}", "title": text}]
 
 
-def test_what_is_singled_out_is_bold():
+def test_bold_cells_are_bold():
     made = table({"Name": ["x", "y"], "n": ["1", "2"]}, bold={(1, "n")})
     assert re.findall(r"font-weight: bold[^>]*>(?:<span[^>]*>)?(\d)", html_table(made)) == ["2"]
 
@@ -93,12 +93,12 @@ def test_what_is_singled_out_is_bold():
         ("", None),
     ],
 )
-def test_numbers_carry_what_they_are_sorted_by(text, value):
+def test_cells_have_the_number_to_sort_by(text, value):
     found = re.findall(r'data-sort="([^"]*)"', html_table(table({"Name": ["7"], "n": [text]})))
     assert found == ([] if value is None else [value])
 
 
-DRAWINGS = [
+PLOTTED = [
     PlottedDifference(),
     PlottedDifference(mean=-0.1, low=-0.35, high=0.15, paper=-2.9),
     PlottedDifference(mean=1.58, low=0.59, high=2.58, paper=3.8),
@@ -119,9 +119,9 @@ def shapes(drawn: PlottedDifference, scale: Scale) -> dict[str, dict[str, str]]:
     return {element.get("class") or element.tag: dict(element.attrib) for element in svg}
 
 
-@pytest.mark.parametrize("drawn", DRAWINGS, ids=str)
-def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
-    scale = common_scale(DRAWINGS)
+@pytest.mark.parametrize("drawn", PLOTTED, ids=str)
+def test_bars_are_where_the_numbers_are_on_one_scale(drawn):
+    scale = common_scale(PLOTTED)
     assert (scale.low, scale.high, scale.step) == (-4, 4, 2)
     found = shapes(drawn, scale)
     near = pytest.approx(0, abs=0.03)  # points; a pixel is 0.04
@@ -142,24 +142,24 @@ def test_bars_stand_where_the_numbers_are_on_one_scale(drawn):
     assert value_at(float(found["zero"]["d"][1:].split()[0]), scale) == near
 
 
-def test_what_is_drawn_is_said_too():
+def test_plots_have_a_description():
     assert (
-        interval_plots.description(DRAWINGS[1])
+        interval_plots.description(PLOTTED[1])
         == "-0.10 points, 95% interval -0.35 to +0.15; the paper: -2.9"
     )
-    assert interval_plots.description(DRAWINGS[6]) == "no difference of ours; the paper: +0.9"
-    text = html_table(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, differences=DRAWINGS))
+    assert interval_plots.description(PLOTTED[6]) == "no difference of ours; the paper: +0.9"
+    text = html_table(table({"Name": [*"abcdefg"], "n": ["1"] * 7}, differences=PLOTTED))
     assert text.count('<svg class="bar" role="img"') == 7
     assert text.count("<title>") == 8  # and the scale
     assert "An arrow points at a value beyond the scale" in text
     assert "An arrow" not in html_table(
-        table({"Name": ["a"], "n": ["1"]}, differences=DRAWINGS[1:2])
+        table({"Name": ["a"], "n": ["1"]}, differences=PLOTTED[1:2])
     )
 
 
 def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
     scale = common_scale(
-        [*DRAWINGS[:3], *DRAWINGS[:3], wide := PlottedDifference(mean=1, low=-30, high=32)]
+        [*PLOTTED[:3], *PLOTTED[:3], wide := PlottedDifference(mean=1, low=-30, high=32)]
     )
     found = shapes(wide, scale)
     assert float(found["interval"]["x"]) == interval_plots.MARGIN
@@ -171,13 +171,13 @@ def test_an_interval_that_leaves_the_scale_ends_in_an_arrow():
 @pytest.mark.parametrize(
     "rows", [[], [PlottedDifference()], [PlottedDifference(mean=0.0, low=0.0, high=0.0)]], ids=len
 )
-def test_nothing_to_draw_is_no_error(rows):
+def test_missing_differences_can_be_drawn(rows):
     scale = common_scale(rows)
     assert scale.low <= 0 < scale.high
     assert all("svg" in interval_svg(row, scale) for row in rows)
 
 
-def test_a_table_with_nothing_to_draw_has_no_column_for_it():
+def test_a_table_without_differences_has_no_plots():
     assert Cells(html_table(table({"Name": ["x"]}, differences=[PlottedDifference()]))).rows == [
         ["Name"],
         ["x"],
@@ -207,7 +207,7 @@ def test_a_table_without_rows_is_a_table():
     assert Cells(html_table(table({"Section": [], "Name": [], "n": []}))).rows == [["Name", "n"]]
 
 
-def test_a_page_needs_nothing_besides_itself():
+def test_a_page_loads_nothing():
     text = render([*BASE, *IDENTITY, record(5, recipe="fashion")], "html")
     elements = Cells(text).elements
     assert not [1 for _, attributes in elements if {"src", "srcset", "data"} & set(attributes)]
@@ -226,7 +226,7 @@ def test_a_page_is_complete_without_its_script():
     assert "hidden" in re.findall(r'<div class="controls"([^>]*)>', text)[0]
 
 
-def test_the_policy_names_our_script_and_no_other():
+def test_the_security_policy_allows_only_our_script():
     import base64
     import hashlib
 
@@ -236,12 +236,12 @@ def test_the_policy_names_our_script_and_no_other():
     assert f"script-src 'sha256-{seal}'" in text
 
 
-def test_other_formats_do_not_wait_for_great_tables():
+def test_other_formats_do_not_import_great_tables():
     code = "import sys, ablations.tables; sys.exit('great_tables' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_verdict_that_the_correction_takes_away_says_so():
+def test_a_verdict_that_does_not_survive_holm_is_called_uncorrected():
     made = table(
         {"Name": ["x", "y"], VERDICT: ["agrees ¹", "agrees"]},
         badges=[Badge("agrees", True, " ¹"), Badge("agrees")],

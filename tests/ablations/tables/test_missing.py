@@ -1,4 +1,4 @@
-"""What a study lacks is shown as missing, with a command that gives exactly that cell."""
+"""What a study lacks is shown as missing, with a command that trains exactly that."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from tests.factories.commands import commands, configs_of
 from tests.factories.records import BASE, IDENTITY, record
 
 
-def cells_of(command: str) -> list[str]:
+def run_ids_of(command: str) -> list[str]:
     return [config.run_id for config in configs_of(command)]
 
 
-def test_on_request_all_rows_of_the_paper_are_there_and_commands_for_the_missing_ones():
+def test_all_rows_adds_the_papers_rows_with_their_commands():
     text = render([*BASE, *IDENTITY], "md", "paper", all_rows=True)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 18
     assert lines[0].replace(" ", "") == "|Ablation|Variant|Params(M)|MACs(M)|Top-1(%)|"
     assert sum("missing" in line for line in lines) == 16
-    found = {run for command in commands(text) for run in cells_of(command)}
+    found = {run for command in commands(text) for run in run_ids_of(command)}
     for name, value in (("norm", "batch"), ("pool_size", 9), ("residual", False)):
         assert {resolve("mini", {f"model.{name}": value, "seed": s}).run_id for s in (0, 1, 2)} <= (
             found
@@ -49,7 +49,7 @@ def test_on_request_all_rows_of_the_paper_are_there_and_commands_for_the_missing
 
 @pytest.mark.parametrize("style", ["full", "paper"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_table_has_the_rows_of_its_study_and_no_other(form, style):
+def test_a_table_has_only_the_rows_of_its_study(form, style):
     found = [*BASE, record(model__norm="batch")]
     text = render(found, form, style)
     assert "LayerNorm -> None" not in text.replace("→", "->")
@@ -57,7 +57,7 @@ def test_a_table_has_the_rows_of_its_study_and_no_other(form, style):
     assert len(whole) > len(text)
 
 
-def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path, capsys):
+def test_started_rows_and_seeds_are_in_the_table(tmp_path, capsys):
     for run in (*BASE, record(0, model__norm="batch")):
         run.write(tmp_path)
     for seed, norm in ((1, "batch"), (0, "none"), (2, "none"), (0, "group")):
@@ -75,7 +75,7 @@ def test_rows_and_seeds_that_were_begun_stand_in_the_table(tmp_path, capsys):
     }
     command = rows["Modified LayerNorm -> None"]["missing_command"]
     wanted = [resolve("mini", {"model.norm": "none", "seed": s}).run_id for s in (0, 1, 2)]
-    assert cells_of(command) == wanted
+    assert run_ids_of(command) == wanted
     assert main(["table", str(tmp_path), "--explain", "norm=none"]) == 2
     assert "no run of Modified LayerNorm -> None has a record yet" in capsys.readouterr().err
 
@@ -85,13 +85,13 @@ def test_a_study_without_its_baseline_says_how_to_train_it():
     found = [record(s, model__mlp_ratio=r, **short) for r in (2.0, 8.0) for s in (0, 3)]
     (command,) = re.findall(r"trained by `(.*)`", render(found, "md"))
     wanted = {"optim.epochs": 7, "model.norm": "batch"}
-    assert cells_of(command) == [resolve("mini", {**wanted, "seed": s}).run_id for s in (0, 3)]
+    assert run_ids_of(command) == [resolve("mini", {**wanted, "seed": s}).run_id for s in (0, 3)]
     trained = [of(config) for config in configs_of(command)]
     (study,) = build_studies([*found, *trained])
     assert [row.label for row in study.rows] == ["Baseline", "MLP ratio 4 -> 2", "MLP ratio 4 -> 8"]
 
 
-def test_the_command_for_the_baseline_of_a_lone_row_is_of_its_data_set():
+def test_the_command_for_a_missing_baseline_keeps_the_data_set():
     of_folder = {"data__name": "folder", "data__image_size": 32, "model__num_classes": 3}
     (run,) = [record(recipe="imagenette", model__norm="batch", **of_folder)]
     (command,) = re.findall(r"trained by `(.*)`", render([run], "md"))
@@ -108,21 +108,21 @@ def test_a_command_keeps_what_the_whole_study_changes():
     fields = {"optim.epochs": 7, "model.mlp_ratio": 2.0, "seed": 5}
     wanted = resolve("mini", {**fields, "model.token_mixers": "identity"}).run_id
     single = [command for command in commands(text) if " train " in command]
-    assert [cells_of(command) for command in single] == [[wanted]]
+    assert [run_ids_of(command) for command in single] == [[wanted]]
 
 
 @pytest.mark.parametrize("preset", [None, *preset_names("mini")])
-def test_every_presets_missing_seeds_have_a_command_that_is_that_cell(preset):
+def test_the_command_for_missing_seeds_trains_exactly_these_runs(preset):
     found = [*BASE, record(0, preset=preset)] if preset else [*BASE]
     rows = [row for study in build_studies(found) for row in study.rows if row.missing_seeds]
     for row in rows:
         assert row.missing_seeds == [1, 2]
         command = missing.seeds_command(build_studies(found)[0], row, row.missing_seeds)
-        assert cells_of(command) == [resolve("mini", {"seed": s}, preset).run_id for s in (1, 2)]
+        assert run_ids_of(command) == [resolve("mini", {"seed": s}, preset).run_id for s in (1, 2)]
     assert bool(rows) == (resolve("mini", preset=preset).run_id != BASE[0].run_id)
 
 
-def test_the_papers_rows_stand_in_its_order_whatever_the_baseline(tmp_path):
+def test_the_papers_rows_keep_its_order_with_any_baseline(tmp_path):
     for run in [record(model__depths=[1, 1, 1, 1], model__pool_size=size) for size in (3, 9)]:
         run.write(tmp_path)
     (study,) = build_studies(load_studies(tmp_path)[0].records)
@@ -165,21 +165,21 @@ def of(config: RunConfig) -> Record:
 
 
 def test_a_command_does_not_override_what_its_sweep_varies():
-    """The baseline may be another row of the paper: as a flag, its mixer would be every cell's."""
+    """The baseline may be another row of the paper: as a flag, its mixer would be every run's."""
     found = [*BASE, *IDENTITY]
     (study,) = build_studies(found, IDENTITY[0].run_id)
     text = render_studies([study], "md", View(all_rows=True))
-    asked = {run for command in commands(text) for run in cells_of(command)}
+    asked = {run for command in commands(text) for run in run_ids_of(command)}
     assert resolve("mini", {"model.token_mixers": "random"}).run_id in asked
     assert "Missing Pooling -> Identity mapping" not in text
 
 
-def test_a_command_names_the_pictures_plugins_and_precision_of_its_study():
+def test_a_command_has_the_images_plugins_and_precision_of_its_study():
     found = [record(seed) for seed in (0, 1)] + [record(0, model__norm="none")]
     for run in found:
-        run.config["data"]["root"] = "/pictures"
+        run.config["data"]["root"] = "/images"
         run.config["system"] |= {"plugins": ["mine"], "precision": "bf16-mixed"}
     (study,) = build_studies(found)
     for command in commands(render_studies([study], "md")):
-        for flag in ("--data.root /pictures", "--plugins mine", "--system.precision bf16-mixed"):
+        for flag in ("--data.root /images", "--plugins mine", "--system.precision bf16-mixed"):
             assert flag in command

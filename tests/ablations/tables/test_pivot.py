@@ -48,7 +48,7 @@ def test_the_interaction_is_the_paired_difference_of_differences():
     assert f"Interaction, BatchNorm with MLP ratio 2: +2.50 ± {half:.2f} (n = 3, p " in table
 
 
-def test_a_field_that_only_one_record_has_is_no_error():
+def test_a_field_that_only_some_records_have_is_ignored():
     odd = runs(80.0, 81.0, 82.0, model__norm="batch")
     for each in odd:
         each.config["model"]["of_a_later_version"] = 1
@@ -56,14 +56,14 @@ def test_a_field_that_only_one_record_has_is_no_error():
     assert (grid.down, grid.across) == ("model.norm", "model.mlp_ratio")
 
 
-def test_which_field_is_down_can_be_chosen_and_any_name_of_it_does():
+def test_fields_can_be_given_in_any_order_and_spelling():
     for asked in ("mlp_ratio,norm", "model.mlp_ratio, model.norm", "MLP ratio,normalization"):
         (grid,) = find_grids(build_studies(GRID), asked)
         assert (grid.down, grid.down_values) == ("model.mlp_ratio", [4.0, 2.0])
         assert next(iter(grid.interactions.values())).delta.mean == pytest.approx(2.5)
 
 
-def test_what_an_incomplete_grid_lacks_is_named_with_its_command():
+def test_missing_variants_of_a_grid_have_a_command():
     more = runs(70.0, model__norm="layer", model__mlp_ratio=8.0)
     failed = [record(0, None, model__norm="layer", status="failed")]
     (grid,) = find_grids(build_studies([*GRID, *more, *failed]), "")
@@ -105,7 +105,7 @@ def test_a_third_axis_gives_a_grid_for_each_of_its_values():
         ("norm,mpl_ratio", "did you mean 'mlp_ratio'"),
     ],
 )
-def test_what_is_no_grid_is_an_error_of_one_line(asked, why):
+def test_fields_without_a_grid_are_an_error(asked, why):
     with pytest.raises(ConfigError, match=why):
         find_grids(build_studies([*BASE, *BATCH]), asked)
 

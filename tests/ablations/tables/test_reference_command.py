@@ -59,7 +59,7 @@ def test_the_default_folder_is_read_where_it_has_records(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--of", "imagent"], "unknown table 'imagent': did you mean 'imagenet'? valid are abl"),
         (["--of", "ade20k", "--style", "paper"], "--style is not for --of ade20k"),
@@ -68,12 +68,12 @@ def test_the_default_folder_is_read_where_it_has_records(tmp_path, monkeypatch, 
         (["--of", "sizes", "--baseline", "abc"], "--baseline abc is not the id of a run here"),
     ],
 )
-def test_wrong_words_are_told_in_one_line(words, told, tmp_path, monkeypatch, capsys):
+def test_wrong_arguments_are_an_error_of_one_line(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["table", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 

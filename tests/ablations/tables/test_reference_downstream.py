@@ -8,7 +8,7 @@ from ablations import tables
 from ablations.paper import published
 from ablations.store import load
 from tests.factories.records import BASE
-from tests.factories.reference import measured, names, tidy
+from tests.factories.reference import csv_rows, measured, names
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_published_rows_downstream(of, heads, row):
     assert names(table)[0] == "ResNet-18"
 
 
-def test_what_the_sources_contradict_stands_below_the_tables():
+def test_contradictions_of_the_sources_are_in_footnotes():
     assert "Running text (and a summary of the paper) say 37.1" in next(
         iter(tables.downstream_table("ade20k").row_notes)
     )
@@ -54,7 +54,7 @@ def test_what_the_sources_contradict_stands_below_the_tables():
     )
 
 
-def test_measured_rows_stand_beneath_the_same_backbone():
+def test_our_rows_follow_the_published_row_of_their_backbone():
     found = [
         measured({"val/AP": 36.0, "val/AP50": 56.0, "val/AP_small": 20.0}, 0),
         measured({"val/AP": 36.6, "val/AP50": 57.0}, 1),
@@ -89,9 +89,9 @@ def test_measured_rows_stand_beneath_the_same_backbone():
     assert row == ["37.30", "–", "–"]
 
 
-def test_tidy_numbers_downstream():
+def test_csv_of_downstream_tables():
     found = [measured({"val/mIoU": 37.0 + seed}, seed) for seed in range(3)]
-    rows = tidy(found, "ade20k")
+    rows = csv_rows(found, "ade20k")
     assert len(rows) == 15
     ours = rows[3]
     assert (ours["source"], ours["backbone"], ours["mIoU"], ours["mIoU_std"], ours["n"]) == (

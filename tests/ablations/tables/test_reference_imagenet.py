@@ -9,10 +9,10 @@ from ablations.analysis.build import build_studies
 from ablations.paper import published
 from ablations.tables.our_rows import name_model
 from tests.factories.records import BASE, record
-from tests.factories.reference import big, line, names, plain, tidy
+from tests.factories.reference import big, csv_rows, line, names, plain
 
 
-def test_the_published_models_stand_as_in_the_papers_table_2():
+def test_published_models_are_as_in_the_papers_table_2():
     table = tables.imagenet_table()
     assert list(table.frame.columns) == [
         "General arch.",
@@ -40,7 +40,7 @@ def test_the_published_models_stand_as_in_the_papers_table_2():
     assert "No rows of ours: `ablations run sweeps/model_size.yaml --recipe imagenet" in foot
 
 
-def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
+def test_our_rows_follow_the_published_row_of_their_model():
     found = build_studies(
         [
             *(big(seed, top1) for seed, top1 in enumerate((77.0, 77.4, 76.6))),
@@ -70,7 +70,7 @@ def test_rows_of_ours_stand_after_the_papers_of_the_same_model():
     assert "Made from 4 records, recipe imagenet, images ffff" in made[0]
 
 
-def test_other_variants_stand_at_the_end_of_their_section():
+def test_other_variants_end_their_section():
     found = build_studies(
         [
             big(),
@@ -108,7 +108,7 @@ def test_other_variants_stand_at_the_end_of_their_section():
     assert "token_mixers" not in note
 
 
-def test_another_training_is_another_row_and_marked():
+def test_another_training_is_a_marked_row_of_its_own():
     found = build_studies([big(0), big(0, 70.0, optim__lr=0.1), big(0, 60.0, optim__epochs=30)])
     table = tables.imagenet_table(found)
     ours = [name for name in names(table) if "ours" in name]
@@ -117,11 +117,11 @@ def test_another_training_is_another_row_and_marked():
         "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 1)",
         "PoolFormer-S12 (ours: imagenet, 300 epochs, n = 1) ⁵",
     ]
-    told = "PoolFormer-S12 (imagenet, 300 epochs) also changes lr 0.004 -> 0.1."
-    assert table.row_notes[told] == 5
+    note = "PoolFormer-S12 (imagenet, 300 epochs) also changes lr 0.004 -> 0.1."
+    assert table.row_notes[note] == 5
 
 
-def test_studies_of_one_recipe_and_length_are_told_apart():
+def test_studies_of_one_recipe_and_length_are_distinguished():
     half = big(1, 70.0)
     half.environment["precision"] = "bf16-mixed"
     table = tables.imagenet_table(build_studies([big(), half]))
@@ -142,7 +142,7 @@ def test_a_changed_baseline_is_not_the_papers_model():
     ]
 
 
-def test_other_pictures_are_left_aside_and_told():
+def test_other_images_are_left_out_and_counted():
     found = [*BASE, big(classes=10, recipe="imagenette"), big(classes=100)]
     table = tables.imagenet_table(build_studies(found))
     assert len(table.frame) == 27
@@ -153,13 +153,13 @@ def test_other_pictures_are_left_aside_and_told():
     assert not any("Made from" in text for text in table.footnotes)
 
 
-def test_fewer_pictures_than_imagenet_has_are_told():
+def test_fewer_images_than_imagenet_has_are_noted():
     table = tables.imagenet_table(
-        build_studies([big(), big(0, 70.0, "imagenet-fast", pictures=(9, 5))])
+        build_studies([big(), big(0, 70.0, "imagenet-fast", images=(9, 5))])
     )
-    told = [text for text in table.footnotes if "images to train on" in text]
-    assert len(told) == 1
-    assert "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 images to train on and 5 to" in told[0]
+    notes = [text for text in table.footnotes if "images to train on" in text]
+    assert len(notes) == 1
+    assert "PoolFormer-S12 (imagenet-fast, 60 epochs): 9 images to train on and 5 to" in notes[0]
 
 
 def test_a_run_without_a_result_is_a_row_that_says_so():
@@ -170,8 +170,8 @@ def test_a_run_without_a_result_is_a_row_that_says_so():
     assert row["Top-1 (%)"] == "missing (1 failed: oom)"
 
 
-def test_tidy_numbers_of_imagenet():
-    rows = tidy([big(seed, 77.0 + seed) for seed in range(2)], "imagenet")
+def test_csv_of_imagenet():
+    rows = csv_rows([big(seed, 77.0 + seed) for seed in range(2)], "imagenet")
     assert len(rows) == 28
     paper, ours = rows[22], rows[23]
     assert (paper["source"], ours["source"]) == ("published", "ours")
@@ -187,6 +187,6 @@ def test_tidy_numbers_of_imagenet():
 
 @pytest.mark.parametrize("size", published.SIZE_NAMES)
 @pytest.mark.parametrize("recipe", ["imagenet", "imagenet-fast"])
-def test_a_model_is_known_by_what_it_is(recipe, size):
+def test_a_model_is_named_after_its_config(recipe, size):
     config = record(recipe=recipe, preset=size, optim__lr=0.1).config
     assert name_model(config) == (published.SIZE_NAMES[size], {})

@@ -7,10 +7,10 @@ import pytest
 from ablations import tables
 from ablations.analysis.build import build_studies
 from tests.factories.records import BASE, IDENTITY, record
-from tests.factories.reference import SIZED, plain, tidy
+from tests.factories.reference import SIZED, csv_rows, plain
 
 
-def test_the_sizes_of_a_study_stand_beside_the_papers():
+def test_sizes_of_a_study_are_beside_the_papers():
     (study,) = build_studies([*SIZED, *IDENTITY])
     table = tables.sizes_table(study)
     assert table.title.startswith("Model sizes: recipe mini, data mini")
@@ -40,8 +40,8 @@ def test_the_sizes_of_a_study_stand_beside_the_papers():
 
 def test_sizes_where_table_1_is_rounded_the_wrong_way_are_marked():
     table = tables.sizes_table()
-    told = [note for note in table.row_notes if "Table 1 prints" in note]
-    assert [note.split(":")[0] for note in told] == [
+    marked = [note for note in table.row_notes if "Table 1 prints" in note]
+    assert [note.split(":")[0] for note in marked] == [
         "PoolFormer-S36",
         "PoolFormer-M36",
         "PoolFormer-M48",
@@ -67,8 +67,8 @@ def test_what_a_whole_sweep_changes_is_in_its_commands_and_a_size_stays_a_size()
     (study,) = other
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["1", "1", "0", "0", "0"]
-    (told,) = [text for text in table.footnotes if text.startswith("Missing S36")]
-    assert "--model.drop_path 0.1 --optim.lr 0.003`" in told
+    (note,) = [text for text in table.footnotes if text.startswith("Missing S36")]
+    assert "--model.drop_path 0.1 --optim.lr 0.003`" in note
 
 
 def test_a_row_that_changes_more_than_its_size_is_no_size():
@@ -85,8 +85,8 @@ def test_without_an_s12_there_is_no_difference_and_the_command_fits_all_sizes():
     table = tables.sizes_table(study)
     assert list(table.frame["n"]) == ["0", "0", "1", "1", "1"]
     assert set(table.frame["Δ from S12"]) == {""}
-    (told,) = [text for text in table.footnotes if text.startswith("Missing S12, S24")]
-    assert told.endswith("`ablations run sweeps/model_size.yaml --recipe mini --seeds 0`")
+    (note,) = [text for text in table.footnotes if text.startswith("Missing S12, S24")]
+    assert note.endswith("`ablations run sweeps/model_size.yaml --recipe mini --seeds 0`")
 
 
 def test_sizes_that_share_no_seeds_are_compared_by_their_means():
@@ -98,8 +98,8 @@ def test_sizes_that_share_no_seeds_are_compared_by_their_means():
     )
 
 
-def test_tidy_numbers_of_sizes():
-    rows = tidy([*SIZED, record(0, 50.0, recipe="fashion")], "sizes")
+def test_csv_of_sizes():
+    rows = csv_rows([*SIZED, record(0, 50.0, recipe="fashion")], "sizes")
     assert [row["source"] for row in rows] == ["ours"] * 10 + ["published"] * 5
     assert {row["recipe"] for row in rows[:5]} == {"fashion"}
     s24, paper = rows[6], rows[11]

@@ -21,14 +21,14 @@ from ablations.tables.ablation import EVERY, study_table
 from tests.factories.records import BASE, IDENTITY, record
 
 
-def tidy(*found: Record) -> dict[str, dict[str, str]]:
+def csv_rows(*found: Record) -> dict[str, dict[str, str]]:
     """The rows that have runs, by variant."""
     rows = list(csv.DictReader(io.StringIO(render(list(found), "csv"))))
     return {row["variant"]: row for row in rows if row["run_ids"]}
 
 
 def test_a_row_is_mean_spread_count_and_paired_difference():
-    row = tidy(*BASE, *IDENTITY)["Pooling -> Identity mapping"]
+    row = csv_rows(*BASE, *IDENTITY)["Pooling -> Identity mapping"]
     assert row["ablation"] == "Token mixers"
     assert float(row["top1_mean"]) == pytest.approx(79.3333333)
     assert float(row["top1_std"]) == pytest.approx((4 / 3) ** 0.5)  # 78, 80, 80
@@ -42,7 +42,7 @@ def test_a_row_is_mean_spread_count_and_paired_difference():
 
 def test_differences_pair_seeds_not_positions():
     found = [*BASE, IDENTITY[1], IDENTITY[2], record(7, 10.0, model__token_mixers="identity")]
-    row = tidy(*found)["Pooling -> Identity mapping"]
+    row = csv_rows(*found)["Pooling -> Identity mapping"]
     assert (row["n"], row["delta_n"], row["delta_test"]) == ("3", "2", "paired t")
     assert float(row["delta_mean"]) == pytest.approx(-2)  # -1 and -3; seed 7 has no partner
     assert row["missing_seeds"] == "0"
@@ -50,7 +50,7 @@ def test_differences_pair_seeds_not_positions():
 
 def test_seeds_that_do_not_match_are_compared_by_their_means_and_marked():
     other = [record(s, top1, model__norm="none") for s, top1 in ((8, 70.0), (9, 74.0))]
-    row = tidy(*BASE, *other)["Modified LayerNorm -> None"]
+    row = csv_rows(*BASE, *other)["Modified LayerNorm -> None"]
     assert row["delta_test"] == "Welch t"
     assert float(row["delta_mean"]) == pytest.approx(72 - (80 + 81 + 83) / 3)
     text = render([*BASE, *other], "md")
@@ -60,14 +60,14 @@ def test_seeds_that_do_not_match_are_compared_by_their_means_and_marked():
     assert "ʷ" not in render([*BASE, *IDENTITY], "md")
 
 
-def test_p_values_are_corrected_over_the_table_and_the_smallest_effect_is_told():
+def test_p_values_are_corrected_over_the_table_and_rows_have_an_mde():
     shifts = {"identity": (-2, -1, -3), "random": (-5, -5.2, -4.9), "depthwise": (1, 2, 0)}
     rows = [
         record(seed, base.metric() + shift, model__token_mixers=mixer)
         for mixer, found in shifts.items()
         for seed, (base, shift) in enumerate(zip(BASE, found, strict=True))
     ]
-    found = tidy(*BASE, *rows).values()
+    found = csv_rows(*BASE, *rows).values()
     raw = {row["variant"]: float(row["p"]) for row in found if row["p"]}
     ordered = sorted(raw, key=raw.get)
     assert ordered[0] == "Pooling -> Global random matrix"
@@ -81,13 +81,13 @@ def test_p_values_are_corrected_over_the_table_and_the_smallest_effect_is_told()
     assert float(effect[ordered[0]]) < 1
 
 
-def test_five_seeds_show_their_points_and_six_do_not():
+def test_outcomes_of_up_to_five_seeds_are_listed():
     runs = [record(seed, 80 + seed / 4) for seed in range(6)]
     assert "80.00 80.25 80.50 80.75 81.00" in render(runs[:5], "md", columns=EVERY)
     assert "80.00 80.25" not in render(runs, "md", columns=EVERY)
 
 
-def test_a_bootstrap_interval_is_there_when_asked_and_the_same_for_the_same_seed(tmp_path, capsys):
+def test_the_bootstrap_interval_depends_on_its_seed_only(tmp_path, capsys):
     for seed in range(8):
         record(seed, 80 + seed / 4).write(tmp_path)
     assert "Bootstrap" not in render(load_studies(tmp_path)[0].records, "md")
@@ -109,7 +109,7 @@ def bold(text: str) -> list[str]:
     return re.findall(r"\*\*(\d.*?)\*\*", text)
 
 
-def test_the_best_value_is_bold_only_where_the_intervals_say_so():
+def test_the_best_value_is_bold_only_if_it_is_significantly_best():
     close = [record(seed, 80.5 + seed, model__norm="layer") for seed in range(3)]
     assert bold(render([*BASE, *close], "md")) == []
     far = [record(seed, 95 + seed / 10, model__norm="layer") for seed in range(3)]
@@ -121,12 +121,12 @@ def test_the_best_value_is_bold_only_where_the_intervals_say_so():
 
 
 def test_one_seed_has_no_spread_and_no_interval():
-    row = tidy(BASE[0], IDENTITY[0])["Pooling -> Identity mapping"]
+    row = csv_rows(BASE[0], IDENTITY[0])["Pooling -> Identity mapping"]
     assert (row["top1_std"], row["delta_ci95"]) == ("", "")
     assert "±" not in render([BASE[0], IDENTITY[0]], "md").split("\n- ")[0]
 
 
-def test_rows_stand_in_the_papers_order_and_unknown_axes_after_them():
+def test_rows_are_in_the_papers_order_before_other_axes():
     found = [
         record(preset="ppff"),
         record(optim__label_smoothing=0.0),
@@ -140,7 +140,7 @@ def test_rows_stand_in_the_papers_order_and_unknown_axes_after_them():
         record(preset="no_residual"),
         record(),
     ]
-    rows = tidy(*found)
+    rows = csv_rows(*found)
     assert list(rows) == [
         "Baseline",
         "Pooling -> Identity mapping",
@@ -159,9 +159,9 @@ def test_rows_stand_in_the_papers_order_and_unknown_axes_after_them():
     assert rows["MLP ratio 4 -> 2"]["ablation"] == "MLP ratio"
 
 
-def test_a_row_that_changes_more_than_its_axis_is_marked_and_told():
+def test_other_changes_of_a_row_are_a_footnote():
     found = [record(), record(preset="ppaa")]
-    row = tidy(*found)["[Pool,Pool,Attention,Attention]"]
+    row = csv_rows(*found)["[Pool,Pool,Attention,Attention]"]
     assert row["paper_top1"] == "81.0"
     changes = row["also_changes"].split("; ")
     assert "norm group -> layer" in changes
@@ -172,13 +172,13 @@ def test_a_row_that_changes_more_than_its_axis_is_marked_and_told():
 
 
 def test_a_row_with_changes_that_are_not_the_papers_has_no_paper_numbers():
-    row = tidy(record(), record(model__norm="batch", optim__lr=0.1))
+    row = csv_rows(record(), record(model__norm="batch", optim__lr=0.1))
     row = row["BatchNorm, learning rate 0.1"]
     assert row["paper_top1"] == ""
     assert row["also_changes"] == "lr 0.008 -> 0.1"
 
 
-def test_different_recipes_epochs_pictures_and_precision_are_never_compared():
+def test_different_recipes_epochs_images_and_precision_are_never_compared():
     other_data = record(3, 50.0)
     other_data.data["fingerprint"] = "0" * 16
     other_precision = record(4, 50.0)
@@ -217,11 +217,11 @@ def test_a_done_record_without_a_precision_is_in_no_study():
     assert broken.run_id in {run.run_id for run in study.records}
 
 
-def test_changes_that_a_whole_study_shares_belong_to_its_baseline_and_are_told():
+def test_shared_changes_of_a_study_belong_to_its_baseline():
     shared = {"optim__lr": 0.003, "model__mlp_ratio": 2.0}
     text = render([record(**shared), record(model__norm="layer", **shared)], "md")
     assert "all with MLP ratio 2, learning rate 0.003" in text.splitlines()[0]
-    rows = tidy(
+    rows = csv_rows(
         record(**shared), record(preset="ppaa", **shared), record(model__norm="layer", **shared)
     )
     assert set(rows) == {
@@ -239,7 +239,7 @@ def test_changes_that_a_whole_study_shares_belong_to_its_baseline_and_are_told()
     ],
 )
 def test_without_a_baseline_there_are_no_differences_and_the_table_says_so(found):
-    rows = tidy(*found)
+    rows = csv_rows(*found)
     assert "Pooling -> Identity mapping" in rows
     assert all(row["delta_mean"] == "" for row in rows.values())
     assert "No baseline among these records" in render(found, "md")
@@ -253,7 +253,7 @@ def test_diverged_runs_count_with_what_they_have_and_failed_ones_do_not():
         record(2, None, model__norm="none", status="failed"),
         record(0, None, model__norm="layer", status="failed"),
     ]
-    rows = tidy(*found)
+    rows = csv_rows(*found)
     row = rows["Modified LayerNorm -> None"]
     assert (row["n"], row["diverged"], row["failed"]) == ("2", "1", "1")
     assert float(row["top1_mean"]) == 13
@@ -266,12 +266,12 @@ def test_diverged_runs_count_with_what_they_have_and_failed_ones_do_not():
 
 
 def test_a_size_that_changes_more_than_a_size_has_no_paper_numbers():
-    rows = tidy(record(), record(preset="s24"), record(preset="s36", optim__lr=0.1))
+    rows = csv_rows(record(), record(preset="s24"), record(preset="s36", optim__lr=0.1))
     assert rows["S12 -> S24"]["paper_top1"] == "80.3"
     assert rows["LayerScale init 1e-06, S36, learning rate 0.1"]["paper_top1"] == ""
 
 
-def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):
+def test_a_killed_run_is_in_the_table_of_its_study(tmp_path):
     from ablations.store.failures import write_failed_record
 
     killed = write_failed_record(
@@ -283,7 +283,7 @@ def test_a_cell_that_was_killed_stands_in_the_table_of_its_study(tmp_path):
     assert "different code" not in text
 
 
-def test_uncommitted_changes_are_told():
+def test_uncommitted_changes_are_a_warning():
     dirty = record(4)
     dirty.environment["dirty"] = True
     text = render([*BASE, dirty], "md")
@@ -291,14 +291,14 @@ def test_uncommitted_changes_are_told():
     assert "had uncommitted changes" in text
 
 
-def test_different_commits_are_told():
+def test_different_commits_are_a_warning():
     other = record(4)
     other.environment["commit"] = "b" * 40
     assert "different code: commits aaaaaaaaaaaa, bbbbbbbbbbbb" in render([*BASE, other], "md")
     assert "different code" not in render(BASE, "md")
 
 
-def test_two_versions_of_a_plugins_mixer_are_told():
+def test_two_versions_of_a_plugin_are_a_warning():
     runs = [record(seed=seed) for seed in (7, 8)]
     for run, version in zip(runs, ("aaa", "bbb"), strict=True):
         run.environment["plugins"] = {"shift": version}
@@ -375,14 +375,14 @@ def test_a_difference_over_fewer_seeds_than_its_row_has_says_so():
     assert "Δ is over the" not in render([*BASE, *IDENTITY], "md")
 
 
-def test_a_row_of_one_seed_above_all_leaves_nothing_bold():
+def test_nothing_is_bold_if_the_best_row_has_one_seed():
     high = [record(seed, 95 + seed / 10, model__norm="layer") for seed in range(3)]
     single = record(0, 99.0, model__norm="batch")
     assert bold(render([*BASE, *IDENTITY, *high], "md"))
     assert bold(render([*BASE, *IDENTITY, *high, single], "md")) == []
 
 
-def test_the_papers_numbers_are_those_of_what_a_row_is_whatever_it_is_compared_with():
+def test_the_papers_numbers_do_not_depend_on_the_baseline():
     (study,) = build_studies([*BASE, *IDENTITY], IDENTITY[0].run_id)
     rows = {row.label: row for row in study.rows}
     assert rows["Baseline"].paper.top1 == 74.3
@@ -390,14 +390,14 @@ def test_the_papers_numbers_are_those_of_what_a_row_is_whatever_it_is_compared_w
     assert (pool.paper.top1, pool.paper.delta) == (77.2, 2.9)
 
 
-def test_a_study_of_another_mixer_has_no_numbers_of_the_paper_beside_it():
+def test_a_study_of_another_mixer_has_no_numbers_of_the_paper():
     mixer = {"model__token_mixers": "attention"}
     found = [record(0, **mixer), record(1, **mixer), record(0, model__norm="layer", **mixer)]
-    rows = tidy(*found)
+    rows = csv_rows(*found)
     assert [row["paper_top1"] for row in rows.values()] == ["", ""]
 
 
-def test_a_failure_joins_the_study_that_has_its_seed(tmp_path):
+def test_a_failed_run_belongs_to_the_study_with_its_seed(tmp_path):
     from ablations.store.failures import write_failed_record
 
     half = [record(seed, 70.0, model__norm="none") for seed in (10, 11)]
@@ -447,7 +447,7 @@ def test_latex_is_a_table_with_a_label_and_a_caption_and_no_commands():
     assert render(found, "tex*").count(r"\begin{table*}") == 2
 
 
-def test_the_work_of_a_table_grows_with_its_rows_alone(monkeypatch):
+def test_the_time_of_a_table_is_linear_in_its_rows(monkeypatch):
     """Not with their square: a sweep may have thousands of variants."""
     reads = []
     cost = Row.cost.fget

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
@@ -125,10 +124,8 @@ def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
         footnotes=[*footnotes, *our_rows.our_provenance(ours)],
     )
     table.lines = our_rows.merged_lines(
-        [("", row.backbone, row) for row in task.rows()],
-        ours,
-        partial(_published_values, task),
-        partial(_our_values, task, metrics),
+        [("", _published_values(task, row)) for row in task.rows()],
+        [(row, _our_values(task, metrics, row)) for row in ours],
         table.row_notes,
     )
     return table
@@ -136,6 +133,7 @@ def downstream_table(name: str, records: Sequence[Record] = ()) -> Table:
 
 def _published_values(task: Task, row: DownstreamRow) -> Values:
     return {
+        "_label": row.backbone,
         **csv_values.fields_of(row, "backbone", "params_m", "setting", "note"),
         **row.values,
         **{

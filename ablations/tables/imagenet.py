@@ -43,8 +43,8 @@ def imagenet_table(studies: Sequence[Study] = ()) -> Table:
     ours, others = _split(studies)
     title = "ImageNet-1K classification (the paper's Table 2)"
     table = Table(title, COLUMNS, section="Token mixer", csv_names=CSV_NAMES)
-    rows = [(row.mixer, row.model, row) for row in published.imagenet_rows()]
-    lines = our_rows.merged_lines(rows, ours, _published_values, _our_values, table.row_notes)
+    rows = [(row.mixer, _published_values(row)) for row in published.imagenet_rows()]
+    lines = our_rows.merged_lines(rows, [(row, _our_values(row)) for row in ours], table.row_notes)
     for before, line in zip([{}, *lines], lines, strict=False):
         arch = line["general_arch"]
         table.lines.append(line | {"_arch": arch if arch != before.get("general_arch") else ""})
@@ -94,6 +94,7 @@ def _published_values(row: ImageNetRow) -> Values:
     return {
         "general_arch": row.arch,
         "token_mixer": row.mixer,
+        "_label": row.model,
         **csv_values.fields_of(row, "model", "image_size", "params_m", "macs_g", "note"),
         "_params": f"{row.params_m:g}",
         "macs_g_paper_v2": row.macs_v2_g,

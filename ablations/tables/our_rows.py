@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
@@ -119,59 +119,39 @@ def _is_of_model(name: str) -> bool:
     return name.startswith("model.") and name not in TRAINING_FIELDS
 
 
-Published = TypeVar("Published")
-
-
-def merge_rows(
-    published: Sequence[tuple[str, str, Published]], our_rows: Sequence[OurRow]
-) -> list[Published | OurRow]:
-    """Our rows after the published row of the same model; other models end their section.
-
-    Args:
-        published: Section, model and row, in the paper's order.
-        our_rows: Rows of ours.
-    """
-    first: dict[str, int] = {}
-    for number, (_, model, _) in enumerate(published):
-        first.setdefault(model, number)
-    last = {section: number for number, (section, _, _) in enumerate(published)}
-    placed: list[tuple[tuple[int, int, str], Published | OurRow]]
-    placed = [((number, 0, ""), row) for number, (_, _, row) in enumerate(published)]
-    for ours in our_rows:
-        if ours.model in first:
-            place = (first[ours.model], 1, "")
-        else:
-            place = (last.get(ours.section, len(published)), 2, ours.section)
-        placed.append((place, ours))
-    return [row for _, row in sorted(placed, key=itemgetter(0))]
-
-
 def merged_lines(
-    published: Sequence[tuple[str, str, Published]],
-    our_rows: Sequence[OurRow],
-    published_values: Callable[[Published], Values],
-    our_values: Callable[[OurRow], Values],
+    published: Sequence[tuple[str, Values]],
+    our_rows: Sequence[tuple[OurRow, Values]],
     notes: RowNotes,
 ) -> list[Values]:
-    """The lines of a table of the paper, our rows among its own.
+    """Our lines after the published one of the same model; other models end their section.
 
     Args:
-        published: As in ``merge_rows``.
-        our_rows: Rows of ours.
-        published_values: The values of a published row, with its ``note``.
-        our_values: The values of one of ours, with its ``n``.
+        published: Section and values, in the paper's order; ``_label`` is the model.
+        our_rows: Rows of ours with their values.
         notes: Gets the notes on rows.
     """
-    names = {id(row): name for _, name, row in published}
-    lines: list[Values] = []
-    for row in merge_rows(published, our_rows):
-        if isinstance(row, OurRow):
-            values = row.values | our_values(row)
-            lines.append({"source": "ours", "_label": row.label(notes, values["n"]), **values})
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    placed: list[tuple[tuple[int, int, str], OurRow | None, Values]] = []
+    for number, (section, values) in enumerate(published):
+        first.setdefault(values["_label"], number)
+        last[section] = number
+        placed.append(((number, 0, ""), None, values))
+    for row, values in our_rows:
+        if row.model in first:
+            place = (first[row.model], 1, "")
         else:
-            values = published_values(row)
-            label = names[id(row)] + notes.mark(note_sentence(values["note"]))
-            lines.append({"source": "published", "_label": label, **values})
+            place = (last.get(row.section, len(published)), 2, row.section)
+        placed.append((place, row, values))
+    lines = []
+    for _, ours, values in sorted(placed, key=itemgetter(0)):
+        if ours:
+            label = ours.label(notes, values["n"])
+            lines.append({"source": "ours", **ours.values, **values, "_label": label})
+        else:
+            label = values["_label"] + notes.mark(note_sentence(values["note"]))
+            lines.append({"source": "published", **values, "_label": label})
     return lines
 
 

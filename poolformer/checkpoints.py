@@ -210,27 +210,24 @@ def _resizable(old: Tensor, new: Tensor) -> bool:
 
 
 def _check_fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    missing = [key for key in expected if key not in weights]
-    unexpected = [key for key in weights if key not in expected]
     shared = [(key, weights[key], expected[key]) for key in expected if key in weights]
-    shapes = [
-        f"{key} {list(found.shape)} for {list(wanted.shape)}"
-        for key, found, wanted in shared
-        if found.shape != wanted.shape
-    ]
-    types = [
-        f"{key} {found.dtype} for {wanted.dtype}"
-        for key, found, wanted in shared
-        if found.is_floating_point() != wanted.is_floating_point()
-    ]
+    found = {
+        "missing": [key for key in expected if key not in weights],
+        "unexpected": [key for key in weights if key not in expected],
+        "of another shape": [
+            f"{key} {list(own.shape)} for {list(wanted.shape)}"
+            for key, own, wanted in shared
+            if own.shape != wanted.shape
+        ],
+        "of another type": [
+            f"{key} {own.dtype} for {wanted.dtype}"
+            for key, own, wanted in shared
+            if own.is_floating_point() != wanted.is_floating_point()
+        ],
+    }
     problems = [
         f"{len(keys)} {word}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
-        for keys, word in (
-            (missing, "missing"),
-            (unexpected, "unexpected"),
-            (shapes, "of another shape"),
-            (types, "of another type"),
-        )
+        for word, keys in found.items()
         if keys
     ]
     if problems:

@@ -167,9 +167,7 @@ def measure(config: RunConfig, images: ImageDataset | None) -> Measurement:
     batches = _loaders(config, images, batch, val_batch, timer.warm_steps + MAX_STEPS)
     task = ProbeTask(config)
     with quiet_lightning():
-        trainer = pl.Trainer(
-            **trainer_options(config), callbacks=[timer], enable_checkpointing=False
-        )
+        trainer = pl.Trainer(**trainer_options(config), callbacks=[timer])
         trainer.fit(task, *batches)
     weights = _tensor_bytes(task.state_dict())
     optimizer = sum(_tensor_bytes(state) for state in trainer.optimizers[0].state.values())

@@ -45,9 +45,7 @@ class History(pl.Callback):
         self.device: dict[str, Any] = {}
         self.devices: list[str] = []  # in the order in which the starts of the run used them
         self.images = 0
-        self.lr = 0.0
-        self.start = 0.0
-        self.train_seconds = 0.0
+        self.lr = self.start = self.train_seconds = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "devices": self.devices}

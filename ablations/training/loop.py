@@ -163,13 +163,7 @@ def _build(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # Lightning has read the rank from the environment, which may describe a task of srun.
     rank_zero_only.rank = info.rank  # type: ignore[attr-defined]
-    options = trainer_options(config, info)
-    options["plugins"].append(AtomicCheckpointIO())
-    trainer = pl.Trainer(
-        **options,
-        callbacks=callbacks,
-        enable_checkpointing=False,  # Lightning's own
-    )
+    trainer = pl.Trainer(**trainer_options(config, info), callbacks=callbacks)
     if info.world_size > 1:
         # Lightning broadcasts a flag for SIGTERM before every step, which makes a GPU wait. No
         # public option or hook turns this off.
@@ -195,11 +189,12 @@ def trainer_options(config: RunConfig, info: RankInfo = SINGLE_PROCESS) -> dict[
     return {
         **devices,
         "accelerator": config.system.accelerator,
-        "plugins": [RankEnvironment(info)],
+        "plugins": [RankEnvironment(info), AtomicCheckpointIO()],
         "precision": resolve_precision(config.system),
         "max_epochs": config.optim.total_epochs,
         "gradient_clip_val": config.optim.grad_clip,
         "logger": False,
+        "enable_checkpointing": False,  # Lightning's own
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,

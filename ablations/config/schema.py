@@ -19,6 +19,7 @@ import orjson
 from ablations.config.data_sources import find_data_source
 from ablations.config.limits import INF, check_fields, check_number
 from ablations.errors import ConfigError
+from ablations.text.phrases import pluralize
 from poolformer.config import MetaFormerConfig
 
 # Fields that only one of the pipelines uses.
@@ -90,17 +91,15 @@ class DataConfig:
                 f"data.pipeline tensor holds all images in memory and cannot read {self.name}: "
                 "use data.pipeline timm"
             )
-        for name in TIMM_ONLY if self.pipeline == "tensor" else TENSOR_ONLY:
-            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                other = "timm" if self.pipeline == "tensor" else "tensor"
+        other, unused = (
+            ("timm", TIMM_ONLY) if self.pipeline == "tensor" else ("tensor", TENSOR_ONLY)
+        )
+        for name in unused:
+            if getattr(self, name) != getattr(DataConfig, name):
                 raise ConfigError(
                     f"data.{name} is read by data.pipeline {other} only, and this run has "
                     f"{self.pipeline}: leave it out or change data.pipeline"
                 )
-        if self.mixing and self.batch_size % 2:
-            raise ConfigError(
-                f"data.batch_size {self.batch_size} must be even where mixup or cutmix is on"
-            )
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
             raise ConfigError(f"data.crop_scale {[low, high]} must rise within (0, 1]")
@@ -243,9 +242,10 @@ class RunConfig:
             )
         if self.data.mixing and self.data.batch_size // self.system.world_size % 2:
             raise ConfigError(
-                f"data.batch_size {self.data.batch_size} over {self.system.world_size} processes "
-                "gives each an odd number of images, but mixup and cutmix pair them: use a "
-                f"multiple of {2 * self.system.world_size}"
+                f"data.batch_size {self.data.batch_size} gives each of "
+                f"{pluralize(self.system.world_size, 'process', 'processes')} an odd number of "
+                "images, but mixup and cutmix pair them: use a multiple of "
+                f"{2 * self.system.world_size}"
             )
 
     @property

@@ -204,3 +204,10 @@ def test_every_field_refuses_a_mapping():
     for name in FIELDS:
         with pytest.raises(ConfigError):
             resolve("mini", {name: {"no": "field", "is": "this"}})
+
+
+@pytest.mark.parametrize(("batch", "devices", "multiple"), [(33, 1, 2), (36, 4, 8)])
+def test_mixup_needs_an_even_number_of_images_in_each_process(batch, devices, multiple):
+    fields = {"data.mixup": 0.2, "data.batch_size": batch, "system.devices": devices}
+    with pytest.raises(ConfigError, match=f"data.batch_size {batch} .* multiple of {multiple}"):
+        resolve("mini", fields)

@@ -43,11 +43,11 @@ def test_torchvision_reads_the_same_images(idx_folder):
     raw.mkdir(parents=True)
     for path in idx_folder.glob("*.gz"):
         (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    theirs = FashionMNIST(str(idx_folder), train=True, download=False)
-    ours = fashion.load_fashion(str(idx_folder))
-    assert np.array_equal(theirs.data.numpy()[..., None], ours.train.images)
-    assert theirs.targets.tolist() == ours.train.labels.tolist()
-    assert tuple(theirs.classes) == ours.classes
+    reference = FashionMNIST(str(idx_folder), train=True, download=False)
+    dataset = fashion.load_fashion(str(idx_folder))
+    assert np.array_equal(reference.data.numpy()[..., None], dataset.train.images)
+    assert reference.targets.tolist() == dataset.train.labels.tolist()
+    assert tuple(reference.classes) == dataset.classes
 
 
 @pytest.mark.parametrize("damage", [b"", b"not an idx file", b"\x00\x00\x08\x03\x00\x00"])

@@ -40,25 +40,25 @@ def test_a_paired_difference_by_hand():
 @given(pairs)
 def test_paired_agrees_with_scipy(found):
     row, baseline = both(found)
-    ours = stats.paired_difference(row, baseline, 0.9)
-    assume(not ours.constant)
-    theirs = reference.ttest_rel(list(row.values()), list(baseline.values()))
-    interval = theirs.confidence_interval(0.9)
-    assert ours.p == pytest.approx(theirs.pvalue, **CLOSE)
-    assert ours.df == theirs.df
-    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), **CLOSE)
+    result = stats.paired_difference(row, baseline, 0.9)
+    assume(not result.constant)
+    expected = reference.ttest_rel(list(row.values()), list(baseline.values()))
+    interval = expected.confidence_interval(0.9)
+    assert result.p == pytest.approx(expected.pvalue, **CLOSE)
+    assert result.df == expected.df
+    assert (result.low, result.high) == pytest.approx((interval.low, interval.high), **CLOSE)
 
 
 @no_deadline
 @given(pairs.filter(lambda found: len(found) > 2))
 def test_correlation_agrees_with_scipy(found):
     row, baseline = both(found)
-    ours = stats.paired_difference(row, baseline).correlation
+    result = stats.paired_difference(row, baseline).correlation
     if len(set(row.values())) == 1 or len(set(baseline.values())) == 1:
-        assert ours is None
+        assert result is None
     else:
-        theirs = reference.pearsonr(list(row.values()), list(baseline.values())).statistic
-        assert ours == pytest.approx(theirs, **CLOSE)
+        expected = reference.pearsonr(list(row.values()), list(baseline.values())).statistic
+        assert result == pytest.approx(expected, **CLOSE)
 
 
 # Welch
@@ -79,13 +79,13 @@ def test_an_unpaired_difference_by_hand():
 @no_deadline
 @given(st.lists(percentages, min_size=2, max_size=9), st.lists(percentages, min_size=2, max_size=9))
 def test_welch_agrees_with_scipy(row, baseline):
-    ours = stats.unpaired_difference(by_seed(row), by_seed(baseline), 0.99)
-    assume(not ours.constant)
-    theirs = reference.ttest_ind(row, baseline, equal_var=False)
-    interval = theirs.confidence_interval(0.99)
-    assert ours.p == pytest.approx(theirs.pvalue, **CLOSE)
-    assert ours.df == pytest.approx(theirs.df, **CLOSE)
-    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), **CLOSE)
+    result = stats.unpaired_difference(by_seed(row), by_seed(baseline), 0.99)
+    assume(not result.constant)
+    expected = reference.ttest_ind(row, baseline, equal_var=False)
+    interval = expected.confidence_interval(0.99)
+    assert result.p == pytest.approx(expected.pvalue, **CLOSE)
+    assert result.df == pytest.approx(expected.df, **CLOSE)
+    assert (result.low, result.high) == pytest.approx((interval.low, interval.high), **CLOSE)
 
 
 # The choice of the test
@@ -106,18 +106,20 @@ def test_welch_agrees_with_scipy(row, baseline):
     ],
 )
 def test_the_test_depends_on_the_seeds_only(row, baseline, paired, n, n_baseline, interval):
-    ours = {seed: 70 + seed**1.5 for seed in row}
-    theirs = {seed: 60 + seed**0.5 for seed in baseline}
-    found = stats.difference(ours, theirs)
+    row_values = {seed: 70 + seed**1.5 for seed in row}
+    baseline_values = {seed: 60 + seed**0.5 for seed in baseline}
+    found = stats.difference(row_values, baseline_values)
     assert (found.paired, found.n, found.n_baseline) == (paired, n, n_baseline)
     assert found.constant is False
     computed = [found.low, found.high, found.half_width, found.p, found.df, found.standard_error]
     assert all(number is not None for number in computed) if interval else computed == [None] * 6
     if paired:
         common = sorted(set(row) & set(baseline))
-        mean = sum(ours[seed] - theirs[seed] for seed in common) / len(common)
+        mean = sum(row_values[seed] - baseline_values[seed] for seed in common) / len(common)
     else:
-        mean = sum(ours.values()) / len(ours) - sum(theirs.values()) / len(theirs)
+        mean = sum(row_values.values()) / len(row_values) - sum(baseline_values.values()) / len(
+            baseline_values
+        )
     assert found.mean == pytest.approx(mean)
 
 

@@ -29,14 +29,16 @@ def test_equivalence_by_hand():
 @given(pairs, st.floats(0.01, 100))
 def test_equivalence_agrees_with_statsmodels(found, margin):
     row, baseline = both(found)
-    ours, theirs = list(row.values()), list(baseline.values())
+    row_values, baseline_values = list(row.values()), list(baseline.values())
     paired = stats.paired_difference(row, baseline)
     if not paired.constant:
-        p = ttost_paired(np.array(ours), np.array(theirs), -margin, margin)[0]
+        p = ttost_paired(np.array(row_values), np.array(baseline_values), -margin, margin)[0]
         assert stats.equivalence_p_value(paired, margin) == pytest.approx(p, **CLOSE)
     unpaired = stats.unpaired_difference(row, baseline)
     if not unpaired.constant:
-        p = ttost_ind(np.array(ours), np.array(theirs), -margin, margin, usevar="unequal")[0]
+        p = ttost_ind(
+            np.array(row_values), np.array(baseline_values), -margin, margin, usevar="unequal"
+        )[0]
         assert stats.equivalence_p_value(unpaired, margin) == pytest.approx(p, **CLOSE)
 
 

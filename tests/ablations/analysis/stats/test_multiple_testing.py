@@ -40,5 +40,5 @@ def test_holm_never_lowers_a_p_value_nor_changes_their_order(values):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 @settings(max_examples=12, deadline=None)  # multipletests takes long
 def test_holm_agrees_with_statsmodels(values):
-    theirs = multipletests(values, method="holm")[1]
-    assert stats.holm_correction(values) == pytest.approx(list(theirs), **CLOSE)
+    expected = multipletests(values, method="holm")[1]
+    assert stats.holm_correction(values) == pytest.approx(list(expected), **CLOSE)

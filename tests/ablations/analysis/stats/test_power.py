@@ -34,12 +34,12 @@ def test_power_agrees_with_textbook_tables():
 @given(st.floats(0.05, 5), st.floats(0.1, 2), counts, st.none() | counts)
 def test_power_agrees_with_statsmodels(effect, std, n, n_baseline):
     if n_baseline is None:
-        theirs = TTestPower().power(effect / std, n, 0.05)
+        expected = TTestPower().power(effect / std, n, 0.05)
     else:
-        theirs = TTestIndPower().power(effect / std, n, 0.05, ratio=n_baseline / n)
-    assume(not math.isnan(theirs))  # statsmodels gives up where a tail is too small
-    ours = stats.detection_power(-effect, std, n, n_baseline)
-    assert ours == pytest.approx(theirs, **CLOSE)
+        expected = TTestIndPower().power(effect / std, n, 0.05, ratio=n_baseline / n)
+    assume(not math.isnan(expected))  # statsmodels gives up where a tail is too small
+    result = stats.detection_power(-effect, std, n, n_baseline)
+    assert result == pytest.approx(expected, **CLOSE)
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 10, 50])

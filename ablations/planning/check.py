@@ -29,26 +29,27 @@ def compare_with_records(
     record_of = {record.run_id: record for record in records}
     comparisons = []
     for name in [*dict.fromkeys(run.variant for run in plan.values()), ""]:
-        runs = {run_id: run for run_id, run in plan.items() if name in ("", run.variant)}
-        reasons = {
-            run_id: _incomparable(run, record_of.get(run_id)) for run_id, run in runs.items()
-        }
-        compared = {run_id: run for run_id, run in runs.items() if reasons[run_id] is None}
-        took = [record_of[run_id].timing["epoch_seconds"] for run_id in compared]
-        expected = [run.seconds for run in compared.values()]
-        ratios = [real / planned for real, planned in zip(took, expected, strict=True)]
+        reasons, compared = Counter[str](), list[tuple[ExpectedRun, float]]()
+        for run_id, run in plan.items():
+            if name not in ("", run.variant):
+                continue
+            if reason := _incomparable(run, record_of.get(run_id)):
+                reasons[reason] += 1
+            else:
+                compared.append((run, record_of[run_id].timing["epoch_seconds"]))
+        ratios = [took / run.seconds for run, took in compared]
         comparisons.append(
             {
                 "variant": name,
-                "planned": len(runs),
+                "planned": len(compared) + reasons.total(),
                 "compared": len(compared),
-                "without_loading": sum(not run.loading for run in compared.values()),
-                "expected_seconds": sum(expected),
-                "took_seconds": sum(took),
+                "without_loading": sum(not run.loading for run, _ in compared),
+                "expected_seconds": sum(run.seconds for run, _ in compared),
+                "took_seconds": sum(took for _, took in compared),
                 "ratio": statistics.median(ratios) if ratios else None,
                 "ratio_low": min(ratios, default=None),
                 "ratio_high": max(ratios, default=None),
-                "not_compared": dict(Counter(reason for reason in reasons.values() if reason)),
+                "not_compared": dict(reasons),
             }
         )
     return comparisons

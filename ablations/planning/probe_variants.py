@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from statistics import fmean
 
 from ablations.console.display import ProgressBar
 from ablations.planning.probe import Measurement
@@ -37,7 +36,8 @@ def probe_variants(
     """
     chosen = dict(islice(jobs.items(), max_probes))
     waiting = dict.fromkeys(chosen)
-    started_at, warned = time.monotonic(), False
+    measured: list[Measurement] = []
+    started_at = time.monotonic()
 
     def elapsed() -> float:
         return time.monotonic() - started_at
@@ -54,35 +54,20 @@ def probe_variants(
                 variants[index].failure = result
             else:
                 variants[index].probe = result
+                measured.append(result)
             bar.update(1 - len(waiting) / len(chosen), status())
-            if not warned and variants[index].probe and waiting:
-                warned = True
-                if warning := _expensive(variants, elapsed(), len(chosen), at_once):
-                    bar.say(warning)
-    probed = [variants[index] for index in chosen if variants[index].probe]
-    for index in jobs.keys() - chosen.keys():
-        if probed:
-            variants[index].probe = _estimate(variants[index], probed)
+            if waiting and measured == [result]:
+                rounds = math.ceil(len(chosen) / at_once)
+                cost = elapsed() + measured[0].took * (rounds - 1)
+                runs = sum(len(variant.todo) for variant in variants)
+                planned = variants[index].seconds * runs / at_once
+                if cost > MAX_SHARE * planned:
+                    bar.say(_warning(cost, len(chosen), planned, runs))
+    for index in jobs.keys() - chosen.keys() if measured else ():
+        variants[index].probe = _estimate(variants[index], measured)
 
 
-def _expensive(
-    variants: Sequence[PlannedVariant], first_seconds: float, count: int, at_once: int
-) -> str | None:
-    """A warning if the probes will take more than ``MAX_SHARE`` of the planned time.
-
-    Args:
-        variants: The variants, at least one of them probed.
-        first_seconds: Seconds until the first result, including the start of its process.
-        count: How many variants are probed.
-        at_once: How many at once, as the runs will be.
-    """
-    probed = [variant for variant in variants if variant.probe]
-    probe_seconds = fmean(variant.probe.took for variant in probed if variant.probe)
-    runs = sum(len(variant.todo) for variant in variants)
-    cost = first_seconds + probe_seconds * (math.ceil(count / at_once) - 1)
-    planned = fmean(variant.seconds for variant in probed) * runs / at_once
-    if cost <= MAX_SHARE * planned:
-        return None
+def _warning(cost: float, count: int, planned: float, runs: int) -> str:
     return (
         f"probing {pluralize(count, 'variant')} takes about {format_duration(cost)}, more than a "
         f"tenth of the {format_duration(planned)} of {pluralize(runs, 'run')}: stop it with "
@@ -90,20 +75,19 @@ def _expensive(
     )
 
 
-def _estimate(variant: PlannedVariant, probed: Sequence[PlannedVariant]) -> Measurement:
+def _estimate(variant: PlannedVariant, measured: Sequence[Measurement]) -> Measurement:
     """Scale the measurement of the variant whose MACs are closest.
 
     Args:
         variant: A variant without a probe.
-        probed: Variants that were probed, at least one.
+        measured: The measurements of others, at least one.
     """
     cost = model_cost(variant.runs[0].model)
 
     def ratio(name: str, other: Measurement) -> float:
         return cost[name] / max(1, other.cost[name])
 
-    measurements = [each.probe for each in probed if each.probe]
-    near = min(measurements, key=lambda other: abs(math.log(max(1e-9, ratio("macs", other)))))
+    near = min(measured, key=lambda other: abs(math.log(max(1e-9, ratio("macs", other)))))
     work, size = ratio("macs", near), ratio("params", near)
     return replace(
         near,

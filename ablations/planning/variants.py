@@ -58,10 +58,6 @@ class PlannedVariant:
             return dict(self.probe.cost)
         return next((record.cost for record in self.records if record.cost), {})
 
-    def count(self, status: str) -> int:
-        """The number of its records with a status."""
-        return sum(record.status == status for record in self.records)
-
     @property
     def todo(self) -> list[RunConfig]:
         """The runs to train."""
@@ -117,13 +113,14 @@ class PlannedVariant:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; None for what only a probe can tell."""
+        failed = sum(record.status == "failed" for record in self.records)
         tree = {
             "ablation": self.axis,
             "variant": self.label,
             "seeds": [run.seed for run in self.runs],
             "runs": [run.run_id for run in self.runs],
-            "done": len(self.records) - self.count("failed"),
-            "failed": self.count("failed"),
+            "done": len(self.records) - failed,
+            "failed": failed,
             "todo": len(self.todo),
             "params": self.cost.get("params"),
             "macs": self.cost.get("macs"),

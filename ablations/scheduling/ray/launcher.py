@@ -58,7 +58,6 @@ class RayLauncher:
         self.address, self.workers = address, workers
         self.per_gpu, self.memory = workers_per_gpu or 1, memory
         self.max_runs = 0
-        self._nodes: Nodes | None = None  # until it has connected
         self._ends: list[tuple[RaySlot, RunEnd]] = []  # that are not reported yet
         self._context = contextlib.ExitStack()
 
@@ -78,17 +77,17 @@ class RayLauncher:
         """
         self.results, self.reuse = results, reuse
         self.max_runs = min(self.workers or len(runs), len(runs))
+        log_path, token = results.resolve() / LOG, f"runner {secrets.token_hex(8)}"
+        self._nodes = Nodes(log_path, token)
         connect(self.address)
         ray = import_ray()
         self._context.callback(ray.shutdown)
-        log_path, token = results.resolve() / LOG, f"runner {secrets.token_hex(8)}"
         with _open_append(log_path) as log:  # closed, so that NFS shows the line to other nodes
             log.write(f"{token} asks Ray nodes whether they see this file\n")
         gpus = bool(ray.cluster_resources().get("GPU"))
         systems = [run.system for run in runs]
         per_run = run_resources(systems, gpus, self.per_gpu, self.memory)
-        self._nodes = Nodes(per_run, log_path, token)
-        self._nodes.wait()
+        self._nodes.wait(per_run)
         # Ray reports dead workers on standard output, which belongs to our own results.
         log = self._context.enter_context(_open_append(log_path))
         self._context.enter_context(contextlib.redirect_stdout(log))
@@ -110,11 +109,10 @@ class RayLauncher:
 
     def slots(self) -> list[RaySlot]:
         """All slots on the current nodes, spread over them."""
-        return self._nodes.usable_slots() if self._nodes else []
+        return self._nodes.usable_slots()
 
     def submit(self, slot: RaySlot, run: RunConfig, alone: bool = False) -> None:
         """Start a run; ``alone``: in a new process."""
-        assert self._nodes is not None
         assert slot.node.info is not None
         slot.run, slot.key = run, secrets.token_hex(8)
         if slot not in self._nodes.slots:  # its node has gone since the scheduler saw it
@@ -151,7 +149,6 @@ class RayLauncher:
 
     def events(self, timeout: float) -> Iterator[Event]:
         """What has happened, after waiting for at most ``timeout`` seconds."""
-        assert self._nodes is not None
         tasks, ended = self._tasks(), []
         if tasks:
             ended, _ = import_ray().wait(list(tasks), num_returns=1, timeout=timeout)
@@ -173,8 +170,7 @@ class RayLauncher:
         self._nodes.unusable.clear()
 
     def _tasks(self) -> dict[Any, RaySlot]:
-        slots = self._nodes.slots if self._nodes else []
-        return {slot.ref: slot for slot in slots if slot.ref is not None}
+        return {slot.ref: slot for slot in self._nodes.slots if slot.ref is not None}
 
     def _release(self, slot: RaySlot) -> None:
         """Free a slot, or remove it if its node is gone."""
@@ -183,7 +179,7 @@ class RayLauncher:
                 run_progress.remove_progress(self.results / slot.run.run_id)
             slot.lease.release()
         slot.run = slot.ref = slot.lease = None
-        if self._nodes and not self._nodes.is_alive(slot.node):
+        if not self._nodes.is_alive(slot.node):
             self._nodes.slots.remove(slot)
 
     def _read_mailbox(self) -> Iterator[RunEvent]:
@@ -247,9 +243,8 @@ class RayLauncher:
                     ray.cancel(ref, force=True)
                 for ref in ended:
                     self._result(tasks[ref])
-        for slot in list(self._nodes.slots) if self._nodes else []:
+        for slot in list(self._nodes.slots):
             self._release(slot)
-        self._nodes = None
         self._context.close()
 
 

@@ -75,7 +75,6 @@ class Nodes:
     """The nodes that are alive, inspected one by one as they appear.
 
     Args:
-        per_run: What a run needs of a node.
         log: A file in the results folder; nodes that can read it mount the folder.
         token: What the runner has written there.
 
@@ -84,19 +83,23 @@ class Nodes:
         unusable: Nodes that cannot train runs and have not been reported yet.
     """
 
-    def __init__(self, per_run: Resources, log: Path, token: str) -> None:
-        self.per_run, self._log, self._token = per_run, log, token
+    def __init__(self, log: Path, token: str) -> None:
+        self._log, self._token = log, token
         self.slots: list[RaySlot] = []
         self.unusable: list[LocationUnusable] = []
         self._nodes: dict[str, Node] = {}
         self._polled = 0.0
 
-    def wait(self) -> None:
+    def wait(self, per_run: Resources) -> None:
         """Wait for the answers of the first nodes.
+
+        Args:
+            per_run: What a run needs.
 
         Raises:
             ConfigError: None of them has room for a run.
         """
+        self.per_run = per_run
         self.poll()
         inspections = [node.inspection for node in self._nodes.values() if node.inspection]
         import_ray().wait(inspections, num_returns=len(inspections), timeout=INSPECT_SECONDS)

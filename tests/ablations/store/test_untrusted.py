@@ -1,4 +1,4 @@
-"""A folder of results may come from anywhere: no command runs code that it brings or names."""
+"""Results folders are not trusted: no command runs code that one contains or names."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ablations.store import records, run_state
 from ablations.store.records import Record
 from ablations.training import evaluate
 
-OURS = sorted([*Path("ablations").rglob("*.py"), *Path("poolformer").rglob("*.py")])
+MODULES = sorted([*Path("ablations").rglob("*.py"), *Path("poolformer").rglob("*.py")])
 
 
-class Planted:
-    """Unpickling it makes a file."""
+class Malicious:
+    """Unpickling it writes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,10 +30,11 @@ class Planted:
 
 
 @pytest.fixture
-def planted(tiny, tmp_path, monkeypatch) -> tuple[Path, Path, str]:
-    """A folder whose records name a module of the working directory; what would show that it ran.
+def malicious_results(tiny, tmp_path, monkeypatch) -> tuple[Path, Path, str]:
+    """Results with malicious code, the file that it would write, and the id of a run.
 
-    One run is done, with weights that are a pickle, one has begun, with such a checkpoint.
+    The records name a plugin in the working directory. The weights of the finished runs and the
+    checkpoint of an unfinished one are pickles that run code.
     """
     monkeypatch.chdir(tmp_path)
     ran, results = tmp_path / "ran", tmp_path / "runs"
@@ -51,12 +52,12 @@ def planted(tiny, tmp_path, monkeypatch) -> tuple[Path, Path, str]:
             data={"fingerprint": "88d62a25161371fc", "classes": 10},
             environment={"precision": "32-true", "device": "cpu", "plugins": {"x": "0" * 12}},
         ).write(results)
-        torch.save({"w": Planted(ran)}, results / config.run_id / records.WEIGHTS_FILE)
+        torch.save({"w": Malicious(ran)}, results / config.run_id / records.WEIGHTS_FILE)
     other = tiny(seed=2)
     start = run_state.RunState(other.run_id, {**other.to_json(), "system": tree["system"]})
     (results / other.run_id).mkdir()
     start.write(results)
-    torch.save({"run_id": Planted(ran)}, results / other.run_id / records.CHECKPOINT_FILE)
+    torch.save({"run_id": Malicious(ran)}, results / other.run_id / records.CHECKPOINT_FILE)
     yield results, ran, config.run_id
     sys.modules.pop("planted_mixer", None)
 
@@ -77,8 +78,8 @@ def planted(tiny, tmp_path, monkeypatch) -> tuple[Path, Path, str]:
     ],
     ids=" ".join,
 )
-def test_no_command_runs_what_a_folder_of_results_brings(planted, words, capsys):
-    results, ran, run_id = planted
+def test_no_command_runs_code_from_a_results_folder(malicious_results, words, capsys):
+    results, ran, run_id = malicious_results
     words = [word.replace("RUN", run_id) for word in words]
     if words[0] in ("table", "claims", "report"):
         words.insert(1, str(results))
@@ -88,10 +89,10 @@ def test_no_command_runs_what_a_folder_of_results_brings(planted, words, capsys)
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_checkpoint_that_is_a_pickle_is_put_aside(planted, tiny, capsys):
+def test_a_checkpoint_that_is_a_pickle_is_renamed(malicious_results, tiny, capsys):
     from ablations.training.train import load_run_checkpoint
 
-    results, ran, _ = planted
+    results, ran, _ = malicious_results
     run_id = tiny(seed=2).run_id
     assert load_run_checkpoint(results / run_id / records.CHECKPOINT_FILE, run_id) is None
     assert (results / run_id / records.BROKEN_CHECKPOINT_FILE).is_file()
@@ -99,9 +100,9 @@ def test_a_checkpoint_that_is_a_pickle_is_put_aside(planted, tiny, capsys):
     assert "starting anew" in capsys.readouterr().err
 
 
-def test_a_plugin_that_only_a_record_names_is_reported(planted, tiny):
-    """Where the model needs it; named by the user too, it is imported."""
-    results, ran, run_id = planted
+def test_a_plugin_that_only_a_record_names_is_reported(malicious_results, tiny):
+    """It is imported only if the user names it too."""
+    results, ran, run_id = malicious_results
     record = records.find_record(results, run_id)
     record.config["model"]["token_mixers"] = ["not_built_in"] * 4
     record.write(results)
@@ -114,9 +115,9 @@ def test_a_plugin_that_only_a_record_names_is_reported(planted, tiny):
     assert ran.exists()
 
 
-def test_our_code_loads_nothing_that_could_run_code():
-    """Pickle only between processes of one run on a Ray cluster; every load of torch is safe."""
-    for path in OURS:
+def test_no_module_calls_a_loader_that_can_run_code():
+    """Pickle is used only between processes of a Ray cluster; torch.load uses weights_only."""
+    for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
@@ -133,8 +134,8 @@ def test_our_code_loads_nothing_that_could_run_code():
                 assert path.as_posix() == "ablations/scheduling/ray/launcher.py"
 
 
-def test_the_planted_pickle_would_run(tmp_path):
-    torch.save(Planted(tmp_path / "ran"), tmp_path / "file")
+def test_the_malicious_pickle_runs_without_weights_only(tmp_path):
+    torch.save(Malicious(tmp_path / "ran"), tmp_path / "file")
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / "file", weights_only=True)
     torch.load(tmp_path / "file", weights_only=False)

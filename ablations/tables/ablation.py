@@ -192,6 +192,7 @@ def study_table(
     table = Table(f"Ablation: {study_title(study)}", section=ABLATION)
     lines = [row_values(study, row) for row in rows]
     units = {name: _largest_unit(line[name] for line in lines) for name in WITH_UNITS}
+    verdicts = judge_claims(study) if full else []
     for row, line in zip(rows, lines, strict=True):
         notes = [also_note(row), partial_pairs_note(row) if full else "", controls_note(row)]
         line |= {f"_{name}": cells.quantity(line[name], unit) for name, unit in units.items()}
@@ -200,19 +201,17 @@ def study_table(
             "_delta": row.delta,
             "_label": row.label + table.row_notes.mark(*notes),
             "_paper_delta": "" if row is study.baseline else cells.signed(line["paper_delta"]),
+            "_runs": [[record.run_id for record in row.records]],
         }
+        if full:
+            paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
+            line["_difference"] = PlottedDifference.of(row.delta, paper)
+            line["_badge"] = Badge.of(verdict_of_row(verdicts, row))
+        if row is study.best:
+            line["_bold"] = TOP1
     shown = _full_columns(rows, lines, columns) if full else _paper_columns(units["macs"])
     table.columns = [*word_columns(ablation=ABLATION, _label=VARIANT), *shown]
     table.lines.extend(lines)
-    if full:
-        for row in rows:
-            paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
-            table.differences.append(PlottedDifference.of(row.delta, paper))
-        verdicts = judge_claims(study)
-        badges = [Badge.of(verdict_of_row(verdicts, row)) for row in rows]
-        table.badges = badges if any(badges) else []
-    table.runs = [[[record.run_id for record in row.records]] for row in rows]
-    table.bold = {(position, TOP1) for position, row in enumerate(rows) if row is study.best}
     table.footnotes = [
         *_footnotes(study, style, shown),
         *missing.missing_notes(study, absent),

@@ -88,6 +88,7 @@ def claims_table(study: Study) -> Table:
         row, undetermined = _controlled_row(verdict), verdict.verdict == UNDETERMINED
         claim_marks = table.row_notes.mark(*verdict.notes, controls_note(row))
         marks = table.row_notes.mark(_reason_note(verdict))
+        sides = (verdict.subject, verdict.comparison)
         table.lines.append(
             _line(study, verdict)
             | {
@@ -97,12 +98,11 @@ def claims_table(study: Study) -> Table:
                 "_controlled_row": row,
                 "_count": _count(verdict),
                 "_seeds_needed": cells.number(verdict.seeds, 1, 0) if undetermined else "",
+                "_badge": Badge.of(verdict, marks),
+                "_difference": PlottedDifference.of(verdict.delta, verdict.claim.difference),
+                "_runs": [[r.run_id for r in side.records] if side else [] for side in sides],
             }
         )
-        table.badges.append(Badge.of(verdict, marks))
-        table.differences.append(PlottedDifference.of(verdict.delta, verdict.claim.difference))
-        rows = (verdict.subject, verdict.comparison)
-        table.runs.append([[r.run_id for r in row.records] if row else [] for row in rows])
     with_controls = any(line["_controlled_row"] for line in table.lines)
     table.columns = [c for c in COLUMNS if with_controls or c.heading != CONTROL]
     table.footnotes = [

@@ -139,8 +139,9 @@ def comparison_table(pair: Pair) -> Table:
     for line in lines:
         paper = cells.signed(line.row.paper.delta) if line.row.paper and line.row.changed else ""
         label = line.row.label + table.row_notes.mark(*_row_notes(line))
-        table.lines.append(_values(line) | {"_label": label, "_paper_delta": paper})
-        table.differences.append(PlottedDifference.of(line.change))
+        text = {"_label": label, "_paper_delta": paper}
+        plotted = PlottedDifference.of(line.change)
+        table.lines.append(_values(line) | text | {"_difference": plotted})
     table.footnotes = _footnotes(pair, change, lines)
     return table
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import great_tables
@@ -62,8 +62,6 @@ def html_table(table: Table, name: str = "table", links: Sequence[Links] = ()) -
         name: Its id, unique in the page.
         links: Links to the runs of each row, in the order of ``Table.runs``; empty without links.
     """
-    if not any(each.values for each in table.differences):
-        table = replace(table, differences=[])
     scale = common_scale(table.differences)
     html = fill_template(
         "table.html",

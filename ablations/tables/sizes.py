@@ -66,7 +66,7 @@ def sizes_table(study: Study | None = None) -> Table:
     for name, row in sizes.items():
         first, paper = name == BASE, published.model_rows()[name]
         note = f"{SIZE_NAMES[name]}: {our_rows.note_sentence(paper.note)}" if paper.note else ""
-        text = {
+        text: Values = {
             "_label": name.upper() + table.row_notes.mark(note),
             "_row": row,
             "_delta": row.delta,
@@ -75,10 +75,9 @@ def sizes_table(study: Study | None = None) -> Table:
         }
         values = _our_values(study, row) if study else _published_values(paper)
         names = _name_values(study.recipe if study else "imagenet", name)
-        table.lines.append(values | names | text)
         if study:
-            paper_delta = None if first else paper.delta
-            table.differences.append(PlottedDifference.of(row.delta, paper_delta))
+            text["_difference"] = PlottedDifference.of(row.delta, None if first else paper.delta)
+        table.lines.append(values | names | text)
     macs = [row.cost["macs"] for row in sizes.values() if row.cost.get("macs")]
     unit = "M" if max(macs, default=1e9) < 1e8 else "G"
     table.columns = [*NAME_COLUMNS, *(_our_columns(unit) if study else []), *PAPER_COLUMNS]

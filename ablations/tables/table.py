@@ -124,17 +124,13 @@ class Table:
     Args:
         title: One line: what it shows, and what it was measured on.
         columns: The columns that text formats show.
-        lines: The values of each row. Those whose name starts with an underscore are for text only.
+        lines: The values of each row. Those whose name starts with an underscore are for text only;
+            four of them are not in a column: ``_difference``, ``_badge``, ``_runs``, ``_bold``.
         section: The heading of a column whose equal neighbours form a section; None without.
         csv_names: The values that CSV has, in this order; if empty, all.
         csv_lines: The rows of CSV, if they are others.
-        bold: The cells (row, column) in bold.
         row_notes: Footnotes to marked rows, with the number of their mark.
         footnotes: Footnotes to the whole table.
-        differences: The difference of each row, for HTML to draw; empty if the table has none.
-        badges: The verdict on each row; None for a row without; empty if the table has none.
-        runs: The ids of the runs of each row, for HTML to link: one list, or two if the row
-            compares two variants. Empty if not known.
         width: The width in characters that Markdown keeps to; None for no limit.
     """
 
@@ -144,12 +140,8 @@ class Table:
     section: str | None = None
     csv_names: Sequence[str] = ()
     csv_lines: list[Values] | None = None
-    bold: set[tuple[int, str]] = field(default_factory=set)
     row_notes: RowNotes = field(default_factory=RowNotes)
     footnotes: list[str] = field(default_factory=list)
-    differences: list[PlottedDifference] = field(default_factory=list)
-    badges: list[Badge | None] = field(default_factory=list)
-    runs: list[list[list[str]]] = field(default_factory=list)
     width: int | None = None
 
     @property
@@ -171,6 +163,31 @@ class Table:
     def text_columns(self) -> list[str]:
         """The headings of the columns of words."""
         return [column.heading for column in self.columns if column.words]
+
+    @property
+    def bold(self) -> set[tuple[int, str]]:
+        """The cells (row, heading) in bold."""
+        return {(row, line["_bold"]) for row, line in enumerate(self.lines) if "_bold" in line}
+
+    @property
+    def differences(self) -> list[PlottedDifference]:
+        """The difference of each row, for HTML to draw; empty if the table has none."""
+        found = [line.get("_difference", PlottedDifference()) for line in self.lines]
+        return found if any(each.values for each in found) else []
+
+    @property
+    def badges(self) -> list[Badge | None]:
+        """The verdict on each row; None for a row without; empty if the table has none."""
+        found = [line.get("_badge") for line in self.lines]
+        return found if any(found) else []
+
+    @property
+    def runs(self) -> list[list[list[str]]]:
+        """The ids of each row's runs, for HTML to link: one list, or two if it compares variants.
+
+        Empty if not known.
+        """
+        return [line["_runs"] for line in self.lines if "_runs" in line]
 
     @property
     def all_footnotes(self) -> list[str]:

@@ -22,11 +22,17 @@ from tests.factories.pages import HOSTILE, Cells
 from tests.factories.records import BASE, IDENTITY, record
 
 
-def table(cells: dict[str, list[str]], **more: object) -> Table:
+def table(cells: dict[str, list[str]], differences=(), badges=(), bold=None, **more) -> Table:
+    """A table of these cells; the heading of a bold one by its row."""
     columns = [Column(name, name, words=name in ("Section", "Name")) for name in cells]
     lines = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
     section = "Section" if "Section" in cells else None
-    return Table("A title", columns, lines, section, **more)  # type: ignore[arg-type]
+    for name, values in (("_difference", differences), ("_badge", badges)):
+        for line, value in zip(lines, values, strict=False):
+            line[name] = value
+    for row, heading in (bold or {}).items():
+        lines[row]["_bold"] = heading
+    return Table("A title", columns, lines, section, **more)
 
 
 def test_the_cells_are_those_of_the_table_under_its_sections():
@@ -75,7 +81,7 @@ def test_every_string_is_escaped_once(text):
 
 
 def test_bold_cells_are_bold():
-    made = table({"Name": ["x", "y"], "n": ["1", "2"]}, bold={(1, "n")})
+    made = table({"Name": ["x", "y"], "n": ["1", "2"]}, bold={1: "n"})
     assert re.findall(r"font-weight: bold[^>]*>(?:<span[^>]*>)?(\d)", html_table(made)) == ["2"]
 
 

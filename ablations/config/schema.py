@@ -19,7 +19,6 @@ import orjson
 from ablations.config.data_sources import find_data_source
 from ablations.config.limits import INF, check_fields, check_number
 from ablations.errors import ConfigError
-from ablations.text.phrases import pluralize
 from poolformer.config import MetaFormerConfig
 
 # Fields that only one of the pipelines uses.
@@ -242,8 +241,7 @@ class RunConfig:
             )
         if self.data.mixing and self.data.batch_size // self.system.world_size % 2:
             raise ConfigError(
-                f"data.batch_size {self.data.batch_size} gives each of "
-                f"{pluralize(self.system.world_size, 'process', 'processes')} an odd number of "
+                f"data.batch_size {self.data.batch_size} gives each process an odd number of "
                 "images, but mixup and cutmix pair them: use a multiple of "
                 f"{2 * self.system.world_size}"
             )

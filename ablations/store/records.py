@@ -27,6 +27,7 @@ PROGRESS_FILE = "progress.json"  # how far the process that trains the run is
 CHECKPOINT_FILE = "last.ckpt"  # to resume from; removed once the record is written
 BROKEN_CHECKPOINT_FILE = "last.broken"  # a checkpoint that could not be read
 WEIGHTS_FILE = "weights.pt"  # the model's state dict after the last epoch
+PREDICTIONS_FILE = "predictions.npz"  # what it predicted for the validation images
 
 STATUSES = ["finished", "diverged", "failed"]
 DONE_STATUSES = ["finished", "diverged"]  # divergence is a result

@@ -244,7 +244,12 @@ def _evaluate(
     return evaluate_model(model, validation_images(model.config))
 
 
-def load_study(*folders: Folder, baseline: str | None = None) -> Study:
+def load_study(
+    *folders: Folder,
+    baseline: str | None = None,
+    test: str = "moderated",
+    intervals: str = "simultaneous",
+) -> Study:
     """The study in results folders: its rows, each compared with the baseline by seed.
 
     A study has one recipe, one data set, one length and one precision. Use `load_studies` for
@@ -254,6 +259,10 @@ def load_study(*folders: Folder, baseline: str | None = None) -> Study:
         folders: The results folders.
         baseline: The run id or the label of the row that the others are compared with; by default
             the recipe's own model.
+        test: Where the standard errors come from: ``moderated`` (each row's own spread, which
+            borrows from the others), ``pooled`` (one spread for all rows) or ``ordinary`` (t tests
+            with Holm's correction).
+        intervals: ``simultaneous`` (the 95% are about all rows together) or ``individual``.
 
     Raises:
         RecordError: A folder does not exist, or one of its records cannot be used.
@@ -264,9 +273,11 @@ def load_study(*folders: Folder, baseline: str | None = None) -> Study:
         >>> {row.label: row.top1.mean for row in study.rows}
     """
     from ablations.analysis.build import build_studies
+    from ablations.analysis.stats import Intervals, Method, SignificanceTest
     from ablations.tables.loading import load_records
 
-    studies = build_studies(load_records(*folders), baseline)
+    method = Method(SignificanceTest(test), Intervals(intervals))
+    studies = build_studies(load_records(*folders), baseline, method=method)
     if len(studies) != 1:
         names = ": " + "; ".join(study.name for study in studies) if studies else ""
         raise ConfigError(

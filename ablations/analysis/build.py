@@ -38,6 +38,7 @@ def build_studies(
     results: Path | None = None,
     task: str | None = None,
     launched: Iterable[Mapping[str, Any]] = (),
+    method: stats.Method | None = None,
 ) -> list[Study]:
     """Sort records into studies, and their runs into rows.
 
@@ -50,6 +51,7 @@ def build_studies(
             out.
         launched: Whole configs of runs that have started. Those without a record become pending
             rows, or missing seeds of rows.
+        method: How differences are tested.
 
     Raises:
         ConfigError: ``baseline`` matches no run and no row, or several rows.
@@ -63,7 +65,7 @@ def build_studies(
     recorded = {record.run_id for record in records}
     pending = assign_launched(groups, [c for c in launched if run_id_of(c) not in recorded])
     studies = [
-        compare_rows(name_rows(choose_baseline(group, chosen), configs), results)
+        compare_rows(name_rows(choose_baseline(group, chosen), configs), results, method)
         for group, configs in zip(groups, pending, strict=True)
     ]
     return sorted(studies, key=lambda study: (study.recipe, study.data, study.epochs))

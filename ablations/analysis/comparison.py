@@ -14,15 +14,20 @@ from ablations.analysis.study import Study
 from ablations.config import diff
 
 
-def compare_rows(named: NamedRows, results: Path | None = None) -> Study:
+def compare_rows(
+    named: NamedRows, results: Path | None = None, method: stats.Method | None = None
+) -> Study:
     """Stage 4: the study, its rows compared with the baseline, with each other and their controls.
 
     Args:
         named: The rows.
         results: The folder of the runs, if all are in one.
+        method: How differences are tested.
     """
     key, base, index = named.baseline.group.key, named.baseline.base_config, named.baseline.index
-    rows = _compare_with_controls(_compare_with_baseline(named.rows, index), index)
+    comparisons = stats.Comparisons({row.label: row.top1_by_seed for row in named.rows}, method)
+    rows = _compare_with_baseline(named.rows, index, comparisons)
+    rows = _compare_with_controls(rows, index, comparisons)
     seeds = [] if index is None else rows[index].top1_by_seed
     shared = diff.changed_fields(diff.flat_recipe(key.recipe), base)
     shared.pop("optim.epochs", None)  # the name of a study has it
@@ -37,7 +42,8 @@ def compare_rows(named: NamedRows, results: Path | None = None) -> Study:
         baseline=None if index is None else rows[index],
         baseline_candidates=[rows[i] for i in named.baseline.candidates] if index is None else [],
         shared_changes=shared,
-        best=_find_best(rows),
+        best=_find_best(rows, comparisons),
+        comparisons=comparisons,
         results=results,
         pending_rows=[
             replace(row, missing_seeds=sorted({*seeds, *row.started_seeds}))
@@ -47,23 +53,27 @@ def compare_rows(named: NamedRows, results: Path | None = None) -> Study:
     )
 
 
-def _compare_with_baseline(rows: Sequence[Row], index: int | None) -> list[Row]:
+def _compare_with_baseline(
+    rows: Sequence[Row], index: int | None, comparisons: stats.Comparisons
+) -> Sequence[Row]:
     """Rows with their difference from the baseline and the seeds that they lack."""
-    reference = {} if index is None else rows[index].top1_by_seed
-    deltas = [
-        None if number == index else stats.difference(row.top1_by_seed, reference)
-        for number, row in enumerate(rows)
-    ]
-    corrected = stats.holm_correction([delta.p if delta else None for delta in deltas])
+    if index is None:
+        return [replace(row, missing_seeds=row.started_seeds) for row in rows]
+    reference = rows[index]
+    others = [row.label for row in rows if row is not reference]
+    deltas = comparisons.family(others, reference.label)
     compared = []
-    for row, delta, p in zip(rows, deltas, corrected, strict=True):
+    for row in rows:
         finished = {run.config["seed"] for run in row.records if run.done}
-        missing = reference.keys() - finished | {*row.started_seeds}
-        compared.append(replace(row, delta=delta, p_holm=p, missing_seeds=sorted(missing)))
+        missing = reference.top1_by_seed.keys() - finished | {*row.started_seeds}
+        delta = deltas.get(row.label)
+        compared.append(replace(row, delta=delta, missing_seeds=sorted(missing)))
     return compared
 
 
-def _compare_with_controls(rows: Sequence[Row], index: int | None) -> Sequence[Row]:
+def _compare_with_controls(
+    rows: Sequence[Row], index: int | None, comparisons: stats.Comparisons
+) -> Sequence[Row]:
     """Rows with their differences from their controls, in a section of their own."""
     if index is None:
         return rows
@@ -74,10 +84,10 @@ def _compare_with_controls(rows: Sequence[Row], index: int | None) -> Sequence[R
     ]
     compared = list(rows)
     for number, found in assigned.items():
-        own = rows[number].top1_by_seed
+        own = rows[number].label
         deltas = [
             ControlComparison(
-                c.kind, rows[c.index], stats.difference(own, rows[c.index].top1_by_seed)
+                c.kind, rows[c.index], comparisons.difference(own, rows[c.index].label)
             )
             for c in found
         ]
@@ -85,13 +95,13 @@ def _compare_with_controls(rows: Sequence[Row], index: int | None) -> Sequence[R
     return compared
 
 
-def _find_best(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest mean, if it is above every other row of two seeds (Holm, 5%)."""
+def _find_best(rows: Sequence[Row], comparisons: stats.Comparisons) -> Row | None:
+    """The row with the highest mean, if it is above every other row of two seeds or more."""
     best = max(rows, key=lambda row: row.top1.mean if row.top1 else -math.inf)
     others = [row for row in rows if row is not best and len(row.top1_by_seed) > 1]
     if len(best.top1_by_seed) < 2 or not others:
         return None  # one seed proves nothing
-    above = [stats.difference(best.top1_by_seed, row.top1_by_seed) for row in others]
-    p_values = [delta.p if delta and delta.mean > 0 else None for delta in above]
-    corrected = stats.holm_correction(p_values)
-    return best if all(p is not None and p < stats.ALPHA for p in corrected) else None
+    # Differences from the best have the opposite sign, and the same test.
+    found = comparisons.family([row.label for row in others], best.label).values()
+    above = [delta is not None and delta.mean < 0 and delta.significant for delta in found]
+    return best if all(above) else None

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ablations.analysis import controls, stats
+from ablations.analysis.stats import sensitivity
 from ablations.config import naming
 from ablations.config.diff import Changes
 from ablations.paper import matching, published
@@ -59,7 +60,6 @@ class Row:
         label_is_complete: Whether the label names all changes.
         top1: Mean and spread of ``val/top1`` in percent over the runs that have it.
         delta: Difference from the baseline in points; None where either has no result.
-        p_holm: The p-value of ``delta`` after Holm's correction over the study.
         missing_seeds: Seeds that the baseline has a result for and this row has not.
         started_seeds: Seeds of runs that have started and have no record.
         controls: Its differences from its controls.
@@ -75,7 +75,6 @@ class Row:
     label_is_complete: bool = False
     top1: stats.Spread | None = None
     delta: stats.Difference | None = None
-    p_holm: float | None = None
     missing_seeds: Sequence[int] = ()
     started_seeds: Sequence[int] = ()
     controls: Sequence[ControlComparison] = ()
@@ -120,11 +119,8 @@ class Row:
 
     @property
     def minimum_effect(self) -> float | None:
-        """The smallest true difference in points that its seeds detect with 80% power, at 5%."""
-        if self.delta is None or self.delta.std is None:
-            return None
-        pairs = None if self.delta.paired else self.delta.n_baseline
-        return stats.minimum_effect(self.delta.std, self.delta.n, pairs)
+        """The smallest true difference in points that its seeds detect with 80% power."""
+        return None if self.delta is None else sensitivity.minimum_effect(self.delta)
 
 
 def row_position(row: controls.Variant) -> tuple[Any, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ablations.analysis import stats
 from ablations.analysis.rows import Row
 from ablations.config import diff
 from ablations.config.diff import Changes
@@ -36,6 +38,7 @@ class Study:
         results: The folder of the runs, if all are in one; None for the default folder.
         pending_rows: Rows whose runs have started and have no record yet.
         cooldown: Epochs of the cool-down, where they are not the recipe's.
+        comparisons: The differences between its rows, by label.
     """
 
     recipe: str
@@ -52,6 +55,21 @@ class Study:
     results: Path | None = None
     pending_rows: Sequence[Row] = ()
     cooldown: int | None = None
+    comparisons: stats.Comparisons = field(default_factory=lambda: stats.Comparisons({}))
+
+    def difference(self, row: Row, other: Row) -> stats.Difference | None:
+        """Row minus other in top-1 points, tested alone; None where either has no result."""
+        return self.comparisons.difference(row.label, other.label)
+
+    @cached_property
+    def ordinary_differences(self) -> Mapping[str, stats.Difference | None]:
+        """Label -> the row's difference from the baseline by the ordinary t test, with Holm's p."""
+        if self.baseline is None:
+            return {}
+        rows = {row.label: row.top1_by_seed for row in self.rows}
+        method = stats.Method(stats.SignificanceTest.ORDINARY)
+        others = [label for label in rows if label != self.baseline.label]
+        return stats.Comparisons(rows, method).family(others, self.baseline.label)
 
     @property
     def training_length(self) -> str:

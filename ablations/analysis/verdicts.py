@@ -2,24 +2,23 @@
 
 A claim says that one row (the subject) is above or below another (the comparison) in top-1, or the
 same within a margin (``ablations.paper.claims``). The difference is subject minus comparison over
-the seeds of both (``stats.difference``: paired where they share two seeds, else Welch's t).
+the seeds of both (``Study.difference``).
 
-The t interval of the difference decides:
+The 95% interval of the difference decides. By default the intervals of all claims of a study hold
+together, so 5% bounds the chance of any wrong verdict:
 
-- **Above, below.** *agrees*: the 95% interval lies wholly on the claimed side of 0. *contradicts*:
+- **Above, below.** *agrees*: the interval lies wholly on the claimed side of 0. *contradicts*:
   wholly on the other side.
-- **Within the margin.** *agrees*: two one-sided tests at 5% reject a difference of the margin or
-  more, so the 90% interval lies inside it. *contradicts*: the 95% interval lies wholly outside.
+- **Within the margin.** *agrees*: the interval lies wholly inside the margin. *contradicts*:
+  wholly outside.
 - *undetermined*: everything else. This includes one seed, outcomes without spread (which have no
   interval), and two rows of which neither learned: runs that diverge or only guess do not show what
   the rows can do, and would count as "the same".
 - *not run*: the study has no result for a row, or its baseline differs from the paper's in what the
   claim is about.
 
-The p-value belongs to the verdict that the outcomes favour: no difference for a direction; for a
-margin, a difference beyond it where ours is inside, and one inside it where ours is beyond. A
-verdict is given exactly where p is below 5%, and is wrong in at most 5 of 100 studies. Over a table
-these errors add up: ``p_holm`` corrects for the number of claims that were tested.
+The p-value is that of no difference, or for a margin that of a difference as large as the margin. A
+verdict is given exactly where it is below 5%.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from typing import NamedTuple
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row
+from ablations.analysis.stats import sensitivity
 from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.paper import matching
@@ -50,8 +50,8 @@ class Verdict:
         verdict: One of VERDICTS.
         reason: The reason in words.
         delta: Subject minus comparison in points; None where either has no result.
-        p: The p-value of the verdict that the outcomes favour; None where there is no test.
-        p_holm: The same after Holm's correction over the study's claims.
+        p: The p-value of the verdict alone; None where there is no test.
+        p_corrected: The same in the family of the study's claims; None for individual intervals.
         seeds: Seeds of each row that would decide an undetermined claim with 80% power, if the true
             difference were the observed one; None without an observed spread.
         subject: The row of the study; None where it has none.
@@ -64,7 +64,7 @@ class Verdict:
     reason: str
     delta: stats.Difference | None = None
     p: float | None = None
-    p_holm: float | None = None
+    p_corrected: float | None = None
     seeds: int | None = None
     subject: Row | None = None
     comparison: Row | None = None
@@ -76,9 +76,12 @@ class Verdict:
         return self.verdict in (AGREES, CONTRADICTS)
 
     @property
-    def survives_holm(self) -> bool:
-        """Whether the verdict holds after Holm's correction; True for an undecided one."""
-        return not self.decided or (self.p_holm is not None and self.p_holm < stats.ALPHA)
+    def survives_correction(self) -> bool:
+        """Whether the verdict holds for all claims together; True for an undecided one.
+
+        Always the case for simultaneous intervals.
+        """
+        return not self.decided or self.p_corrected is None or self.p_corrected < stats.ALPHA
 
     @property
     def paper_in_interval(self) -> bool | None:
@@ -97,9 +100,11 @@ def judge_claims(study: Study, claims: Sequence[Claim] | None = None) -> list[Ve
     """
     rows = _rows(study)
     claims = load_claims() if claims is None else claims
-    found = [_judge_claim(study, claim, rows) for claim in claims]
-    corrected = stats.holm_correction([each.p for each in found])
-    return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
+    found = [_compare(study, claim, rows) for claim in claims]
+    deltas = study.comparisons.together(
+        [each.delta for each in found], False, [each.p for each in found]
+    )
+    return [_judge(replace(each, delta=delta)) for each, delta in zip(found, deltas, strict=True)]
 
 
 def verdict_of_row(verdicts: Sequence[Verdict], row: Row) -> Verdict | None:
@@ -117,10 +122,9 @@ def verdict_of_row(verdicts: Sequence[Verdict], row: Row) -> Verdict | None:
 
 
 class Judgement(NamedTuple):
-    """A verdict with its p-value (None without a test) and the reason in words."""
+    """A verdict with the reason in words."""
 
     verdict: str
-    p: float | None
     reason: str
 
 
@@ -131,49 +135,45 @@ def judge_difference(kind: str, delta: stats.Difference, margin: float = MARGIN)
         kind: ABOVE, BELOW or WITHIN.
         delta: Subject minus comparison in points.
         margin: In points; only WITHIN uses it.
-
-    Raises:
-        StatisticsError: The margin is not above 0.
     """
     if delta.constant:
-        return Judgement(UNDETERMINED, None, "all seeds differ by the same: no spread, no interval")
+        return Judgement(UNDETERMINED, "all seeds differ by the same: no spread, no interval")
     if delta.low is None or delta.high is None:
-        return Judgement(UNDETERMINED, None, "one seed has no interval")
+        return Judgement(UNDETERMINED, "one seed has no interval")
     if kind != WITHIN:
         if delta.low <= 0 <= delta.high:
-            return Judgement(UNDETERMINED, delta.p, "the 95% interval includes 0")
+            return Judgement(UNDETERMINED, "the 95% interval includes 0")
         side = ABOVE if delta.low > 0 else BELOW
         verdict = AGREES if side == kind else CONTRADICTS
-        return Judgement(verdict, delta.p, f"the 95% interval lies {side} 0")
-    p = stats.equivalence_p_value(delta, margin)
-    if p is not None and p < stats.ALPHA:
-        return Judgement(AGREES, p, f"the 90% interval lies within {margin:g} points")
-    if p is not None and abs(delta.mean) > margin:
-        p = min(1.0, 2 * (1 - p))  # of the opposite hypothesis, two-sided
+        return Judgement(verdict, f"the 95% interval lies {side} 0")
+    if delta.within(margin):
+        return Judgement(AGREES, f"the 95% interval lies within {margin:g} points")
     if delta.low > margin or delta.high < -margin:
-        return Judgement(CONTRADICTS, p, f"the 95% interval lies beyond {margin:g} points")
-    return Judgement(UNDETERMINED, p, f"the interval crosses {margin:g} points")
+        return Judgement(CONTRADICTS, f"the 95% interval lies beyond {margin:g} points")
+    return Judgement(UNDETERMINED, f"the 95% interval crosses {margin:g} points")
+
+
+def p_value(kind: str, delta: stats.Difference, margin: float = MARGIN) -> float | None:
+    """The p-value of no difference, or for a margin that of a difference as large as it."""
+    return delta.p_value_of(abs(delta.mean) - margin if kind == WITHIN else delta.mean)
 
 
 def seeds_to_decide(kind: str, delta: stats.Difference, margin: float = MARGIN) -> int | None:
     """Seeds of each row that decide a claim with 80% power, if the true difference is ``delta``.
 
-    For a margin, the seeds that show the difference to be within it
-    (``stats.seeds_for_equivalence``) or beyond it (a two-sided test against the nearer end). The
-    spread of a few seeds is a rough guess, and so is this number. None for one seed, for no spread,
-    and for a difference equal to the margin.
+    For a margin, the seeds that show the difference to be within it or beyond it (a test against
+    the nearer end). The spread of a few seeds is a rough guess, and so is this number. None for one
+    seed, for no spread, and for a difference equal to the margin.
 
     Args:
         kind: ABOVE, BELOW or WITHIN.
         delta: Subject minus comparison in points.
         margin: In points; only WITHIN uses it.
     """
-    if not delta.std:
-        return None
     if kind == WITHIN and abs(delta.mean) < margin:
-        return stats.seeds_for_equivalence(delta.mean, delta.std, margin, delta.paired)
+        return sensitivity.seeds_to_show_equivalence(delta, margin)
     beyond = abs(delta.mean) - margin if kind == WITHIN else delta.mean
-    return stats.seeds_needed(beyond, delta.std, delta.paired)
+    return sensitivity.seeds_to_detect(delta, beyond)
 
 
 def _rows(study: Study) -> dict[str, list[Row]]:
@@ -196,7 +196,8 @@ def _rows(study: Study) -> dict[str, list[Row]]:
     return found
 
 
-def _judge_claim(study: Study, claim: Claim, rows: dict[str, list[Row]]) -> Verdict:
+def _compare(study: Study, claim: Claim, rows: dict[str, list[Row]]) -> Verdict:
+    """A claim with the rows that it is about and their difference."""
     both = [rows.get(variant, []) for variant in claim.variants]
     # Of several rows that match, the one that shares most changes with the paper's row.
     subject, comparison = (
@@ -213,16 +214,30 @@ def _judge_claim(study: Study, claim: Claim, rows: dict[str, list[Row]]) -> Verd
         return replace(result, reason="; ".join(missing))
     if BASELINE in claim.variants and (other := _baseline_mismatch(study, (subject, comparison))):
         return replace(result, reason=other)
-    delta = stats.difference(subject.top1_by_seed, comparison.top1_by_seed)
-    assert delta is not None  # both have values
-    result = replace(result, delta=delta, notes=tuple(_notes(claim, both, (subject, comparison))))
-    if not has_learned(subject) and not has_learned(comparison):
-        return replace(result, verdict=UNDETERMINED, reason="neither row learned")
+    delta = study.difference(subject, comparison)
+    learned = has_learned(subject) or has_learned(comparison)
+    return replace(
+        result,
+        reason="" if learned else "neither row learned",
+        delta=delta,
+        p=p_value(claim.kind, delta, claim.margin or MARGIN) if delta and learned else None,
+        notes=tuple(_notes(claim, both, (subject, comparison))),
+    )
+
+
+def _judge(found: Verdict) -> Verdict:
+    """The verdict on a claim whose rows have been compared."""
+    claim, delta = found.claim, found.delta
+    if delta is None:
+        return found
+    found = replace(found, p_corrected=delta.p_corrected, delta=replace(delta, p_corrected=None))
+    if found.reason:
+        return replace(found, verdict=UNDETERMINED)
     margin = claim.margin or MARGIN
     judged = judge_difference(claim.kind, delta, margin)
     undetermined = judged.verdict == UNDETERMINED
     seeds = seeds_to_decide(claim.kind, delta, margin) if undetermined else None
-    return replace(result, **judged._asdict(), seeds=seeds)
+    return replace(found, **judged._asdict(), seeds=seeds)
 
 
 def _missing_reason(study: Study, variant: str, row: Row | None) -> str:

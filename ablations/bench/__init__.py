@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ablations.bench.runner import bench_runner
+from ablations.bench.simulation import bench_statistics
 from ablations.bench.table import bench_table
 from ablations.bench.timing import BenchResult, Report
 from ablations.bench.tracker import bench_tracker
@@ -15,6 +16,7 @@ BENCHES: Mapping[str, Callable[[RunConfig, int, Report], BenchResult]] = {
     "table": bench_table,
     "runner": bench_runner,
     "tracker": bench_tracker,
+    "statistics": bench_statistics,
 }
 
 __all__ = ["BENCHES", "BenchResult"]

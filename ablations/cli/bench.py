@@ -1,12 +1,14 @@
-"""`ablations bench`: measure the overhead of the lab itself.
+"""`ablations bench`: measure the lab itself.
 
-Measure the overhead of the lab itself, against a limit or a peer.
+Measure the overhead of the lab itself, and its statistics, against a limit or a peer.
 
 runner: a study on warm workers against one process per run; a run against a bare loop.
 
 table: a table of 54, 10,000 and 100,000 made-up records.
 
 tracker: a run that logs to W&B against the same run with --tracker none.
+
+statistics: simulated studies: the coverage of intervals, the error rates and the power of tests.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ def add(command: Parser) -> None:
     command.add_argument(
         "names",
         nargs="*",
-        choices=["runner", "table", "tracker"],
+        choices=["runner", "table", "tracker", "statistics"],
         metavar="bench",
-        help="runner, table or tracker (default: all)",
+        help="runner, table, tracker or statistics (default: all)",
     )
     command.add_argument(
         "--rounds",

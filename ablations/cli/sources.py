@@ -13,6 +13,7 @@ from ablations.console import screen
 from ablations.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ablations.analysis.stats import Method
     from ablations.analysis.study import Study
     from ablations.store.load import LoadResult
 
@@ -29,6 +30,18 @@ def add_sources(command: argparse.ArgumentParser) -> None:
         "--baseline",
         metavar="RUN",
         help="the row that the others are compared with: its name or the id of one of its runs",
+    )
+    command.add_argument(
+        "--test",
+        choices=["moderated", "pooled", "ordinary"],
+        help="the spread of a difference: moderated (default: each row's own, which borrows from "
+        "the others), pooled (one for all rows) or ordinary (t tests with Holm's correction)",
+    )
+    command.add_argument(
+        "--intervals",
+        choices=["simultaneous", "individual"],
+        help="the 95%% of the intervals: simultaneous (default: all of a table together) or "
+        "individual (each alone, p uncorrected)",
     )
     command.add_argument(
         "--wandb",
@@ -99,13 +112,29 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         for path in sorted(folder.glob(f"*/{records.RUN_STATE_FILE}"))
         if (state := run_state.find_run_state(folder, path.parent.name))
     ]
-    studies = build_studies(loaded.records, arguments.baseline, home, launched=launched)
+    studies = build_studies(
+        loaded.records, arguments.baseline, home, launched=launched, method=_method(arguments)
+    )
     problems = list(loaded.problems)
     for study in studies if needed else []:
         if reason := study.no_baseline_reason(loaded.origins):
             hint = f"; it is trained by `{baseline_command(study)}`"
             problems.append(reason if study.baseline_candidates else reason + hint)
     return Gathered(loaded, studies, problems)
+
+
+def _method(arguments: argparse.Namespace) -> Method:
+    """How differences are tested, by --test and --intervals.
+
+    Raises:
+        ConfigError: Simultaneous intervals of the ordinary test.
+    """
+    from ablations.analysis.stats import Intervals, Method, SignificanceTest
+
+    test = SignificanceTest(arguments.test or "moderated")
+    if test is SignificanceTest.ORDINARY and arguments.intervals == "simultaneous":
+        raise ConfigError("--intervals simultaneous is not for --test ordinary")
+    return Method(test, Intervals(arguments.intervals or "simultaneous"))
 
 
 def add_table_format(command: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from ablations.analysis.method_notes import method_note
 from ablations.analysis.rows import Row
 from ablations.analysis.scale import bulk_limit
 from ablations.analysis.stats import ALPHA
@@ -176,7 +177,7 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
         return "Only the baseline in this study, so no differences"
     std = "" if base.top1.std is None else f" ± {base.top1.std:.2f}"
     usual = f"the baseline ({base.top1.mean:.2f}{std}% top-1, n = {base.top1.n})"
-    if not any(row.p_holm is not None for row in rows):
+    if not any(row.delta and row.delta.p is not None for row in rows):
         return f"Differences from {usual}, without an interval"
     count = sum(map(_differs, rows))
     verb = "differs" if count < 2 else "differ"
@@ -184,15 +185,15 @@ def _title(study: Study, rows: Sequence[Row]) -> str:
 
 
 def _differs(row: Row) -> bool:
-    """Whether a row differs from the baseline after Holm's correction."""
-    return row.p_holm is not None and row.p_holm < ALPHA
+    """Whether a row differs from the baseline."""
+    return row.delta is not None and row.delta.significant
 
 
 def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     paper = " The paper: ImageNet-1K, 300 epochs." if any(row.paper for row in rows) else ""
-    notes = [f"Ours: {study.name}.{paper}"]
+    notes = [f"Ours: {study.name}.{paper}", method_note(study.comparisons, "all rows")]
     if any(map(_differs, rows)):
-        notes.append(f"Bold: it differs, p < {ALPHA} after Holm's correction over the table.")
+        notes.append(f"Bold: it differs, p < {ALPHA}.")
     return notes + dagger_notes(rows)
 
 
@@ -204,7 +205,7 @@ def _legend_entries(axes: Axes) -> list[Line2D]:
     hollow: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white"}
     entries = []
     if any(name.startswith("interval") for name in names):
-        label = "ours: mean difference and 95% t interval"
+        label = "ours: mean difference and 95% interval"
         entries.append(legend_entry(label, marker="o", color=OURS))
     if "white" in faces:
         entries.append(legend_entry("ours, no interval", marker="o", color=OURS, **hollow))

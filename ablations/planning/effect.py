@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ablations.analysis import stats
 from ablations.analysis.build import build_studies
+from ablations.analysis.stats import sensitivity
 from ablations.analysis.study import Study
 from ablations.config.resolve import resolve
 from ablations.config.schema import RunConfig
@@ -59,7 +59,7 @@ def pooled_std(studies: Iterable[Study]) -> tuple[float | None, int]:
 
     Rows share their baseline, so it is less certain than from as many independent rows.
     """
-    deltas = [row.delta for study in studies for row in study.rows]
+    deltas = [delta for study in studies for delta in study.ordinary_differences.values()]
     known = [
         (delta.std, delta.df)
         for delta in deltas
@@ -80,18 +80,18 @@ def _setting(config: dict[str, Any]) -> tuple[str, int, int]:
 def minimum_effects(seed_counts: Iterable[int], std: float | None) -> list[dict[str, Any]]:
     """The smallest effect for each number of seeds, as JSON values.
 
-    It has 80% power at the 5% level, paired by seed, before any correction; None for one seed.
+    It has 80% power in a table of all these variants, paired by seed
+    (``stats.planned_minimum_effect``); None for one seed.
 
     Args:
-        seed_counts: Planned seeds of each variant.
+        seed_counts: Planned seeds of each variant, the baseline among them.
         std: The standard deviation of paired differences in points; None if not known.
     """
-    return [
-        {
-            "seeds": seeds,
-            "variants": variants,
-            "in_std": stats.minimum_effect(1.0, seeds),
-            "points": stats.minimum_effect(std, seeds) if std else None,
-        }
-        for seeds, variants in sorted(Counter(seed_counts).items())
-    ]
+    counts = Counter(seed_counts)
+    rows = max(counts.total() - 1, 1)
+    found = []
+    for seeds, variants in sorted(counts.items()):
+        in_std = sensitivity.planned_minimum_effect(seeds, rows)
+        points = in_std * std if in_std and std else None
+        found.append({"seeds": seeds, "variants": variants, "in_std": in_std, "points": points})
+    return found

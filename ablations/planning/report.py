@@ -121,7 +121,7 @@ def _effect_note(plan: Mapping[str, Any], effect: Mapping[str, Any]) -> str:
         head += f" ({pluralize(effect['variants'], 'variant')})"
     if effect["in_std"] is None:
         return f"{head}: none, because one seed has no spread."
-    power = "80% power at 5%, paired by seed, not corrected for the number of rows"
+    power = "80% power at 5% for all rows together, paired by seed"
     if effect["points"] is None:
         return (
             f"{head}: {effect['in_std']:.1f} standard deviations of a difference ({power}). That "

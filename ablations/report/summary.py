@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 
+from ablations.analysis.method_notes import family_note
 from ablations.analysis.stats import ALPHA
 from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, VERDICTS, judge_claims
@@ -20,7 +21,7 @@ def summary_sentences(study: Study) -> list[str]:
     """A study in sentences, the most important first."""
     best = ""
     if study.best is not None:
-        best = f"{study.best.label} is above every other variant, at {LEVEL} after Holm."
+        best = f"{study.best.label} is above every other variant, at {LEVEL}."
     sentences = [_size(study), _baseline(study), *_differences(study), _power(study), best]
     return [sentence for sentence in [*sentences, _claims(study), *_failures(study)] if sentence]
 
@@ -61,13 +62,14 @@ def _baseline(study: Study) -> str:
 
 
 def _differences(study: Study) -> list[str]:
-    tested = [row for row in study.rows if row.p_holm is not None]
+    tested = [row for row in study.rows if row.delta and row.delta.p is not None]
     if not tested:
         compared = any(row.delta for row in study.rows)
         reason = "a test takes two seeds or more whose results vary"
         return [f"No variant could be tested against the baseline: {reason}."] * compared
-    different = [row for row in tested if row.p_holm is not None and row.p_holm < ALPHA]
-    claim = f"from the baseline significantly (t test, {LEVEL} after Holm's correction)"
+    different = [row for row in tested if row.delta and row.delta.significant]
+    family = family_note(study.comparisons, "all variants").rstrip(".").lower()
+    claim = f"from the baseline significantly ({LEVEL}; {family})"
     if not different:
         subject = "The variant tested does not differ" if len(tested) == 1 else "No variant differs"
         return [f"{subject} {claim}, which is no proof of equality."]
@@ -87,8 +89,7 @@ def _power(study: Study) -> str:
         return ""
     return (
         f"The study could detect a true difference of {statistics.median(effects):.2f} points in "
-        f"the median variant ({effects[0]:.2f} to {effects[-1]:.2f}), with 80% power at {LEVEL} "
-        "before any correction."
+        f"the median variant ({effects[0]:.2f} to {effects[-1]:.2f}), with 80% power."
     )
 
 
@@ -98,7 +99,7 @@ def _claims(study: Study) -> str:
     if verdicts[NOT_RUN] == verdicts.total():
         return ""
     tally = ", ".join(f"{name} {verdicts[name]}" for name in VERDICTS if verdicts[name])
-    lost = sum(not each.survives_holm for each in judged)
+    lost = sum(not each.survives_correction for each in judged)
     holm = f"; {pluralize(lost, 'verdict')} would not hold after Holm's correction" if lost else ""
     return f"The paper's {pluralize(verdicts.total(), 'claim')} on ablations: {tally}{holm}."
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from ablations.analysis import controls
+from ablations.analysis.method_notes import method_note
 from ablations.analysis.rows import Row, row_position
 from ablations.analysis.study import Study
 from ablations.analysis.verdicts import judge_claims, verdict_of_row
@@ -60,12 +61,12 @@ COLUMNS = [
         BOTH,
         "_row",
         cells.row_delta_and_interval,
-        f"{DELTA_NOTE}, ± half of its 95% t interval.",
+        f"{DELTA_NOTE}, ± half of its 95% interval. {{method}}",
         "delta_ci",
     ),
     Column("Δ", "_row", cells.row_delta, f"{DELTA_NOTE}.", "delta"),
-    Column("95% CI", "_delta", cells.interval, "95% CI: t interval of Δ.", "ci"),
-    Column("p", "p_holm", cells.p_value, "p: of Δ, after Holm's correction over this table.", "p"),
+    Column("95% CI", "_delta", cells.interval, "95% CI: of Δ. {method}", "ci"),
+    Column("p", "_delta", cells.reported_p, name="p"),
     Column(
         "r",
         "seed_correlation",
@@ -85,7 +86,7 @@ COLUMNS = [
         "MDE",
         "minimum_effect",
         cells.two_decimals,
-        "MDE: smallest true difference that these seeds find with 80% power at 5%.",
+        "MDE: smallest true difference whose interval excludes 0 with 80% power.",
         "mde",
     ),
     Column("Params", "_params", note=COST_NOTE, name="params"),
@@ -144,7 +145,8 @@ def row_values(study: Study, row: Row) -> Values:
         **csv_values.delta_values(delta),
         "delta_test": csv_values.test_name(delta),
         "p": delta.p if delta else None,
-        "p_holm": row.p_holm,
+        "p_corrected": delta.p_corrected if delta else None,
+        **csv_values.method_values(study, row),
         **_control_values(row),
         "seed_correlation": delta.correlation if delta else None,
         "minimum_effect": row.minimum_effect,
@@ -207,8 +209,9 @@ def study_table(
             paper = row.paper.delta if row.paper and row.axis != naming.BASELINE else None
             line["_difference"] = PlottedDifference.of(row.delta, paper)
             line["_badge"] = Badge.of(verdict_of_row(verdicts, row))
-        if row is study.best:
-            line["_bold"] = TOP1
+        line["_bold"] = {TOP1} if row is study.best else set()
+        if row.delta and row.delta.significant:
+            line["_bold"] |= {BOTH, "Δ"}
     shown = _full_columns(rows, lines, columns) if full else _paper_columns(units["macs"])
     table.columns = [*word_columns(ablation=ABLATION, _label=VARIANT), *shown]
     table.lines.extend(lines)
@@ -253,12 +256,15 @@ def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
     """How to read the columns, and what the study lacks of a baseline."""
     size = next((side for r in study.records if (side := r.cost.get("image_size"))), "?")
     facts = {"size": size, "seeds": _seeds(study, style), "paper": paper_note(study)}
+    facts["method"] = method_note(study.comparisons)
     top1_first = sorted(shown, key=lambda column: column.heading != TOP1)
     notes = list(dict.fromkeys(c.note.format(**facts) for c in top1_first if c.note))
     if {BOTH, "Δ"} & {column.heading for column in shown}:
         notes += delta_notes([row.delta for row in study.rows if row.delta])
     if study.best is not None:
-        notes.append("Bold: above every other row of two seeds or more (t tests, Holm, 5%).")
+        notes.append("Bold top-1: above every other row of two seeds or more, each p below 5%.")
+    if any(row.delta and row.delta.significant for row in study.rows):
+        notes.append("Bold Δ: the row differs from the baseline, p below 5%.")
     notes += baseline_notes(study, "there are no differences")
     if study.baseline is None and not study.baseline_candidates:
         command = missing.baseline_command(study)

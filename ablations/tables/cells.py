@@ -52,6 +52,11 @@ def p_value(value: float | None) -> str:
     return f"{value:.3f}" if value >= 0.0005 else "<0.001"
 
 
+def reported_p(delta: Difference | None) -> str:
+    """The p-value that belongs to a difference's interval; empty for none."""
+    return p_value(delta.reported_p if delta else None)
+
+
 def mean_and_std(mean: float, std: float | None) -> str:
     """Mean ± standard deviation."""
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"

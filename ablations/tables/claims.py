@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ablations.analysis.method_notes import method_note
 from ablations.analysis.rows import Row
 from ablations.analysis.stats import ALPHA
 from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, judge_claims
-from ablations.paper.claims import MARGIN, OTHER_CLAIMS, WITHIN
+from ablations.paper.claims import MARGIN, OTHER_CLAIMS
 from ablations.paper.published import BASELINE
 from ablations.tables import cells, csv_values, missing, provenance
-from ablations.tables.notes import WELCH_NOTE, baseline_notes, controls_note, study_title
+from ablations.tables.notes import (
+    WELCH_NOTE,
+    baseline_notes,
+    controls_note,
+    study_title,
+)
 from ablations.tables.table import Badge, Column, PlottedDifference, Table, Values, word_columns
 
 CONTROL = "Δ from control"
@@ -22,7 +28,7 @@ COLUMNS = [
     Column("95% CI", "_delta", cells.interval),
     Column(CONTROL, "_controlled_row", cells.control),
     Column("n", "_count"),
-    Column("p (Holm)", "p_holm", cells.p_value),
+    Column("p", "_p", cells.p_value),
     Column("Seeds needed", "_seeds_needed"),
     Column("Paper Δ", "paper_delta", cells.signed),
     Column("In CI", "paper_in_interval", {None: "", True: "yes", False: "no"}.__getitem__),
@@ -45,12 +51,14 @@ def _line(study: Study, verdict: Verdict) -> Values:
         **_side_values("comparison", claim.variants[1], verdict.comparison),
         **csv_values.delta_values(delta),
         "delta_n_comparison": delta.n_baseline if delta else 0,
-        "delta_test": f"two one-sided, {test}" if test and claim.kind == WITHIN else test,
+        "delta_test": test,
+        "test": study.comparisons.test.value if test else None,
+        "intervals": study.comparisons.interval_kind.value if test else None,
         "control": against.control.label if against else None,
         "control_kind": against.kind if against else None,
         **csv_values.interval_values(against.delta if against else None, "control_delta"),
-        **csv_values.fields_of(verdict, "p", "p_holm"),
-        "survives_holm": verdict.survives_holm if verdict.decided else None,
+        **csv_values.fields_of(verdict, "p", "p_corrected"),
+        "survives_correction": verdict.survives_correction if verdict.decided else None,
         "seeds_needed": verdict.seeds,
         "paper_delta": claim.difference,
         "paper_stated_delta": claim.stated_difference,
@@ -95,6 +103,7 @@ def claims_table(study: Study) -> Table:
                 "_claim": verdict.claim.summary + claim_marks,
                 "_verdict": verdict.verdict + marks,
                 "_delta": verdict.delta,
+                "_p": verdict.p if verdict.p_corrected is None else verdict.p_corrected,
                 "_controlled_row": row,
                 "_count": _count(verdict),
                 "_seeds_needed": cells.number(verdict.seeds, 1, 0) if undetermined else "",
@@ -128,7 +137,7 @@ def _reason_note(verdict: Verdict) -> str:
         return ""  # a footnote has the command that trains the missing rows
     if verdict.p is None:
         return f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
-    if not verdict.survives_holm:
+    if not verdict.survives_correction:
         return f"Not below {ALPHA:.0%} after Holm: of so many claims, chance may decide one so."
     return ""
 
@@ -140,7 +149,7 @@ def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     notes = [f"{len(verdicts)} claims on ablations: {tally or 'none can be read'}."]
     notes += baseline_notes(study, "no claim about it is judged")
     if any(each.delta for each in verdicts):
-        notes += _rules(verdicts)
+        notes += _rules(study, verdicts)
     side = next((side for r in study.records if (side := r.cost.get("image_size"))), None)
     pixels = f", {side}x{side} pixels" if side else ""
     return [
@@ -153,23 +162,17 @@ def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     ]
 
 
-def _rules(verdicts: Sequence[Verdict]) -> list[str]:
-    tested = sum(each.p is not None for each in verdicts)
+def _rules(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     rules = [
-        "Δ is the claim's first row minus its second in points, paired by seed, with its 95% t "
-        "interval; In CI: whether the paper's Δ lies in it.",
+        "Δ is the claim's first row minus its second in points, paired by seed, with its 95% "
+        f"interval. {method_note(study.comparisons, 'all claims')} In CI: whether the paper's Δ "
+        "lies in the interval.",
         "Above and below agree if the whole interval lies on that side of 0, and contradict if it "
-        f"lies on the other. Within {MARGIN:g} agrees if the 90% interval lies inside "
-        f"±{MARGIN:g} (two one-sided tests at 5%), and contradicts if the 95% interval lies "
-        f"outside; {MARGIN:g} points is what the paper's text calls a drop (pool size 9). All else "
-        "is undetermined.",
+        f"lies on the other. Within {MARGIN:g} agrees if the whole interval lies inside "
+        f"±{MARGIN:g}, and contradicts if it lies outside; {MARGIN:g} points is what the paper's "
+        "text calls a drop (pool size 9). All else is undetermined. p: of no difference, or of one "
+        "as large as the margin.",
     ]
-    if tested:
-        rules.append(
-            f"Of {tested} claims tested at 5% each, chance alone would decide up to "
-            f"{tested * ALPHA:.1f} wrongly; p (Holm) is corrected for their number, the verdict is "
-            "not."
-        )
     if any(each.verdict == UNDETERMINED for each in verdicts):
         rules.append(
             "Seeds needed: of each row, to decide the claim with 80% power if the true difference "

@@ -100,7 +100,7 @@ def _values(line: _Line) -> Values:
             f"{side}_study": study.name,
             **csv_values.outcome_values(row, f"{side}_"),
             **csv_values.interval_values(row.delta if row else None, f"{side}_delta"),
-            **csv_values.fields_of(row, "p_holm", prefix=f"{side}_"),
+            **csv_values.fields_of(row and row.delta, "p_corrected", prefix=f"{side}_"),
             f"_{side}": row,
             f"_{side}_delta": row.delta if row else None,
         }

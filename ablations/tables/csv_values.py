@@ -59,6 +59,21 @@ def delta_values(delta: Difference | None, name: str = "delta") -> Values:
     return interval_values(delta, name) | {f"{name}_n": delta.n if delta else 0}
 
 
+def method_values(study: Study, row: Row) -> Values:
+    """How a row's difference is tested, its interval alone, and the ordinary test beside it."""
+    delta, ordinary = row.delta, study.ordinary_differences.get(row.label)
+    comparisons = study.comparisons
+    return {
+        "delta_se": delta.standard_error if delta else None,
+        "delta_df": delta.df if delta else None,
+        "test": comparisons.test.value if delta else None,
+        "intervals": comparisons.interval_kind.value if delta else None,
+        **fields_of(delta.alone if delta else None, "low", "high", prefix="delta_individual_"),
+        **fields_of(ordinary, "low", "high", "p", prefix="ordinary_"),
+        "p_holm": ordinary.p_corrected if ordinary else None,
+    }
+
+
 def test_name(delta: Difference | None) -> str | None:
     """The test that a difference's p-value comes from; None without one."""
     if delta is None or delta.p is None:

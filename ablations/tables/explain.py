@@ -58,8 +58,9 @@ def runs_table(study: Study, row: Row, record_paths: Mapping[str, str]) -> Table
         delta = f"Δ {cells.row_delta(row)} {cells.interval(row.delta)}".strip()
         outcome += f"; {delta}, n = {row.delta.n}"
         if row.delta.p is not None:
-            p, p_holm = cells.p_value(row.delta.p), cells.p_value(row.p_holm)
-            outcome += f", p = {p}, {p_holm} by Holm"
+            outcome += f", p = {cells.p_value(row.delta.p)}"
+            if row.delta.p_corrected is not None:
+                outcome += f", {cells.p_value(row.delta.p_corrected)} corrected"
     rows = [row] if baseline is None or baseline is row else [baseline, row]
     return Table(
         f"{row.label}, {study.name}",

@@ -82,7 +82,7 @@ def _notes(table: Table, scale: Scale) -> list[str]:
             "baseline, each claim tested at 5% (`ablations claims`)."
         )
         if any(badge and badge.uncorrected for badge in table.badges):
-            note += " Uncorrected: not below 5% after Holm's correction."
+            note += " Uncorrected: not below 5% for all claims together."
         notes.append(note)
     return notes
 

@@ -9,6 +9,7 @@ from itertools import combinations, product
 from typing import Any
 
 from ablations.analysis import controls, stats
+from ablations.analysis.method_notes import family_note
 from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
 from ablations.config import diff, naming
@@ -31,13 +32,11 @@ class Interaction:
         across: The value of the field across.
         delta: (both - the one down alone) - (the one across alone - neither) in points, paired by
             seed; None if a run of the four is missing.
-        p_holm: Its p-value after Holm's correction over the grid.
     """
 
     down: Any
     across: Any
     delta: stats.Difference | None
-    p_holm: float | None
 
 
 @dataclass
@@ -192,9 +191,9 @@ def _add_interactions(grid: Grid, changes: Sequence[tuple[Any, Any]]) -> None:
         with_down = _minus(grid.top1_by_seed(down, across), grid.top1_by_seed(down, left))
         without = _minus(grid.top1_by_seed(first, across), neither)
         deltas.append(stats.paired_difference(with_down, without))
-    corrected = stats.holm_correction([delta.p if delta else None for delta in deltas])
-    for (down, across), delta, p in zip(changes, deltas, corrected, strict=True):
-        grid.interactions[repr(down), repr(across)] = Interaction(down, across, delta, p)
+    together = grid.study.comparisons.together(deltas, same_baseline=False)
+    for (down, across), delta in zip(changes, together, strict=True):
+        grid.interactions[repr(down), repr(across)] = Interaction(down, across, delta)
 
 
 def _minus(row: dict[int, float], other: dict[int, float]) -> dict[int, float]:
@@ -258,15 +257,15 @@ def _interaction_notes(grid: Grid) -> list[str]:
             continue
         half = each.delta.half_width
         mean = cells.signed(each.delta.mean, 2) + ("" if half is None else f" ± {half:.2f}")
-        p = f", p {cells.p_value(each.p_holm)}" if each.p_holm is not None else ""
+        p = f", p {cells.reported_p(each.delta)}" if each.delta.p is not None else ""
         notes.append(f"Interaction, {names}: {mean} (n = {each.delta.n}{p}).")
     if any(each.delta for each in grid.interactions.values()):
         first = naming.value_label(grid.down, grid.down_values[0])
         left = naming.value_label(grid.across, grid.across_values[0])
         notes.append(
             "Interaction: what both change together, less what each changes alone against "
-            f"{first}, {left}; in points, paired by seed, ± half of its 95% t interval, p after "
-            "Holm's correction over this grid."
+            f"{first}, {left}; in points, paired by seed, ± half of its 95% t interval. "
+            + family_note(grid.study.comparisons, "all interactions")
         )
     return notes
 
@@ -284,8 +283,7 @@ def _line(grid: Grid, down: Any, across: Any) -> Values:
         **csv_values.outcome_values(row),
         **csv_values.seed_values(row),
         **csv_values.delta_values(delta, "interaction"),
-        **csv_values.fields_of(delta, "p", prefix="interaction_"),
-        **csv_values.fields_of(interaction, "p_holm", prefix="interaction_"),
+        **csv_values.fields_of(delta, "p", "p_corrected", prefix="interaction_"),
         **csv_values.status_counts(row),
         "missing_command": "" if row and row.top1_by_seed else grid.command(down, across),
         "run_ids": csv_values.run_ids(row),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from ablations.analysis import stats
+from ablations.analysis.method_notes import method_note
 from ablations.analysis.rows import Row
 from ablations.analysis.study import Study
 from ablations.config import diff
@@ -24,7 +24,7 @@ BASE = "s12"  # the size that the others are compared with
 CSV_NAMES = ["source", "recipe", "data", "fingerprint", "epochs", "precision", "shared_changes"]
 CSV_NAMES += ["model", "depths", "widths", "params", "macs", "macs_paper_v2", "image_size"]
 CSV_NAMES += ["top1_mean", "top1_std", "n", "top1_by_seed", "delta_mean", "delta_low"]
-CSV_NAMES += ["delta_high", "delta_n", "delta_paired", "p", "p_holm", "diverged", "failed"]
+CSV_NAMES += ["delta_high", "delta_n", "delta_paired", "p", "p_corrected", "diverged", "failed"]
 CSV_NAMES += ["missing_seeds", "missing_command", "commits", "run_ids", "note"]
 NAME_COLUMNS = [
     Column("Model", "_label", words=True),
@@ -48,7 +48,7 @@ def _our_columns(unit: str) -> list[Column]:
         Column("n", "n"),
         Column("Δ from S12", "_from_s12"),
         Column("95% CI", "_delta", cells.interval),
-        Column("p", "p_holm", cells.p_value),
+        Column("p", "_delta", cells.reported_p),
     ]
 
 
@@ -88,16 +88,17 @@ def _find_sizes(study: Study | None) -> dict[str, Row]:
     """The five sizes, each compared with the S12; without runs where a study lacks it."""
     rows = {name: row for row in study.rows if (name := _size_of(study, row))} if study else {}
     base = rows[BASE].top1_by_seed if BASE in rows else {}
+    deltas = {}
+    if study and BASE in rows:
+        others = [row.label for name, row in rows.items() if name != BASE]
+        deltas = study.comparisons.family(others, rows[BASE].label)
     found = {}
     for name, paper in published.model_rows().items():
         row = replace(rows.get(name, Row(SIZE_AXIS, name, {}, [])), paper=paper)
         seeds = base.keys() - row.top1_by_seed.keys() if row.records else ()
-        delta = None if name == BASE else stats.difference(row.top1_by_seed, base)
+        delta = deltas.get(row.label)
         found[name] = replace(row, delta=delta, missing_seeds=sorted(seeds))
-    p_values = stats.holm_correction([row.delta.p if row.delta else None for row in found.values()])
-    return {
-        name: replace(row, p_holm=p) for (name, row), p in zip(found.items(), p_values, strict=True)
-    }
+    return found
 
 
 def _size_of(study: Study, row: Row) -> str | None:
@@ -181,8 +182,9 @@ def _footnotes(study: Study | None, sizes: Mapping[str, Row]) -> list[str]:
     side = next((row.records[0].config["data"]["image_size"] for row in rows), "?")
     notes.append(
         "Top-1 is the last epoch's, mean ± standard deviation over n seeds; Δ is the difference "
-        "from S12 in points, paired by seed, with its 95% t interval, p its p-value after Holm's "
-        f"correction. Params and MACs are those of this recipe's models at {side}x{side} pixels."
+        "from S12 in points, paired by seed, with its 95% interval and p. "
+        f"{method_note(study.comparisons, 'all sizes')} Params and MACs are those of this "
+        f"recipe's models at {side}x{side} pixels."
     )
     if any(cells.uses_welch(row.delta) for row in rows):
         notes.append("Sizes that share fewer than two seeds with S12 are compared by Welch's t.")

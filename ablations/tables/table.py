@@ -88,7 +88,7 @@ class Badge:
 
     Args:
         verdict: One of ``analysis.verdicts.VERDICTS``.
-        uncorrected: Whether it would not hold after Holm's correction.
+        uncorrected: Whether it would not hold for all claims together.
         marks: The marks of its footnotes.
     """
 
@@ -99,7 +99,7 @@ class Badge:
     @classmethod
     def of(cls, verdict: Verdict | None, marks: str = "") -> Badge | None:
         """The badge of a verdict; None for none."""
-        return cls(verdict.verdict, not verdict.survives_holm, marks) if verdict else None
+        return cls(verdict.verdict, not verdict.survives_correction, marks) if verdict else None
 
     @property
     def text(self) -> str:
@@ -125,7 +125,8 @@ class Table:
         title: One line: what it shows, and what it was measured on.
         columns: The columns that text formats show.
         lines: The values of each row. Those whose name starts with an underscore are for text only;
-            four of them are not in a column: ``_difference``, ``_badge``, ``_runs``, ``_bold``.
+            four of them are not in a column: ``_difference``, ``_badge``, ``_runs``, ``_bold`` (the
+            headings whose cells are bold).
         section: The heading of a column whose equal neighbours form a section; None without.
         csv_names: The values that CSV has, in this order; if empty, all.
         csv_lines: The rows of CSV, if they are others.
@@ -167,7 +168,12 @@ class Table:
     @property
     def bold(self) -> set[tuple[int, str]]:
         """The cells (row, heading) in bold."""
-        return {(row, line["_bold"]) for row, line in enumerate(self.lines) if "_bold" in line}
+        shown = {column.heading for column in self.columns}
+        return {
+            (row, heading)
+            for row, line in enumerate(self.lines)
+            for heading in shown & line.get("_bold", set())
+        }
 
     @property
     def differences(self) -> list[PlottedDifference]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ablations.analysis.stats._common import ALPHA, CONFIDENCE
 from ablations.analysis.stats.bootstrap import bootstrap_interval
+from ablations.analysis.stats.comparisons import Comparisons, Intervals, Method, SignificanceTest
 from ablations.analysis.stats.descriptive import Spread, spread
 from ablations.analysis.stats.differences import (
     Difference,
@@ -18,19 +19,22 @@ from ablations.analysis.stats.differences import (
     paired_difference,
     unpaired_difference,
 )
-from ablations.analysis.stats.equivalence import equivalence_p_value, seeds_for_equivalence
+from ablations.analysis.stats.equivalence import seeds_for_equivalence
 from ablations.analysis.stats.multiple_testing import holm_correction
 from ablations.analysis.stats.power import detection_power, minimum_effect, seeds_needed
 
 __all__ = [
     "ALPHA",
     "CONFIDENCE",
+    "Comparisons",
     "Difference",
+    "Intervals",
+    "Method",
+    "SignificanceTest",
     "Spread",
     "bootstrap_interval",
     "detection_power",
     "difference",
-    "equivalence_p_value",
     "holm_correction",
     "minimum_effect",
     "paired_difference",

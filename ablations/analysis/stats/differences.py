@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import stdtr, stdtrit
 
@@ -12,9 +12,9 @@ from ablations.analysis.stats._common import (
     CONFIDENCE,
     check_confidence,
     check_finite,
-    error_scale,
     mean_and_variance,
 )
+from ablations.errors import StatisticsError
 
 BySeed = Mapping[int, float]  # seed -> percent
 
@@ -30,36 +30,98 @@ class Difference:
 
     Args:
         mean: Mean of the differences, or (unpaired) difference of the means.
-        low: Lower end of the t interval.
-        high: Upper end.
-        confidence: Coverage of the interval, 0.95 for 95%.
-        p: Two-sided p-value of no difference, before any correction.
+        confidence: Coverage of the interval, 0.95 for 95%: of this one alone, or of all intervals
+            of its family together.
         n: Seeds used of the row; pairs, if paired.
         n_baseline: Seeds used of the baseline; the same pairs, if paired.
-        paired: Seed by seed (paired t), or mean against mean (Welch's t).
+        paired: Seed by seed, or mean against mean.
         correlation: Pearson's r of the outcomes of common seeds. Above 0, pairing narrows the
             interval. None below three common seeds, where it is always 1 or -1, and where either
             side is constant.
-        df: Degrees of freedom: n - 1, or Welch and Satterthwaite's.
+        df: Degrees of freedom of the standard error.
         standard_error: Of the mean; 0 where nothing varies.
+        prior_df: The part of the degrees of freedom of each side that other rows lend.
+        baseline_share: Root of the part of the squared standard error that comes from the
+            baseline, and so is common to all differences from it.
+        level: Two-sided level of the interval alone; None for 1 - confidence.
+        p_corrected: P-value in the family; below 1 - confidence exactly where the interval
+            excludes 0. None outside a family.
     """
 
     mean: float
-    low: float | None
-    high: float | None
     confidence: float
-    p: float | None
     n: int
     n_baseline: int
     paired: bool
     correlation: float | None
     df: float | None
     standard_error: float | None
+    prior_df: float = 0.0
+    baseline_share: float = math.sqrt(0.5)
+    level: float | None = None
+    p_corrected: float | None = None
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of no difference, before any correction."""
+        return self.p_value_of(self.mean)
+
+    def p_value_of(self, distance: float) -> float | None:
+        """Two-sided p-value of an estimate that lies ``distance`` points from a hypothesis."""
+        if not self.standard_error or self.df is None:
+            return None
+        return 2 * float(stdtr(self.df, -abs(distance) / self.standard_error))
+
+    @property
+    def interval_level(self) -> float:
+        """Two-sided level of the interval alone."""
+        return 1 - self.confidence if self.level is None else self.level
 
     @property
     def half_width(self) -> float | None:
         """Half the width of the interval in points, None without one."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+        if not self.standard_error or self.df is None:
+            return None
+        return -float(stdtrit(self.df, self.interval_level / 2)) * self.standard_error
+
+    @property
+    def reported_p(self) -> float | None:
+        """The p-value that belongs to the interval: corrected in a family, else of this test."""
+        return self.p if self.p_corrected is None else self.p_corrected
+
+    @property
+    def significant(self) -> bool:
+        """Whether the reported p-value is below 1 - confidence."""
+        p = self.reported_p
+        return p is not None and p < 1 - self.confidence
+
+    def within(self, margin: float) -> bool:
+        """Whether the interval lies within ``margin`` points of 0, so that it shows equivalence.
+
+        Raises:
+            StatisticsError: The margin is not above 0.
+        """
+        if not 0 < margin < math.inf:
+            raise StatisticsError(f"margin {margin} must be above 0, in percentage points")
+        half = self.half_width
+        return half is not None and abs(self.mean) + half < margin
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval."""
+        half = self.half_width
+        return None if half is None else self.mean - half
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval."""
+        half = self.half_width
+        return None if half is None else self.mean + half
+
+    @property
+    def alone(self) -> Difference:
+        """The same difference outside its family: its own interval, and no corrected p-value."""
+        return replace(self, level=None, p_corrected=None)
 
     @property
     def constant(self) -> bool:
@@ -70,11 +132,15 @@ class Difference:
     def std(self) -> float | None:
         """Standard deviation in points, as ``minimum_effect`` and ``seeds_needed`` expect it.
 
-        Paired: that of the differences. Unpaired: that of each side, if both had the same.
+        Paired: that of the differences. Unpaired: the root of the mean of the two sides' variances.
         """
         if self.standard_error is None:
             return None
-        return self.standard_error / error_scale(self.n, None if self.paired else self.n_baseline)
+        if self.paired:
+            return self.standard_error * math.sqrt(self.n)
+        share = self.baseline_share**2
+        weighted = share * self.n_baseline + (1 - share) * self.n
+        return self.standard_error * math.sqrt(weighted / 2)
 
 
 def difference(row: BySeed, baseline: BySeed, confidence: float = CONFIDENCE) -> Difference | None:
@@ -116,9 +182,8 @@ def paired_difference(
     mean, variance = mean_and_variance(differences, max(map(abs, ours + theirs)))
     error = None if variance is None else math.sqrt(variance / n)
     df = None if error is None else n - 1
-    low, high, p = _t_test(mean, error, df, confidence)
     correlation = _correlation(ours, theirs)
-    return Difference(mean, low, high, confidence, p, n, n, True, correlation, df, error)
+    return Difference(mean, confidence, n, n, True, correlation, df, error)
 
 
 def unpaired_difference(
@@ -138,14 +203,23 @@ def unpaired_difference(
     mean_baseline, variance_baseline = mean_and_variance(list(baseline.values()))
     mean -= mean_baseline
     error = df = None
+    share = 0.5
     if variance is not None and variance_baseline is not None:
-        share, rest = variance / n, variance_baseline / n_baseline
-        error = math.sqrt(share + rest)
+        error = math.sqrt(variance / n + variance_baseline / n_baseline)
         if error:
-            share, rest = share / (share + rest), rest / (share + rest)
-            df = 1 / (share**2 / (n - 1) + rest**2 / (n_baseline - 1))
-    low, high, p = _t_test(mean, error, df, confidence)
-    return Difference(mean, low, high, confidence, p, n, n_baseline, False, correlation, df, error)
+            share = variance_baseline / n_baseline / error**2
+            df = 1 / ((1 - share) ** 2 / (n - 1) + share**2 / (n_baseline - 1))
+    return Difference(
+        mean,
+        confidence,
+        n,
+        n_baseline,
+        False,
+        correlation,
+        df,
+        error,
+        baseline_share=math.sqrt(share),
+    )
 
 
 def _common_outcomes(
@@ -171,13 +245,3 @@ def _correlation(ours: Sequence[float], theirs: Sequence[float]) -> float | None
     covariance = math.fsum(products) / (len(ours) - 1)
     r = covariance / math.sqrt(variance) / math.sqrt(variance_theirs)
     return max(-1.0, min(1.0, r))
-
-
-def _t_test(
-    mean: float, error: float | None, df: float | None, confidence: float
-) -> tuple[float | None, float | None, float | None]:
-    """Lower end, upper end and two-sided p-value; None without degrees of freedom or spread."""
-    if not error or df is None:
-        return None, None, None
-    half = float(stdtrit(df, 0.5 + confidence / 2)) * error
-    return mean - half, mean + half, 2 * float(stdtr(df, -abs(mean) / error))

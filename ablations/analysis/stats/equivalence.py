@@ -1,45 +1,19 @@
-"""Equivalence tests: whether a difference is smaller than a margin, and the seeds that takes."""
+"""Equivalence: the seeds that it takes to show that a difference is smaller than a margin."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
 
-from scipy.special import stdtr
-
 from ablations.analysis.stats._common import ALPHA
-from ablations.analysis.stats.differences import Difference
 from ablations.analysis.stats.power import (
     MAX_SEEDS,
+    Degrees,
     check_plan,
     detection_power,
     seeds_needed,
 )
 from ablations.errors import StatisticsError
-
-
-def equivalence_p_value(difference: Difference, margin: float) -> float | None:
-    """The p-value of "the difference is the margin or more, either way"; None where p is None.
-
-    Two one-sided t tests, TOST (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987), paired or
-    Welch's like the difference; the larger of the two p-values. Below alpha, the difference lies
-    within the margin: the same as a (1 - 2 alpha) interval that does. A large p-value is no
-    evidence, neither for a difference nor against one.
-
-    Args:
-        difference: The difference.
-        margin: The smallest difference in points that would matter, fixed in advance.
-
-    Raises:
-        StatisticsError: The margin is not above 0.
-    """
-    if not 0 < margin < math.inf:
-        raise StatisticsError(f"margin {margin} must be above 0, in percentage points")
-    if not difference.standard_error or difference.df is None:
-        return None
-    # The test against the nearer margin has the larger p.
-    t = (abs(difference.mean) - margin) / difference.standard_error
-    return float(stdtr(difference.df, t))
 
 
 def seeds_for_equivalence(
@@ -49,12 +23,14 @@ def seeds_for_equivalence(
     paired: bool = True,
     power: float = 0.8,
     alpha: float = ALPHA,
+    degrees: Degrees | None = None,
 ) -> int | None:
     """The fewest seeds (of the row and of the baseline each) that show a difference is negligible.
 
-    Both one-sided tests must reject. Adding up their misses is exact except for intervals that
-    reach both ends at once, where it is conservative. None for a ``std`` of 0 and where a million
-    seeds are not enough.
+    Two one-sided t tests, TOST (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987), must reject: the
+    (1 - 2 alpha) interval must lie within the margin. Adding up their misses is exact except for
+    intervals that reach both ends at once, where it is conservative. None for a ``std`` of 0 and
+    where a million seeds are not enough.
 
     Args:
         effect: The true difference in points, within the margin.
@@ -63,6 +39,7 @@ def seeds_for_equivalence(
         paired: Whether row and baseline share their seeds.
         power: Chance that both tests reject, above alpha.
         alpha: Significance level of each one-sided test.
+        degrees: Degrees of freedom by number of seeds; None for those of the t tests.
 
     Raises:
         StatisticsError: A number is not finite, ``std`` is below 0, the effect is not within the
@@ -73,13 +50,14 @@ def seeds_for_equivalence(
         raise StatisticsError(f"effect {effect} must lie within the margin {margin}, in points")
     ends = margin - abs(effect), margin + abs(effect)
     # The nearer end alone needs the lower bound.
-    least = seeds_needed(ends[0], std, paired, power, 2 * alpha)
+    least = seeds_needed(ends[0], std, paired, power, 2 * alpha, degrees)
     if least is None:
         return None
 
     def enough(n: int) -> bool:
         n_baseline = None if paired else n
-        found = [detection_power(end, std, n, n_baseline, 2 * alpha) or 0.0 for end in ends]
+        df = degrees(n) if degrees else None
+        found = [detection_power(end, std, n, n_baseline, 2 * alpha, df) or 0.0 for end in ends]
         return sum(found) - 1 >= power - 1e-9
 
     found = bisect_left(range(MAX_SEEDS + 1), True, lo=least, key=enough)

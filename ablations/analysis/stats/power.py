@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
 
 from scipy.special import chdtr, nctdtr, stdtrit
@@ -13,9 +14,16 @@ from ablations.errors import StatisticsError
 
 MAX_SEEDS = 1_000_000
 
+Degrees = Callable[[int], float]
+
 
 def detection_power(
-    effect: float, std: float, n: int, n_baseline: int | None = None, alpha: float = ALPHA
+    effect: float,
+    std: float,
+    n: int,
+    n_baseline: int | None = None,
+    alpha: float = ALPHA,
+    df: float | None = None,
 ) -> float | None:
     """The chance that a two-sided t test detects a true difference; None for ``std`` 0 or n < 2.
 
@@ -31,6 +39,7 @@ def detection_power(
         n_baseline: Seeds of the baseline; None for pairs.
         alpha: Significance level. For a table of m rows with Holm's correction, alpha / m is
             conservative.
+        df: Degrees of freedom of the standard error; None for those of the t test.
 
     Raises:
         StatisticsError: A number is not finite, ``std`` is below 0, or alpha is not between 0 and
@@ -39,11 +48,17 @@ def detection_power(
     check_plan(std, alpha, effect=effect)
     if not std or n < 2 or (n_baseline is not None and n_baseline < 2):
         return None
-    return _power(_degrees(n, n_baseline), abs(effect) / (std * error_scale(n, n_baseline)), alpha)
+    shift = abs(effect) / (std * error_scale(n, n_baseline))
+    return _power(df or _degrees(n, n_baseline), shift, alpha)
 
 
 def minimum_effect(
-    std: float, n: int, n_baseline: int | None = None, power: float = 0.8, alpha: float = ALPHA
+    std: float,
+    n: int,
+    n_baseline: int | None = None,
+    power: float = 0.8,
+    alpha: float = ALPHA,
+    df: float | None = None,
 ) -> float | None:
     """The smallest true difference in points that n seeds detect with this power.
 
@@ -56,6 +71,7 @@ def minimum_effect(
         n_baseline: Seeds of the baseline; None for pairs.
         power: Chance of detection, above alpha.
         alpha: Significance level.
+        df: Degrees of freedom of the standard error; None for those of the t test.
 
     Raises:
         StatisticsError: ``std`` is below 0 or not finite, alpha is not between 0 and 1, or the
@@ -64,12 +80,17 @@ def minimum_effect(
     check_plan(std, alpha, power)
     if not std or n < 2 or (n_baseline is not None and n_baseline < 2):
         return None
-    shift = _noncentrality(_degrees(n, n_baseline), power, alpha)
+    shift = _noncentrality(df or _degrees(n, n_baseline), power, alpha)
     return shift * std * error_scale(n, n_baseline)
 
 
 def seeds_needed(
-    effect: float, std: float, paired: bool = True, power: float = 0.8, alpha: float = ALPHA
+    effect: float,
+    std: float,
+    paired: bool = True,
+    power: float = 0.8,
+    alpha: float = ALPHA,
+    degrees: Degrees | None = None,
 ) -> int | None:
     """The fewest seeds (of the row and of the baseline each) that detect a true difference.
 
@@ -82,6 +103,7 @@ def seeds_needed(
         paired: Whether row and baseline share their seeds.
         power: Chance of detection, above alpha.
         alpha: Significance level.
+        degrees: Degrees of freedom by number of seeds; None for those of the t tests.
 
     Raises:
         StatisticsError: A number is not finite, ``std`` is below 0, alpha is not between 0 and 1,
@@ -95,7 +117,8 @@ def seeds_needed(
         n_baseline = None if paired else n
         shift = abs(effect) / std / error_scale(n, n_baseline)
         # The tolerance makes n enough for the effect that ``minimum_effect`` gives for n.
-        return _power(_degrees(n, n_baseline), shift, alpha) >= power - 1e-9
+        df = degrees(n) if degrees else _degrees(n, n_baseline)
+        return _power(df, shift, alpha) >= power - 1e-9
 
     few, many = 1, 2
     while not enough(many):

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from ablations.analysis import stats
+from ablations.analysis import stats, verdicts
 from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import judge_claims, judge_difference
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
@@ -44,9 +44,9 @@ SEEN = {"fingerprint": "f" * 16, "classes": 10, "val": 2000}
         # The baseline is the subject, so the sign is reversed.
         (8, "Modified LayerNorm -> LayerNorm", (-3, -2.5, -3.5), "agrees"),
         (9, "Modified LayerNorm -> BatchNorm", (3, 2.5, 3.5), "contradicts"),
-        # Within 0.5: 0 ± 2.919986 * 0.1 / sqrt(3) = 0.169 at 90%.
+        # Within 0.5: 0 ± 4.302653 * 0.1 / sqrt(3) = 0.248.
         (5, POOL5, (0.1, 0, -0.1), "agrees"),
-        (5, POOL5, (0.3, 0.2, 0.1), "agrees"),  # above 0, and within 0.5
+        (5, POOL5, (0.22, 0.2, 0.18), "agrees"),  # 0.2 ± 0.05: above 0, and within 0.5
         (5, POOL5, (2, 2.1, 1.9), "contradicts"),  # 2 ± 0.248 at 95%
         (5, POOL5, (-2, -2.1, -1.9), "contradicts"),
         (5, POOL5, (0.6, 0.3, 0), "undetermined"),  # 0.3 ± 0.506
@@ -69,7 +69,7 @@ def test_the_p_value_is_that_of_the_verdict():
     assert found.p == pytest.approx(2 * student.cdf(-2 * 3**0.5, 2))
     # Nearer margin at 0.5, standard error 0.1 / sqrt(3).
     found = verdict(5, *BASE, *runs(POOL5, *shifted(0.1, 0, -0.1)))
-    assert found.p == pytest.approx(student.cdf(-0.5 / (0.1 / 3**0.5), 2))
+    assert found.p == pytest.approx(2 * student.cdf(-0.5 / (0.1 / 3**0.5), 2))
     found = verdict(5, *BASE, *runs(POOL5, *shifted(2, 2.1, 1.9)))
     assert found.p == pytest.approx(2 * student.cdf(-1.5 / (0.1 / 3**0.5), 2))
 
@@ -83,7 +83,7 @@ def test_a_comparison_need_not_be_the_baseline():
 def test_one_seed_is_undetermined_and_says_so():
     found = verdict(1, BASE[0], *runs(IDENTITY, 40.0))
     assert (found.verdict, found.reason) == ("undetermined", "one seed has no interval")
-    assert (found.delta.mean, found.p, found.p_holm, found.seeds) == (-40, None, None, None)
+    assert (found.delta.mean, found.p, found.p_corrected, found.seeds) == (-40, None, None, None)
     assert found.paper_in_interval is None
 
 
@@ -138,13 +138,13 @@ def test_with_another_baseline_claims_about_its_field_are_not_run():
         *runs("GELU -> ReLU", 70.0, 71.0, 73.5, **five),
     ]
     (study,) = build_studies(found, base[0].run_id)
-    verdicts = judge_claims(study)
-    assert (verdicts[6].verdict, verdicts[6].reason) == (
+    found = judge_claims(study)
+    assert (found[6].verdict, found[6].reason) == (
         "not run",
         "the baseline has pool_size=5, the paper's pool_size=3",
     )
-    assert verdicts[4].reason == verdicts[6].reason
-    assert verdicts[10].verdict == "agrees"  # ReLU, both pooling over 5 x 5
+    assert found[4].reason == found[6].reason
+    assert found[10].verdict == "agrees"  # ReLU, both pooling over 5 x 5
     assert [badge(study, row) for row in study.rows] == ["", "not run", "agrees"]
 
 
@@ -155,9 +155,9 @@ def test_a_chosen_baseline_can_be_a_row_of_the_paper():
         *BASE,
     ]
     (study,) = build_studies(found, found[0].run_id)
-    verdicts = judge_claims(study)
-    assert verdicts[1].verdict == "agrees"  # random above identity
-    assert "the paper's token_mixers=pool" in verdicts[2].reason
+    found = judge_claims(study)
+    assert found[1].verdict == "agrees"  # random above identity
+    assert "the paper's token_mixers=pool" in found[2].reason
 
 
 # Rows that did not learn
@@ -195,7 +195,7 @@ def test_a_record_without_valid_counts_counts_as_learned():
         replace(run, data={**SEEN, "val": "many"})
         for run in (*BASE, *runs(POOL5, *shifted(0, 1, 0)))
     ]
-    assert verdict(5, *odd).reason == "the interval crosses 0.5 points"
+    assert verdict(5, *odd).reason == "the 95% interval crosses 0.5 points"
 
 
 # Properties
@@ -213,9 +213,11 @@ def delta(found):
 
 @given(differences, kinds)
 @no_deadline
-def test_a_claim_is_decided_exactly_where_p_is_below_5_percent(found, kind):
-    verdict, p, _ = judge_difference(kind, delta(found))
+def test_a_verdict_is_given_exactly_where_p_is_below_5_percent(found, kind):
+    seen = delta(found)
+    p = verdicts.p_value(kind, seen)
     assume(p is None or abs(p - 0.05) > 1e-9)
+    verdict = judge_difference(kind, seen).verdict
     assert (verdict != "undetermined") == (p is not None and p < 0.05)
 
 
@@ -223,10 +225,9 @@ def test_a_claim_is_decided_exactly_where_p_is_below_5_percent(found, kind):
 @no_deadline
 def test_opposite_differences_give_the_opposite_verdict(found, kind):
     opposite = {"agrees": "contradicts", "contradicts": "agrees", "undetermined": "undetermined"}
-    verdict, p, _ = judge_difference(kind, delta(found))
-    other, p_other, _ = judge_difference(kind, delta([-value for value in found]))
+    verdict = judge_difference(kind, delta(found)).verdict
+    other = judge_difference(kind, delta([-value for value in found])).verdict
     assert other == (verdict if kind == WITHIN else opposite[verdict])
-    assert p_other == pytest.approx(p)
 
 
 @given(differences, kinds, st.floats(1, 20))
@@ -235,10 +236,9 @@ def test_more_noise_does_not_decide_an_undetermined_claim(found, kind, factor):
     before = delta(found)
     assume(not before.constant)
     noisy = [before.mean + factor * (value - before.mean) for value in found]
-    verdict, p, _ = judge_difference(kind, before)
-    assume(abs(p - 0.05) > 1e-9)
-    if verdict == "undetermined":
-        assert judge_difference(kind, delta(noisy))[0] == "undetermined"
+    assume(abs(verdicts.p_value(kind, before) - 0.05) > 1e-9)
+    if judge_difference(kind, before).verdict == "undetermined":
+        assert judge_difference(kind, delta(noisy)).verdict == "undetermined"
 
 
 @given(differences, st.floats(0.1, 3), st.floats(1, 5))

@@ -9,6 +9,7 @@ import pytest
 
 from ablations.analysis import stats
 from ablations.analysis.build import build_studies
+from ablations.analysis.stats import sensitivity
 from ablations.config.resolve import resolve
 from ablations.planning.effect import COMMITTED_STD, difference_std, minimum_effects, pooled_std
 from ablations.store import load
@@ -23,11 +24,15 @@ def test_the_effect_is_that_of_stats():
     assert few == {
         "seeds": 3,
         "variants": 2,
-        "in_std": stats.minimum_effect(1.0, 3),
-        "points": stats.minimum_effect(0.4, 3),
+        "in_std": sensitivity.planned_minimum_effect(3, 2),
+        "points": 0.4 * sensitivity.planned_minimum_effect(3, 2),
     }
     assert (more["seeds"], more["variants"]) == (5, 1)
-    assert few["points"] == pytest.approx(0.4 * few["in_std"])
+    # Two rows: t tests, at half the level.
+    assert few["in_std"] == stats.minimum_effect(1.0, 3, alpha=0.025)
+    # From four rows on, they borrow from each other.
+    (many,) = minimum_effects([3] * 18, 0.4)
+    assert many["in_std"] < few["in_std"]
 
 
 def test_one_seed_has_no_effect_and_an_unknown_std_gives_deviations_only():

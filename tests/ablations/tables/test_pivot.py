@@ -36,7 +36,7 @@ def test_the_interaction_is_the_paired_difference_of_differences():
     by_hand = stats.spread([3.0, 1.5, 3.0])
     assert found.delta.mean == pytest.approx(by_hand.mean)
     assert found.delta.std == pytest.approx(by_hand.std)
-    assert (found.delta.n, found.p_holm) == (3, found.delta.p)
+    assert (found.delta.n, found.delta.p_corrected) == (3, found.delta.p)
     half = found.delta.half_width
     table = render_tables([pivot_table(grid)], "md")
     rows = [

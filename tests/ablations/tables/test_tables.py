@@ -114,8 +114,10 @@ def test_the_best_value_is_bold_only_if_it_is_significantly_best():
     assert bold(render([*BASE, *close], "md")) == []
     far = [record(seed, 95 + seed / 10, model__norm="layer") for seed in range(3)]
     text = render([*BASE, *IDENTITY, *far], "md")
-    assert bold(text) == ["95.10 ± 0.10"]
-    assert "Bold: above every other row" in text
+    (best, *differences) = bold(text)
+    assert best == "95.10 ± 0.10"
+    assert all(number.startswith("+") for number in differences)
+    assert "Bold top-1: above every other row" in text
     assert r"\textbf{95.10 $\pm$ 0.10}" in render([*BASE, *IDENTITY, *far], "tex")
     assert bold(render([BASE[0], far[0]], "md")) == []  # one seed says nothing
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ablations.analysis import stats
+from ablations.analysis.stats import sensitivity
 from tests.factories.samples import by_seed
 
 # Simulation: with 4,000 studies a share of 5% is known to ±1.4 points (four standard errors).
@@ -53,5 +55,26 @@ def test_the_minimum_effect_is_detected_in_80_percent_of_studies():
 
 
 def test_equivalence_is_rarely_claimed_for_a_difference_equal_to_the_margin():
-    p = [stats.equivalence_p_value(stats.difference(*study), 1.5) for study in studies(6, 1.5)]
-    assert sum(value <= 0.05 for value in p) / STUDIES == pytest.approx(0.05, abs=TOLERANCE)
+    found = [stats.difference(*study, 0.9) for study in studies(6, 1.5)]
+    claimed = sum(item.within(1.5) for item in found) / STUDIES
+    assert claimed == pytest.approx(0.05, abs=TOLERANCE)
+
+
+def test_the_minimum_effect_holds_for_unequal_spreads():
+    """Ten seeds with a spread of 0.3 against three with one of 1.5."""
+    generator = np.random.default_rng(3)
+    error = math.sqrt(0.3**2 / 10 + 1.5**2 / 3)
+    df = error**4 / ((0.3**2 / 10) ** 2 / 9 + (1.5**2 / 3) ** 2 / 2)
+    known = replace(
+        stats.difference({0: 1.0, 1: 2.0, 2: 4.0}, {3: 1.0, 4: 2.0}), standard_error=error, df=df
+    )
+    effect = sensitivity.minimum_effect(known)
+    found = sum(
+        stats.difference(
+            by_seed(generator.normal(77 + effect, 0.3, 10)),
+            by_seed(generator.normal(77, 1.5, 3), first=10),
+        ).p
+        <= 0.05
+        for _ in range(STUDIES)
+    )
+    assert found / STUDIES == pytest.approx(0.8, abs=0.03)

@@ -1,0 +1,188 @@
+"""The differences between the rows of a study, by one choice of test and of intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ablations.analysis.stats import variances
+from ablations.analysis.stats._common import CONFIDENCE
+from ablations.analysis.stats.differences import BySeed, Difference, difference
+from ablations.analysis.stats.family import Family
+from ablations.analysis.stats.multiple_testing import holm_correction
+from ablations.analysis.stats.variances import Variance
+
+
+class SignificanceTest(StrEnum):
+    """Where the standard error of a difference comes from."""
+
+    MODERATED = "moderated"  # each row's own residual variance, with strength from the others
+    POOLED = "pooled"  # one residual variance for all rows: Dunnett's test
+    ORDINARY = "ordinary"  # the two rows alone: Student's paired t, or Welch's
+
+
+class Intervals(StrEnum):
+    """What the 95% of the intervals is about."""
+
+    SIMULTANEOUS = "simultaneous"  # all intervals of a table together
+    INDIVIDUAL = "individual"  # each interval alone
+
+
+@dataclass(frozen=True)
+class Method:
+    """How differences are tested.
+
+    With the ordinary test, intervals are individual and Holm corrects the p-values.
+    """
+
+    test: SignificanceTest = SignificanceTest.MODERATED
+    intervals: Intervals = Intervals.SIMULTANEOUS
+
+
+class Comparisons:
+    """The differences between rows of a study.
+
+    Args:
+        rows: Name of a row -> its outcomes in percent, by seed.
+        method: How differences are tested.
+
+    Attributes:
+        test: The test in use. It is the ordinary one where there are fewer than four rows and a
+            baseline with a spread, from which nothing can be borrowed.
+    """
+
+    def __init__(self, rows: Mapping[str, BySeed], method: Method | None = None) -> None:
+        self.method = method or Method()
+        self._rows = rows
+        self._paired = self._unpaired = None
+        if self.method.test is not SignificanceTest.ORDINARY:
+            estimate = {
+                SignificanceTest.MODERATED: variances.moderate,
+                SignificanceTest.POOLED: variances.pool,
+            }[self.method.test]
+            groups = list(rows.values())
+            self._paired = self._named(estimate(variances.residual_variances(groups)))
+            self._unpaired = self._named(estimate(variances.total_variances(groups)))
+        borrows = self._paired or self._unpaired
+        self.test = self.method.test if borrows else SignificanceTest.ORDINARY
+
+    @property
+    def interval_kind(self) -> Intervals:
+        """What the intervals of ``family`` and ``together`` are about."""
+        ordinary = self.test is SignificanceTest.ORDINARY
+        return Intervals.INDIVIDUAL if ordinary else self.method.intervals
+
+    def _named(self, found: Sequence[Variance] | None) -> dict[str, Variance] | None:
+        return dict(zip(self._rows, found, strict=True)) if found else None
+
+    def difference(
+        self, row: str, baseline: str, confidence: float = CONFIDENCE
+    ) -> Difference | None:
+        """Row minus baseline, tested alone; None where either has no outcome.
+
+        The seeds choose whether it is paired, as in ``stats.difference``. The test alone decides
+        about the standard error and its degrees of freedom (Satterthwaite's).
+        """
+        plain = difference(self._rows[row], self._rows[baseline], confidence)
+        if plain is None or plain.standard_error is None:
+            return plain
+        own, other = self._variances(row, baseline, plain.paired)
+        if not (own.df and other.df):
+            return plain
+        parts = own.value / plain.n, other.value / plain.n_baseline
+        squared = sum(parts)
+        if not squared:
+            return plain
+        if self.test is SignificanceTest.POOLED:
+            df = own.df
+        else:
+            df = squared**2 / (parts[0] ** 2 / own.df + parts[1] ** 2 / other.df)
+        shared = other.value / len(self._rows[baseline])  # by all differences from this baseline
+        return replace(
+            plain,
+            standard_error=math.sqrt(squared),
+            df=df,
+            prior_df=min(own.prior_df, other.prior_df),
+            baseline_share=math.sqrt(shared / squared),
+        )
+
+    def _variances(self, row: str, baseline: str, paired: bool) -> tuple[Variance, Variance]:
+        """The variances of both sides; without degrees of freedom where they are not known."""
+        for known in (self._paired if paired else None, self._unpaired):
+            if known is not None and known[row].df and known[baseline].df:
+                return known[row], known[baseline]
+        return Variance(0.0, 0.0), Variance(0.0, 0.0)
+
+    def family(self, rows: Iterable[str], baseline: str) -> dict[str, Difference | None]:
+        """Rows minus their common baseline, tested together."""
+        found = {row: self.difference(row, baseline) for row in rows}
+        return dict(zip(found, self.together(list(found.values())), strict=True))
+
+    def together(
+        self,
+        differences: Sequence[Difference | None],
+        same_baseline: bool = True,
+        p_values: Sequence[float | None] | None = None,
+    ) -> list[Difference | None]:
+        """Differences with the intervals and p-values of their family; None stays None.
+
+        Args:
+            differences: As ``difference`` gives them.
+            same_baseline: Whether all are differences from one row. Without it the family error is
+                an upper bound.
+            p_values: P-values of other hypotheses than "no difference", to be corrected instead.
+        """
+        p_values = (
+            [each.p if each else None for each in differences] if p_values is None else p_values
+        )
+        if (
+            self.method.intervals is Intervals.INDIVIDUAL
+            and self.test is not SignificanceTest.ORDINARY
+        ):
+            return list(differences)
+        if self.test is SignificanceTest.ORDINARY:
+            corrected = holm_correction(p_values)
+            return [
+                each and replace(each, p_corrected=p)
+                for each, p in zip(differences, corrected, strict=True)
+            ]
+        if self.method.intervals is Intervals.INDIVIDUAL:
+            return list(differences)
+        pooled = self.test is SignificanceTest.POOLED and same_baseline
+        return _simultaneous(differences, p_values, same_baseline, pooled)
+
+
+def _simultaneous(
+    differences: Sequence[Difference | None],
+    p_values: Sequence[float | None],
+    same_baseline: bool,
+    pooled: bool,
+) -> list[Difference | None]:
+    """Differences with simultaneous intervals and p-values: 5% bounds the chance of any error."""
+    tested = {
+        i: (each, p)
+        for i, (each, p) in enumerate(zip(differences, p_values, strict=True))
+        if each is not None and p is not None
+    }
+    found = list(differences)
+    if not tested:
+        return found
+    family = family_of([each for each, _ in tested.values()], same_baseline, pooled)
+    level = family.level()
+    corrected = family.p_values([p for _, p in tested.values()], level)
+    for (i, (each, _)), p in zip(tested.items(), corrected, strict=True):
+        found[i] = replace(each, level=level, p_corrected=p)
+    return found
+
+
+def family_of(
+    differences: Sequence[Difference], same_baseline: bool = True, pooled: bool = False
+) -> Family:
+    """The family of differences, each of which has a test."""
+    return Family(
+        tuple(each.df or 0.0 for each in differences),
+        tuple(each.baseline_share if same_baseline else 0.0 for each in differences),
+        pooled,
+    )

@@ -77,7 +77,7 @@ class Family:
         off_before = distance(before)
         for _ in range(50):
             off = distance(now)
-            if abs(off) < 1e-11 or off == off_before:
+            if abs(off) < 1e-8 or off == off_before:
                 break
             slope = (off - off_before) / (now - before)
             before, off_before = now, off

@@ -160,15 +160,34 @@ def _power(df: float, shift: float, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _noncentrality(df: float, power: float, alpha: float) -> float:
-    """The shift at which ``_power`` equals ``power``, by bisection.
+    """The shift at which ``_power`` equals ``power``, by regula falsi (the Illinois variant).
 
     statsmodels' ``solve_power`` stops at wrong values for small alpha (5.5 standard deviations
     where 11.8 are right, for three pairs at 0.05 / 13), ``nctdtrinc`` is good to seven digits only,
     and importing ``scipy.optimize`` takes longer than all rows of a table.
     """
-    low, high = 0.0, 1.0
-    while _power(df, high, alpha) < power:
-        low, high = high, 2 * high
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _power(df, middle, alpha) < power else (low, middle)
+
+    def miss(shift: float) -> float:
+        return _power(df, shift, alpha) - power
+
+    guess = -float(stdtrit(df, alpha / 2)) + float(stdtrit(df, power))  # as if T were shifted whole
+    low, high = 0.0, max(guess, 1.0)
+    miss_low, miss_high = alpha - power, miss(high)
+    while miss_high < 0:
+        low, miss_low = high, miss_high
+        high *= 2
+        miss_high = miss(high)
+    before = 0.0
+    for _ in range(100):
+        middle = high - miss_high * (high - low) / (miss_high - miss_low)
+        found = miss(middle)
+        if abs(found) < 1e-13 or not low < middle < high:
+            return middle
+        if found < 0:
+            miss_high /= 2 if before < 0 else 1  # the same end moves again
+            low, miss_low = middle, found
+        else:
+            miss_low /= 2 if before > 0 else 1
+            high, miss_high = middle, found
+        before = found
     return high

@@ -118,14 +118,14 @@ def _different_rows(
 
 
 @lru_cache(maxsize=1)
-def _normal_nodes(count: int = 96) -> tuple[np.ndarray, np.ndarray]:
+def _normal_nodes(count: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights (count / 2,) of the mean of an even function of a standard normal V."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(count)
     positive = nodes > 0
     return nodes[positive], weights[positive] / weights[positive].sum()
 
 
-def _scale_nodes(df: np.ndarray, level: float, count: int = 48) -> tuple[np.ndarray, np.ndarray]:
+def _scale_nodes(df: np.ndarray, level: float, count: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights (m, count) of the mean of a function of each row's scale.
 
     The trapezoidal rule over the logarithm of the scale, where its density decays fast at both

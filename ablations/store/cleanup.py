@@ -1,4 +1,4 @@
-"""Files that a results folder no longer needs: never records, histories, weights or logs."""
+"""Files that a results folder no longer needs: never a record or what belongs to it, nor logs."""
 
 from __future__ import annotations
 

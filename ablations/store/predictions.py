@@ -15,7 +15,13 @@ from ablations.machine.files import MAX_BYTES
 from ablations.store.records import PREDICTIONS_FILE, Record
 from ablations.store.storage import read_file, write_atomically
 
-__all__ = ["PREDICTIONS_FILE", "Predictions", "load_predictions", "save_predictions"]
+__all__ = [
+    "PREDICTIONS_FILE",
+    "Predictions",
+    "load_predictions",
+    "parse_predictions",
+    "save_predictions",
+]
 
 # The arrays of the file and their types; compressed, an image takes less than two bytes.
 _DTYPES = {"predicted": "<i4", "top1": "|b1", "top5": "|b1", "labels": "<i4"}
@@ -76,15 +82,23 @@ def load_predictions(folder: Path, record: Record) -> Predictions | None:
     """
     path = folder / PREDICTIONS_FILE
     try:
-        arrays = _unpack(read_file(path))
-        predictions = _of_arrays(arrays)
-        _check_record(predictions, record)
+        return parse_predictions(read_file(path), record)
     except MissingFileError:
         return None
     except AccessError as error:
         raise RecordError(f"{error}: {_REMEDY}") from error
     except SchemaError as error:
         raise RecordError(f"{path} {error}: {_REMEDY}") from error
+
+
+def parse_predictions(content: bytes, record: Record) -> Predictions:
+    """The predictions in the content of a file.
+
+    Raises:
+        SchemaError: It is damaged, or does not belong to the record; without the file's name.
+    """
+    predictions = _of_arrays(_unpack(content))
+    _check_record(predictions, record)
     return predictions
 
 

@@ -19,6 +19,7 @@ from ablations.store import leases
 from ablations.store.records import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
+    PREDICTIONS_FILE,
     RECORD_FILE,
     WEIGHTS_FILE,
     Record,
@@ -26,13 +27,15 @@ from ablations.store.records import (
 
 PREVIOUS_FOLDER = "previous"
 STALE_FOLDER = "stale"
+# The record moves last: with it the run is done.
+_RESULT_FILES = (HISTORY_FILE, PREDICTIONS_FILE, RECORD_FILE)
 
 
 def move_to_previous(results: Path, run_id: str) -> None:
-    """Move the record and history of a run out of the way, before it is trained once more."""
+    """Move the results of a run out of the way, before it is trained once more."""
     folder = results / run_id
     (folder / PREVIOUS_FOLDER).mkdir(exist_ok=True)
-    for name in (HISTORY_FILE, RECORD_FILE):
+    for name in _RESULT_FILES:
         if (folder / name).is_file():
             os.replace(folder / name, folder / PREVIOUS_FOLDER / name)
 
@@ -42,7 +45,9 @@ def write_or_restore(results: Path, record: Record) -> None:
     folder = results / record.run_id
     previous = folder / PREVIOUS_FOLDER
     if not record.done and (previous / RECORD_FILE).is_file():
-        for name in (HISTORY_FILE, RECORD_FILE):
+        # Those of the failed run, if it came that far; the previous record may have none.
+        (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
+        for name in _RESULT_FILES:
             if (previous / name).is_file():
                 os.replace(previous / name, folder / name)
     else:
@@ -65,10 +70,10 @@ def finish_interrupted_move(results: Path, run_id: str) -> None:
     previous = folder / PREVIOUS_FOLDER
     if not has_interrupted_move(results, run_id):
         return
-    if not (previous / RECORD_FILE).is_file() and (previous / HISTORY_FILE).is_file():
-        os.replace(previous / HISTORY_FILE, folder / HISTORY_FILE)
-    if not (folder / RECORD_FILE).is_file():
-        os.replace(previous / RECORD_FILE, folder / RECORD_FILE)
+    for name in _RESULT_FILES:
+        # What is in the folder was not moved yet, is restored already, or is of a new record.
+        if (previous / name).is_file() and not (folder / name).is_file():
+            os.replace(previous / name, folder / name)
     shutil.rmtree(previous, ignore_errors=True)
 
 
@@ -96,8 +101,7 @@ def move_stale_files(results: Path, run_id: str) -> Path:
         while (kept := folder / f"{STALE_FOLDER}-{number}").exists():
             number += 1
         kept.mkdir()
-        # The record moves last: with it the run is done.
-        for name in (HISTORY_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, RECORD_FILE):
+        for name in (WEIGHTS_FILE, CHECKPOINT_FILE, *_RESULT_FILES):
             if (folder / name).is_file():
                 os.replace(folder / name, kept / name)
     return kept

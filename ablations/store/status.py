@@ -13,6 +13,7 @@ from ablations.config.schema import RUN_ID
 from ablations.errors import RecordError
 from ablations.store import history_csv, leases, load, records, run_progress, run_state
 from ablations.store.leases import Holder
+from ablations.store.predictions import load_predictions
 from ablations.store.records import Record
 from ablations.store.run_progress import RunProgress
 from ablations.store.run_state import RunState
@@ -126,6 +127,10 @@ def _status_of_record(record: Record, results: Path, problems: list[str]) -> Run
     if why := plugins.changed_mixers_on_disk(named, record.environment.get("plugins", {})):
         note = f"stale: {why}"
     status = _status(record, record.status, results, problems)
+    try:
+        load_predictions(results / record.run_id, record)
+    except RecordError as error:
+        problems.append(str(error))
     top1 = record.metric()
     return replace(status, top1=status.top1 if top1 is None else top1, note=note)
 

@@ -158,6 +158,7 @@ class HistoryJson(TypedDict):
     """The history in a checkpoint; values of a diverged run may be infinite or NaN."""
 
     rows: list[dict[str, float]]
+    predicted: Any  # a tensor
 
 
 class CallbacksJson(TypedDict):

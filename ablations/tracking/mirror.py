@@ -13,7 +13,7 @@ from typing import Any
 from ablations.config import diff, naming
 from ablations.config.schema import RunConfig
 from ablations.errors import TrackerError
-from ablations.store.records import HISTORY_FILE, RECORD_FILE, Record
+from ablations.store.records import WEIGHTS_FILE, Record
 from ablations.tracking import client
 from ablations.tracking.tracker import GuardedTracker, Tracker
 
@@ -132,7 +132,7 @@ class WandbTracker(Tracker):
             self.unsent = self.folder
 
     def _upload_files(self, run_id: str, files: Sequence[Path]) -> None:
-        """Upload record and history as files and as an artifact, and the weights as another.
+        """Upload the record and its files, also as an artifact, and the weights as another.
 
         The files are copied to the run's own folder, for `wandb sync` and for reading offline.
         """
@@ -141,12 +141,12 @@ class WandbTracker(Tracker):
         kept = wandb.Artifact(f"record-{run_id}", type="record")
         model = wandb.Artifact(f"weights-{run_id}", type="model")
         for file in files:
-            if file.name in (RECORD_FILE, HISTORY_FILE):
+            if file.name == WEIGHTS_FILE:
+                model.add_file(str(file), policy="immutable", skip_cache=True)
+            else:
                 copy = shutil.copy(file, self.run.dir)
                 self.run.save(copy, base_path=self.run.dir, policy="end")
                 kept.add_file(copy, policy="immutable", skip_cache=True)
-            else:
-                model.add_file(str(file), policy="immutable", skip_cache=True)
         try:
             for artifact in (kept, model):
                 if artifact.manifest.entries:

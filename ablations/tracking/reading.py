@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 from ablations.config.schema import restore_floats, run_id_of
 from ablations.errors import RecordError, TrackerError
 from ablations.store.history_csv import HISTORY_COLUMNS
+from ablations.store.predictions import PREDICTIONS_FILE, Predictions, parse_predictions
 from ablations.store.records import RECORD_FILE, Record
 from ablations.tracking import client
 from ablations.tracking.mirror import NOT_IN_SUMMARY, in_section
@@ -164,6 +166,25 @@ def history_from_run(run: Any) -> list[dict[str, float]]:
                 continue
             rows[int(numbers["epoch"])] = numbers
     return [rows[epoch] for epoch in sorted(rows)]
+
+
+def predictions_from_run(run: Any, record: Record) -> Predictions | None:
+    """The predictions of a run; None where it has none, as runs of older versions.
+
+    Args:
+        run: The W&B run.
+        record: Its record.
+
+    Raises:
+        SchemaError: Its file is damaged, or does not belong to the record.
+        TrackerError: The server does not answer.
+    """
+    with client.client_errors(), tempfile.TemporaryDirectory() as folder:
+        for file in run.files([PREDICTIONS_FILE]):
+            file.download(folder).close()
+        path = Path(folder, PREDICTIONS_FILE)
+        content = path.read_bytes() if path.exists() else None
+    return None if content is None else parse_predictions(content, record)
 
 
 def _number(value: Any) -> float:

@@ -8,8 +8,15 @@ from typing import Any
 
 from ablations.config.schema import RunConfig
 from ablations.console import screen
-from ablations.errors import ConfigError, DataError, ProjectNotFoundError, RecordError, TrackerError
-from ablations.store import history_csv, records, reuse_check, storage
+from ablations.errors import (
+    ConfigError,
+    DataError,
+    ProjectNotFoundError,
+    RecordError,
+    SchemaError,
+    TrackerError,
+)
+from ablations.store import history_csv, predictions, records, reuse_check, storage
 from ablations.store.records import Record
 from ablations.tracking import client, reading
 from ablations.tracking.mirror import WandbTracker
@@ -70,6 +77,11 @@ def _fetch(path: str, runs: Mapping[str, RunConfig], results: Path, here: bool) 
                 continue
             if rows := reading.history_from_run(run):
                 history_csv.write_history(results / record.run_id / records.HISTORY_FILE, rows)
+            try:
+                if found := reading.predictions_from_run(run, record):
+                    predictions.save_predictions(results / record.run_id, found)
+            except SchemaError as error:
+                screen.note(f"reused without {source}/{predictions.PREDICTIONS_FILE}: it {error}")
             record.write(results)
             yield record
     except ProjectNotFoundError:
@@ -89,7 +101,7 @@ def _runs(path: str, ids: list[str]) -> Iterator[Any]:
 
 
 def mirror_reused_run(config: RunConfig, record: Record, results: Path) -> list[Path]:
-    """Log the metrics and the history of a record to the run that the agent started.
+    """Log the metrics, the history and the files of a record to the run that the agent started.
 
     Without an agent it does nothing: W&B then has no run that waits for them.
 
@@ -117,6 +129,6 @@ def mirror_reused_run(config: RunConfig, record: Record, results: Path) -> list[
     folder = results / record.run_id
     for row in history_csv.read_history(folder / records.HISTORY_FILE):
         tracker.log(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
-    names = (records.RECORD_FILE, records.HISTORY_FILE)
+    names = (records.RECORD_FILE, records.HISTORY_FILE, records.PREDICTIONS_FILE)
     tracker.finish(record, [folder / name for name in names if (folder / name).is_file()])
     return [tracker.unsent] if tracker.unsent else []

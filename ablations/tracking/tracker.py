@@ -34,7 +34,7 @@ class Tracker:
 
         Args:
             record: The record.
-            files: The record, its history and its weights, as far as they exist on disk.
+            files: The record, its history, predictions and weights, as far as they exist on disk.
         """
 
     def interrupt(self, code: int) -> None:

@@ -15,6 +15,7 @@ import torch
 from ablations import data
 from ablations.config import plugins
 from ablations.store import history_csv, records
+from ablations.store.predictions import Predictions
 from ablations.tracking.tracker import Tracker
 from ablations.training import code_hash
 from ablations.training.environment import cpu_model
@@ -29,6 +30,7 @@ class History(pl.Callback):
 
     Attributes:
         rows: The rows of all epochs.
+        predicted: A task's ``predictions`` at the last epoch.
         device: What a record says of the device, once training has started.
     """
 
@@ -42,17 +44,19 @@ class History(pl.Callback):
         self.folder, self.tracker, self.on_epoch = folder, tracker, on_epoch
         self.identity = images.identity
         self.rows: list[dict[str, float]] = []
+        self.predicted = torch.zeros((3, 0), dtype=torch.int32)
         self.device: dict[str, Any] = {}
         self.devices: list[str] = []  # in the order in which the starts of the run used them
         self.images = 0
         self.lr = self.start = self.train_seconds = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "devices": self.devices}
+        return {"rows": self.rows, "devices": self.devices, "predicted": self.predicted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = list(state["rows"])
         self.devices = list(state.get("devices", []))
+        self.predicted = state["predicted"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -107,6 +111,7 @@ class History(pl.Callback):
             "epoch_seconds": round(time.perf_counter() - self.start, 4),
         }
         self.rows.append(row)
+        self.predicted = pl_module.predictions
         history_csv.write_history(self.folder / records.HISTORY_FILE, self.rows)
         self._mirror(row)
         top1, speed = row["val/top1"], self.images / max(self.train_seconds, 1e-9)
@@ -121,6 +126,12 @@ class History(pl.Callback):
     def _mirror(self, row: dict[str, float]) -> None:
         metrics = {name: value for name, value in row.items() if name != "epoch"}
         self.tracker.log(int(row["epoch"]), metrics)
+
+    def predictions(self) -> Predictions:
+        """What the run predicted for the validation images at its last epoch."""
+        predicted, top5, labels = self.predicted.numpy()
+        fingerprint = self.identity["fingerprint"]
+        return Predictions(predicted, predicted == labels, top5 > 0, labels, fingerprint)
 
     def timing(self, seconds: float) -> dict[str, float]:
         """The timing of a record, over all epochs, also of earlier starts.

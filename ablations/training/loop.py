@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from ablations.config.precision import resolve_precision
 from ablations.config.schema import RunConfig
 from ablations.machine import files
+from ablations.store.predictions import save_predictions
 from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE
 from ablations.store.run_progress import RunProgress
 from ablations.training.distributed.ranks import SINGLE_PROCESS, RankInfo
@@ -93,7 +94,7 @@ def fit(
     Args:
         config: The run.
         batches: Loaders of training and validation.
-        folder: The folder of the run, for its checkpoint and its weights.
+        folder: The folder of the run, for its checkpoint, weights and predictions.
         history: The callback that records the epochs.
         signals: Interrupts the loop.
         check: Called after each batch; an exception that it raises ends the loop.
@@ -123,6 +124,7 @@ def fit(
                 raise Interrupted(signals.received or 130) from error
     with files.atomic_write(folder / WEIGHTS_FILE) as file:
         file.write(encode_weights(task.model.state_dict(), WEIGHTS_FILE))
+    save_predictions(folder, history.predictions())
     return "diverged" if task.diverged else "finished"
 
 

@@ -195,7 +195,7 @@ class _Training:
                 previous_results.write_or_restore(results, record)
             if record.done:
                 (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-            kept = [records.RECORD_FILE, records.HISTORY_FILE]
+            kept = [records.RECORD_FILE, records.HISTORY_FILE, records.PREDICTIONS_FILE]
             kept += [WEIGHTS_FILE] if config.system.log_model else []
             tracker.finish(record, [folder / name for name in kept if (folder / name).is_file()])
         self._report_unsent(tracker)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ablations.store import leases
-from ablations.store.records import WEIGHTS_FILE
+from ablations.store.records import PREDICTIONS_FILE, WEIGHTS_FILE
 from tests.factories.configs import TINY_FLAGS
 
 TWO = {"system.devices": 2}
@@ -35,6 +35,8 @@ def weights(results: Path, run_id: str) -> dict[str, torch.Tensor]:
 def assert_same(first: Path, second: Path, run_id: str) -> None:
     """Bit for bit."""
     assert history(first, run_id) == history(second, run_id)
+    predictions = [folder / run_id / PREDICTIONS_FILE for folder in (first, second)]
+    assert predictions[0].read_bytes() == predictions[1].read_bytes()
     one, other = weights(first, run_id), weights(second, run_id)
     assert all(torch.equal(one[name], other[name]) for name in one)
 

@@ -21,19 +21,21 @@ def made_up_predictions(
     predicted = np.where(draws.random(images) < 0.8, labels, others)
     top1 = predicted == labels
     top5 = top1 | (draws.random(images) < 0.5)
-    return Predictions(predicted, top1, top5, labels, record.data["fingerprint"]), replace(
+    predictions = Predictions(predicted, top1, top5, labels, record.data["fingerprint"])
+    return predictions, replace(
         record,
         data={**record.data, "val": images, "classes": classes},
         metrics={
             f"val/{name}": {"last": value, "best": value}
-            for name, value in percents(top1=top1, top5=top5).items()
+            for name, value in accuracies(predictions).items()
         },
     )
 
 
-def percents(**hits: np.ndarray) -> dict[str, float]:
-    """Accuracies as a record has them."""
+def accuracies(predictions: Predictions) -> dict[str, float]:
+    """Top-1 and top-5 exactly as a record has them: in percent, four digits, from float32."""
+    images = np.float32(len(predictions))
     return {
-        name: round(100 * float(np.float32(array.sum()) / np.float32(len(array))), 4)
-        for name, array in hits.items()
+        name: round(100 * float(np.float32(getattr(predictions, name).sum()) / images), 4)
+        for name in ("top1", "top5")
     }

@@ -31,7 +31,7 @@ from tests.factories.warm_python import MARK, WarmProcess
 
 BIN = Path(sys.executable).parent
 # What a finished run leaves.
-RUN_FILES = {"record.json", "history.csv", "weights.pt", "log.txt"}
+RUN_FILES = {"record.json", "history.csv", "predictions.npz", "weights.pt", "log.txt"}
 _numbers = itertools.count()
 
 

@@ -13,12 +13,14 @@ from ablations.store.run_state import LOG_FILE
 
 Files = Mapping[str, bytes]  # path below a results folder -> content
 SYNCED_FILES = [records.HISTORY_FILE, records.RUN_STATE_FILE, LOG_FILE, records.CHECKPOINT_FILE]
-# What a run resumes from. Weights are not sent, because they follow from a checkpoint.
+# What a run resumes from, or restores. Weights are not sent: they follow from a checkpoint.
 RESUME_FILES = [
     records.RECORD_FILE,
+    records.PREDICTIONS_FILE,
     *SYNCED_FILES,
     f"{previous_results.PREVIOUS_FOLDER}/{records.RECORD_FILE}",
     f"{previous_results.PREVIOUS_FOLDER}/{records.HISTORY_FILE}",
+    f"{previous_results.PREVIOUS_FOLDER}/{records.PREDICTIONS_FILE}",
 ]
 POLL_SECONDS = 5.0
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints of a run, which may be gigabytes

@@ -10,6 +10,7 @@ import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from ablations.config.schema import RunConfig
 from ablations.config.seeding import derive_seed
@@ -37,6 +38,9 @@ class Task(pl.LightningModule):
         diverged: Whether the run has diverged.
         epoch_loss: The training loss summed over the last epoch's steps.
         validation_metrics: The metrics of the last validation, over all processes.
+        predictions: Its predictions in the order of the validation set, int32 (3, N): the class
+            with the largest logit, whether the true class has one of the five largest, and the
+            true class.
     """
 
     model: nn.Module
@@ -48,6 +52,7 @@ class Task(pl.LightningModule):
         self.train_loss = torch.zeros(())
         self.epoch_loss = 0.0
         self.validation_metrics: dict[str, float] = {}
+        self.predictions = torch.zeros((3, 0), dtype=torch.int32)
 
     def on_train_epoch_start(self) -> None:
         # Drop path and mixup draw from the global generators: every epoch seeds them anew.
@@ -88,6 +93,12 @@ class Task(pl.LightningModule):
             sums = sums.to(self.device)
             torch.distributed.all_reduce(sums)
         return sums.tolist()
+
+    def gather_in_order(self, share: Tensor) -> Tensor:
+        """Join the parts (M, B) of all processes to (M, N), in the order of the ranks."""
+        if self.trainer.world_size > 1:
+            share = torch.cat(gather_all_tensors(share), dim=1)
+        return share.cpu()
 
     def check_loss(self, loss: float) -> None:
         """Stop training if a loss has exploded."""

@@ -58,7 +58,7 @@ class Classification(Task):
                 num_classes=classes,
             )
         self.accuracy = create_accuracy(classes)
-        self.val_loss, self.seen = torch.zeros(()), 0
+        self.val_loss, self.seen, self.predicted = torch.zeros(()), 0, list[Tensor]()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
@@ -74,6 +74,7 @@ class Classification(Task):
     def on_validation_epoch_start(self) -> None:
         self.accuracy.reset()
         self.val_loss, self.seen = torch.zeros((), device=self.device), 0
+        self.predicted.clear()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
@@ -81,6 +82,10 @@ class Classification(Task):
         self.val_loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
         self.seen += len(labels)
         self.accuracy.update(logits, labels)
+        # Of equal logits, argmax and topk choose as the metrics do.
+        largest = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        top5 = (largest == labels[:, None]).any(dim=1)
+        self.predicted.append(torch.stack([logits.argmax(dim=1), top5, labels]).int())
 
     def on_validation_epoch_end(self) -> None:
         val_loss, seen, train_loss = self.sum_over_ranks(self.val_loss, self.seen, self.train_loss)
@@ -89,4 +94,5 @@ class Classification(Task):
         self.check_loss(val_loss / seen)
         self.check_loss(self.epoch_loss / max(1, int(self.trainer.num_training_batches)))
         accuracies = {f"val/{name}": value for name, value in percent(self.accuracy).items()}
+        self.predictions = self.gather_in_order(torch.cat(self.predicted, dim=1))
         self.validation_metrics = {**accuracies, "val/loss": val_loss / seen}

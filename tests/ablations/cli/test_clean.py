@@ -12,6 +12,7 @@ from ablations.store import cleanup, leases, run_state
 from ablations.store.leases import Holder
 from ablations.store.records import Record
 from tests.factories.leases import dead_holder, write_lease
+from tests.factories.processes import RUN_FILES
 
 
 def put(path: Path, size: int = 1000) -> Path:
@@ -41,6 +42,8 @@ def folder(tiny, tmp_path) -> dict[str, Path]:
             put(path / ".history.csv.abc.partial", 300)
             put(path / "weights.pt")
             put(path / "history.csv")
+            put(path / "predictions.npz")
+            put(path / ".predictions.npz.abc.partial", 300)
             run_state.RunState(path.name, configs[name].to_json()).write(results)
     put(paths["stopped"] / "last.broken", 700)
     put(paths["unreadable"] / "record.json", 3)
@@ -89,7 +92,11 @@ def test_it_removes_what_is_unused_and_keeps_the_rest(folder, tmp_path, capsys):
         f"{names['done']}/last.ckpt",
         f"{names['done']}/begun.json",
         f"{names['stopped']}/last.broken",
-        *(f"{names[name]}/.history.csv.abc.partial" for name in ("done", "failed", "stopped")),
+        *(
+            f"{names[name]}/.{file}.abc.partial"
+            for name in ("done", "failed", "stopped")
+            for file in ("history.csv", "predictions.npz")
+        ),
         f"{leases.LEASE_FOLDER}/{Holder('0123456789ab').run_id}.1.json",
     }
     assert not folder["empty"].exists()
@@ -120,9 +127,9 @@ def test_it_keeps_files_that_a_process_starts_to_use_during_the_question(
     taken[0].release()
 
 
-def test_it_never_lists_records_histories_weights_or_logs(folder, tmp_path):
+def test_it_never_lists_the_files_of_a_run(folder, tmp_path):
     found = {path.name for _, path in cleanup.find_removable(tmp_path / "runs")}
-    assert not found & {"record.json", "history.csv", "weights.pt", "log.txt"}
+    assert not found & RUN_FILES
 
 
 def test_a_missing_folder_is_an_error(tmp_path, capsys):

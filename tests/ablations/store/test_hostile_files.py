@@ -118,7 +118,7 @@ def huge(path):
         lambda path: path.symlink_to(path),
     ],
 )
-@pytest.mark.parametrize("name", ["record.json", "begun.json", "history.csv"])
+@pytest.mark.parametrize("name", ["record.json", "begun.json", "history.csv", "predictions.npz"])
 def test_a_path_that_is_no_regular_file_is_reported_and_the_rest_is_shown(
     make, name, tmp_path, capsys
 ):

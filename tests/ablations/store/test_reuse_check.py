@@ -278,7 +278,7 @@ def test_seeds_of_a_record_are_whole_numbers(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["train", "run", "clean"])
-@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("moment", [1, 2, 3, 4, 5])
 def test_results_moved_by_a_killed_retraining_are_restored(
     tiny, tmp_path, monkeypatch, capsys, moment, command
 ):
@@ -288,17 +288,25 @@ def test_results_moved_by_a_killed_retraining_are_restored(
     folder = tmp_path / config.run_id
     before = (folder / records.RECORD_FILE).read_text()
     (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
+    (folder / records.PREDICTIONS_FILE).write_text("of the record")
     aside = folder / previous_results.PREVIOUS_FOLDER
-    if moment == 1:
+    moved = (records.HISTORY_FILE, records.PREDICTIONS_FILE)
+    if moment in (1, 2):
         aside.mkdir()
-        (folder / records.HISTORY_FILE).replace(aside / records.HISTORY_FILE)
+        for name in moved[:moment]:
+            (folder / name).replace(aside / name)
     else:
         previous_results.move_to_previous(tmp_path, config.run_id)
-    if moment == 2:  # it failed; its history is restored, its record is not
-        (aside / records.HISTORY_FILE).replace(folder / records.HISTORY_FILE)
-    if moment == 3:  # it finished; the previous results are not removed yet
+    if moment in (3, 4):  # it failed; its record is not restored yet
+        for name in moved[: moment - 2]:
+            (aside / name).replace(folder / name)
+    if moment == 5:  # it finished; the previous results are not all removed yet
+        (aside / records.RECORD_FILE).unlink()
+        for name in moved:
+            (aside / name).write_text("of the previous record")
         (folder / records.RECORD_FILE).write_text(before)
         (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
+        (folder / records.PREDICTIONS_FILE).write_text("of the record")
     assert previous_results.has_interrupted_move(tmp_path, config.run_id)
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: grid\nparameters: {seed: {values: [0]}}\n")
@@ -307,6 +315,7 @@ def test_results_moved_by_a_killed_retraining_are_restored(
     assert main([*words, "--results", str(tmp_path)]) == 0
     assert records.find_record(tmp_path, config.run_id) == record
     assert (folder / records.HISTORY_FILE).read_text() == "epoch\n1\n"
+    assert (folder / records.PREDICTIONS_FILE).read_text() == "of the record"
     assert not aside.exists()
     capsys.readouterr()
 
@@ -316,6 +325,7 @@ def test_clean_keeps_the_previous_results_of_an_unfinished_retraining(tiny, tmp_
     done(config, tmp_path)
     folder = tmp_path / config.run_id
     (folder / records.HISTORY_FILE).write_text("epoch\n1\n")
+    (folder / records.PREDICTIONS_FILE).write_bytes(b"?")
     previous_results.move_to_previous(tmp_path, config.run_id)
     (folder / records.CHECKPOINT_FILE).write_bytes(b"?")
     (folder / f"{records.CHECKPOINT_FILE}{files.PARTIAL}").write_bytes(b"?")
@@ -324,4 +334,4 @@ def test_clean_keeps_the_previous_results_of_an_unfinished_retraining(tiny, tmp_
         records.CHECKPOINT_FILE,
         previous_results.PREVIOUS_FOLDER,
     ]
-    assert len(list((folder / previous_results.PREVIOUS_FOLDER).iterdir())) == 2
+    assert len(list((folder / previous_results.PREVIOUS_FOLDER).iterdir())) == 3

@@ -159,8 +159,8 @@ def done_twice(tiny, tmp_path):
     def again(error):
         config = tiny()
         record = train(config, tmp_path)
-        names = ("record.json", "history.csv")
-        before = {name: (tmp_path / config.run_id / name).read_text() for name in names}
+        names = ("record.json", "history.csv", "predictions.npz")
+        before = {name: (tmp_path / config.run_id / name).read_bytes() for name in names}
 
         def stop(body):
             if body["epoch"] == 1:
@@ -175,7 +175,7 @@ def test_a_failed_retraining_restores_the_previous_results(done_twice, tmp_path)
     config, record, before, again = done_twice(RuntimeError("lost"))
     assert again().status == "failed"
     folder = tmp_path / config.run_id
-    assert {name: (folder / name).read_text() for name in before} == before
+    assert {name: (folder / name).read_bytes() for name in before} == before
     assert records.find_record(tmp_path, config.run_id) == record
     assert not (folder / previous_results.PREVIOUS_FOLDER).exists()
 
@@ -185,10 +185,10 @@ def test_an_interrupted_retraining_resumes_and_replaces_the_first(done_twice, tm
     with pytest.raises(KeyboardInterrupt):
         again()
     folder = tmp_path / config.run_id
-    # The previous record and history are kept together until the new record is there.
+    # The previous results are kept together until the new record is there.
     assert records.find_record(tmp_path, config.run_id) is None
     assert {
-        name: (folder / previous_results.PREVIOUS_FOLDER / name).read_text() for name in before
+        name: (folder / previous_results.PREVIOUS_FOLDER / name).read_bytes() for name in before
     } == before
     assert run_state.find_run_state(tmp_path, config.run_id).stopped
     finished = train(config, tmp_path)

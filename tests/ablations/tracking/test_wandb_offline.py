@@ -70,7 +70,9 @@ def test_a_synced_offline_run_equals_the_online_run(server: WandbServer, tmp_pat
     assert epochs(synced) == list(range(1, 9))
     assert comparable(synced) == comparable(direct)
     kept = [artifact for artifact in server.artifacts.values() if artifact.type == "record"]
-    assert [set(artifact.files) for artifact in kept] == [{"record.json", "history.csv"}] * 2
+    assert [set(artifact.files) for artifact in kept] == [
+        {"record.json", "history.csv", "predictions.npz"}
+    ] * 2
 
 
 @pytest.mark.slow

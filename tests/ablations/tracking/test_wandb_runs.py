@@ -67,8 +67,8 @@ def test_a_run_is_complete(online: tuple[WandbServer, Path, Run]) -> None:
     assert set(artifacts) == {f"record-{BASE.run_id}", f"weights-{BASE.run_id}"}
     kept = artifacts[f"record-{BASE.run_id}"]
     on_disk = folder / "runs" / BASE.run_id
-    assert kept.files["record.json"] == (on_disk / "record.json").read_bytes()
-    assert kept.files["history.csv"] == (on_disk / "history.csv").read_bytes()
+    names = ("record.json", "history.csv", "predictions.npz")
+    assert kept.files == {name: (on_disk / name).read_bytes() for name in names}
     weights = artifacts[f"weights-{BASE.run_id}"]
     assert weights.files == {"weights.pt": (on_disk / "weights.pt").read_bytes()}
 
@@ -138,8 +138,11 @@ def test_a_table_is_published(online: tuple[WandbServer, Path, Run]) -> None:
 def test_a_finished_run_is_fetched_instead_of_trained(
     online: tuple[WandbServer, Path, Run], tmp_path: Path
 ) -> None:
-    """By `ablations run` on another machine, which then has the same record and history."""
-    server, folder, _ = online
+    """By `ablations run` on another machine, which then has the same results.
+
+    Damaged predictions are left out.
+    """
+    server, folder, run = online
     before = len(server.runs)
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: grid\nparameters:\n  seed: {values: [0]}\n")
@@ -154,6 +157,18 @@ def test_a_finished_run_is_fetched_instead_of_trained(
         for root in (folder, tmp_path)
     ]
     assert rows[0] == rows[1]
+    path = Path("runs", BASE.run_id, "predictions.npz")
+    assert (tmp_path / path).read_bytes() == (folder / path).read_bytes()
+    whole = run.files["predictions.npz"]
+    run.files["predictions.npz"] = whole[:100]
+    shutil.rmtree(tmp_path / "runs")
+    done = cli(server, tmp_path, "run", str(sweep), *WORDS)
+    run.files["predictions.npz"] = whole
+    assert "1 run: 0 trained, 1 reused, 0 failed" in done.stderr
+    source = f"lab/ablations/{run.id}/predictions.npz"
+    assert f"reused without {source}: it is truncated or damaged, or no npz file" in done.stderr
+    assert not (tmp_path / path).exists()
+    assert records.find_record(tmp_path / "runs", BASE.run_id) == there
 
 
 @pytest.mark.slow

@@ -7,20 +7,31 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ablations.cli.main import main
 from ablations.config.resolve import resolve
+from ablations.config.schema import RunConfig
 from ablations.errors import AccessError, LeaseLostError
 from ablations.store import leases, records, storage
-from ablations.store.records import CHECKPOINT_FILE, WEIGHTS_FILE, Record
+from ablations.store.predictions import Predictions, load_predictions
+from ablations.store.records import CHECKPOINT_FILE, PREDICTIONS_FILE, WEIGHTS_FILE, Record
 from ablations.training import code_hash
+from ablations.training import train as train_module
 from ablations.training.environment import cpu_model
+from ablations.training.tasks.classification import Classification, create_accuracy
 from ablations.training.train import load_run_checkpoint, train
 from poolformer import MetaFormer
 from tests.factories.configs import TINY, TINY_FLAGS
+from tests.factories.predictions import accuracies
+from tests.factories.samples import no_deadline
+
+TOPS = ("top1", "top5")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +53,17 @@ def history(results: Path, run_id: str) -> list[dict[str, str]]:
 
 def without_clocks(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+
+def predictions_file(results: Path, config: RunConfig) -> bytes:
+    return (results / config.run_id / PREDICTIONS_FILE).read_bytes()
+
+
+def assert_predictions_match(results: Path, record: Record) -> Predictions:
+    """The predictions of a run; their accuracies are exactly those of its record."""
+    predictions = load_predictions(results / record.run_id, record)
+    assert accuracies(predictions) == {name: record.metric(f"val/{name}") for name in TOPS}
+    return predictions
 
 
 def test_a_run_learns_and_leaves_a_complete_record(trained):
@@ -85,7 +107,11 @@ def test_the_weights_have_the_recorded_accuracy(trained):
     _, val = create_loaders(data.load_dataset(config.data), config.data, config.seed)
     with torch.no_grad():
         right = sum((model(x).argmax(dim=1) == y).sum().item() for x, y in val)
+        predicted = torch.cat([model(x).argmax(dim=1) for x, _ in val])
     assert 100 * right / 2000 == pytest.approx(record.metric(), abs=0.1)
+    predictions = assert_predictions_match(results, record)
+    assert (predictions.predicted == predicted.numpy()).mean() > 0.999
+    assert (predictions.labels == data.load_dataset(config.data).val.labels).all()
     assert not (results / config.run_id / CHECKPOINT_FILE).exists()
 
 
@@ -95,6 +121,7 @@ def test_a_run_is_reproducible_to_the_last_digit(trained, tmp_path):
     assert again.metrics == record.metrics
     first, second = (history(folder, config.run_id) for folder in (results, tmp_path))
     assert without_clocks(first) == without_clocks(second)
+    assert predictions_file(tmp_path, config) == predictions_file(results, config)
 
 
 def test_a_done_run_is_not_trained_again(trained):
@@ -136,6 +163,9 @@ def test_a_killed_run_resumes_exactly(start, tiny, tmp_path, drop_path):
     ]
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
+    assert predictions_file(tmp_path / "cut", config) == predictions_file(
+        tmp_path / "whole", config
+    )
 
 
 def test_a_broken_checkpoint_is_kept_and_the_run_starts_anew(trained, tmp_path, capsys):
@@ -167,6 +197,7 @@ def test_an_exploding_loss_is_a_result(tiny, tmp_path, change):
     assert record.done
     assert record.metric() is not None
     assert len(history(tmp_path, config.run_id)) == 1
+    assert_predictions_match(tmp_path, record)
     json.loads((tmp_path / config.run_id / "record.json").read_text(), parse_constant=pytest.fail)
 
 
@@ -185,6 +216,7 @@ def test_a_run_that_diverges_late_keeps_its_weights(tiny, tmp_path, monkeypatch)
     assert record.status == "diverged"
     assert record.metric() > 50  # the step that would have broken the weights was not taken
     assert len(history(tmp_path, config.run_id)) == 2
+    assert_predictions_match(tmp_path, record)
 
 
 def interrupted(*_):
@@ -200,9 +232,14 @@ def test_a_trained_run_without_a_record_only_writes_the_record(tiny, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "cut")
     assert (tmp_path / "cut" / config.run_id / CHECKPOINT_FILE).exists()
+    # They follow from the checkpoint: a Ray node may have sent only that.
+    (tmp_path / "cut" / config.run_id / PREDICTIONS_FILE).unlink()
     resumed = train(config, tmp_path / "cut", lambda body: pytest.fail("trained on"))
     assert (resumed.status, resumed.metrics) == (whole.status, whole.metrics)
     assert resumed.environment["precision"] == "32-true"
+    assert predictions_file(tmp_path / "cut", config) == predictions_file(
+        tmp_path / "whole", config
+    )
     cut_rows, whole_rows = (history(tmp_path / name, config.run_id) for name in ("cut", "whole"))
     assert without_clocks(cut_rows) == without_clocks(whole_rows)
 
@@ -281,6 +318,7 @@ def test_image_files_train_through_the_papers_pipeline(image_folder, tmp_path):
     assert record.status == "finished", record.failure
     rows = history(tmp_path, record.run_id)
     assert len(rows) == 3  # the cool-down is an epoch
+    assert_predictions_match(tmp_path, record)
     assert float(rows[-1]["lr"]) == pytest.approx(1e-5)
 
 
@@ -306,6 +344,52 @@ def test_a_tracker_that_fails_does_not_fail_the_run(tiny, tmp_path, monkeypatch)
     record = train(tiny(**{"system.tracker": "wandb", "optim.epochs": 1}), tmp_path)
     assert record.status == "finished"
     assert "no tracker today" in (tmp_path / record.run_id / "log.txt").read_text()
+
+
+def test_a_failed_retraining_restores_the_predictions(trained, tmp_path, monkeypatch):
+    config, results, record, _ = trained
+    shutil.copytree(results / config.run_id, tmp_path / config.run_id)
+    before = predictions_file(tmp_path, config)
+    fit = train_module.fit
+
+    def fails(*given):
+        fit(*given)
+        (tmp_path / config.run_id / PREDICTIONS_FILE).write_bytes(b"of the failed run")
+        raise RuntimeError("failed at its end")
+
+    monkeypatch.setattr(train_module, "fit", fails)
+    assert train(config, tmp_path, reuse=False).status == "failed"
+    assert records.find_record(tmp_path, config.run_id) == record
+    assert predictions_file(tmp_path, config) == before
+    (tmp_path / config.run_id / CHECKPOINT_FILE).unlink(missing_ok=True)
+    (tmp_path / config.run_id / PREDICTIONS_FILE).unlink()  # as a run of an older version
+    train(config, tmp_path, reuse=False)
+    assert records.find_record(tmp_path, config.run_id) == record
+    assert not (tmp_path / config.run_id / PREDICTIONS_FILE).exists()
+
+
+@no_deadline
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 8), st.integers(0, 2**32 - 1))
+def test_predictions_have_the_accuracies_of_the_metrics(images, batch, classes, seed):
+    """Also where logits are equal or not numbers, and for batches that do not divide the images."""
+    draws = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, 3, (images, classes), generator=draws).float()
+    logits[torch.rand(images, classes, generator=draws) < 0.05] = float("nan")
+    labels = torch.randint(0, classes, (images,), generator=draws)
+    task = Classification(resolve("mini", TINY))
+    task.accuracy = create_accuracy(classes)
+    task.forward = lambda batch: batch
+    task.trainer = trainer = SimpleNamespace(world_size=1, num_training_batches=1)
+    task.on_validation_epoch_start()
+    for start in range(0, images, batch):
+        task.validation_step((logits[start : start + batch], labels[start : start + batch]), 0)
+    task.on_validation_epoch_end()
+    assert trainer.world_size == 1
+    predicted, top5, true = task.predictions.numpy()
+    predictions = Predictions(predicted, predicted == true, top5 > 0, true, "")
+    expected = {name: task.validation_metrics[f"val/{name}"] for name in TOPS}
+    assert accuracies(predictions) == expected
+    assert (true == labels.numpy()).all()
 
 
 # Leases, links, checkpoints of other code

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
+from ablations.data import load_dataset
+from ablations.store.predictions import load_predictions
 from ablations.store.records import WEIGHTS_FILE, Record
 from ablations.training.train import train
 from poolformer.mixers import MIXERS
@@ -17,6 +20,7 @@ from tests.factories.distributed import (
     TWO,
     history,
 )
+from tests.factories.predictions import accuracies
 
 
 def test_two_processes_give_the_numbers_of_one(two, tiny, tmp_path):
@@ -38,13 +42,21 @@ def test_two_processes_give_the_numbers_of_one(two, tiny, tmp_path):
             assert float(two_ranks[name]) == pytest.approx(float(one_rank[name]), rel=1e-5)
         for name in ("val/top1", "val/top5"):
             assert float(two_ranks[name]) == pytest.approx(float(one_rank[name]), abs=0.1)
+    together, one = (
+        load_predictions(folder / config.run_id, each)
+        for folder, each in ((results, record), (tmp_path, whole))
+    )
+    np.testing.assert_array_equal(together.labels, load_dataset(config.data).val.labels)
+    # In float32, the sums of two processes differ in their last digits.
+    assert (together.predicted == one.predicted).mean() > 0.99
+    assert accuracies(together) == {name: record.metric(f"val/{name}") for name in ("top1", "top5")}
 
 
 def test_two_processes_leave_the_files_of_one(two):
     config, results, record = two
     assert record == Record.read(results / config.run_id / "record.json")
     assert {path.name for path in (results / config.run_id).iterdir()} == {
-        *("record.json", "history.csv", WEIGHTS_FILE, "log.txt")
+        *("record.json", "history.csv", "predictions.npz", WEIGHTS_FILE, "log.txt")
     }
     assert train(config, results, lambda body: pytest.fail("trained")) == record
 

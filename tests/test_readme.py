@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from poolformer import create
 from poolformer.checkpoints import convert_layout
 from tests.factories.configs import TINY, TINY_FLAGS
 from tests.factories.models import perturbed, write_weights
+from tests.factories.processes import run
 from tests.factories.readme import write_files
 
 README = Path("README.md").read_text()
@@ -84,10 +84,12 @@ def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, imag
         short = [*SHORT, "--seeds", "0"] if words[0] == "run" else SHORT
         if words[0] in ("run", "train", "plan") and "--check" not in words:
             words += map(shlex.quote, short)
-        line = f"{shlex.quote(sys.executable)} -m ablations {' '.join(words)}"
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        shell = subprocess.run(
+            ["bash", "-c", f"printf '%s\\0' {' '.join(words)}"], cwd=tmp_path, capture_output=True
         )
+        expanded = shell.stdout.decode().split("\0")[:-1]
+        # Ray starts the Python of the process that starts it.
+        done = run("ablations", *expanded, cwd=tmp_path, warm="ray" not in words)
         assert done.returncode == 0, done.stderr
         printed[command] = done.stdout
     own = printed["ablations run mlp_ratio.yaml --recipe mini"]

@@ -41,7 +41,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
 ):
     """SIGKILL to the runner, a worker or all, after a random number of epochs."""
     results, choose = tmp_path / "runs", random.Random(6)
-    command = study_command(study, results, "--optim.epochs=6")
+    command = study_command(study, results, "--optim.epochs=12")
     done = dict[Path, tuple[int, int]]()
     runner = start(*command)
     for _ in range(KILLS):
@@ -62,7 +62,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
         assert {path: now.get(path) for path in done} == done
         done = now
     kill(runner.descendants())
-    assert len(done) < 4  # the runner was killed before the study was done
+    assert len(done) < 4  # no machine trains 48 epochs between 8 kills
     again = run(*command)
     assert again.returncode == 0, again.stderr
     assert {path: record_stamps(results)[path] for path in done} == done

@@ -23,7 +23,7 @@ from ablations.config.schema import RunConfig
 from ablations.data import count_classes
 from tests.factories.browser import NO_BROWSER
 from tests.factories.configs import TINY
-from tests.factories.processes import Process
+from tests.factories.processes import Process, outcome
 from tests.factories.slurm import NO_SLURM
 from tests.factories.warm_python import spawn_warm
 
@@ -67,7 +67,7 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_undisturbed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Iterable[RunConfig]], dict[str, dict[str, Any]]]:
-    """Train runs in one go, without W&B: run id -> metrics.
+    """Train runs in one go, without W&B: run id -> outcome.
 
     All tests share the records, also those of other pytest workers: a run is trained once.
     """
@@ -85,7 +85,7 @@ def train_undisturbed(
             alone = replace(config, system=replace(config.system, tracker="none"))
             while config.run_id not in found:
                 with contextlib.suppress(BusyError):
-                    found[config.run_id] = train(alone, results).metrics
+                    found[config.run_id] = outcome(results, train(alone, results))
                     break
                 time.sleep(0.1)
         return found

@@ -16,7 +16,7 @@ from tests.factories.configs import TINY_FLAGS
 from tests.factories.processes import (
     assert_tidy,
     count_epochs,
-    metrics,
+    outcomes,
     record_stamps,
     study_configs,
 )
@@ -100,7 +100,7 @@ def test_two_nodes_share_a_study_and_a_second_job_reuses_it(
     assert min(counts.values()) > 0, job.output
     assert sum(counts.values()) == 6, job.output
     assert len(first_epochs(results)) == 6
-    assert metrics(results) == undisturbed
+    assert outcomes(results) == undisturbed
     assert_tidy(results)
     before = record_stamps(results)
     again = cluster.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
@@ -127,7 +127,7 @@ def test_a_stopped_job_resumes_with_the_same_results(cluster, six_runs, undistur
             assert not list(results.glob(".leases/*"))
         again = cluster.submit("--nodes=2", "slurm/share.sbatch", *run_arguments(six_runs, results))
     assert again.wait() == "COMPLETED", again.output
-    assert metrics(results) == undisturbed
+    assert outcomes(results) == undisturbed
     assert_tidy(results)
 
 
@@ -175,7 +175,7 @@ def test_a_job_survives_the_loss_of_a_node(six_runs, undisturbed, tmp_path, tmp_
         assert job.wait() == "COMPLETED", job.output
         assert job.fields()["NodeList"] == "n1"
         assert trained(job.output).keys() == {"0"}, job.output
-    assert metrics(results) == undisturbed
+    assert outcomes(results) == undisturbed
     assert_tidy(results)
 
 
@@ -247,7 +247,7 @@ def test_a_study_on_ray_has_the_same_records(cluster, six_runs, undisturbed, tmp
     job = cluster.submit("--nodes=2", "slurm/ray.sbatch", *run_arguments(six_runs, results))
     assert job.wait() == "COMPLETED", job.output
     assert "6 runs: 6 trained, 0 reused, 0 failed" in job.output
-    assert metrics(results) == undisturbed
+    assert outcomes(results) == undisturbed
     assert not list(results.glob(".leases/*"))
     assert not ray_processes(cluster)
 
@@ -272,5 +272,5 @@ def test_one_run_on_two_nodes_resumes_after_it_was_stopped(cluster, tmp_path):
     assert not list(results.glob(".leases/*"))
     again = submit(results)
     assert again.wait() == "COMPLETED", again.output
-    assert metrics(results) == metrics(tmp_path / "whole")
+    assert outcomes(results) == outcomes(tmp_path / "whole")
     assert len(first_epochs(results)) == 1

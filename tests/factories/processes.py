@@ -26,7 +26,10 @@ from ablations.config.arguments import split_arguments
 from ablations.config.schema import RunConfig
 from ablations.config.sweep import expand_sweeps
 from ablations.store import leases, records
+from ablations.store.predictions import PREDICTIONS_FILE, load_predictions
+from ablations.store.records import Record
 from tests.factories.configs import TINY_FLAGS
+from tests.factories.predictions import accuracies
 from tests.factories.warm_python import MARK, WarmProcess
 
 BIN = Path(sys.executable).parent
@@ -269,12 +272,21 @@ def study_configs(command: Sequence[str]) -> list[RunConfig]:
     return [run.config for run in expand_sweeps([Path(sweep)], "mini", fields, chosen)]
 
 
-def metrics(results: Path) -> dict[str, dict[str, Any]]:
-    """Run id -> metrics, of runs that have all finished."""
+def outcome(results: Path, record: Record) -> dict[str, Any]:
+    """The metrics of a run, and the bytes of its predictions, which have the same accuracies."""
+    predictions = load_predictions(results / record.run_id, record)
+    assert predictions
+    assert accuracies(predictions)["top1"] == record.metric()
+    content = (results / record.run_id / PREDICTIONS_FILE).read_bytes()
+    return {**record.metrics, PREDICTIONS_FILE: content}
+
+
+def outcomes(results: Path) -> dict[str, dict[str, Any]]:
+    """Run id -> outcome, of runs that have all finished."""
     found, problems = records.read_records([results])
     assert not problems
     assert all(record.status == "finished" for record in found)
-    return {record.run_id: record.metrics for record in found}
+    return {record.run_id: outcome(results, record) for record in found}
 
 
 def record_stamps(results: Path) -> dict[Path, tuple[int, int]]:

@@ -20,7 +20,7 @@ from ablations.scheduling.local import LocalLauncher, LocalWorker
 from ablations.scheduling.runner import run_study
 from ablations.store import records
 from tests.factories.configs import TINY_FLAGS
-from tests.factories.processes import children, is_alive, metrics, wait_until, write_grid
+from tests.factories.processes import children, is_alive, outcome, outcomes, wait_until, write_grid
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def study(sweeps, tmp_path_factory):
 def test_a_study_trains_each_run_once_and_prints_the_table(study):
     _, results, done = study
     assert done.returncode == 0, done.stderr
-    assert len(metrics(results)) == 3
+    assert len(outcomes(results)) == 3
     assert "3 runs: 3 trained, 0 reused, 0 failed" in done.stderr
     assert sum(line.startswith("[") for line in done.stderr.splitlines()) == 3
     assert "[3/3]" in done.stderr
@@ -90,7 +90,7 @@ def test_a_worker_gives_the_same_numbers_as_train(study, tiny, tmp_path):
     from ablations.training.train import train
 
     alone = train(tiny(), tmp_path)
-    assert metrics(study[1])[alone.run_id] == alone.metrics
+    assert outcomes(study[1])[alone.run_id] == outcome(tmp_path, alone)
 
 
 def test_a_killed_worker_is_replaced_and_its_run_continues(study, sweeps, tmp_path, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_killed_worker_is_replaced_and_its_run_continues(study, sweeps, tmp_pa
     outcome = run_study([run.config for run in runs], tmp_path, LocalLauncher(workers=2))
     assert len(killed) == 1
     assert not outcome.failed
-    assert metrics(tmp_path) == metrics(study[1])
+    assert outcomes(tmp_path) == outcomes(study[1])
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_a_stopped_runner_leaves_no_workers_and_the_same_command_resumes(study, 
     wait_until(lambda: not any(map(is_alive, workers)), seconds=60)
     again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
-    assert metrics(tmp_path) == metrics(results)
+    assert outcomes(tmp_path) == outcomes(results)
 
 
 def test_an_unreadable_record_is_reported_and_kept(study, sweeps, tmp_path, capsys):
@@ -185,7 +185,7 @@ def test_no_reuse_trains_finished_runs_again_with_the_same_result(study, sweeps,
     arguments = ["run", sweeps[0], *TINY_FLAGS, "--workers=1", "--results", str(tmp_path / "runs")]
     assert main([*arguments, "--no-reuse"]) == 0
     assert "2 runs: 2 trained, 0 reused, 0 failed" in capsys.readouterr().err
-    assert metrics(tmp_path / "runs") == metrics(results)
+    assert outcomes(tmp_path / "runs") == outcomes(results)
     written = [path for path, inode in before.items() if path.stat().st_ino != inode]
     assert len(written) == 2
 
@@ -232,7 +232,7 @@ def test_a_worker_that_dies_before_it_receives_its_run_loses_nothing(
     arguments = ["run", *sweeps, *TINY_FLAGS, "--results", str(tmp_path)]
     assert main(arguments) == 0
     assert killed
-    assert metrics(tmp_path) == metrics(study[1])
+    assert outcomes(tmp_path) == outcomes(study[1])
 
 
 def test_one_bad_run_does_not_stop_the_others(sweeps, tiny, tmp_path, capsys):

@@ -18,7 +18,7 @@ from tests.factories.processes import (
     assert_tidy,
     count_epochs,
     kill,
-    metrics,
+    outcomes,
     record_stamps,
     run,
     study_command,
@@ -66,7 +66,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_numbers(
     again = run(*command)
     assert again.returncode == 0, again.stderr
     assert {path: record_stamps(results)[path] for path in done} == done
-    assert metrics(results) == train_undisturbed(study_configs(command))
+    assert outcomes(results) == train_undisturbed(study_configs(command))
     assert_tidy(results)
 
 
@@ -80,7 +80,7 @@ def test_two_runners_on_one_folder_train_each_run_once(study, start, tmp_path):
     trained = [int(line.split(" trained")[0].rsplit(" ", 1)[-1]) for line in summaries]
     assert sum(trained) == 4, summaries
     assert min(trained) > 0, summaries
-    assert len(metrics(results)) == 4
+    assert len(outcomes(results)) == 4
     for log in results.glob("*/log.txt"):
         assert log.read_text().count("epoch 1/2:") == 1
     assert_tidy(results)
@@ -105,7 +105,7 @@ def test_a_runner_takes_over_the_run_of_one_that_was_killed(start, tmp_path):
     assert {"again", "done"} <= {each["event"] for each in events if each.get("run_id") == held}
     assert end["event"] == "end"
     assert (end["trained"], end["elsewhere"]) == (1, 0)
-    assert len(metrics(results)) == 1
+    assert len(outcomes(results)) == 1
     assert_tidy(results)
 
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_reported_and_the_study_ends_once_there_is_space(
     filler.unlink()
     again = run(*command)
     assert again.returncode == 0, again
-    assert metrics(results) == train_undisturbed(study_configs(command))
+    assert outcomes(results) == train_undisturbed(study_configs(command))
     assert_tidy(results)
 
 
@@ -160,5 +160,5 @@ def test_a_file_size_limit_is_reported_like_a_full_disk(study, tmp_path):
     assert not list(results.glob("*/*.json.*"))
     assert not list(results.glob("*/record.json"))
     assert run(*command).returncode == 0
-    assert len(metrics(results)) == 2
+    assert len(outcomes(results)) == 2
     assert_tidy(results)

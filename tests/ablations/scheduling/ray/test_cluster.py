@@ -19,7 +19,7 @@ import pytest
 from ablations.store import leases, records
 from tests.factories.processes import (
     assert_tidy,
-    metrics,
+    outcomes,
     record_stamps,
     study_command,
     study_configs,
@@ -125,7 +125,7 @@ def test_a_removed_node_does_not_change_the_results(cluster, study, tmp_path, tr
     assert any(event["event"] == "again" and removed in event["why"] for event in events), events
     assert not [event for event in events if event["event"] == "aside"], events  # no run failed
     assert events[-1]["trained"] == 4
-    assert metrics(results) == train_undisturbed(study_configs(arguments))
+    assert outcomes(results) == train_undisturbed(study_configs(arguments))
     assert {path: record_stamps(results)[path] for path in done} == done  # none was written again
     assert_tidy(results)
 
@@ -145,7 +145,7 @@ def test_tasks_end_with_a_killed_runner_and_the_next_one_resumes(cluster, study,
     events = [json.loads(line) for line in again.stdout.splitlines()]  # it has only JSON lines
     assert events[-1]["trained"] == 2
     assert 3 in [event["epoch"] for event in events if event["event"] == "epoch"][:2]
-    assert len(metrics(results)) == 2
+    assert len(outcomes(results)) == 2
     assert_tidy(results)
 
 
@@ -263,7 +263,7 @@ def test_a_node_that_does_not_mount_the_results_folder_sends_its_files(
     epochs = [e["epoch"] for e in events if e["event"] == "epoch" and e["run_id"] == run]
     assert any(e["event"] == "again" and e["run_id"] == run for e in events), events
     assert epochs[-12:] != list(range(1, 13))  # it did not start again from the first epoch
-    assert metrics(results) == train_undisturbed(study_configs(arguments))
+    assert outcomes(results) == train_undisturbed(study_configs(arguments))
     assert_tidy(results)
 
 

@@ -11,6 +11,7 @@ from ablations.store import storage
 def test_only_complete_files_are_sent(tmp_path):
     there, back = tmp_path / "there", tmp_path / "back"
     files = {"abc/history.csv": b"1", "abc/record.json": b"{}", "abc/last.ckpt": bytes(range(256))}
+    files |= {"abc/predictions.npz": b"p", "abc/previous/predictions.npz": b"q"}
     file_sync.write_files(files, there)
     (there / "abc" / "x.partial").write_bytes(b"half")
     (there / ".leases").mkdir()

@@ -4,8 +4,9 @@ A claim says that one row (the subject) is above or below another (the compariso
 same within a margin (``ablations.paper.claims``). The difference is subject minus comparison over
 the seeds of both (``Study.difference``).
 
-The 95% interval of the difference decides. By default the intervals of all claims of a study hold
-together, so 5% bounds the chance of any wrong verdict:
+The 95% interval of the difference decides. By default a difference from the baseline has its
+interval of the ablation table, whose intervals all hold together, and so do those of the other
+claims: 5% bounds the chance of any wrong verdict in each of the two families.
 
 - **Above, below.** *agrees*: the interval lies wholly on the claimed side of 0. *contradicts*:
   wholly on the other side.
@@ -30,7 +31,7 @@ from typing import NamedTuple
 
 from ablations.analysis import stats
 from ablations.analysis.rows import Row
-from ablations.analysis.stats import sensitivity
+from ablations.analysis.stats import Intervals, sensitivity
 from ablations.analysis.study import Study
 from ablations.config import diff, naming
 from ablations.paper import matching
@@ -101,10 +102,37 @@ def judge_claims(study: Study, claims: Sequence[Claim] | None = None) -> list[Ve
     rows = _rows(study)
     claims = load_claims() if claims is None else claims
     found = [_compare(study, claim, rows) for claim in claims]
+    direct = [_like_the_table(study, each) for each in found]
+    others = [
+        replace(each, delta=None, p=None) if like else each
+        for each, like in zip(found, direct, strict=True)
+    ]
     deltas = study.comparisons.together(
-        [each.delta for each in found], False, [each.p for each in found]
+        [each.delta for each in others], False, [each.p for each in others]
     )
-    return [_judge(replace(each, delta=delta)) for each, delta in zip(found, deltas, strict=True)]
+    return [
+        _judge(like or replace(each, delta=delta))
+        for each, like, delta in zip(found, direct, deltas, strict=True)
+    ]
+
+
+def _like_the_table(study: Study, found: Verdict) -> Verdict | None:
+    """A claim about a row and the baseline with the row's interval in the ablation table.
+
+    The page then has one interval for one difference. None for other claims, and where intervals
+    are individual anyway.
+    """
+    if study.comparisons.interval_kind is not Intervals.SIMULTANEOUS or found.delta is None:
+        return None
+    sides = found.subject, found.comparison
+    row = next((side for side in sides if side is not None and side is not study.baseline), None)
+    if study.baseline not in sides or row is None or row.delta is None or row.delta.level is None:
+        return None
+    p = found.p
+    if p is not None:
+        deltas = [other.delta for other in study.rows]
+        p = study.comparisons.corrected(p, deltas, row.delta.level)
+    return replace(found, delta=replace(found.delta, level=row.delta.level, p_corrected=p))
 
 
 def verdict_of_row(verdicts: Sequence[Verdict], row: Row) -> Verdict | None:

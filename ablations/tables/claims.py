@@ -21,6 +21,7 @@ from ablations.tables.notes import (
 from ablations.tables.table import Badge, Column, PlottedDifference, Table, Values, word_columns
 
 CONTROL = "Δ from control"
+OTHERS = "the rows of the ablation table together, and those of claims without the baseline"
 COLUMNS = [
     Column("#", "claim"),
     *word_columns(_claim="Claim", _verdict="Verdict"),
@@ -165,8 +166,8 @@ def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
 def _rules(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     rules = [
         "Δ is the claim's first row minus its second in points, paired by seed, with its 95% "
-        f"interval. {method_note(study.comparisons, 'all claims')} In CI: whether the paper's Δ "
-        "lies in the interval.",
+        f"interval. {method_note(study.comparisons, OTHERS)} In CI: whether the paper's Δ lies in "
+        "the interval.",
         "Above and below agree if the whole interval lies on that side of 0, and contradict if it "
         f"lies on the other. Within {MARGIN:g} agrees if the whole interval lies inside "
         f"±{MARGIN:g}, and contradicts if it lies outside; {MARGIN:g} points is what the paper's "

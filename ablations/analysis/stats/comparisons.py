@@ -153,6 +153,18 @@ class Comparisons:
         pooled = self.test is SignificanceTest.POOLED and same_baseline
         return _simultaneous(differences, p_values, same_baseline, pooled)
 
+    def corrected(self, p: float, differences: Sequence[Difference | None], level: float) -> float:
+        """A single p-value in the family of differences from one baseline.
+
+        Args:
+            p: The p-value, of any hypothesis about one of them.
+            differences: All of them.
+            level: The level of their intervals.
+        """
+        tested = [each for each in differences if each is not None and each.p is not None]
+        pooled = self.test is SignificanceTest.POOLED
+        return family_of(tested, pooled=pooled).p_values([p], level)[0]
+
 
 def _simultaneous(
     differences: Sequence[Difference | None],

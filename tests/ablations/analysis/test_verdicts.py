@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,6 +14,7 @@ from ablations.analysis import stats, verdicts
 from ablations.analysis.build import build_studies
 from ablations.analysis.verdicts import judge_claims, judge_difference
 from ablations.paper.claims import ABOVE, BASELINE, BELOW, WITHIN
+from ablations.store.load import load_records
 from tests.factories.claims import (
     BASE,
     DEPTHWISE,
@@ -78,6 +80,22 @@ def test_a_comparison_need_not_be_the_baseline():
     found = verdict(2, *runs(IDENTITY, 70.0, 71.0, 73.0), *runs(RANDOM, 73.0, 73.5, 76.5))
     assert (found.verdict, found.reason) == ("agrees", "the 95% interval lies above 0")
     assert found.delta.mean == pytest.approx(3)  # there is no baseline here at all
+
+
+def test_a_claim_about_the_baseline_has_the_interval_of_the_ablation_table():
+    (study,) = build_studies(load_records([Path("results/mini")]).records)
+    found = [
+        each for each in judge_claims(study) if study.baseline in (each.subject, each.comparison)
+    ]
+    assert len(found) == 17
+    for each in found:
+        row = each.comparison if each.subject is study.baseline else each.subject
+        sign = -1 if each.subject is study.baseline else 1
+        assert each.delta.mean == sign * row.delta.mean
+        assert each.delta.half_width == row.delta.half_width
+        if each.claim.kind != WITHIN:
+            assert each.p_corrected == pytest.approx(row.delta.p_corrected)
+        assert each.decided <= (each.p_corrected < 0.05)
 
 
 def test_one_seed_is_undetermined_and_says_so():

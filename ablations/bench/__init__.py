@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ablations.bench.image_simulation import bench_images
 from ablations.bench.runner import bench_runner
 from ablations.bench.simulation import bench_statistics
 from ablations.bench.table import bench_table
@@ -17,6 +18,7 @@ BENCHES: Mapping[str, Callable[[RunConfig, int, Report], BenchResult]] = {
     "runner": bench_runner,
     "tracker": bench_tracker,
     "statistics": bench_statistics,
+    "images": bench_images,
 }
 
 __all__ = ["BENCHES", "BenchResult"]

@@ -9,6 +9,8 @@ table: a table of 54, 10,000 and 100,000 made-up records.
 tracker: a run that logs to W&B against the same run with --tracker none.
 
 statistics: simulated studies: the coverage of intervals, the error rates and the power of tests.
+
+images: simulated studies: the same for intervals over seeds and images.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ def add(command: Parser) -> None:
     command.add_argument(
         "names",
         nargs="*",
-        choices=["runner", "table", "tracker", "statistics"],
+        choices=["runner", "table", "tracker", "statistics", "images"],
         metavar="bench",
-        help="runner, table, tracker or statistics (default: all)",
+        help="runner, table, tracker, statistics or images (default: all)",
     )
     command.add_argument(
         "--rounds",

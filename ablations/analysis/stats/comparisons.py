@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ablations.analysis.stats import variances
+from ablations.analysis.stats import crossed, variances
 from ablations.analysis.stats._common import CONFIDENCE
 from ablations.analysis.stats.differences import BySeed, Difference, difference
 from ablations.analysis.stats.family import Family
@@ -47,14 +47,23 @@ class Comparisons:
     Args:
         rows: Name of a row -> its outcomes in percent, by seed.
         method: How differences are tested.
+        correct: Name of a row -> seed -> whether it has each image right, (m,), for standard errors
+            over seeds and images; None for those over seeds. The moderated variances are then the
+            seeds' part. Every outcome of ``rows`` needs its images.
 
     Attributes:
         test: The test in use. It is the ordinary one where there are fewer than four rows and a
             baseline with a spread, from which nothing can be borrowed.
     """
 
-    def __init__(self, rows: Mapping[str, BySeed], method: Method | None = None) -> None:
+    def __init__(
+        self,
+        rows: Mapping[str, BySeed],
+        method: Method | None = None,
+        correct: Mapping[str, crossed.Correct] | None = None,
+    ) -> None:
         self.method = method or Method()
+        self.correct = correct
         self._rows = rows
         self._paired = self._unpaired = None
         if self.method.test is not SignificanceTest.ORDINARY:
@@ -82,9 +91,16 @@ class Comparisons:
     ) -> Difference | None:
         """Row minus baseline, tested alone; None where either has no outcome.
 
-        The seeds choose whether it is paired, as in ``stats.difference``. The test alone decides
-        about the standard error and its degrees of freedom (Satterthwaite's).
+        The seeds choose whether it is paired, as in ``stats.difference``. The test and the images
+        alone decide about the standard error and its degrees of freedom (Satterthwaite's).
         """
+        found = self._over_seeds(row, baseline, confidence)
+        if found is None or self.correct is None:
+            return found
+        sides = self.correct[row], self.correct[baseline]
+        return crossed.over_images(found, crossed.images_variance(*sides, found.paired))
+
+    def _over_seeds(self, row: str, baseline: str, confidence: float) -> Difference | None:
         plain = difference(self._rows[row], self._rows[baseline], confidence)
         if plain is None or plain.standard_error is None:
             return plain
@@ -150,7 +166,8 @@ class Comparisons:
             ]
         if self.method.intervals is Intervals.INDIVIDUAL:
             return list(differences)
-        pooled = self.test is SignificanceTest.POOLED and same_baseline
+        # With images, each row's standard error has a part of its own.
+        pooled = self.test is SignificanceTest.POOLED and same_baseline and self.correct is None
         return _simultaneous(differences, p_values, same_baseline, pooled)
 
     def corrected(self, p: float, differences: Sequence[Difference | None], level: float) -> float:

@@ -43,6 +43,8 @@ class Difference:
         prior_df: The part of the degrees of freedom of each side that other rows lend.
         baseline_share: Root of the part of the squared standard error that comes from the
             baseline, and so is common to all differences from it.
+        images_error: The part of the standard error that is due to the images; None where it is
+            over the seeds alone (``stats.crossed``).
         level: Two-sided level of the interval alone; None for 1 - confidence.
         p_corrected: P-value in the family; below 1 - confidence exactly where the interval
             excludes 0. None outside a family.
@@ -58,6 +60,7 @@ class Difference:
     standard_error: float | None
     prior_df: float = 0.0
     baseline_share: float = math.sqrt(0.5)
+    images_error: float | None = None
     level: float | None = None
     p_corrected: float | None = None
 
@@ -129,18 +132,34 @@ class Difference:
         return self.standard_error == 0
 
     @property
+    def seeds_error(self) -> float | None:
+        """The standard error on these images: all of it, or the part that is due to the seeds."""
+        if self.standard_error is None or not self.images_error:
+            return self.standard_error
+        return math.sqrt(self.standard_error**2 - self.images_error**2)
+
+    @property
+    def images_share(self) -> float | None:
+        """The images' share of the squared standard error; None where it is over seeds alone."""
+        if self.images_error is None or not self.standard_error:
+            return None
+        return (self.images_error / self.standard_error) ** 2
+
+    @property
     def std(self) -> float | None:
-        """Standard deviation in points, as ``minimum_effect`` and ``seeds_needed`` expect it.
+        """Standard deviation over the seeds in points, as power functions expect it.
 
         Paired: that of the differences. Unpaired: the root of the mean of the two sides' variances.
         """
-        if self.standard_error is None:
+        if self.seeds_error is None or self.standard_error is None:
             return None
         if self.paired:
-            return self.standard_error * math.sqrt(self.n)
+            return self.seeds_error * math.sqrt(self.n)
         share = self.baseline_share**2
+        if self.seeds_error:
+            share *= (self.standard_error / self.seeds_error) ** 2
         weighted = share * self.n_baseline + (1 - share) * self.n
-        return self.standard_error * math.sqrt(weighted / 2)
+        return self.seeds_error * math.sqrt(weighted / 2)
 
 
 def difference(row: BySeed, baseline: BySeed, confidence: float = CONFIDENCE) -> Difference | None:

@@ -24,6 +24,7 @@ def seeds_for_equivalence(
     power: float = 0.8,
     alpha: float = ALPHA,
     degrees: Degrees | None = None,
+    images_error: float = 0.0,
 ) -> int | None:
     """The fewest seeds (of the row and of the baseline each) that show a difference is negligible.
 
@@ -40,6 +41,7 @@ def seeds_for_equivalence(
         power: Chance that both tests reject, above alpha.
         alpha: Significance level of each one-sided test.
         degrees: Degrees of freedom by number of seeds; None for those of the t tests.
+        images_error: As in ``detection_power``.
 
     Raises:
         StatisticsError: A number is not finite, ``std`` is below 0, the effect is not within the
@@ -50,14 +52,17 @@ def seeds_for_equivalence(
         raise StatisticsError(f"effect {effect} must lie within the margin {margin}, in points")
     ends = margin - abs(effect), margin + abs(effect)
     # The nearer end alone needs the lower bound.
-    least = seeds_needed(ends[0], std, paired, power, 2 * alpha, degrees)
+    least = seeds_needed(ends[0], std, paired, power, 2 * alpha, degrees, images_error)
     if least is None:
         return None
 
     def enough(n: int) -> bool:
         n_baseline = None if paired else n
         df = degrees(n) if degrees else None
-        found = [detection_power(end, std, n, n_baseline, 2 * alpha, df) or 0.0 for end in ends]
+        found = [
+            detection_power(end, std, n, n_baseline, 2 * alpha, df, images_error) or 0.0
+            for end in ends
+        ]
         return sum(found) - 1 >= power - 1e-9
 
     found = bisect_left(range(MAX_SEEDS + 1), True, lo=least, key=enough)

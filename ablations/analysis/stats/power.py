@@ -24,6 +24,7 @@ def detection_power(
     n_baseline: int | None = None,
     alpha: float = ALPHA,
     df: float | None = None,
+    images_error: float = 0.0,
 ) -> float | None:
     """The chance that a two-sided t test detects a true difference; None for ``std`` 0 or n < 2.
 
@@ -40,6 +41,7 @@ def detection_power(
         alpha: Significance level. For a table of m rows with Holm's correction, alpha / m is
             conservative.
         df: Degrees of freedom of the standard error; None for those of the t test.
+        images_error: The part of the standard error in points that more seeds do not lower.
 
     Raises:
         StatisticsError: A number is not finite, ``std`` is below 0, or alpha is not between 0 and
@@ -48,7 +50,7 @@ def detection_power(
     check_plan(std, alpha, effect=effect)
     if not std or n < 2 or (n_baseline is not None and n_baseline < 2):
         return None
-    shift = abs(effect) / (std * error_scale(n, n_baseline))
+    shift = abs(effect) / math.hypot(std * error_scale(n, n_baseline), images_error)
     return _power(df or _degrees(n, n_baseline), shift, alpha)
 
 
@@ -91,6 +93,7 @@ def seeds_needed(
     power: float = 0.8,
     alpha: float = ALPHA,
     degrees: Degrees | None = None,
+    images_error: float = 0.0,
 ) -> int | None:
     """The fewest seeds (of the row and of the baseline each) that detect a true difference.
 
@@ -104,6 +107,7 @@ def seeds_needed(
         power: Chance of detection, above alpha.
         alpha: Significance level.
         degrees: Degrees of freedom by number of seeds; None for those of the t tests.
+        images_error: As in ``detection_power``.
 
     Raises:
         StatisticsError: A number is not finite, ``std`` is below 0, alpha is not between 0 and 1,
@@ -115,7 +119,7 @@ def seeds_needed(
 
     def enough(n: int) -> bool:
         n_baseline = None if paired else n
-        shift = abs(effect) / std / error_scale(n, n_baseline)
+        shift = abs(effect) / math.hypot(std * error_scale(n, n_baseline), images_error)
         # The tolerance makes n enough for the effect that ``minimum_effect`` gives for n.
         df = degrees(n) if degrees else _degrees(n, n_baseline)
         return _power(df, shift, alpha) >= power - 1e-9

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from ablations.analysis.stats import equivalence, power
-from ablations.analysis.stats._common import ALPHA
+from ablations.analysis.stats._common import ALPHA, error_scale
 from ablations.analysis.stats.differences import Difference
 from ablations.analysis.stats.family import Family
 from ablations.analysis.stats.variances import Variance, moderate
@@ -34,7 +34,10 @@ def minimum_effect(difference: Difference, chance: float = 0.8) -> float | None:
 
 
 def seeds_to_detect(difference: Difference, effect: float) -> int | None:
-    """Seeds of each side that detect ``effect`` points with 80% power; None without a spread."""
+    """Seeds of each side that detect ``effect`` points with 80% power; None without a spread.
+
+    Also None where the error of the images alone is too large for any number of seeds.
+    """
     if not difference.std:
         return None
     return power.seeds_needed(effect, difference.std, **_plan(difference))
@@ -44,7 +47,7 @@ def seeds_to_show_equivalence(difference: Difference, margin: float) -> int | No
     """Seeds of each side that put the interval within ``margin`` points of 0, with 80% power.
 
     As if the true difference were the observed one, which must lie within the margin. None without
-    a spread.
+    a spread, and where the error of the images alone is too large.
     """
     if not difference.std:
         return None
@@ -78,13 +81,19 @@ def planned_minimum_effect(seeds: int, rows: int, chance: float = 0.8) -> float 
 def _plan(difference: Difference) -> dict[str, Any]:
     """How the test goes on with more seeds: its degrees of freedom grow with them."""
     own = (difference.n + difference.n_baseline) / 2 - 1
-    each = (difference.df or 0.0) / (own + difference.prior_df)
+    std, fixed = difference.std or 0.0, difference.images_error or 0.0
+    # Of the seeds' part alone; the images count as known, as they are many.
+    df = (difference.df or 0.0) * (1 - (difference.images_share or 0.0)) ** 2
+    each = df / (own + difference.prior_df)
 
     def degrees(seeds: int) -> float:
-        return each * (seeds - 1 + difference.prior_df)
+        part = std * error_scale(seeds, None if difference.paired else seeds)
+        share = part**2 / (part**2 + fixed**2)
+        return each * (seeds - 1 + difference.prior_df) / share**2
 
     return {
         "paired": difference.paired,
         "alpha": difference.interval_level,
         "degrees": degrees,
+        "images_error": fixed,
     }

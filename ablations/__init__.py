@@ -39,8 +39,14 @@ if TYPE_CHECKING:
     from ablations.data.arrays import register_arrays
     from ablations.errors import PoolformerError
     from ablations.scheduling.scheduler import Outcome
+    from ablations.store.predictions import Predictions
     from ablations.store.records import Record
-    from ablations.tables.loading import load_histories, load_records, load_studies
+    from ablations.tables.loading import (
+        load_histories,
+        load_predictions,
+        load_records,
+        load_studies,
+    )
     from ablations.training.evaluate import Accuracy
 
 __all__ = [
@@ -48,6 +54,7 @@ __all__ = [
     "DataSource",
     "Outcome",
     "PoolformerError",
+    "Predictions",
     "Record",
     "RunConfig",
     "Study",
@@ -61,6 +68,7 @@ __all__ = [
     "figures",
     "judge_claims",
     "load_histories",
+    "load_predictions",
     "load_records",
     "load_studies",
     "load_study",
@@ -81,6 +89,7 @@ _MODULES = {
     "DataSource": "config.data_sources",
     "Outcome": "scheduling.scheduler",
     "PoolformerError": "errors",
+    "Predictions": "store.predictions",
     "Record": "store.records",
     "RunConfig": "config.schema",
     "Study": "analysis.study",
@@ -88,6 +97,7 @@ _MODULES = {
     "Verdict": "analysis.verdicts",
     "judge_claims": "analysis.verdicts",
     "load_histories": "tables.loading",
+    "load_predictions": "tables.loading",
     "load_records": "tables.loading",
     "load_studies": "tables.loading",
     "preset_names": "config.resolve",

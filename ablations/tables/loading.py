@@ -7,8 +7,9 @@ from pathlib import Path
 from ablations.analysis.build import build_studies
 from ablations.analysis.study import Study
 from ablations.errors import RecordError
-from ablations.store import load
+from ablations.store import load, predictions
 from ablations.store.history_csv import read_history
+from ablations.store.predictions import Predictions
 from ablations.store.records import HISTORY_FILE, Record
 
 
@@ -50,6 +51,33 @@ def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:
     """
     places = load.load_records([Path(folder) for folder in folders]).origins
     return {run: read_history(Path(place).parent / HISTORY_FILE) for run, place in places.items()}
+
+
+def load_predictions(*folders: str | Path) -> dict[str, Predictions]:
+    """What runs predicted for each validation image: run id -> predictions.
+
+    Only usable runs are read; those of older versions have no predictions and are left out.
+
+    Args:
+        folders: The results folders.
+
+    Raises:
+        RecordError: A folder does not exist, or predictions are damaged or do not belong to their
+            record.
+
+    Examples:
+        >>> found = ablations.load_predictions("runs")
+        >>> {run_id: (~each.top1).sum() for run_id, each in found.items()}
+        {'3f2ac1d09b7e': 247}
+    """
+    found = load.load_records([Path(folder) for folder in folders])
+    loaded = {
+        record.run_id: predictions.load_predictions(
+            Path(found.origins[record.run_id]).parent, record
+        )
+        for record in found.records
+    }
+    return {run_id: each for run_id, each in loaded.items() if each}
 
 
 def find_folder(folder: str | Path) -> Path:

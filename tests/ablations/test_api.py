@@ -20,6 +20,7 @@ def test_the_names_of_the_public_api():
         "DataSource",
         "Outcome",
         "PoolformerError",
+        "Predictions",
         "Record",
         "RunConfig",
         "Study",
@@ -33,6 +34,7 @@ def test_the_names_of_the_public_api():
         "figures",
         "judge_claims",
         "load_histories",
+        "load_predictions",
         "load_records",
         "load_studies",
         "load_study",
@@ -103,6 +105,7 @@ def test_a_study_of_shipped_records():
     assert frame["n"].sum() == sum(record.status == "finished" for record in records)
     assert {verdict.claim.id for verdict in ablations.judge_claims(study)}
     assert ablations.figures.forest_plot(study).axes
+    assert ablations.load_predictions("results/controls") == {}
     assert ablations.load_histories("results/mini").keys() == {r.run_id for r in records}
 
 
@@ -136,6 +139,14 @@ def test_a_run_is_trained_reused_loaded_and_evaluated(tmp_path):
     record = ablations.train(run.config, tmp_path / "runs", on_epoch=epochs.append)
     assert (record.status, record.run_id) == ("finished", run.config.run_id)
     assert len(epochs) == run.config.optim.total_epochs
+    (predictions,) = ablations.load_predictions(tmp_path / "runs").values()
+    assert 100 * predictions.top1.mean() == pytest.approx(record.metric())
+    file = tmp_path / "runs" / record.run_id / "predictions.npz"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with pytest.raises(RecordError, match=r"predictions\.npz is truncated"):
+        ablations.load_predictions(tmp_path / "runs")
+    file.write_bytes(content)
     outcome = ablations.run_study(sweep, overrides=TINY, results=tmp_path / "runs", progress=False)
     assert outcome.complete
     assert (outcome.records, outcome.reused) == ([record], 1)

@@ -62,6 +62,18 @@ def test_two_processes_leave_the_files_of_one(two):
 
 
 @pytest.mark.slow
+def test_predictions_of_unequal_shares_are_in_the_order_of_the_images(tiny, tmp_path):
+    """2,000 images on three processes, in batches of 256."""
+    config = tiny(**{"system.devices": 3, "data.batch_size": 240, "optim.epochs": 1})
+    record = train(config, tmp_path)
+    assert record.status == "finished", record.failure
+    predictions = load_predictions(tmp_path / config.run_id, record)
+    np.testing.assert_array_equal(predictions.labels, load_dataset(config.data).val.labels)
+    expected = {name: record.metric(f"val/{name}") for name in ("top1", "top5")}
+    assert accuracies(predictions) == expected
+
+
+@pytest.mark.slow
 def test_each_rank_draws_its_own_mixup_and_drop_path(tiny, tmp_path):
     drawn = {"model.drop_path": 0.3, "data.mixup": 0.2, "data.batch_size": 200}
     repeated = [train(tiny(**drawn, **TWO), tmp_path / name).metrics for name in ("once", "again")]

@@ -3,24 +3,23 @@
 Train the runs of sweep files that are not done yet, then print the table.
 
 A run that is in several files is trained once. After an interruption, the same command continues.
+
+--until-decided adds seeds look by look, and none to rows that are decided.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.cli.launching import add_launcher, create_launcher, launcher_name
-from ablations.cli.options import (
-    add_recipe,
-    add_results,
-    add_shared,
-    expand_sweep_files,
-    parse_duration,
-)
+from ablations.cli.looks import add_looks, expand_looks, look_event, look_line, parse_looks
+from ablations.cli.options import add_recipe, add_results, add_shared, parse_duration
 from ablations.cli.output import report_unsynced
 from ablations.cli.parser import Parser
 from ablations.console import screen
@@ -28,6 +27,8 @@ from ablations.errors import ConfigError, RecordError
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
+    from ablations.analysis.stats.looks import LookPlan, Progress
+    from ablations.analysis.study_plan import StudyPlan
     from ablations.config.sweep import SweepRun
     from ablations.scheduling.scheduler import Outcome
     from ablations.store.records import Record
@@ -37,6 +38,7 @@ def add(command: Parser) -> None:
     """Declare the flags."""
     add_shared(command, "sweeps", nargs="+")
     add_shared(command, "--seeds")
+    add_looks(command)
     add_launcher(command)
     command.add_argument(
         "--retry-failed",
@@ -61,10 +63,17 @@ def add(command: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the runs; return 1 where one fails, 130 or 143 where a signal stops the study."""
-    runs = expand_sweep_files(arguments)
+    looks = parse_looks(arguments)
+    runs = expand_looks(arguments, looks)
+    plan = _study_plan(arguments, runs, looks) if looks else None
+    if plan:
+        runs = _planned(plan, runs)
     if arguments.dry_run:
         return _list_runs(arguments, runs)
-    outcome = _train(arguments, runs)
+    if plan:
+        outcome, progress = _train_until_decided(arguments, runs, plan)
+    else:
+        outcome, progress = _train(arguments, runs), None
     if outcome.interrupted:
         done = sum(record.done for record in outcome.records)
         screen.note(
@@ -73,6 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return outcome.interrupted
     screen.note(_summary(outcome, len(runs)))
+    if plan and progress:
+        # Runs that the looks made needless are not missing.
+        needed = {record.run_id for record in outcome.records} | plan.run_ids(progress.missing)
+        runs = [each for each in runs if each.config.run_id in needed]
     if arguments.json:
         screen.out(json.dumps(_end_event(outcome, len(runs))))
     else:
@@ -80,6 +93,70 @@ def run(arguments: argparse.Namespace) -> int:
     for line in _problems(outcome, arguments.results):
         screen.note(line)
     return 0 if outcome.complete else 1
+
+
+def _study_plan(
+    arguments: argparse.Namespace, runs: Sequence[SweepRun], looks: LookPlan
+) -> StudyPlan:
+    """The plan of the study: that of the results folder, or a new one, which is written there.
+
+    Raises:
+        ConfigError: The runs are no study for such a plan, or the folder has another plan.
+    """
+    from ablations.analysis.study_plan import check_study_plan, plan_study, write_study_plan
+    from ablations.store import storage
+    from ablations.store.records import find_record
+
+    results = arguments.results
+    plan = plan_study([each.config for each in runs], looks)
+    if known := check_study_plan(results, plan):
+        return known
+    planned = [run_id for run_ids in plan.rows.values() for run_id in run_ids]
+    before = 0
+    for run_id in planned:
+        with contextlib.suppress(RecordError):  # reported when the runs are selected
+            record = find_record(results, run_id)
+            before += bool(record and record.done)
+    if before:
+        screen.note(
+            f"{results} has results of {pluralize(before, 'planned run')} already: tables will say "
+            "that the plan was made after them"
+        )
+    plan = replace(plan, results_before=before)
+    if arguments.dry_run:
+        return plan
+    storage.check_writable(results)
+    return write_study_plan(results, plan)
+
+
+def _planned(plan: StudyPlan, runs: Sequence[SweepRun]) -> list[SweepRun]:
+    """The runs that the plan may need."""
+    planned = {run_id for run_ids in plan.rows.values() for run_id in run_ids}
+    return [each for each in runs if each.config.run_id in planned]
+
+
+def _train_until_decided(
+    arguments: argparse.Namespace, runs: Sequence[SweepRun], plan: StudyPlan
+) -> tuple[Outcome, Progress]:
+    """Train the runs look by look; say what each look decides."""
+    from ablations.scheduling.until_decided import run_until_decided
+
+    def report(progress: Progress) -> None:
+        if arguments.json:
+            screen.out(json.dumps(look_event(progress)))
+        else:
+            screen.note(look_line(progress))
+
+    outcome, progress = run_until_decided(
+        plan, runs, lambda wanted: _train(arguments, wanted), report
+    )
+    if progress.look is not None and not outcome.interrupted:
+        missing = sum(map(len, progress.missing.values()))
+        screen.note(
+            f"the look at {plan.looks.looks[progress.look]} seeds waits for "
+            f"{pluralize(missing, 'run')} without a result: the same command goes on from here"
+        )
+    return outcome, progress
 
 
 def _train(arguments: argparse.Namespace, runs: Sequence[SweepRun]) -> Outcome:

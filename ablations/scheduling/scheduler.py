@@ -51,6 +51,19 @@ class Outcome:
     left: int = 0
     interrupted: int = 0
 
+    def add(self, other: Outcome) -> None:
+        """Add what became of other runs."""
+        self.records += other.records
+        self.reused += other.reused
+        self.elsewhere += other.elsewhere
+        self.refused |= other.refused
+        self.stale |= other.stale
+        self.unusable |= other.unusable
+        self.left += other.left
+        self.interrupted = self.interrupted or other.interrupted
+        for location, run_ids in other.quarantined.items():
+            self.quarantined.setdefault(location, []).extend(run_ids)
+
     @property
     def failed(self) -> list[Record]:
         """Records of runs that failed, now or before."""

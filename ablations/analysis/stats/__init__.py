@@ -14,6 +14,7 @@ from ablations.analysis.stats.bootstrap import bootstrap_interval
 from ablations.analysis.stats.comparisons import Comparisons, Intervals, Method, SignificanceTest
 from ablations.analysis.stats.descriptive import Spread, spread
 from ablations.analysis.stats.differences import (
+    BySeed,
     Difference,
     difference,
     paired_difference,
@@ -26,6 +27,7 @@ from ablations.analysis.stats.power import detection_power, minimum_effect, seed
 __all__ = [
     "ALPHA",
     "CONFIDENCE",
+    "BySeed",
     "Comparisons",
     "Difference",
     "Intervals",

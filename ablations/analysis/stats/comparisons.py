@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ablations.analysis.stats import crossed, variances
-from ablations.analysis.stats._common import CONFIDENCE
+from ablations.analysis.stats._common import ALPHA, CONFIDENCE
 from ablations.analysis.stats.differences import BySeed, Difference, difference
 from ablations.analysis.stats.family import Family
 from ablations.analysis.stats.multiple_testing import holm_correction
@@ -131,10 +131,28 @@ class Comparisons:
                 return known[row], known[baseline]
         return Variance(0.0, 0.0), Variance(0.0, 0.0)
 
-    def family(self, rows: Iterable[str], baseline: str) -> dict[str, Difference | None]:
-        """Rows minus their common baseline, tested together."""
+    def family(
+        self, rows: Iterable[str], baseline: str, error: float | None = None
+    ) -> dict[str, Difference | None]:
+        """Rows minus their common baseline, tested together.
+
+        Args:
+            rows: The rows.
+            baseline: The row that they are compared with.
+            error: The part of the family error of 5% that this look at the data spends, where
+                there are several looks. Intervals are then simultaneous by any test, and p-values
+                are multiplied by 5% / error, so that below 5% still means what it says.
+        """
         found = {row: self.difference(row, baseline) for row in rows}
-        return dict(zip(found, self.together(list(found.values())), strict=True))
+        differences = list(found.values())
+        if error is None:
+            return dict(zip(found, self.together(differences), strict=True))
+        p_values = [each.p if each else None for each in differences]
+        # Without a common estimate of the variances, a family that shares no baseline is a bound.
+        shared = self.test is not SignificanceTest.ORDINARY
+        pooled = self.test is SignificanceTest.POOLED
+        tested = _simultaneous(differences, p_values, shared, pooled, error)
+        return dict(zip(found, tested, strict=True))
 
     def together(
         self,
@@ -188,8 +206,12 @@ def _simultaneous(
     p_values: Sequence[float | None],
     same_baseline: bool,
     pooled: bool,
+    error: float = ALPHA,
 ) -> list[Difference | None]:
-    """Differences with simultaneous intervals and p-values: 5% bounds the chance of any error."""
+    """Differences with simultaneous intervals and p-values.
+
+    ``error`` bounds the chance of any error. P-values are scaled to a bound of 5%.
+    """
     tested = {
         i: (each, p)
         for i, (each, p) in enumerate(zip(differences, p_values, strict=True))
@@ -199,10 +221,10 @@ def _simultaneous(
     if not tested:
         return found
     family = family_of([each for each, _ in tested.values()], same_baseline, pooled)
-    level = family.level()
-    corrected = family.p_values([p for _, p in tested.values()], level)
+    level = family.level(error)
+    corrected = family.p_values([p for _, p in tested.values()], level, error)
     for (i, (each, _)), p in zip(tested.items(), corrected, strict=True):
-        found[i] = replace(each, level=level, p_corrected=p)
+        found[i] = replace(each, level=level, p_corrected=min(p * ALPHA / error, 1.0))
     return found
 
 

@@ -84,19 +84,21 @@ class Family:
             now = min(now - off / slope, 0.0)
         return float(np.exp(now))
 
-    def p_values(self, single: Sequence[float], level: float) -> list[float]:
+    def p_values(self, single: Sequence[float], level: float, error: float = ALPHA) -> list[float]:
         """The p-value of each difference in the family, from its p-value alone.
 
         Args:
             single: P-values of the single tests, (m,).
-            level: What ``level()`` gives. Exactly the p-values below it are below ALPHA here.
+            level: What ``level(error)`` gives. Exactly the p-values below it are below ``error``
+                here.
+            error: The family error.
         """
         p = np.maximum(np.array(single), 1e-300)
         nodes = np.unique(np.append(p, level))
         if len(nodes) > MANY_P:
             nodes = np.union1d(np.geomspace(nodes[0], nodes[-1], MANY_P), level)
         errors = [
-            ALPHA if node == level
+            error if node == level
             # So rare that no two are false at once.
             else len(self.df) * node if node < RARE
             else max(self.error(node), node)

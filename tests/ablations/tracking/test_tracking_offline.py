@@ -13,6 +13,7 @@ from ablations.cli.main import main
 from ablations.config.resolve import resolve
 from ablations.errors import TrackerError
 from ablations.store import history_csv
+from ablations.store.predictions import load_predictions
 from ablations.store.records import Record
 from ablations.tracking import client
 from ablations.tracking.reading import read_offline
@@ -131,6 +132,7 @@ def test_an_offline_folder_contains_the_record(offline):
     rows = history_csv.read_history(run_folder / "files" / "history.csv")
     assert rows == history_csv.read_history(results / record.run_id / "history.csv")
     assert [row["epoch"] for row in rows] == [1, 2]
+    assert load_predictions(run_folder / "files", record)
 
 
 def test_records_on_disk_and_in_an_offline_folder_are_merged(offline, tmp_path, capsys):

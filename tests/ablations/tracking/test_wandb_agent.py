@@ -138,6 +138,7 @@ def test_a_finished_run_is_reused_by_the_next_sweep(server: WandbServer, tmp_pat
         assert run.state == "finished", printed
         assert run.tags == ["Model size", "mini", "reused"]
         assert run.config["reused_from"] == f"lab/ablations/{first.id}"
+        assert run.files["predictions.npz"] == first.files["predictions.npz"]
         assert [row["val/top1"] for row in run.history] == [
             row["val/top1"] for row in first.history
         ]

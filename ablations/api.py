@@ -249,6 +249,7 @@ def load_study(
     baseline: str | None = None,
     test: str = "moderated",
     intervals: str = "simultaneous",
+    over: str = "seeds",
 ) -> Study:
     """The study in results folders: its rows, each compared with the baseline by seed.
 
@@ -263,10 +264,12 @@ def load_study(
             borrows from the others), ``pooled`` (one spread for all rows) or ``ordinary`` (t tests
             with Holm's correction).
         intervals: ``simultaneous`` (the 95% are about all rows together) or ``individual``.
+        over: What intervals and p-values are about: other ``seeds`` on the same images, or
+            ``seeds+images``, which needs the predictions of every run.
 
     Raises:
-        RecordError: A folder does not exist, or one of its records cannot be used.
-        ConfigError: The folders have no study, or several.
+        RecordError: A folder does not exist, or one of its records or predictions cannot be used.
+        ConfigError: The folders have no study, or several, or a row lacks predictions.
 
     Examples:
         >>> study = ablations.load_study("results/mini")
@@ -274,10 +277,15 @@ def load_study(
     """
     from ablations.analysis.build import build_studies
     from ablations.analysis.stats import Intervals, Method, SignificanceTest
-    from ablations.tables.loading import load_records
+    from ablations.tables.loading import load_predictions, load_records
 
     method = Method(SignificanceTest(test), Intervals(intervals))
-    studies = build_studies(load_records(*folders), baseline, method=method)
+    if over not in ("seeds", "seeds+images"):
+        raise ConfigError(f"over {over!r} must be seeds or seeds+images")
+    correct = None
+    if over == "seeds+images":
+        correct = {run: each.top1 for run, each in load_predictions(*folders).items()}
+    studies = build_studies(load_records(*folders), baseline, method=method, correct=correct)
     if len(studies) != 1:
         names = ": " + "; ".join(study.name for study in studies) if studies else ""
         raise ConfigError(

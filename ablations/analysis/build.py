@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablations.analysis import stats
 from ablations.analysis.baseline import choose_baseline, find_baseline_runs
@@ -31,6 +31,10 @@ from ablations.analysis.study import Study
 from ablations.config.schema import run_id_of
 from ablations.store.records import Record
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 def build_studies(
     records: Iterable[Record],
@@ -39,6 +43,7 @@ def build_studies(
     task: str | None = None,
     launched: Iterable[Mapping[str, Any]] = (),
     method: stats.Method | None = None,
+    correct: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> list[Study]:
     """Sort records into studies, and their runs into rows.
 
@@ -52,9 +57,12 @@ def build_studies(
         launched: Whole configs of runs that have started. Those without a record become pending
             rows, or missing seeds of rows.
         method: How differences are tested.
+        correct: Run id -> whether it has each image right, for standard errors over seeds and
+            images (``images.correct_images``); None for those over seeds.
 
     Raises:
-        ConfigError: ``baseline`` matches no run and no row, or several rows.
+        ConfigError: ``baseline`` matches no run and no row, or several rows; or the images of a run
+            are not known.
     """
     records = list(records)
     groups = group_records(records, task)
@@ -65,7 +73,7 @@ def build_studies(
     recorded = {record.run_id for record in records}
     pending = assign_launched(groups, [c for c in launched if run_id_of(c) not in recorded])
     studies = [
-        compare_rows(name_rows(choose_baseline(group, chosen), configs), results, method)
+        compare_rows(name_rows(choose_baseline(group, chosen), configs), results, method, correct)
         for group, configs in zip(groups, pending, strict=True)
     ]
     return sorted(studies, key=lambda study: (study.recipe, study.data, study.epochs))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablations.analysis import controls, stats
+from ablations.analysis.images import correct_by_row
 from ablations.analysis.row_names import NamedRows
 from ablations.analysis.rows import ControlComparison, Row, row_position
 from ablations.analysis.study import Study
 from ablations.config import diff
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 def compare_rows(
-    named: NamedRows, results: Path | None = None, method: stats.Method | None = None
+    named: NamedRows,
+    results: Path | None = None,
+    method: stats.Method | None = None,
+    correct: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Study:
     """Stage 4: the study, its rows compared with the baseline, with each other and their controls.
 
@@ -23,9 +32,16 @@ def compare_rows(
         named: The rows.
         results: The folder of the runs, if all are in one.
         method: How differences are tested.
+        correct: Run id -> whether it has each image right, for standard errors over seeds and
+            images; None for those over seeds.
+
+    Raises:
+        ConfigError: The images of a run are not known.
     """
     key, base, index = named.baseline.group.key, named.baseline.base_config, named.baseline.index
-    comparisons = stats.Comparisons({row.label: row.top1_by_seed for row in named.rows}, method)
+    outcomes = {row.label: row.top1_by_seed for row in named.rows}
+    right = None if correct is None else correct_by_row(named.rows, correct)
+    comparisons = stats.Comparisons(outcomes, method, right)
     rows = _compare_with_baseline(named.rows, index, comparisons)
     rows = _compare_with_controls(rows, index, comparisons)
     seeds = [] if index is None else rows[index].top1_by_seed

@@ -7,7 +7,7 @@ from ablations.analysis.stats import Comparisons, Intervals, SignificanceTest
 
 def method_note(comparisons: Comparisons, rows: str = "all rows of this table") -> str:
     """How differences are tested, in a sentence or two."""
-    family = family_note(comparisons, rows)
+    family = over_note(comparisons) + family_note(comparisons, rows)
     if comparisons.test is SignificanceTest.ORDINARY:
         few = "Fewer than four rows have a spread, so none borrows from the others."
         asked = comparisons.method.test
@@ -17,6 +17,11 @@ def method_note(comparisons: Comparisons, rows: str = "all rows of this table") 
         SignificanceTest.POOLED: "All rows share one spread.",
     }[comparisons.test]
     return f"{spread} {family}"
+
+
+def over_note(comparisons: Comparisons) -> str:
+    """That standard errors cover other images too, in a sentence; empty where they do not."""
+    return "" if comparisons.correct is None else "Over other seeds and other images. "
 
 
 def family_note(comparisons: Comparisons, rows: str) -> str:

@@ -68,8 +68,9 @@ class Study:
             return {}
         rows = {row.label: row.top1_by_seed for row in self.rows}
         method = stats.Method(stats.SignificanceTest.ORDINARY)
+        ordinary = stats.Comparisons(rows, method, self.comparisons.correct)
         others = [label for label in rows if label != self.baseline.label]
-        return stats.Comparisons(rows, method).family(others, self.baseline.label)
+        return ordinary.family(others, self.baseline.label)
 
     @property
     def training_length(self) -> str:

@@ -44,6 +44,12 @@ def add_sources(command: argparse.ArgumentParser) -> None:
         "individual (each alone, p uncorrected)",
     )
     command.add_argument(
+        "--over",
+        choices=["seeds", "seeds+images"],
+        help="what intervals and p-values are about: other seeds on the same images (default), or "
+        "other seeds and other images",
+    )
+    command.add_argument(
         "--wandb",
         action="append",
         default=[],
@@ -90,7 +96,9 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         needed: Whether there must be records and a baseline.
 
     Raises:
-        ConfigError: No source has a record, or no row is that of ``--baseline``.
+        ConfigError: No source has a record, no row is that of ``--baseline``, or a row lacks the
+            predictions that ``--over`` needs.
+        RecordError: Predictions are damaged or do not belong to their record.
         TrackerError: W&B does not answer, or has no such project.
     """
     from ablations.analysis.build import build_studies
@@ -112,8 +120,18 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         for path in sorted(folder.glob(f"*/{records.RUN_STATE_FILE}"))
         if (state := run_state.find_run_state(folder, path.parent.name))
     ]
+    correct = None
+    if arguments.over == "seeds+images":
+        from ablations.analysis.images import correct_images
+
+        correct = correct_images(loaded.records, loaded.origins)
     studies = build_studies(
-        loaded.records, arguments.baseline, home, launched=launched, method=_method(arguments)
+        loaded.records,
+        arguments.baseline,
+        home,
+        launched=launched,
+        method=_method(arguments),
+        correct=correct,
     )
     problems = list(loaded.problems)
     for study in studies if needed else []:

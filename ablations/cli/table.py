@@ -22,13 +22,13 @@ ABLATION = "ablation"
 OF = [ABLATION, "imagenet", "sizes", "retinanet", "maskrcnn", "ade20k"]
 # Flags that only some tables read.
 FLAGS = ["--style", "--columns", "--all-rows", "--bootstrap", "--baseline", "--publish"]
-FLAGS += ["--compare", "--pivot", "--explain", "--test", "--intervals"]
+FLAGS += ["--compare", "--pivot", "--explain", "--test", "--intervals", "--over"]
 METHOD = ["--test", "--intervals"]
 # The other tables of ablation records -> which of these flags each reads.
 ALTERNATIVES = {
     "--compare": ["--baseline", *METHOD],
     "--pivot": ["--baseline", "--publish", *METHOD],
-    "--explain": ["--baseline", "--publish", *METHOD],
+    "--explain": ["--baseline", "--publish", *METHOD, "--over"],
 }
 
 
@@ -121,7 +121,7 @@ def _chosen_table(arguments: argparse.Namespace) -> str:
     given = [flag for flag, value in values.items() if value not in (None, False, "full")]
     if arguments.of != ABLATION:
         table, name = "--of", f"--of {arguments.of}"
-        read = ["--baseline", *METHOD] if arguments.of == "sizes" else []
+        read = ["--baseline", *METHOD, "--over"] if arguments.of == "sizes" else []
     else:
         table = name = next((flag for flag in ALTERNATIVES if flag in given), ABLATION)
         read = ALTERNATIVES.get(table, [flag for flag in FLAGS if flag not in ALTERNATIVES])

@@ -9,12 +9,18 @@ text, 0.4 in its table), and the loss of pool size 7 (0.1) similar. It was fixed
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ablations.paper.published import BASELINE, Line, parse_csv, typed_row
 
 ABOVE, BELOW, WITHIN = "above", "below", "within"
 MARGIN = 0.5  # points
+
+# The paper's accuracies are of one run each on the 50,000 validation images of ImageNet-1K.
+IMAGES = 50_000
+# Standard deviation over seeds in points. The paper does not give it; this is an assumption.
+SEEDS_STD = 0.1
 
 # What a claim says, and the words or numbers that say it.
 _EVIDENCE: dict[int, tuple[str, str]] = {
@@ -94,6 +100,31 @@ class Claim:
     difference: float
     stated_difference: float
     margin: float | None = None
+
+    @property
+    def images_error(self) -> float:
+        """Standard error of the difference by its images in points, at most.
+
+        By the binomial distribution of both accuracies. The two models see the same images, so
+        their errors go together and the true one is smaller; by how much, the paper does not say.
+        """
+        squares = [top1 * (100 - top1) for top1 in (self.subject_top1, self.comparison_top1)]
+        return math.sqrt(sum(squares) / IMAGES)
+
+    @property
+    def seeds_error(self) -> float:
+        """Standard error of the difference by its seeds in points, as assumed."""
+        return math.sqrt(2) * SEEDS_STD
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of a 95% interval of the difference over images and seeds, in points."""
+        return 1.96 * math.hypot(self.images_error, self.seeds_error)
+
+    @property
+    def open(self) -> bool:
+        """Whether images and seeds alone may explain the published difference."""
+        return abs(self.difference) <= self.half_width
 
     @property
     def variants(self) -> tuple[str, str]:

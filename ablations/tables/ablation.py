@@ -43,6 +43,10 @@ CONTROL = "Δ from control"
 
 TOP1_NOTE = "Top-1: of the last epoch, mean ± standard deviation over {seeds}."
 DELTA_NOTE = "Δ: difference from the baseline in points, paired by seed"
+ERRORS_NOTE = (
+    "SE seeds, SE images: parts of the standard error of Δ that other seeds and other images add; "
+    "Images: the images' share of its square."
+)
 COST_NOTE = "Params, MACs: of these models at {size}x{size} pixels, counted by fvcore."
 S12_NOTE = "At S12: of the same change on PoolFormer-S12, or the size named, at 224x224 pixels."
 COLUMNS = [
@@ -67,6 +71,9 @@ COLUMNS = [
     Column("Δ", "_row", cells.row_delta, f"{DELTA_NOTE}.", "delta"),
     Column("95% CI", "_delta", cells.interval, "95% CI: of Δ. {method}", "ci"),
     Column("p", "_delta", cells.reported_p, name="p"),
+    Column("SE seeds", "delta_se_seeds", cells.two_decimals, "{errors}", "se_seeds"),
+    Column("SE images", "delta_se_images", cells.two_decimals, "{errors}", "se_images"),
+    Column("Images", "images_share", cells.percentage, "{errors}", "images_share"),
     Column(
         "r",
         "seed_correlation",
@@ -102,6 +109,7 @@ BY_HEADING = {column.heading: column for column in COLUMNS}
 EVERY = [name for name in BY_HEADING if name != BOTH]  # which repeats two others
 NARROW = [TOP1, "n", BOTH, "p", "Params", "MACs", "Paper Δ"]  # fit WIDTH
 PAGE = [TOP1, "n", "Δ", "95% CI", "p", CONTROL, "Params", "MACs", "Paper top-1", "Paper Δ"]
+OVER_IMAGES = ["SE seeds", "SE images", "Images"]
 KEPT = [TOP1, "n"]  # also if empty
 NO_CONTENT = {"", cells.EMPTY, "0"}  # gaps and the baseline's zero
 WITH_UNITS = ["params", "macs", "s12_params", "s12_macs"]
@@ -232,8 +240,10 @@ def _largest_unit(counts: Iterable[int | None]) -> str:
 def _full_columns(
     rows: Sequence[Row], lines: Sequence[Values], headings: Sequence[str]
 ) -> list[Column]:
-    """The columns with content that were asked for, and the bootstrap, which has its own flag."""
+    """The columns with content that were asked for, and those that have a flag of their own."""
     wanted = [*headings, *([BOOTSTRAP] if any(row.bootstrap for row in rows) else [])]
+    if any(row.delta and row.delta.images_error is not None for row in rows):
+        wanted += OVER_IMAGES
     columns = [BY_HEADING[heading] for heading in dict.fromkeys(wanted)]
     columns = [c for c in columns if c.heading in KEPT or not set(c.texts(lines)) <= NO_CONTENT]
     if not any(row.delta and row.delta.half_width is not None for row in rows):
@@ -256,6 +266,7 @@ def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
     """How to read the columns, and what the study lacks of a baseline."""
     size = next((side for r in study.records if (side := r.cost.get("image_size"))), "?")
     facts = {"size": size, "seeds": _seeds(study, style), "paper": paper_note(study)}
+    facts["errors"] = ERRORS_NOTE
     facts["method"] = method_note(study.comparisons)
     top1_first = sorted(shown, key=lambda column: column.heading != TOP1)
     notes = list(dict.fromkeys(c.note.format(**facts) for c in top1_first if c.note))

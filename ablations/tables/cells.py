@@ -138,6 +138,11 @@ def two_decimals(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def percentage(share: float | None) -> str:
+    """A share of 1 in whole percent; empty for none."""
+    return "" if share is None else f"{share:.0%}"
+
+
 def millions(value: float | None) -> str:
     """A number of millions, to three digits; a dash for none."""
     return quantity(value and value * 1e6, "M")

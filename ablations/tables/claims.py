@@ -9,7 +9,7 @@ from ablations.analysis.rows import Row
 from ablations.analysis.stats import ALPHA
 from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN, UNDETERMINED, VERDICTS, Verdict, judge_claims
-from ablations.paper.claims import MARGIN, OTHER_CLAIMS
+from ablations.paper.claims import IMAGES, MARGIN, OTHER_CLAIMS, SEEDS_STD
 from ablations.paper.published import BASELINE
 from ablations.tables import cells, csv_values, missing, provenance
 from ablations.tables.notes import (
@@ -32,6 +32,7 @@ COLUMNS = [
     Column("p", "_p", cells.p_value),
     Column("Seeds needed", "_seeds_needed"),
     Column("Paper Δ", "paper_delta", cells.signed),
+    Column("Paper ±", "paper_ci95", cells.two_decimals),
     Column("In CI", "paper_in_interval", {None: "", True: "yes", False: "no"}.__getitem__),
 ]
 
@@ -63,6 +64,10 @@ def _line(study: Study, verdict: Verdict) -> Values:
         "seeds_needed": verdict.seeds,
         "paper_delta": claim.difference,
         "paper_stated_delta": claim.stated_difference,
+        "paper_ci95": claim.half_width,
+        "paper_se_images": claim.images_error,
+        "paper_se_seeds": claim.seeds_error,
+        "paper_open": claim.open,
         "paper_in_interval": verdict.paper_in_interval,
         "paper_top1": claim.subject_top1,
         "paper_comparison_top1": claim.comparison_top1,
@@ -151,6 +156,7 @@ def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
     notes += baseline_notes(study, "no claim about it is judged")
     if any(each.delta for each in verdicts):
         notes += _rules(study, verdicts)
+    notes.append(_paper_note(verdicts))
     side = next((side for r in study.records if (side := r.cost.get("image_size"))), None)
     pixels = f", {side}x{side} pixels" if side else ""
     return [
@@ -161,6 +167,18 @@ def _footnotes(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
         f"No record of an ablation decides the paper's claims {OTHER_CLAIMS[0]} to "
         f"{OTHER_CLAIMS[-1]} (other people's models, COCO and ADE20K, longer training, speed).",
     ]
+
+
+def _paper_note(verdicts: Sequence[Verdict]) -> str:
+    """What the images and the seeds of the paper leave open of its differences."""
+    within = [str(each.claim.id) for each in verdicts if each.claim.open]
+    open_ones = f"Claims {', '.join(within)} differ by no more." if within else ""
+    return (
+        f"Paper ±: half of a 95% interval of the paper's Δ, which is of one run each on {IMAGES:,} "
+        "images: the binomial error of both accuracies, taken as independent (an upper bound, as "
+        "the images are the same), and seeds, which the paper does not give: a standard deviation "
+        f"of {SEEDS_STD:g} points is assumed. {open_ones}"
+    ).rstrip()
 
 
 def _rules(study: Study, verdicts: Sequence[Verdict]) -> list[str]:

@@ -6,7 +6,7 @@ Each function gives column -> value. What is not known is None, except counts: 0
 from __future__ import annotations
 
 from ablations.analysis.rows import Row
-from ablations.analysis.stats import Difference
+from ablations.analysis.stats import Comparisons, Difference
 from ablations.analysis.study import Study
 from ablations.config import naming
 from ablations.tables import provenance
@@ -66,12 +66,21 @@ def method_values(study: Study, row: Row) -> Values:
     return {
         "delta_se": delta.standard_error if delta else None,
         "delta_df": delta.df if delta else None,
+        "delta_se_seeds": delta.seeds_error if delta else None,
+        "delta_se_images": delta.images_error if delta else None,
+        "images_share": delta.images_share if delta else None,
         "test": comparisons.test.value if delta else None,
         "intervals": comparisons.interval_kind.value if delta else None,
+        "over": over(comparisons) if delta else None,
         **fields_of(delta.alone if delta else None, "low", "high", prefix="delta_individual_"),
         **fields_of(ordinary, "low", "high", "p", prefix="ordinary_"),
         "p_holm": ordinary.p_corrected if ordinary else None,
     }
+
+
+def over(comparisons: Comparisons) -> str:
+    """What standard errors are over, as ``--over`` has it."""
+    return "seeds" if comparisons.correct is None else "seeds+images"
 
 
 def test_name(delta: Difference | None) -> str | None:

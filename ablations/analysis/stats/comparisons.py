@@ -197,7 +197,7 @@ class Comparisons:
             level: The level of their intervals.
         """
         tested = [each for each in differences if each is not None and each.p is not None]
-        pooled = self.test is SignificanceTest.POOLED
+        pooled = self.test is SignificanceTest.POOLED and self.correct is None
         return family_of(tested, pooled=pooled).p_values([p], level)[0]
 
 

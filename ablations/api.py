@@ -276,6 +276,7 @@ def load_study(
         >>> {row.label: row.top1.mean for row in study.rows}
     """
     from ablations.analysis.build import build_studies
+    from ablations.analysis.planned import apply_plans
     from ablations.analysis.stats import Intervals, Method, SignificanceTest
     from ablations.tables.loading import load_predictions, load_records
 
@@ -286,6 +287,7 @@ def load_study(
     if over == "seeds+images":
         correct = {run: each.top1 for run, each in load_predictions(*folders).items()}
     studies = build_studies(load_records(*folders), baseline, method=method, correct=correct)
+    studies = apply_plans(studies, map(Path, folders))
     if len(studies) != 1:
         names = ": " + "; ".join(study.name for study in studies) if studies else ""
         raise ConfigError(

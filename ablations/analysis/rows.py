@@ -65,6 +65,7 @@ class Row:
         controls: Its differences from its controls.
         bootstrap: A 95% bootstrap interval of the mean in percent, if requested.
         config: For a row without records, the config of one of its runs.
+        look_note: At which look it was decided, or that its seeds were added without a plan.
     """
 
     axis: str
@@ -80,6 +81,7 @@ class Row:
     controls: Sequence[ControlComparison] = ()
     bootstrap: tuple[float, float] | None = None
     config: Mapping[str, Any] | None = None
+    look_note: str = ""
 
     def count(self, status: str) -> int:
         """The number of runs with a status."""

@@ -39,6 +39,7 @@ class Study:
         pending_rows: Rows whose runs have started and have no record yet.
         cooldown: Epochs of the cool-down, where they are not the recipe's.
         comparisons: The differences between its rows, by label.
+        plan_note: How its seeds were added, if a plan says so.
     """
 
     recipe: str
@@ -56,6 +57,7 @@ class Study:
     pending_rows: Sequence[Row] = ()
     cooldown: int | None = None
     comparisons: stats.Comparisons = field(default_factory=lambda: stats.Comparisons({}))
+    plan_note: str = ""
 
     def difference(self, row: Row, other: Row) -> stats.Difference | None:
         """Row minus other in top-1 points, tested alone; None where either has no result."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ablations.bench.image_simulation import bench_images
+from ablations.bench.looks_simulation import bench_looks
 from ablations.bench.runner import bench_runner
 from ablations.bench.simulation import bench_statistics
 from ablations.bench.table import bench_table
@@ -19,6 +20,7 @@ BENCHES: Mapping[str, Callable[[RunConfig, int, Report], BenchResult]] = {
     "tracker": bench_tracker,
     "statistics": bench_statistics,
     "images": bench_images,
+    "looks": bench_looks,
 }
 
 __all__ = ["BENCHES", "BenchResult"]

@@ -11,6 +11,8 @@ tracker: a run that logs to W&B against the same run with --tracker none.
 statistics: simulated studies: the coverage of intervals, the error rates and the power of tests.
 
 images: simulated studies: the same for intervals over seeds and images.
+
+looks: simulated studies that add seeds look by look: the error rate, and the runs saved.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ def add(command: Parser) -> None:
     command.add_argument(
         "names",
         nargs="*",
-        choices=["runner", "table", "tracker", "statistics", "images"],
+        choices=["runner", "table", "tracker", "statistics", "images", "looks"],
         metavar="bench",
-        help="runner, table, tracker, statistics or images (default: all)",
+        help="runner, table, tracker, statistics, images or looks (default: all)",
     )
     command.add_argument(
         "--rounds",

@@ -183,11 +183,12 @@ def _train(arguments: argparse.Namespace, runs: Sequence[SweepRun]) -> Outcome:
 
 def _print_tables(runs: Sequence[SweepRun], outcome: Outcome, results: Path) -> None:
     from ablations.analysis.build import build_studies
+    from ablations.analysis.planned import apply_plans
     from ablations.tables import render_studies
 
     launched = [each.config.to_json() for each in runs]
     studies = build_studies(outcome.records, results=results, launched=launched)
-    screen.out(render_studies(studies, "md"), end="")
+    screen.out(render_studies(apply_plans(studies, [results]), "md"), end="")
 
 
 def _summary(outcome: Outcome, runs: int) -> str:

@@ -102,6 +102,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         TrackerError: W&B does not answer, or has no such project.
     """
     from ablations.analysis.build import build_studies
+    from ablations.analysis.planned import apply_plans
     from ablations.store import records, run_state
     from ablations.store.load import TASK_METRICS, record_task
     from ablations.tables.missing import baseline_command
@@ -133,6 +134,7 @@ def gather(arguments: argparse.Namespace, needed: bool = True) -> Gathered:
         method=_method(arguments),
         correct=correct,
     )
+    studies = apply_plans(studies, folders)
     problems = list(loaded.problems)
     for study in studies if needed else []:
         if reason := study.no_baseline_reason(loaded.origins):

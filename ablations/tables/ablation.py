@@ -160,6 +160,7 @@ def row_values(study: Study, row: Row) -> Values:
         "minimum_effect": row.minimum_effect,
         **csv_values.status_counts(row),
         "failures": "; ".join(f"{count} {kind}" for kind, count in failures),
+        "look": row.look_note,
         "missing_seeds": " ".join(map(str, row.missing_seeds)),
         "missing_command": missing.fill_command(study, row),
         **csv_values.cost_values(row),
@@ -205,6 +206,7 @@ def study_table(
     verdicts = judge_claims(study) if full else []
     for row, line in zip(rows, lines, strict=True):
         notes = [also_note(row), partial_pairs_note(row) if full else "", controls_note(row)]
+        notes.append(f"{row.label}: {row.look_note}." if row.look_note else "")
         line |= {f"_{name}": cells.quantity(line[name], unit) for name, unit in units.items()}
         line |= {
             "_row": row,
@@ -225,6 +227,7 @@ def study_table(
     table.lines.extend(lines)
     table.footnotes = [
         *_footnotes(study, style, shown),
+        *([study.plan_note] if study.plan_note else []),
         *missing.missing_notes(study, absent),
         *provenance.provenance_notes(study),
     ]

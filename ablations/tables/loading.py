@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablations.analysis.build import build_studies
+from ablations.analysis.planned import apply_plans
 from ablations.analysis.study import Study
 from ablations.errors import RecordError
 from ablations.store import load, predictions
@@ -38,7 +39,7 @@ def load_studies(*folders: str | Path) -> list[Study]:
     Raises:
         RecordError: A folder does not exist, or has a record that cannot be used.
     """
-    return build_studies(load_records(*folders))
+    return apply_plans(build_studies(load_records(*folders)), map(Path, folders))
 
 
 def load_histories(*folders: str | Path) -> dict[str, list[dict[str, float]]]:

@@ -31,6 +31,8 @@ def partial_pairs_note(row: Row) -> str:
     delta = row.delta
     if delta is None or row.top1 is None or not delta.paired or delta.n == row.top1.n:
         return ""
+    if "without a plan, which" in row.look_note:
+        return ""  # that note says it
     seeds = pluralize(delta.n, "seed")
     return f"{row.label}: Δ is over the {seeds} that the baseline has too, of {row.top1.n}."
 

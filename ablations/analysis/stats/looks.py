@@ -80,8 +80,13 @@ class Decision:
 
 
 def split_error(looks: Sequence[int], error: float = ALPHA) -> tuple[float, ...]:
-    """The error that each look spends: the same at each."""
-    return (error / len(looks),) * len(looks)
+    """The error that each look spends, in proportion to the square of its seeds.
+
+    Large differences show early at any level; the others need what is left for later looks. In
+    simulated studies this decides more rows than equal parts, at almost the same saving.
+    """
+    total = sum(seeds**2 for seeds in looks)
+    return tuple(error * seeds**2 / total for seeds in looks)
 
 
 def look(

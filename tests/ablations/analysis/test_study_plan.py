@@ -58,7 +58,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (plan_study(runs(), LookPlan((2, 3), (0.025, 0.02), 0.5)), "errors 0.025,0.025, not"),
+        (plan_study(runs(), LookPlan((2, 3), (0.025, 0.02), 0.5)), "errors 0.01538,0.03462, not"),
         (plan_study(runs(), LookPlan((2, 3), split_error((2, 3)))), "margin 0.5, not none"),
         (plan_study(runs(), LookPlan((3,), split_error((3,)), 0.5)), "looks 2,3, not 3"),
         (plan_study([r for r in runs() if r.model.token_mixers != "random"], LOOKS), "rows 3"),

@@ -20,8 +20,10 @@ from ablations.store.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ablations.analysis.flips import Flips
     from ablations.analysis.study import Study
     from ablations.scheduling.scheduler import Outcome
+    from ablations.store.predictions import Predictions
     from ablations.training.evaluate import Accuracy, EvaluatedModel
 
 Folder = str | Path
@@ -321,3 +323,53 @@ def ablation_table(study: Study | Iterable[Study] | Iterable[Record]) -> pd.Data
     if not studies:
         return pd.DataFrame()
     return pd.concat([study_table(each).values for each in studies], ignore_index=True)
+
+
+def compare_predictions(
+    study: Study, row: str, predictions: Mapping[str, Predictions], baseline: str = "baseline"
+) -> Flips:
+    """What the runs of two rows predicted for each validation image, compared.
+
+    ``flips.flips`` are the images that most seeds of one row get right and most of the other wrong,
+    ``flips.counts`` McNemar's counts of each seed. `flipped_images` makes a table of them and
+    `figures.contact_sheet` a figure.
+
+    Args:
+        study: The study of both rows.
+        row: A name of the row or a part of it, what it changes (``norm=batch``), or a run id.
+        predictions: The result of `load_predictions`.
+        baseline: The same for the row to compare with.
+
+    Raises:
+        ConfigError: A name fits no row, or several.
+        RecordError: Runs have no predictions, or of other images.
+
+    Examples:
+        >>> predictions = ablations.load_predictions("runs")
+        >>> flips = ablations.compare_predictions(study, "attention", predictions)
+        >>> ablations.figures.contact_sheet(flips)
+    """
+    from ablations.analysis.flips import compare_predictions, find_pair
+
+    return compare_predictions(*find_pair([study], baseline, row), predictions)
+
+
+def flipped_images(flips: Flips) -> pd.DataFrame:
+    """The validation images that flip between two rows, one a row.
+
+    The columns are those of ``ablations images --format csv``: index in the validation set,
+    direction (gained or lost), true class, the class that each side predicts, and how many of its
+    seeds are right. Classes are numbers where the images, which have their names, are not at hand.
+
+    Args:
+        flips: The result of `compare_predictions`.
+    """
+    from ablations.analysis.flips import load_images
+    from ablations.errors import DataError
+    from ablations.tables.flips import flips_frame
+
+    try:
+        classes = load_images(flips).classes
+    except (ConfigError, DataError):
+        return flips_frame(flips)
+    return flips_frame(flips, classes)

@@ -229,9 +229,14 @@ def set_log_ticks(axes: Axes, form: str) -> None:
 def to_png(figure: Figure, dpi: float = 1.5 * DPI) -> bytes:
     """A figure as a PNG file, by default for a screen with 1.5 device pixels per pixel.
 
-    The colours are reduced to 256, which is not visible and makes the file a third as large.
+    The colours are reduced to 256, which is not visible and makes the file a third as large; not
+    with photographs in colour.
     """
-    with Image.open(io.BytesIO(_saved(figure, "png", dpi=dpi))) as drawn:
+    whole = _saved(figure, "png", dpi=dpi)
+    shown = [image.get_array() for axes in figure.axes for image in axes.get_images()]
+    if any(pixels is not None and pixels.ndim == 3 for pixels in shown):
+        return whole
+    with Image.open(io.BytesIO(whole)) as drawn:
         few = drawn.convert("RGB").quantize(
             256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )

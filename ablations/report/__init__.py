@@ -17,10 +17,11 @@ from ablations.analysis.study import Study
 from ablations.analysis.verdicts import NOT_RUN
 from ablations.config import naming
 from ablations.page import fill_template, html_document
-from ablations.report import curves, runs, summary
+from ablations.report import curves, flips, runs, summary
 from ablations.report.curves import History
 from ablations.report.plots import study_plots
 from ablations.store.load import LoadResult
+from ablations.store.predictions import Predictions
 from ablations.store.records import RECORD_FILE
 from ablations.tables import Table, claims_table, missing, provenance, study_table
 from ablations.tables.html_tables import html_table
@@ -54,10 +55,11 @@ def build_report(
     """
     studies = build_studies(loaded.records) if known is None else known
     histories, broken = curves.read_histories(loaded)
-    left_out = [*(loaded.problems if problems is None else problems), *broken]
+    predictions, damaged = flips.read_predictions(loaded)
+    left_out = [*(loaded.problems if problems is None else problems), *broken, *damaged]
     full = len(loaded.records) <= runs.MAX_FULL_RUNS
     parts = [
-        _study(study, f"s{number}", loaded, histories, full)
+        _study(study, f"s{number}", loaded, histories, predictions, full)
         for number, study in enumerate(studies, start=1)
     ]
     body = fill_template(
@@ -73,7 +75,12 @@ def build_report(
 
 
 def _study(
-    study: Study, name: str, loaded: LoadResult, histories: dict[str, History], full: bool
+    study: Study,
+    name: str,
+    loaded: LoadResult,
+    histories: dict[str, History],
+    predictions: dict[str, Predictions],
+    full: bool,
 ) -> Markup:
     """The section of one study; the ids of its elements start with ``name``."""
     known = {record.run_id: (row, record) for row in study.rows for record in row.records}
@@ -105,6 +112,7 @@ def _study(
         sentences=summary.summary_sentences(study),
         tables=tables,
         plots=study_plots(study, histories, name),
+        flips=flips.flips_section(study, predictions, name),
         missing=absent,
         facts=_facts(study, loaded),
         commands=_commands(study),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ablations.analysis.build import build_studies
@@ -10,8 +11,9 @@ from ablations.analysis.study import Study
 from ablations.errors import RecordError
 from ablations.store import load, predictions
 from ablations.store.history_csv import read_history
+from ablations.store.load import LoadResult
 from ablations.store.predictions import Predictions
-from ablations.store.records import HISTORY_FILE, Record
+from ablations.store.records import HISTORY_FILE, RECORD_FILE, Record
 
 
 def load_records(*folders: str | Path) -> list[Record]:
@@ -72,12 +74,24 @@ def load_predictions(*folders: str | Path) -> dict[str, Predictions]:
         {'3f2ac1d09b7e': 247}
     """
     found = load.load_records([Path(folder) for folder in folders])
-    loaded = {
-        record.run_id: predictions.load_predictions(
-            Path(found.origins[record.run_id]).parent, record
-        )
-        for record in found.records
-    }
+    return predictions_of(found, found.records)
+
+
+def predictions_of(found: LoadResult, runs: Iterable[Record]) -> dict[str, Predictions]:
+    """The predictions beside records on disk: run id -> predictions, of the runs that have any.
+
+    Args:
+        found: Records and their files.
+        runs: Some of the records.
+
+    Raises:
+        RecordError: Predictions are damaged or do not belong to their record.
+    """
+    loaded = {}
+    for record in runs:
+        path = Path(found.origins[record.run_id])
+        if path.name == RECORD_FILE:  # not a run of W&B
+            loaded[record.run_id] = predictions.load_predictions(path.parent, record)
     return {run_id: each for run_id, each in loaded.items() if each}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ablations.cli.options import add_output
+from ablations.cli.options import add_output, default_results
 from ablations.cli.output import report_problems, write_output
 from ablations.cli.parser import Parser
 from ablations.cli.sources import Gathered, add_sources, add_table_format, gather, table_format
@@ -22,6 +22,7 @@ ABLATION = "ablation"
 OF = [ABLATION, "imagenet", "sizes", "retinanet", "maskrcnn", "ade20k"]
 # Flags that only some tables read.
 FLAGS = ["--style", "--columns", "--all-rows", "--bootstrap", "--baseline", "--publish"]
+FLAGS += ["--rows", "--rename", "--sort"]
 FLAGS += ["--compare", "--pivot", "--explain", "--test", "--intervals", "--over"]
 METHOD = ["--test", "--intervals"]
 # The other tables of ablation records -> which of these flags each reads.
@@ -56,6 +57,26 @@ def add(command: Parser) -> None:
     )
     command.add_argument(
         "--all-rows", action="store_true", help="also show the paper's rows that were not run"
+    )
+    command.add_argument(
+        "--rows",
+        action="append",
+        metavar="ROW",
+        help="show this row beside the baseline: its name, a part of it (attention) or what it "
+        "changes (norm=batch); may be given several times",
+    )
+    command.add_argument(
+        "--rename",
+        action="append",
+        metavar="OLD=NEW",
+        help="show a row under another name; may be given several times (labels.yaml in a results "
+        "folder: the same as lines `OLD: NEW`)",
+    )
+    command.add_argument(
+        "--sort",
+        choices=["paper", "difference", "name"],
+        help="order of the rows: paper (default: that of the paper's table), difference (from the "
+        "baseline, highest first) or name",
     )
     add_output(command)
     command.add_argument(
@@ -136,6 +157,7 @@ def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     from ablations.analysis.build import add_bootstrap_intervals
     from ablations.tables import View, render_studies
     from ablations.tables.ablation import BOOTSTRAP, parse_columns
+    from ablations.tables.selection import SORTS, Selection, read_names
 
     columns = None if arguments.columns is None else parse_columns(arguments.columns)
     studies = found.studies
@@ -146,7 +168,10 @@ def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
         raise ConfigError(f"--bootstrap {arguments.bootstrap} must be a seed, 0 or more")
     else:
         studies = add_bootstrap_intervals(studies, arguments.bootstrap)
-    view = View(arguments.style, columns, arguments.all_rows)
+    names = read_names(arguments.results or [default_results()], arguments.rename or [], studies)
+    selection = Selection(arguments.rows or [], names, arguments.sort or SORTS[0])
+    selection.check(studies)
+    view = View(arguments.style, columns, arguments.all_rows, selection)
     return render_studies(studies, arguments.format, view)
 
 

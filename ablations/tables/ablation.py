@@ -23,6 +23,7 @@ from ablations.tables.notes import (
     partial_pairs_note,
     study_title,
 )
+from ablations.tables.selection import ALL_ROWS, SORTS, Selection
 from ablations.tables.table import (
     Badge,
     Column,
@@ -184,7 +185,11 @@ def _control_values(row: Row) -> Values:
 
 
 def study_table(
-    study: Study, style: str = "full", columns: Sequence[str] = PAGE, all_rows: bool = False
+    study: Study,
+    style: str = "full",
+    columns: Sequence[str] = PAGE,
+    all_rows: bool = False,
+    selection: Selection = ALL_ROWS,
 ) -> Table:
     """The table of a study, a row a variant.
 
@@ -197,21 +202,26 @@ def study_table(
         style: ``full``, or ``paper``: the columns of the paper's Table 5.
         columns: The headings of the columns; a column without content is left out.
         all_rows: Whether to add the rows of the paper that the study lacks.
+        selection: Which rows, in which order, under which names.
     """
-    absent = missing.missing_rows(study, all_rows)
-    rows, full = sorted([*study.rows, *absent], key=row_position), style == "full"
-    table = Table(f"Ablation: {study_title(study)}", section=ABLATION)
+    absent, full = missing.missing_rows(study, all_rows), style == "full"
+    every = sorted([*study.rows, *absent], key=row_position)
+    rows = selection.choose(study, every)
+    absent = [row for row in absent if row in rows]
+    by_paper = selection.sort == SORTS[0]
+    table = Table(f"Ablation: {study_title(study)}", section=ABLATION if by_paper else None)
     lines = [row_values(study, row) for row in rows]
     units = {name: _largest_unit(line[name] for line in lines) for name in WITH_UNITS}
     verdicts = judge_claims(study) if full else []
     for row, line in zip(rows, lines, strict=True):
         notes = [also_note(row), partial_pairs_note(row) if full else "", controls_note(row)]
         notes.append(f"{row.label}: {row.look_note}." if row.look_note else "")
+        name = line["variant"] = selection.name(row.label)
         line |= {f"_{name}": cells.quantity(line[name], unit) for name, unit in units.items()}
         line |= {
             "_row": row,
             "_delta": row.delta,
-            "_label": row.label + table.row_notes.mark(*notes),
+            "_label": name + table.row_notes.mark(*map(selection.rename, notes)),
             "_paper_delta": "" if row is study.baseline else cells.signed(line["paper_delta"]),
             "_runs": [[record.run_id for record in row.records]],
         }
@@ -223,11 +233,13 @@ def study_table(
         if row.delta and row.delta.significant:
             line["_bold"] |= {BOTH, "Δ"}
     shown = _full_columns(rows, lines, columns) if full else _paper_columns(units["macs"])
-    table.columns = [*word_columns(ablation=ABLATION, _label=VARIANT), *shown]
+    words = {"ablation": ABLATION, "_label": VARIANT} if by_paper else {"_label": VARIANT}
+    table.columns = [*word_columns(**words), *shown]
     table.lines.extend(lines)
     table.footnotes = [
         *_footnotes(study, style, shown),
         *([study.plan_note] if study.plan_note else []),
+        *_hidden_note(len(every) - len(rows)),
         *missing.missing_notes(study, absent),
         *provenance.provenance_notes(study),
     ]
@@ -284,6 +296,12 @@ def _footnotes(study: Study, style: str, shown: Sequence[Column]) -> list[str]:
         command = missing.baseline_command(study)
         notes[-1] = CommandNote(f"{notes[-1]} It is trained by `{command}`")
     return notes
+
+
+def _hidden_note(count: int) -> list[str]:
+    """That rows are hidden, which the tests have counted."""
+    rows = pluralize(count, "row is", "rows are")
+    return [f"{rows} not shown; intervals and p-values are of all rows."] if count else []
 
 
 def _seeds(study: Study, style: str) -> str:

@@ -17,7 +17,7 @@ BORDERS = 3  # characters of a column: a bar and two blanks; one more bar ends t
 
 
 def fold_table(
-    frame: pd.DataFrame, text_columns: Sequence[str], section: str, width: int
+    frame: pd.DataFrame, text_columns: Sequence[str], section: str | None, width: int
 ) -> pd.DataFrame:
     """The frame without its section column, folded to ``width`` as far as possible.
 
@@ -26,7 +26,7 @@ def fold_table(
     Args:
         frame: Escaped cells, each section named once.
         text_columns: The first besides the section has the names of the rows.
-        section: The column of the sections; each name becomes a line above its rows.
+        section: The column of the sections; each name becomes a line above its rows. None without.
         width: Characters of a line.
     """
     name = next(column for column in text_columns if column != section)
@@ -39,7 +39,7 @@ def fold_table(
         limits[column] = max(limits[column], min(limits[column] + room, _most(column, frame)))
     lines: list[dict[str, str]] = []
     for row in frame.to_dict("records"):
-        if row[section] not in ("", row[name]):
+        if section and row[section] not in ("", row[name]):
             lines += _folded({name: f"**{row[section]}**"}, limits)
         lines += _folded({column: row[column] for column in shown}, limits)
     return pd.DataFrame(lines, columns=shown).fillna("")

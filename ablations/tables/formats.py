@@ -16,7 +16,7 @@ from ablations.text import escape
 def render_markdown(table: Table) -> str:
     """A GitHub table with its footnotes, below its title if it has one."""
     frame = _formatted(table, escape.markdown, "**{}**")
-    if table.width and table.section:
+    if table.width and table.text_columns:
         frame = fold_table(frame, table.text_columns, table.section, table.width)
     body = align_table(frame, table.text_columns)
     footnotes = "\n".join(fold_footnote(note, table.width) for note in table.all_footnotes)

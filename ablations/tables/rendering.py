@@ -15,6 +15,7 @@ from ablations.tables.downstream import downstream_table
 from ablations.tables.folding import table_width
 from ablations.tables.formats import render_csv, render_latex, render_markdown
 from ablations.tables.imagenet import imagenet_table
+from ablations.tables.selection import ALL_ROWS, Selection
 from ablations.tables.sizes import sizes_table
 from ablations.tables.table import Table
 
@@ -31,16 +32,18 @@ class View:
         style: One of STYLES.
         columns: Headings of the columns; None for those that suit the format.
         all_rows: Whether to add the rows of the paper that a study lacks.
+        selection: Which rows, in which order, under which names.
     """
 
     style: str = "full"
     columns: Sequence[str] | None = None
     all_rows: bool = False
+    selection: Selection = ALL_ROWS
 
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""
         columns = self.columns or (PAGE if form == "html" else NARROW)
-        table = study_table(study, self.style, columns, self.all_rows)
+        table = study_table(study, self.style, columns, self.all_rows, self.selection)
         if self.columns is None and (self.style == "full" or table_width(table.frame) > WIDTH):
             table.width = WIDTH
         return table

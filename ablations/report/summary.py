@@ -68,7 +68,8 @@ def _differences(study: Study) -> list[str]:
         reason = "a test takes two seeds or more whose results vary"
         return [f"No variant could be tested against the baseline: {reason}."] * compared
     different = [row for row in tested if row.delta and row.delta.significant]
-    family = family_note(study.comparisons, "all variants").rstrip(".").lower()
+    family = family_note(study.comparisons, "all variants").rstrip(".")
+    family = family[:1].lower() + family[1:]
     claim = f"from the baseline significantly ({LEVEL}; {family})"
     if not different:
         subject = "The variant tested does not differ" if len(tested) == 1 else "No variant differs"

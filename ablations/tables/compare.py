@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablations.analysis import stats
+from ablations.analysis.method_notes import method_note
 from ablations.analysis.rows import Row, row_position
 from ablations.analysis.study import Study
 from ablations.tables import cells, csv_values, provenance
@@ -159,14 +160,19 @@ def _footnotes(pair: Pair, change: str, lines: Sequence[_Line]) -> list[str]:
     sides = list(zip(pair.names, pair.studies, strict=True))
     notes = [f"{name}: {study_title(study)}." for name, study in sides]
     if pair.same_setting:
-        notes.append(f"{change} is the difference in top-1 in points, with its 95% t interval.")
+        notes.append(f"{change} is the difference in top-1 in points, with its 95% interval.")
     else:
         notes.append(
             "The two differ in more than their code, so their accuracies are not compared: "
             f"{change} is by how many points a row's difference from its baseline is larger "
             f"in {pair.names[1]}."
         )
-    notes.append("Each interval is of its row alone, not corrected for the number of rows.")
+    notes.append(f"Each interval of {change} holds alone, by a t test of that row's runs.")
+    methods = {name: method_note(study.comparisons, "all its rows") for name, study in sides}
+    if len(set(methods.values())) == 1:
+        notes.append(f"Δ on either side, from its baseline: {methods[pair.names[0]]}")
+    else:
+        notes += [f"{name}: Δ, from its baseline: {method}" for name, method in methods.items()]
     deltas = [row.delta for line in lines for row in line.rows if row]
     if any(map(cells.uses_welch, [*deltas, *(line.change for line in lines)])):
         notes.append(WELCH_NOTE)

@@ -11,7 +11,7 @@ from ablations.config import naming
 from ablations.tables import cells
 from ablations.text.phrases import pluralize
 
-WELCH_NOTE = "ʷ The two share fewer than two seeds: their means are compared, by Welch's t."
+WELCH_NOTE = "ʷ The two share fewer than two seeds: their means are compared, as independent."
 
 
 def study_title(study: Study) -> str:

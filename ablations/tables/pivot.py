@@ -264,7 +264,7 @@ def _interaction_notes(grid: Grid) -> list[str]:
         left = naming.value_label(grid.across, grid.across_values[0])
         notes.append(
             "Interaction: what both change together, less what each changes alone against "
-            f"{first}, {left}; in points, paired by seed, ± half of its 95% t interval. "
+            f"{first}, {left}; in points, paired by seed, ± half of its 95% interval (t test). "
             + family_note(grid.study.comparisons, "all interactions")
         )
     return notes

@@ -187,7 +187,9 @@ def _footnotes(study: Study | None, sizes: Mapping[str, Row]) -> list[str]:
         f"recipe's models at {side}x{side} pixels."
     )
     if any(cells.uses_welch(row.delta) for row in rows):
-        notes.append("Sizes that share fewer than two seeds with S12 are compared by Welch's t.")
+        notes.append(
+            "Sizes that share fewer than two seeds with S12 are compared by means, as independent."
+        )
     absent = [name.upper() for name, row in sizes.items() if not row.records]
     if absent:
         notes.append(CommandNote(f"Missing {', '.join(absent)}: `{_command(study)}`"))

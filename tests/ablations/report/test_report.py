@@ -49,6 +49,7 @@ def test_the_summary_counts_runs_variants_and_seeds():
     # -2, -1, -3: t = -2 sqrt(3), p = 0.074
     assert "The variant tested does not differ from the baseline" in text
     assert "no proof of equality" in text
+    assert "p is after Holm's correction)" in text
     # 80% power with three pairs: 3.26 deviations of the differences (statsmodels' TTestPower).
     assert "a true difference of 3.26 points in the median variant" in text
 

@@ -47,6 +47,19 @@ def test_two_commits_are_compared_seed_by_seed(folders, capsys):
     assert (row["a_name"], row["b_name"], row["a_n"]) == ("old", "new", "3")
 
 
+def test_the_notes_say_which_test_each_interval_comes_from(tmp_path, capsys):
+    for side in ("old", "new"):
+        for pool_size in (3, 5, 7, 9, 11):
+            for seed, noise in enumerate((0.0, 0.3 + pool_size / 9, 0.1)):
+                record(seed, 80 + noise, model__pool_size=pool_size).write(tmp_path / side)
+    text = printed(capsys, tmp_path / "old", tmp_path / "new", "--compare")
+    assert "Each interval of new - old holds alone, by a t test of that row's runs." in text
+    assert "borrows from the other rows (moderated t). Intervals and p hold for all its" in text
+    assert "not corrected" not in text
+    text = printed(capsys, tmp_path / "old", tmp_path / "new", "--compare", "--test", "ordinary")
+    assert "Δ on either side, from its baseline: t tests." in text
+
+
 def test_two_recipes_are_compared_by_their_differences_only(tmp_path, folders, capsys):
     for seed, (base, other) in enumerate(((60, 61), (62, 63), (61, 62.3))):
         record(seed, base, recipe="fashion").write(tmp_path / "fashion")
@@ -176,8 +189,8 @@ def test_seeds_that_do_not_match_are_marked_on_both_sides_of_a_comparison(tmp_pa
     text = printed(capsys, tmp_path / "a", tmp_path / "b", "--compare")
     (row,) = [line for line in text.splitlines() if "-> None" in line and line.startswith("|")]
     assert row.count("ʷ") == 3  # a, b, and b - a
-    assert "by Welch's t" in text
-    assert "not corrected for the number of rows" in text
+    assert "as independent" in text
+    assert "holds alone, by a t test of that row" in text
 
 
 def test_studies_of_other_settings_are_compared_by_their_differences(tmp_path, capsys):

@@ -93,7 +93,7 @@ def test_sizes_that_share_no_seeds_are_compared_by_their_means():
     found = [*BASE, record(7, 90.0, preset="s24"), record(8, 92.0, preset="s24")]
     table = tables.sizes_table(*build_studies(found))
     assert (
-        "Sizes that share fewer than two seeds with S12 are compared by Welch's t."
+        "Sizes that share fewer than two seeds with S12 are compared by means, as independent."
         in table.footnotes
     )
 

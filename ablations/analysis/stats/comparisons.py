@@ -126,8 +126,10 @@ class Comparisons:
 
     def _variances(self, row: str, baseline: str, paired: bool) -> tuple[Variance, Variance]:
         """The variances of both sides; without degrees of freedom where they are not known."""
-        for known in (self._paired if paired else None, self._unpaired):
-            if known is not None and known[row].df and known[baseline].df:
+        for known in (self._paired, self._unpaired) if paired else (self._unpaired,):
+            if known is None:
+                break  # nothing varies besides the seeds' effects
+            if known[row].df and known[baseline].df:
                 return known[row], known[baseline]
         return Variance(0.0, 0.0), Variance(0.0, 0.0)
 

@@ -34,6 +34,7 @@ from ablations.analysis.stats.differences import BySeed
 
 MIN_GROUPS = 5  # a baseline and four rows; fewer say too little about variances in general
 MAX_PRIOR_DF = 2.0
+WILD = 100.0  # times the median variance: ten times the usual spread
 
 
 class Variance(NamedTuple):
@@ -69,33 +70,52 @@ def residual_variances(groups: Sequence[BySeed]) -> list[Variance]:
 
     A group's degrees of freedom are what the fit leaves of its runs: (n - 1)(g - 1)/g for g groups
     with the same n seeds. They are 0 for a group that shares no two seeds with the others, and for
-    a constant one (a model that learned nothing), which the seeds do not affect.
+    a constant one (a model that learned nothing), which the seeds do not affect. The effects of the
+    seeds are fitted without wild groups: a single run at chance would spoil them for all.
     """
     position = {seed: i for i, seed in enumerate(sorted({seed for g in groups for seed in g}))}
     varying = [each.value > 0 for each in total_variances(groups)]
     groups = [group if varies else {} for group, varies in zip(groups, varying, strict=True)]
     indices = [np.array([position[seed] for seed in group], int) for group in groups]
     outcomes = [np.fromiter(group.values(), float) for group in groups]
+    wild = _wild_groups(indices, outcomes)
     # The normal equations of the seeds' effects, after the groups' means are eliminated.
     normal = np.zeros((len(position), len(position)))
     moments = np.zeros(len(position))
-    for index, values in zip(indices, outcomes, strict=True):
-        if len(values) > 1:
+    for index, values, apart in zip(indices, outcomes, wild, strict=True):
+        if len(values) > 1 and not apart:
             normal[np.ix_(index, index)] += np.eye(len(values)) - 1 / len(values)
             moments[index] += values - values.mean()
     inverse = np.linalg.pinv(normal, hermitian=True)
     effects = inverse @ moments
     found = []
-    for index, values in zip(indices, outcomes, strict=True):
+    for index, values, apart in zip(indices, outcomes, wild, strict=True):
         n = len(values)
         if n < 2:
             found.append(Variance(0.0, 0.0))
             continue
         own = inverse[np.ix_(index, index)]
-        df = n - 1 - float(np.trace(own) - own.sum() / n)
+        df = n - 1 - (0.0 if apart else float(np.trace(own) - own.sum() / n))
         residuals = values - values.mean() - (effects[index] - effects[index].mean())
         found.append(_variance(residuals, df, values))
     return found
+
+
+def _wild_groups(indices: Sequence[np.ndarray], outcomes: Sequence[np.ndarray]) -> list[bool]:
+    """Whether each group varies far more than most around the seeds' median outcomes."""
+    centred = [values - values.mean() if len(values) else values for values in outcomes]
+    by_seed: dict[int, list[float]] = {}
+    for index, values in zip(indices, centred, strict=True):
+        for seed, value in zip(index.tolist(), values.tolist(), strict=True):
+            by_seed.setdefault(seed, []).append(value)
+    usual = {seed: float(np.median(values)) for seed, values in by_seed.items()}
+    spreads = [
+        float(np.var(values - [usual[seed] for seed in index.tolist()])) if len(values) > 1 else 0.0
+        for index, values in zip(indices, centred, strict=True)
+    ]
+    known = [spread for spread in spreads if spread]
+    limit = WILD * float(np.median(known)) if known else math.inf
+    return [spread > limit for spread in spreads]
 
 
 def _variance(residuals: np.ndarray, df: float, values: np.ndarray) -> Variance:

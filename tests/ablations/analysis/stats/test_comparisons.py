@@ -155,6 +155,24 @@ def test_a_collapsed_row_is_compared_with_the_baselines_spread():
     assert found.p < 1e-4
 
 
+def test_rows_that_differ_by_the_same_in_all_seeds_have_no_spread():
+    outcomes = {name: by_seed([80.0 + i, 81.0 + i, 79.5 + i]) for i, name in enumerate("bcdefg")}
+    found = Comparisons(outcomes).difference("c", "b")
+    assert found.constant
+    assert (found.mean, found.p) == (1.0, None)
+
+
+def test_one_run_at_chance_widens_its_own_interval_only():
+    outcomes = study(rows=8, spreads=0.3)
+    usual = Comparisons(outcomes).family(rows_of(outcomes), "b")
+    outcomes["r3"][1] = 10.0
+    found = Comparisons(outcomes).family(rows_of(outcomes), "b")
+    assert found["r3"].half_width > 50
+    for row in rows_of(outcomes):
+        if row != "r3":
+            assert found[row].half_width < 2 * usual[row].half_width
+
+
 def test_a_missing_seed_of_a_row_takes_its_pair_only():
     outcomes = study(rows=6, seeds=4)
     del outcomes["r1"][2]

@@ -62,6 +62,19 @@ def test_one_run_and_a_constant_group_have_no_residual_variance():
     assert [bool(own.df) for own in found] == [True, False, False, True]
 
 
+def test_one_run_at_chance_does_not_spoil_the_others():
+    generator = np.random.default_rng(2)
+    for count in (4, 17):
+        groups = [by_seed(80 + generator.normal(0, 0.3, 3)) for _ in range(count + 1)]
+        before = variances.residual_variances(groups)
+        groups[2][1] = 10.0
+        after = variances.residual_variances(groups)
+        assert after[2].value > 1000
+        assert after[2].df == 2
+        for i in {*range(count + 1)} - {2}:
+            assert after[i].value < 5 * max(own.value for own in before)
+
+
 def drawn(prior_df, groups=20_000, own_df=4, seed=1):
     """Sample variances of groups whose true variances have a prior of mean scale 2."""
     generator = np.random.default_rng(seed)

@@ -145,7 +145,7 @@ def test_claims_are_shown_if_there_are_any(bare):
 
 def test_the_runs_of_a_claims_two_rows_are_separate(bare):
     rows = Cells(build_report(placed(*BASE, *IDENTITY)).page).rows
-    shown = {row[0]: row[7] for row in rows if len(row) == 12}
+    shown = {row[0]: row[7] for row in rows if len(row) == 13}
     assert shown["identity token mixer below pooling baseline"] == "0 1 2 against 0 1 2"
     assert shown["global random matrix above identity"] == "– against 0 1 2"
     assert shown["SiLU within 0.5 of GELU"] == "– against 0 1 2"

@@ -9,7 +9,9 @@ def method_note(comparisons: Comparisons, rows: str = "all rows of this table") 
     """How differences are tested, in a sentence or two."""
     family = over_note(comparisons) + family_note(comparisons, rows)
     if comparisons.test is SignificanceTest.ORDINARY:
-        few = "Fewer than four rows have a spread, so none borrows from the others."
+        few = (
+            "Fewer than five rows (with the baseline) have a spread: none borrows from the others."
+        )
         asked = comparisons.method.test
         return f"t tests. {family}" + ("" if asked is SignificanceTest.ORDINARY else f" {few}")
     spread = {

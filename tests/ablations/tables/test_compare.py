@@ -221,3 +221,12 @@ def test_hybrids_of_two_recipes_match_although_their_batches_differ(tmp_path, ca
     rows = [line for line in text.splitlines() if line.startswith("|") and "60.00" in line]
     assert len(rows) == 3
     assert not any("missing" in row for row in rows)
+
+
+def test_the_note_counts_the_baseline_among_the_rows_with_a_spread(tmp_path, capsys):
+    for pool_size in (3, 5, 7, 9, 11):  # the baseline is constant, four rows are not
+        for seed in range(3):
+            top1 = 80.0 if pool_size == 3 else 80 + seed * pool_size / 9
+            record(seed, top1, model__pool_size=pool_size).write(tmp_path)
+    text = " ".join(printed(capsys, tmp_path).split())
+    assert "Fewer than five rows (with the baseline) have a spread" in text

@@ -14,6 +14,7 @@ from ablations.config.schema import DataConfig
 from ablations.data.dataset import ImageDataset
 from ablations.data.decode import decode_image
 from ablations.errors import DataError
+from ablations.machine import env_vars
 
 MAX_SIDE = 160  # pixels; larger images are shrunk to it
 
@@ -69,7 +70,8 @@ def validation_images(
         DataError: The images are not at hand, broken, or others.
     """
     # A batch of one and no transform: any images will do.
-    configs = [DataConfig(name=name, root=root, batch_size=1, pipeline="timm") for root in roots]
+    there = [root for root in roots if root is None or env_vars.expand_path(root).is_dir()]
+    configs = [DataConfig(name=name, root=root, batch_size=1, pipeline="timm") for root in there]
     config = next(filter(data.is_available, configs), None)
     where = ", ".join(dict.fromkeys(str(root or "data") for root in roots))
     if config is None:

@@ -19,6 +19,9 @@ from ablations.analysis.flips import (
     load_images,
     most_different,
 )
+from ablations.config.schema import DataConfig
+from ablations.data import load_dataset
+from ablations.data.validation import MAX_SIDE, validation_images
 from ablations.errors import ConfigError, DataError, RecordError
 from ablations.store.predictions import Predictions
 from tests.factories.records import BASE, IDENTITY, record
@@ -143,6 +146,19 @@ def test_rows_are_found_by_name_or_refused():
     other = build_studies([record(0, 70.0, recipe="fashion", model__norm="layer")])
     with pytest.raises(ConfigError, match="no study has both"):
         find_pair([*studies, *other], "identity", "layernorm -> layernorm")
+
+
+def test_image_files_are_found_in_the_first_folder_that_exists(image_folder):
+    config = DataConfig(name="folder", root=str(image_folder), batch_size=1, pipeline="timm")
+    dataset = load_dataset(config)
+    roots = (str(image_folder / "moved"), str(image_folder))
+    found = validation_images("folder", dataset.fingerprint, dataset.val.labels, roots)
+    assert found.classes == dataset.classes
+    image = found.image(5)
+    assert image.shape[2] == 3
+    assert max(image.shape) <= MAX_SIDE
+    with pytest.raises(DataError, match="images of folder are not in .*moved"):
+        validation_images("folder", dataset.fingerprint, dataset.val.labels, roots[:1])
 
 
 def test_images_of_another_fingerprint_are_refused():

@@ -13,12 +13,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ablations.cli.looks import add_looks, expand_looks, parse_looks
 from ablations.cli.options import (
     add_recipe,
     add_results,
     add_shared,
     default_data_root,
-    expand_sweep_files,
     parse_count,
     path_argument,
 )
@@ -32,6 +32,7 @@ def add(command: Parser) -> None:
     """Declare the flags."""
     add_shared(command, "sweeps", nargs="*")
     add_shared(command, "--seeds", "--workers")
+    add_looks(command)
     command.add_argument(
         "--probes",
         type=parse_count,
@@ -72,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ablations.planning.report import plan_table
     from ablations.store import storage
 
-    runs = expand_sweep_files(arguments)
+    looks = parse_looks(arguments)
+    runs = expand_looks(arguments, looks)
     storage.check_writable(arguments.results)
     plan = make_plan(
         [each.config for each in runs],
@@ -82,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.std,
         reuse=not arguments.no_reuse,
         max_probes=arguments.probes,
+        looks=looks,
     )
     _print(arguments, plan, plan_table)
     for complaint in plan["complaints"]:

@@ -13,10 +13,12 @@ from rich.filesize import decimal
 
 from ablations.analysis import controls
 from ablations.analysis.rows import row_position
+from ablations.analysis.stats.looks import LookPlan
 from ablations.config.schema import RunConfig
 from ablations.machine.cores import usable_cores
 from ablations.planning.dataset_sample import dataset_size
 from ablations.planning.effect import difference_std, minimum_effects
+from ablations.planning.looks import expected_hours
 from ablations.planning.plan_file import ExpectedRun, read_plan, write_plan
 from ablations.planning.probe import probe_sample
 from ablations.planning.probe_processes import Job
@@ -40,6 +42,7 @@ def make_plan(
     std: float | None = None,
     reuse: bool = True,
     max_probes: int | None = None,
+    looks: LookPlan | None = None,
 ) -> dict[str, Any]:
     """Probe the runs to train and estimate the study; also writes ``<results>/plan.json``.
 
@@ -51,6 +54,7 @@ def make_plan(
         std: Standard deviation of differences in points; None for that of records.
         reuse: Whether runs that are done stay as they are.
         max_probes: How many variants to probe at most; None for all.
+        looks: When rows are looked at, if seeds are added until they are decided.
 
     Returns:
         The plan as JSON values.
@@ -96,6 +100,7 @@ def make_plan(
         "disk": disk,
         "std": std,
         "std_source": std_source,
+        "looks": looks and expected_hours(runs, variants, known.records, looks),
         "minimum_effect": minimum_effects([len(variant.runs) for variant in variants], std),
         "variants": [variant.to_json() for variant in variants],
         "complaints": complaints(variants, disk, known.problems) + reuse_check.warnings(results),

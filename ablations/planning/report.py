@@ -72,6 +72,8 @@ def _notes(plan: Mapping[str, Any]) -> Iterator[str]:
             f"{_hours(plan['wall_hours'])}, plus some seconds to start each run."
         )
         yield from _caveats(plan, probed)
+    if looks := plan["looks"]:
+        yield _looks_note(looks)
     disk = {name: decimal(size) for name, size in plan["disk"].items()}
     yield (
         f"Disk: {disk['kept_bytes']} stay, {disk['running_bytes']} more while runs train; "
@@ -79,6 +81,24 @@ def _notes(plan: Mapping[str, Any]) -> Iterator[str]:
     )
     for effect in plan["minimum_effect"]:
         yield _effect_note(plan, effect)
+
+
+def _looks_note(looks: Mapping[str, Any]) -> str:
+    """The hours with and without looks, and what they assume."""
+    counts = ", ".join(map(str, looks["looks"]))
+    text = (
+        f"Looks at {counts} seeds: {_hours(looks['device_hours'])} of device time, "
+        f"{_hours(looks['device_hours_without'])} without looks"
+    )
+    decided, rows = len(looks["decided"]), pluralize(looks["rows"], "row")
+    if decided:
+        text += (
+            f". The records decide {decided} of {rows}; the others are assumed to need all looks"
+        )
+    else:
+        text += f". No record decides a row, so each of {rows} is assumed to need all looks"
+    first = _hours(looks["device_hours_first_look"])
+    return f"{text}. If the first look decided all, it would be {first}."
 
 
 def _caveats(plan: Mapping[str, Any], probed: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -6,8 +6,7 @@ from ablations.bench.looks_simulation import SCENARIOS, bench_looks, measure
 
 
 def test_looks_save_runs_and_make_few_wrong_statements():
-    found = measure(SCENARIOS["half the rows differ"], studies=25)
-    assert found == measure(SCENARIOS["half the rows differ"], studies=25)
+    found = measure(SCENARIOS["half the rows differ"], studies=12)
     assert found.family_error < 0.25
     assert found.saved > 0.1
     assert 0.3 < found.decided <= 1

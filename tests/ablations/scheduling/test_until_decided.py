@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -117,26 +115,17 @@ def command(sweep, results, *flags):
     return [*words, "--until-decided", *flags]
 
 
-def test_two_runners_train_one_planned_study(sweep, tmp_path, capsys):
+def test_two_runners_train_one_planned_study(sweep, tmp_path, capsys, start):
     words = command(sweep, tmp_path, "--looks", "2,3", "--workers", "1")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "ablations", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    ended = [runner.finish() for runner in [start("ablations", *words) for _ in range(2)]]
+    assert [each.returncode for each in ended] == [0, 0], ended
     found, _ = records.read_records([tmp_path])
     plan = read_study_plan(tmp_path)
     progress = plan.progress(found)
     assert progress.look is None
     assert len(found) == 2 * max(each.seeds for each in progress.decisions.values())
-    for _, errors in outputs:
-        assert "look at 2 seeds: " in errors
+    for each in ended:
+        assert "look at 2 seeds: " in each.stderr
     # The same command again trains nothing and looks again at the same records.
     assert main([*words, "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -82,6 +82,9 @@ def test_the_commands_of_readme_and_guide_run_one_after_the_other(tmp_path, imag
             continue
         words = command.split()[1:]
         short = [*SHORT, "--seeds", "0"] if words[0] == "run" else SHORT
+        if "--until-decided" in words:
+            short = [*SHORT, "--seeds", "0,1"]
+            words[words.index("--looks") + 1] = "2"
         if words[0] in ("run", "train", "plan") and "--check" not in words:
             words += map(shlex.quote, short)
         shell = subprocess.run(

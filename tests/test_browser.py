@@ -279,8 +279,9 @@ def test_a_screenshot_looks_right(browser, mini_report, tmp_path, size):
     inside = [(int(x), int(y)) for x, y in marks if 140 < x < size[0] - 20 and 0 < y < size[1]]
     assert len(inside) >= 5
     for x, y in inside:
-        red, _, blue = seen[y, x].astype(int)
-        assert blue - red > 60, (x, y)
+        # The paper's mark or the zero line may cover the middle of a dot.
+        near = seen[max(y - 4, 0) : y + 5, x - 4 : x + 5].astype(int)
+        assert (near[..., 2] - near[..., 0]).max() > 60, (x, y)
     # The zero lines are in one column of pixels, all the way down.
     zeros = browser.js(
         "all('figure:first-of-type svg.bar .zero').map(el => el.getBoundingClientRect().left)"

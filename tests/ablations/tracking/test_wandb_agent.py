@@ -56,8 +56,8 @@ def test_a_sweep_run_by_an_agent_gives_the_same_table_from_wandb_and_disk(
     assert markdown[0] == markdown[1]
     project, _, sweep = path.rpartition("/")
     filters = {"config.seed": 1, "config.model.pool_size": 3}
-    code = "from ablations import tracking\n"
-    code += f"found = tracking.read_project({project!r}, [{sweep!r}], {filters!r}, finished=True)\n"
+    code = "from ablations.tracking import reading\n"
+    code += f"found = reading.read_project({project!r}, [{sweep!r}], {filters!r}, finished=True)\n"
     code += "answer = [record.run_id for record, source in found.records]"
     expected = resolve("mini", {**SMALL, "optim.epochs": 1, "seed": 1}).run_id
     assert ask(server, tmp_path, code) == [expected]

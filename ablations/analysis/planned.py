@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ablations.analysis.rows import Row
-from ablations.analysis.stats.looks import Decision, Verdict
+from ablations.analysis.stats.looks import Conclusion, Decision
 from ablations.analysis.study import Study
 from ablations.analysis.study_plan import STUDY_FILE, StudyPlan, read_study_plan
 from ablations.text.phrases import pluralize
@@ -78,8 +78,8 @@ def _look_note(plan: StudyPlan, row: Row, label: str, decision: Decision | None)
         return "before its first look"
     verdict = decision.verdict
     where = f"at {decision.seeds} seeds"
-    note = f"open {where}" if verdict is Verdict.OPEN else f"decided {where} ({verdict.value})"
-    last = plan.looks.looks[-1] if verdict is Verdict.OPEN else decision.seeds
+    note = f"open {where}" if verdict is Conclusion.OPEN else f"decided {where} ({verdict.value})"
+    last = plan.looks.looks[-1] if verdict is Conclusion.OPEN else decision.seeds
     planned = plan.rows[label][:last]
     extra = [r.config["seed"] for r in row.records if r.done and r.run_id not in planned]
     if extra:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from ablations.analysis.build import build_studies
 from ablations.analysis.stats import BySeed, Method, SignificanceTest, looks
-from ablations.analysis.stats.looks import LookPlan, Progress
+from ablations.analysis.stats.looks import LookPlan, LookProgress
 from ablations.config.schema import RunConfig
 from ablations.errors import ConfigError, MissingFileError, SchemaError, StatisticsError
 from ablations.store import validation
@@ -47,7 +47,7 @@ class StudyPlan:
     metric: str = MAIN_METRIC
     results_before: int = field(default=0, compare=False)
 
-    def progress(self, records: Iterable[Record]) -> Progress:
+    def progress(self, records: Iterable[Record]) -> LookProgress:
         """How far the looks are, by the records of its runs alone; others are not read.
 
         A failed run has ended, and leaves its row with one pair fewer.

@@ -8,14 +8,18 @@ no difference from the baseline is real; what a study sees of one is due to its 
 from __future__ import annotations
 
 import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from ablations.analysis.stats import ALPHA, Comparisons, crossed
 from ablations.analysis.stats.comparisons import family_of
-from ablations.bench.simulation import HIGHEST_FAMILY_ERROR, LOWEST_COVERAGE
+from ablations.bench.limits import (
+    HIGHEST_FAMILY_ERROR,
+    LOWEST_COVERAGE,
+    keeps_limits,
+    standard_error,
+)
 from ablations.bench.timing import BenchResult, Report
 from ablations.config.schema import RunConfig
 
@@ -107,11 +111,11 @@ def bench_images(_: RunConfig, rounds: int, report: Report) -> BenchResult:
         report: Called with one line per scenario.
     """
     studies = rounds * STUDIES
-    error = math.sqrt(HIGHEST_FAMILY_ERROR * (1 - HIGHEST_FAMILY_ERROR) / studies)
+    error = 100 * standard_error(studies)
     lines = [
         f"Simulated studies, {studies} of each kind: each draws new seeds and new images, and no",
         "row differs. Coverage: of 95% intervals alone. Family error: any row declared different.",
-        f"In percent; a family error of 5.5% is known to {100 * error:.1f} points.",
+        f"In percent; a family error of 5.5% is known to {error:.1f} points.",
         "",
         f"{'':30} {'over seeds and images':>38} {'over seeds':>22}",
         f"{'':20} {'rows':>4} {'seeds':>5} {'images':>6} {'coverage':>8} {'family error':>12}"
@@ -122,16 +126,12 @@ def bench_images(_: RunConfig, rounds: int, report: Report) -> BenchResult:
         report(name)
         for (rows, images), seeds in itertools.product(SIZES, SEEDS):
             rates = measure(scenario, rows, seeds, images, studies)
-            # Three standard errors beyond a limit are no chance result.
-            kept = rates.coverage > LOWEST_COVERAGE - error and (
-                rates.family_error < HIGHEST_FAMILY_ERROR + 3 * error
-            )
+            kept = keeps_limits(studies, rates.family_error, rates.coverage)
             passed &= kept
             shown = [f"{100 * rate:.1f}" for rate in rates]
             lines.append(
                 f"{name:20} {rows:4} {seeds:5} {images:6} {shown[0]:>8} {shown[1]:>12}"
-                f" {shown[2]:>5} {shown[3]:>8} {shown[4]:>12}"
-                + ("" if kept else " beyond the limits")
+                f" {shown[2]:>5} {shown[3]:>8} {shown[4]:>12}" + ("" if kept else " NOT KEPT")
             )
     lines += [
         "",

@@ -22,6 +22,12 @@ from ablations.analysis.stats import (
     holm_correction,
 )
 from ablations.analysis.stats.comparisons import family_of
+from ablations.bench.limits import (
+    HIGHEST_FAMILY_ERROR,
+    LOWEST_COVERAGE,
+    keeps_limits,
+    standard_error,
+)
 from ablations.bench.timing import BenchResult, Report
 from ablations.config.schema import RunConfig
 
@@ -29,7 +35,6 @@ STUDIES = 100  # a round
 # Seeds of each row, and the true difference in standard deviations for which power is compared.
 EFFECTS = {2: 8.0, 3: 4.5, 5: 2.5, 10: 1.5}
 ROWS = (4, 17, 60)
-LOWEST_COVERAGE, HIGHEST_FAMILY_ERROR = 0.945, 0.055
 ORDINARY = Method(SignificanceTest.ORDINARY)
 
 Outcomes = dict[str, dict[int, float]]
@@ -169,13 +174,13 @@ def bench_statistics(_: RunConfig, rounds: int, report: Report) -> BenchResult:
         report: Called with one line per scenario.
     """
     studies = rounds * STUDIES
-    error = math.sqrt(HIGHEST_FAMILY_ERROR * (1 - HIGHEST_FAMILY_ERROR) / studies)
+    error = 100 * standard_error(studies)
     lines = [
         f"Simulated studies, {studies} of each kind, 95% intervals. Coverage: of intervals alone.",
         "Family error: any row declared different though none is. Power: rows that differ by",
         f"{', '.join(f'{effect:g} ({n} seeds)' for n, effect in EFFECTS.items())} standard",
         "deviations. Ordinary: t tests with Holm's correction. In percent; a family error of 5.5%",
-        f"is known to {100 * error:.1f} points (one standard error).",
+        f"is known to {error:.1f} points (one standard error).",
         "",
         f"{'':20} {'rows':>4} {'seeds':>5} {'coverage':>9} {'family error':>13} {'power':>6}"
         f" {'ordinary: family error':>23} {'power':>6}",
@@ -185,10 +190,7 @@ def bench_statistics(_: RunConfig, rounds: int, report: Report) -> BenchResult:
         report(name)
         for rows, seeds in itertools.product(ROWS, EFFECTS):
             rates = measure(simulate, rows, seeds, studies)
-            # Three standard errors beyond a limit are no chance result.
-            kept = rates.coverage > LOWEST_COVERAGE - error and (
-                rates.family_error < HIGHEST_FAMILY_ERROR + 3 * error
-            )
+            kept = keeps_limits(studies, rates.family_error, rates.coverage)
             kept |= name in HARD_SCENARIOS
             passed &= kept
             lines.append(_line(name, rows, seeds, rates) + ("" if kept else " NOT KEPT"))

@@ -12,7 +12,7 @@ from ablations.text.parsing import parse_float, parse_int
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
-    from ablations.analysis.stats.looks import LookPlan, Progress
+    from ablations.analysis.stats.looks import LookPlan, LookProgress
     from ablations.config.sweep import SweepRun
 
 DEFAULT_LOOKS = "3,5,7,10"
@@ -79,7 +79,7 @@ def expand_looks(arguments: argparse.Namespace, looks: LookPlan | None) -> list[
     return expand_sweep_files(arguments)
 
 
-def look_line(progress: Progress) -> str:
+def look_line(progress: LookProgress) -> str:
     """What a look has decided, in one line."""
     seeds, new, rest = _last_look(progress)
     found = "; ".join(f"{row}: {verdict}" for row, verdict in new.items()) or "nothing new"
@@ -87,14 +87,14 @@ def look_line(progress: Progress) -> str:
     return f"look at {seeds} seeds: {found}; {rows}"
 
 
-def look_event(progress: Progress) -> dict[str, Any]:
+def look_event(progress: LookProgress) -> dict[str, Any]:
     """The same for --json."""
     seeds, new, rest = _last_look(progress)
     now = round(time.time(), 3)
     return {"event": "look", "time": now, "seeds": seeds, "decided": new, "open": rest}
 
 
-def _last_look(progress: Progress) -> tuple[int, dict[str, str], list[str]]:
+def _last_look(progress: LookProgress) -> tuple[int, dict[str, str], list[str]]:
     """Seeds of the last look, what it decided, and which rows it left open."""
     last = max((each.look for each in progress.decisions.values()), default=0)
     found = {row: each for row, each in progress.decisions.items() if each.look == last}

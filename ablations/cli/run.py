@@ -27,7 +27,7 @@ from ablations.errors import ConfigError, RecordError
 from ablations.text.phrases import pluralize
 
 if TYPE_CHECKING:
-    from ablations.analysis.stats.looks import LookPlan, Progress
+    from ablations.analysis.stats.looks import LookPlan, LookProgress
     from ablations.analysis.study_plan import StudyPlan
     from ablations.config.sweep import SweepRun
     from ablations.scheduling.scheduler import Outcome
@@ -137,11 +137,11 @@ def _planned(plan: StudyPlan, runs: Sequence[SweepRun]) -> list[SweepRun]:
 
 def _train_until_decided(
     arguments: argparse.Namespace, runs: Sequence[SweepRun], plan: StudyPlan
-) -> tuple[Outcome, Progress]:
+) -> tuple[Outcome, LookProgress]:
     """Train the runs look by look; say what each look decides."""
     from ablations.scheduling.until_decided import run_until_decided
 
-    def report(progress: Progress) -> None:
+    def report(progress: LookProgress) -> None:
         if arguments.json:
             screen.out(json.dumps(look_event(progress)))
         else:

@@ -157,7 +157,7 @@ def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     from ablations.analysis.build import add_bootstrap_intervals
     from ablations.tables import View, render_studies
     from ablations.tables.ablation import BOOTSTRAP, parse_columns
-    from ablations.tables.selection import SORTS, Selection, read_names
+    from ablations.tables.selection import SORTS, RowSelection, read_names
 
     columns = None if arguments.columns is None else parse_columns(arguments.columns)
     studies = found.studies
@@ -169,7 +169,7 @@ def _ablation_tables(arguments: argparse.Namespace, found: Gathered) -> str:
     else:
         studies = add_bootstrap_intervals(studies, arguments.bootstrap)
     names = read_names(arguments.results or [default_results()], arguments.rename or [], studies)
-    selection = Selection(arguments.rows or [], names, arguments.sort or SORTS[0])
+    selection = RowSelection(arguments.rows or [], names, arguments.sort or SORTS[0])
     selection.check(studies)
     view = View(arguments.style, columns, arguments.all_rows, selection)
     return render_studies(studies, arguments.format, view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ablations.analysis.stats.looks import Decision, LookPlan, Verdict
+from ablations.analysis.stats.looks import Conclusion, Decision, LookPlan
 from ablations.analysis.study_plan import plan_study
 from ablations.config.schema import RunConfig
 from ablations.planning.variants import HOUR, PlannedVariant
@@ -34,7 +34,7 @@ def expected_hours(
     """
     plan = plan_study(runs, looks)
     decisions: Mapping[str, Decision] = plan.progress(records).decisions
-    decided = {row: d for row, d in decisions.items() if d.verdict is not Verdict.OPEN}
+    decided = {row: d for row, d in decisions.items() if d.verdict is not Conclusion.OPEN}
     everyone = len(decided) == len(plan.rows) - 1
     last = max((each.seeds for each in decided.values()), default=0)
     needed = set()

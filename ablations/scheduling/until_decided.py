@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from ablations.analysis.stats.looks import Progress
+from ablations.analysis.stats.looks import LookProgress
 from ablations.analysis.study_plan import StudyPlan
 from ablations.config.schema import RunConfig
 from ablations.scheduling.scheduler import Outcome
@@ -30,8 +30,8 @@ def run_until_decided(
     plan: StudyPlan,
     runs: Sequence[Run],
     train: Callable[[Sequence[Run]], Outcome],
-    on_look: Callable[[Progress], None] = lambda progress: None,
-) -> tuple[Outcome, Progress]:
+    on_look: Callable[[LookProgress], None] = lambda progress: None,
+) -> tuple[Outcome, LookProgress]:
     """Train the runs of each look, until all rows are decided or no look is left.
 
     Failed runs stay failed until the next command, and no look waits for them. Where a run has no

@@ -23,7 +23,7 @@ from ablations.tables.notes import (
     partial_pairs_note,
     study_title,
 )
-from ablations.tables.selection import ALL_ROWS, SORTS, Selection
+from ablations.tables.selection import ALL_ROWS, SORTS, RowSelection
 from ablations.tables.table import (
     Badge,
     Column,
@@ -189,7 +189,7 @@ def study_table(
     style: str = "full",
     columns: Sequence[str] = PAGE,
     all_rows: bool = False,
-    selection: Selection = ALL_ROWS,
+    selection: RowSelection = ALL_ROWS,
 ) -> Table:
     """The table of a study, a row a variant.
 

@@ -15,7 +15,7 @@ from ablations.tables.downstream import downstream_table
 from ablations.tables.folding import table_width
 from ablations.tables.formats import render_csv, render_latex, render_markdown
 from ablations.tables.imagenet import imagenet_table
-from ablations.tables.selection import ALL_ROWS, Selection
+from ablations.tables.selection import ALL_ROWS, RowSelection
 from ablations.tables.sizes import sizes_table
 from ablations.tables.table import Table
 
@@ -38,7 +38,7 @@ class View:
     style: str = "full"
     columns: Sequence[str] | None = None
     all_rows: bool = False
-    selection: Selection = ALL_ROWS
+    selection: RowSelection = ALL_ROWS
 
     def table(self, study: Study, form: str) -> Table:
         """The table of a study."""

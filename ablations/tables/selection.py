@@ -18,7 +18,7 @@ SORTS = ["paper", "difference", "name"]
 
 
 @dataclass(frozen=True)
-class Selection:
+class RowSelection:
     """The rows of a table.
 
     Args:
@@ -83,7 +83,7 @@ class Selection:
                 )
 
 
-ALL_ROWS = Selection()
+ALL_ROWS = RowSelection()
 
 
 def _difference(row: Row) -> float:

@@ -170,14 +170,8 @@ class Comparisons:
                 an upper bound.
             p_values: P-values of other hypotheses than "no difference", to be corrected instead.
         """
-        p_values = (
-            [each.p if each else None for each in differences] if p_values is None else p_values
-        )
-        if (
-            self.method.intervals is Intervals.INDIVIDUAL
-            and self.test is not SignificanceTest.ORDINARY
-        ):
-            return list(differences)
+        if p_values is None:
+            p_values = [each.p if each else None for each in differences]
         if self.test is SignificanceTest.ORDINARY:
             corrected = holm_correction(p_values)
             return [

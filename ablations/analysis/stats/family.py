@@ -27,7 +27,7 @@ from scipy.special import chdtri, ndtr, stdtrit
 from ablations.analysis.stats._common import ALPHA
 
 MANY_ROWS = 100  # beyond these, similar rows count as alike, so that time grows slowly with them
-RARE = 1e-9
+RARE = 1e-9  # below this level no two findings are false at once
 MANY_P = 32  # beyond these, p-values are interpolated
 
 
@@ -98,12 +98,9 @@ class Family:
         if len(nodes) > MANY_P:
             nodes = np.union1d(np.geomspace(nodes[0], nodes[-1], MANY_P), level)
         errors = [
-            error if node == level
-            # So rare that no two are false at once.
-            else len(self.df) * node if node < RARE
-            else max(self.error(node), node)
-            for node in nodes
-        ]  # fmt: skip
+            len(self.df) * node if node < RARE else max(self.error(node), node) for node in nodes
+        ]
+        errors[int(np.searchsorted(nodes, level))] = error  # exactly
         corrected = np.exp(np.interp(np.log(p), np.log(nodes), np.log(errors)))
         return list(map(float, np.maximum(corrected, p)))
 

@@ -23,7 +23,7 @@ from ablations.analysis.stats.differences import BySeed, Difference
 from ablations.errors import StatisticsError
 
 
-class Verdict(StrEnum):
+class Conclusion(StrEnum):
     """What a look says of a row."""
 
     DIFFERENT = "different"  # the interval excludes 0
@@ -75,7 +75,7 @@ class Decision:
 
     look: int
     seeds: int
-    verdict: Verdict
+    verdict: Conclusion
     difference: Difference | None
 
 
@@ -122,18 +122,18 @@ def look(
     }
 
 
-def _verdict(difference: Difference | None, margin: float | None) -> Verdict:
+def _verdict(difference: Difference | None, margin: float | None) -> Conclusion:
     if difference is None or difference.p is None:
-        return Verdict.OPEN
+        return Conclusion.OPEN
     if difference.significant:
-        return Verdict.DIFFERENT
+        return Conclusion.DIFFERENT
     if margin is not None and difference.within(margin):
-        return Verdict.EQUIVALENT
-    return Verdict.OPEN
+        return Conclusion.EQUIVALENT
+    return Conclusion.OPEN
 
 
 @dataclass(frozen=True)
-class Progress:
+class LookProgress:
     """How far the looks of a study are.
 
     Args:
@@ -149,7 +149,7 @@ class Progress:
     @property
     def decided(self) -> dict[str, Decision]:
         """The rows that need no more seeds."""
-        return {r: d for r, d in self.decisions.items() if d.verdict is not Verdict.OPEN}
+        return {r: d for r, d in self.decisions.items() if d.verdict is not Conclusion.OPEN}
 
 
 def follow(
@@ -158,7 +158,7 @@ def follow(
     outcomes: Mapping[str, BySeed],
     baseline: str,
     ended: Mapping[str, AbstractSet[int]],
-) -> Progress:
+) -> LookProgress:
     """Take all looks for which the outcomes are there.
 
     It depends on its arguments alone, so all who share a study's records come to the same result. A
@@ -174,15 +174,15 @@ def follow(
     """
     decisions: dict[str, Decision] = {}
     for index, now in enumerate(plan.looks):
-        decided = {r: d for r, d in decisions.items() if d.verdict is not Verdict.OPEN}
+        decided = {r: d for r, d in decisions.items() if d.verdict is not Conclusion.OPEN}
         if len(decided) == len(outcomes) - 1:
-            return Progress(decisions, None, {})
+            return LookProgress(decisions, None, {})
         missing = {
             row: left
             for row in outcomes
             if row not in decided and (left := [s for s in seeds[:now] if s not in ended[row]])
         }
         if missing:
-            return Progress(decisions, index, missing)
+            return LookProgress(decisions, index, missing)
         decisions |= look(plan, index, seeds, outcomes, baseline, decided)
-    return Progress(decisions, None, {})
+    return LookProgress(decisions, None, {})

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ablations.analysis.stats.looks import LookPlan, Verdict, split_error
+from ablations.analysis.stats.looks import Conclusion, LookPlan, split_error
 from ablations.analysis.study_plan import (
     STUDY_FILE,
     check_study_plan,
@@ -140,6 +140,6 @@ def test_progress_follows_from_records_and_failed_ones_stop_nothing():
     failed = record(1, None, status="failed", model__token_mixers="random")
     taken = plan.progress([*found, failed, record(9, 1.0)])
     assert taken.look == 1
-    assert taken.decisions["Pooling -> Global random matrix"].verdict is Verdict.OPEN
+    assert taken.decisions["Pooling -> Global random matrix"].verdict is Conclusion.OPEN
     assert taken.missing == {"Pooling -> Global random matrix": [2]}
     assert plan.run_ids(taken.missing) == {plan.rows["Pooling -> Global random matrix"][2]}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablations.analysis.stats import Comparisons, Method, SignificanceTest
-from ablations.analysis.stats.looks import LookPlan, Verdict, follow, look, split_error
+from ablations.analysis.stats.looks import Conclusion, LookPlan, follow, look, split_error
 from ablations.errors import StatisticsError
 
 LOOKS = (3, 5, 7)
@@ -115,10 +115,10 @@ def test_runners_that_know_more_or_less_come_to_the_same_decisions(seed):
 def test_rows_are_decided_by_the_first_look_that_can():
     found = follow(PLAN, SEEDS, study(spread=0.05), "0", ended(study()))
     verdicts = {row: (each.look, each.verdict) for row, each in found.decisions.items()}
-    assert verdicts["2"] == verdicts["3"] == verdicts["4"] == (0, Verdict.DIFFERENT)
-    assert verdicts["1"] == verdicts["5"] == (0, Verdict.EQUIVALENT)
+    assert verdicts["2"] == verdicts["3"] == verdicts["4"] == (0, Conclusion.DIFFERENT)
+    assert verdicts["1"] == verdicts["5"] == (0, Conclusion.EQUIVALENT)
     no_margin = follow(replace(PLAN, margin=None), SEEDS, study(spread=0.05), "0", ended(study()))
-    assert no_margin.decisions["1"].verdict is Verdict.OPEN
+    assert no_margin.decisions["1"].verdict is Conclusion.OPEN
 
 
 def test_a_look_does_not_wait_for_failed_runs():
@@ -136,7 +136,7 @@ def test_a_row_without_any_outcome_stays_open_and_stops_nothing():
     outcomes = {**study(), "1": {}}
     found = follow(PLAN, SEEDS, outcomes, "0", ended(outcomes, 7))
     assert found.look is None
-    assert found.decisions["1"].verdict is Verdict.OPEN
+    assert found.decisions["1"].verdict is Conclusion.OPEN
     assert found.decisions["1"].difference is None
 
 
